@@ -1,0 +1,1 @@
+"""The yaml files of settings, installed as ``recbole_cadmr.properties``."""

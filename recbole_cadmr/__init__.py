@@ -1,0 +1,45 @@
+"""CADMR and multimodal recommendation in RecBole.
+
+From a notebook::
+
+    import recbole_cadmr
+
+    run = recbole_cadmr.train("CADMR", "baby", settings={"epochs": 50})
+    run.result["test_result"]["recall@20"]
+    recbole_cadmr.evaluate(run.checkpoint, topk=[10, 100])
+    recommender = recbole_cadmr.load(run.checkpoint)
+    recommender.recommend(["17", "42"], topk=10)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from recbole_cadmr import compat
+from recbole_cadmr.errors import UserError
+
+if TYPE_CHECKING:
+    from recbole_cadmr.workflows.evaluate import evaluate
+    from recbole_cadmr.workflows.recommend import load, recommend
+    from recbole_cadmr.workflows.train import Run, resume, train
+
+__all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train"]
+
+compat.apply()
+
+_WORKFLOWS = {
+    "Run": "train",
+    "evaluate": "evaluate",
+    "load": "recommend",
+    "recommend": "recommend",
+    "resume": "train",
+    "train": "train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a workflow when it is first asked for, so that a room can be used without all the others."""
+    if name in _WORKFLOWS:
+        return getattr(importlib.import_module(f"recbole_cadmr.workflows.{_WORKFLOWS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

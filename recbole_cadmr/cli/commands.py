@@ -1,0 +1,242 @@
+"""The subcommands: their options, and the workflow each one calls."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recbole_cadmr.errors import UserError, did_you_mean
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; each command sets ``run(known, rest) -> exit status``."""
+    parser = _Parser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
+    parser.add_argument("--version", action="version", version=version("recbole_cadmr"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, add, help_text in (
+        ("train", _add_train, "train a model and evaluate it"),
+        ("evaluate", _add_evaluate, "score a checkpoint with other metrics, masking or part"),
+        ("recommend", _add_recommend, "write the top items of users, or of people given by their history"),
+        ("prepare", _add_prepare, "turn other layouts into a data set"),
+        ("generate", _add_generate, "make a synthetic data set as the embedded one"),
+        ("doctor", _add_doctor, "versions, known incompatibilities, devices, data sets"),
+    ):
+        # Abbreviated options would swallow settings: --data for --data_path, --out for --output.
+        add(commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Every setting of the model, of RecBole and of this package: --name=value."
+    parser.add_argument("--model", help="CADMR (default), or a general recommender of RecBole's")
+    parser.add_argument("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
+    parser.add_argument("--preset", help="a preset of the model (CADMR: paper)")
+    parser.add_argument("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
+    parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR that was cut")
+    parser.add_argument("--data_path", help="folder of the data sets (default: dataset)")
+    parser.set_defaults(run=_train)
+
+
+def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    from recbole_cadmr.workflows.train import resume, train
+
+    settings = settings_of(rest)
+    if known.resume:
+        if settings or known.config_files or any((known.model, known.dataset, known.preset, known.output)):
+            raise UserError("--resume goes on with the settings of the run; only --data_path may stand beside it")
+        resume(known.resume, known.data_path)
+        return 0
+    if known.data_path:
+        settings["data_path"] = known.data_path
+    files = [file for group in known.config_files for file in group.split()]
+    train(
+        known.model,
+        known.dataset,
+        preset=known.preset,
+        output=known.output,
+        config_files=files,
+        settings=settings,
+    )
+    return 0
+
+
+def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings from ``--name=value`` or ``--name value``.
+
+    Raises:
+        UserError: on anything else, and on a setting given twice.
+    """
+    from recbole_cadmr.config.declarations import parse_value
+
+    settings: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not name:
+            raise UserError(f"cannot read '{argument}'; settings are given as --name=value")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise UserError(f"--{name} has no value; give it as --{name}=value")
+            value = waiting.pop(0)
+        if name in settings:
+            raise UserError(f"--{name} is given twice")
+        settings[name] = parse_value(value)
+    return settings
+
+
+def _nothing_left(rest: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    if rest:
+        options = [option for action in parser._actions for option in action.option_strings]
+        name = rest[0].partition("=")[0]
+        raise UserError(f"there is no option '{rest[0]}'{did_you_mean(name, options)}")
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.pt of a run")
+    parser.add_argument("--data_path", help="folder of the data sets, if moved since training")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument("--part", default="test", help="valid or test (default)")
+    parser.add_argument("--metrics", help="as in Recall,NDCG (default: those of the run)")
+    parser.add_argument("--topk", help="as in 10,20 (default: those of the run)")
+    parser.add_argument("--mask_valid_at_test", help="True or False (default: as in the run)")
+    parser.add_argument("--output", metavar="FILE", help="write the result as JSON, too")
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        from recbole_cadmr.workflows.evaluate import evaluate
+        from recbole_cadmr.workflows.results import metric_table, write_json
+
+        _nothing_left(rest, parser)
+        _refuse_existing(known.output)
+        result = evaluate(
+            known.checkpoint,
+            part=known.part,
+            metrics=known.metrics.split(",") if known.metrics else None,
+            topk=[_whole_number(k, "--topk") for k in known.topk.split(",")] if known.topk else None,
+            mask_valid_at_test=_truth(known.mask_valid_at_test, "--mask_valid_at_test"),
+            data_path=known.data_path,
+        )
+        left_out = (
+            "train and validation" if result["protocol"]["mask_valid_at_test"] and known.part == "test" else "train"
+        )
+        title = f"{result['model']} on {result['dataset']}, {known.part}, {left_out} items left out"
+        print(metric_table({title: result["result"]}))
+        if known.output:
+            write_json(Path(known.output), result)
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add_recommend(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument("--topk", default="50", help="items a user (default 50)")
+    parser.add_argument("--users", metavar="FILE", help="user ids, one a line (default: all users)")
+    parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
+    parser.add_argument(
+        "--leave_out",
+        default="train",
+        help="interactions not recommended again: train (default), train+valid, all, none",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="tab-separated user_id, item_id, rank, score")
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        from recbole_cadmr.workflows import recommend as workflow
+
+        _nothing_left(rest, parser)
+        _refuse_existing(known.output)
+        if known.users and known.history:
+            raise UserError("give either --users or --history")
+        topk = _whole_number(known.topk, "--topk")
+        history = workflow.read_history(known.history) if known.history else None
+        users = workflow.read_users(known.users) if known.users else None
+        recommender = workflow.Recommender(known.checkpoint, known.data_path)
+        if history is not None:
+            frame, unknown = recommender.recommend_from_history(history, topk)
+            if unknown:
+                print(
+                    f"{unknown} of {len(history)} rows name items that are not in the data set; they were passed over"
+                )
+        else:
+            frame = recommender.recommend(users, topk, known.leave_out)
+        workflow.write_recommendations(frame, known.output)
+        print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    from recbole_cadmr.data.prepare import SOURCES
+
+    sources = parser.add_subparsers(dest="source_kind", required=True, metavar="SOURCE")
+    for name, source in SOURCES.items():
+        summary = (source.__doc__ or "").strip().splitlines()[0]
+        child = sources.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        source.add_arguments(child)
+        child.set_defaults(run=_writer(source, child))
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    from recbole_cadmr.data import generate
+
+    generate.add_arguments(parser)
+    parser.set_defaults(run=_writer(generate, parser))
+
+
+def _writer(source: Any, parser: argparse.ArgumentParser) -> Any:
+    """Run a module that makes a data set: ``source.run(arguments)`` returns the folder it wrote."""
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        _nothing_left(rest, parser)
+        folder = source.run(known)
+        print(f"wrote {folder}")
+        return 0
+
+    return run
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data_path", default="dataset", help="folder of the data sets (default: dataset)")
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        from recbole_cadmr.workflows.doctor import doctor
+
+        _nothing_left(rest, parser)
+        report, sound = doctor(known.data_path)
+        print(report)
+        return 0 if sound else 1
+
+    parser.set_defaults(run=run)
+
+
+def _refuse_existing(path: str | None) -> None:
+    if path and Path(path).exists():
+        raise UserError(f"{path} is already there; choose another --output")
+
+
+def _whole_number(text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UserError(f"{option} must be a whole number, not {text!r}") from error
+
+
+def _truth(text: str | None, option: str) -> bool | None:
+    if text is None:
+        return None
+    if text.lower() not in ("true", "false"):
+        raise UserError(f"{option} must be True or False, not {text!r}")
+    return text.lower() == "true"

@@ -1,0 +1,142 @@
+"""Every mend of an upstream breakage, and nothing else that patches foreign code.
+
+Each function mends one breakage, names its upstream thread, does nothing where there is nothing to mend (so that it
+becomes dead, not wrong, once upstream is mended), and returns whether it mended anything.
+``recbole_cadmr/__init__.py`` calls :func:`apply` once.
+
+One known breakage has no mend here on purpose: ``torch.load`` refuses RecBole's checkpoints since torch 2.6
+(https://github.com/RUCAIBox/RecBole/issues/2212) because they are pickles, and a pickle can run code. This package
+writes checkpoints that load with ``weights_only=True`` instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recbole.trainer.trainer
+import scipy.sparse
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+# A Library takes its declarations back when it is collected.
+_libraries: list[torch.library.Library] = []
+_mended: dict[str, bool] = {}
+
+
+def apply() -> None:
+    """Apply all mends; a second call changes nothing."""
+    for name, mend in {
+        "numpy aliases": mend_numpy_aliases,
+        "scipy dok_matrix": mend_dok_update,
+        "torchvision operators": mend_torchvision_operators,
+        "tensorboard folder": mend_tensorboard_folder,
+    }.items():
+        _mended[name] = mend() or _mended.get(name, False)
+
+
+def status() -> dict[str, str]:
+    """What :func:`apply` found, by breakage: ``mended`` or ``nothing to mend``."""
+    return {name: "mended" if mended else "nothing to mend" for name, mended in _mended.items()}
+
+
+def mend_numpy_aliases() -> bool:
+    """Give numpy 2 the names ``float_``, ``complex_`` and ``unicode_`` that RecBole's ``Config`` reads.
+
+    https://github.com/RUCAIBox/RecBole/pull/2203
+    """
+    aliases = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+    missing = [name for name in aliases if not hasattr(np, name)]
+    for name in missing:
+        setattr(np, name, aliases[name])
+    return bool(missing)
+
+
+def mend_dok_update() -> bool:
+    """Give scipy's ``dok_matrix`` back the ``_update`` that LightGCN, NGCF, GCMC, NCL, SpectralCF, KGIN, MCCLK call.
+
+    scipy 1.13 removed it. https://github.com/RUCAIBox/RecBole/issues/2185
+    """
+    if hasattr(scipy.sparse.dok_matrix, "_update"):
+        return False
+    scipy.sparse.dok_matrix._update = _dok_update
+    return True
+
+
+def _dok_update(
+    self: scipy.sparse.dok_matrix,
+    data: Mapping[tuple[int, int], Any] | Iterable[tuple[tuple[int, int], Any]],
+) -> None:
+    """Set entries from ``{(row, column): value}`` or pairs of these; like the one removed, it checks nothing."""
+    self._dict.update(data)
+
+
+def mend_torchvision_operators() -> bool:
+    """Declare ``torchvision::nms`` and ``qnms`` where a CPU build of torch cannot load torchvision's own.
+
+    The published Linux wheel links CUDA libraries. Without its operators ``import torchvision`` fails, and with it
+    ``import sentence_transformers``: https://github.com/pytorch/vision/issues/9085. Models and transforms do not
+    need the operators; calling one still fails, as it must.
+    """
+    if torch.version.cuda is not None or _has_torchvision_operators():
+        return False
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _libraries.append(library)
+    return True
+
+
+def _has_torchvision_operators() -> bool:
+    """Whether nothing is to be mended: the operators are there, can be loaded, or torchvision is not installed.
+
+    Loads the compiled library itself, as ``import torchvision`` would (and then finds it loaded): whoever declares
+    an operator that torchvision registers later makes torchvision fail.
+    """
+    if hasattr(torch.ops.torchvision, "nms"):
+        return True
+    package = importlib.util.find_spec("torchvision")
+    if package is None or not package.origin:
+        return True
+    finder = FileFinder(str(Path(package.origin).parent), (ExtensionFileLoader, EXTENSION_SUFFIXES))
+    library = finder.find_spec("_C")
+    if library is None or not library.origin:
+        return False
+    try:
+        torch.ops.load_library(library.origin)
+    except OSError:
+        return False
+    return True
+
+
+def mend_tensorboard_folder() -> bool:
+    """Let a run's TensorBoard events go into the run's folder, not into ``log_tensorboard/`` wherever one stands.
+
+    The folder is the ``run_folder`` of the first handler of the logger that has one; RecBole's own choice otherwise.
+    https://github.com/RUCAIBox/RecBole/issues/1681
+    """
+    original = recbole.trainer.trainer.get_tensorboard
+    if hasattr(original, "__wrapped__"):
+        return False
+    recbole.trainer.trainer.get_tensorboard = _tensorboard_in_run_folder(original)
+    return True
+
+
+def _tensorboard_in_run_folder(
+    original: Callable[[logging.Logger], SummaryWriter],
+) -> Callable[[logging.Logger], SummaryWriter]:
+    @functools.wraps(original)  # its __wrapped__ marks the mend as done
+    def get_tensorboard(logger: logging.Logger) -> SummaryWriter:
+        for handler in logger.handlers:
+            folder = getattr(handler, "run_folder", None)
+            if folder is not None:
+                return SummaryWriter(str(Path(folder) / "log_tensorboard"))
+        return original(logger)
+
+    return get_tensorboard

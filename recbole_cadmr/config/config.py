@@ -1,0 +1,206 @@
+"""The ``Config`` of a run: RecBole's, with the package's models, presets, data sets and checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import recbole.config
+import yaml
+from recbole.evaluator import metric_types
+from recbole.utils import EvaluatorType
+
+from recbole_cadmr.config.declarations import Setting, SettingsLoader, check_all, declared, inferred, read_yaml
+from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.models.registry import get_model
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+DEFAULT_MODEL = "CADMR"
+DEFAULT_DATASET = "synthetic"
+DEFAULT_PRESET = "paper"
+
+# Settings of RecBole's that write or read pickles.
+_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+# What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
+_DERIVED = (
+    "MODEL_TYPE",
+    "MODEL_INPUT_TYPE",
+    "eval_type",
+    "device",
+    "single_spec",
+    "local_rank",
+    "valid_metric_bigger",
+    "valid_neg_sample_args",
+    "test_neg_sample_args",
+    "model_is_multimodal",
+)
+
+
+class Config(recbole.config.Config):
+    """Settings of one run.
+
+    Priority, lowest first: RecBole's defaults, the package's ``properties/overall.yaml``, the model's yaml, the
+    preset, ``NAME.yaml`` of the data set, ``config_files`` in order, ``settings``. Unlike RecBole's, it never reads
+    ``sys.argv``, evaluates no string, and takes no setting that nobody declared.
+
+    Args:
+        model: name of a model of the package or of RecBole's; ``CADMR`` if no source names one.
+        dataset: name of a data set; the embedded one if no source names one.
+        config_files: yaml files of settings.
+        settings: settings by name, over all files.
+
+    Attributes:
+        changed: settings that a preset, data set, file or caller set to something other than the default.
+
+    Raises:
+        UserError: on an unknown model, data set, preset or setting, and on a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        dataset: str | None = None,
+        config_files: Sequence[str | os.PathLike[str]] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.changed: dict[str, Any] = {}
+        self.declarations: dict[str, Setting] = {}
+        given = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
+        super().__init__(config_file_list=list(config_files), config_dict={**(settings or {}), **given})
+
+    def plain_settings(self) -> dict[str, Any]:
+        """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""
+        kept = {key: value for key, value in self.final_config_dict.items() if key not in _DERIVED}
+        kept["data_path"] = str(self.data_root)
+        return kept
+
+    # What RecBole's constructor calls, in its order.
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return SettingsLoader
+
+    def _load_config_files(self, file_list: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+        self._files = {str(file): read_yaml(Path(file)) for file in file_list}
+        return {key: value for content in self._files.values() for key, value in content.items()}
+
+    def _load_variable_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(config_dict)
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _get_model_and_dataset(self, model: None, dataset: None) -> tuple[str, type, str]:
+        name = self.external_config_dict.get("model", DEFAULT_MODEL)
+        dataset_name = self.external_config_dict.get("dataset", DEFAULT_DATASET)
+        if not isinstance(dataset_name, str) or not dataset_name or Path(dataset_name).name != dataset_name:
+            raise UserError(f"a data set is named by one word such as 'baby', not {dataset_name!r}")
+        return name, get_model(name), dataset_name
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        properties = files("recbole_cadmr.properties")
+        recboles = {key for names in self.parameters.values() for key in names}
+        self.declarations = inferred({**dict.fromkeys(recboles), **self.internal_config_dict})
+        model_file = properties / "model" / f"{model}.yaml"
+        own = declared(properties / "overall.yaml") | (declared(model_file) if model_file.is_file() else {})
+        self.declarations |= own
+        for name in ("model", "dataset", "config_files"):
+            self.declarations[name] = Setting(name)
+        self.internal_config_dict.update({name: s.default for name, s in own.items() if s.has_default})
+        defaults = dict(self.internal_config_dict)
+
+        preset = self._find_preset(model, self.external_config_dict.get("preset"))
+        if preset:
+            self._apply({**read_yaml(preset), "preset": preset.name.split(".")[1]}, preset.name)
+        self.data_root, self.data_folder = self._find_data(dataset)
+        dataset_file = self.data_folder / f"{dataset}.yaml"
+        if dataset_file.is_file():
+            self._apply(read_yaml(dataset_file), str(dataset_file))
+        for file, content in self._files.items():
+            check_all(content, self.declarations, file)
+        check_all(self.variable_config_dict, self.declarations, "settings")
+        self._changed_from(defaults)
+
+    def _apply(self, values: Mapping[str, Any], origin: str) -> None:
+        check_all(values, self.declarations, origin)
+        self.internal_config_dict.update(values)
+
+    def _changed_from(self, defaults: Mapping[str, Any]) -> None:
+        final = {**self.internal_config_dict, **self.external_config_dict}
+        quiet = {"model", "dataset", "output", "data_path", "config_files"}
+        self.changed = {k: v for k, v in final.items() if k not in quiet and defaults.get(k) != v}
+
+    def _find_preset(self, model: str, name: Any) -> Traversable | None:
+        """The file MODEL.NAME.yaml beside the model's; the default preset if no name is given and there is one."""
+        folder = files("recbole_cadmr.properties") / "model"
+        parts = {entry.name: entry.name.split(".") for entry in folder.iterdir()}
+        presets = {part[1]: folder / file for file, part in parts.items() if part[0] == model and len(part) == 3}
+        if name is None or name in presets:
+            return presets.get(name or DEFAULT_PRESET)
+        known = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
+        raise UserError(f"{model} has no preset '{name}'; {known}")
+
+    def _find_data(self, dataset: str) -> tuple[Path, Path]:
+        root = Path(self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])).absolute()
+        folder = root / dataset
+        if folder.is_dir() or dataset == "ml-100k":  # RecBole ships ml-100k and looks for it in its own folder
+            return root, folder
+        embedded = Path(str(files("recbole_cadmr.embedded")))
+        if (embedded / dataset).is_dir():
+            return embedded, embedded / dataset
+        known = sorted({path.name for place in (root, embedded) if place.is_dir() for path in _sets_in(place)})
+        raise UserError(
+            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, known)}; "
+            f"prepare it with 'python -m recbole_cadmr prepare mmrec --source FOLDER --name {dataset}' "
+            f"(the README says where such a folder is obtained) or name its place with --data_path"
+        )
+
+    def _set_default_parameters(self) -> None:
+        self._check_evaluation()
+        self.final_config_dict["data_path"] = str(self.data_root)
+        self.final_config_dict["model_is_multimodal"] = bool(getattr(self.model_class, "multimodal", False))
+        super()._set_default_parameters()
+        if self.final_config_dict["mask_valid_at_test"] is None:
+            self.final_config_dict["mask_valid_at_test"] = not self.final_config_dict["benchmark_filename"]
+
+    def _check_evaluation(self) -> None:
+        final = self.final_config_dict
+        for name in _PICKLES:
+            if final.get(name):
+                raise UserError(f"{name} is not supported: it would store pickles, which run code when they are read")
+        for name in ("metrics", "topk"):
+            if not isinstance(final[name], (list, tuple)):
+                final[name] = [final[name]]
+            if not final[name]:
+                raise UserError(f"{name} must not be empty")
+        ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
+        for metric in final["metrics"]:
+            if str(metric).lower() not in ranking:
+                near = did_you_mean(str(metric), ranking)
+                raise UserError(f"there is no ranking metric '{metric}'{near or '; there are ' + ', '.join(ranking)}")
+        metric, _, k = str(final["valid_metric"]).partition("@")
+        computed = {str(name).lower() for name in final["metrics"]}
+        if metric.lower() not in computed or k not in {str(value) for value in final["topk"]}:
+            raise UserError(
+                f"valid_metric {final['valid_metric']} is not computed: "
+                f"metrics are {', '.join(final['metrics'])} at {', '.join(map(str, final['topk']))}"
+            )
+
+    def _init_device(self) -> None:
+        # RecBole overwrites CUDA_VISIBLE_DEVICES by gpu_id, so that every worker of a launcher that had given each
+        # its own device would end up on the first one.
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None and "gpu_id" not in self.external_config_dict:
+            self.final_config_dict["gpu_id"] = visible
+        if not self.final_config_dict["use_gpu"]:
+            self.final_config_dict["gpu_id"] = ""
+        super()._init_device()
+
+
+def _sets_in(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and any(path.glob("*.inter"))]

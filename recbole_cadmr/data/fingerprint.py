@@ -1,0 +1,49 @@
+"""What data a model was trained on, in a few hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.files import sha256_of
+
+
+def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: MultimodalDataset) -> dict[str, Any]:
+    """Hashes of a split data set; the same data give the same hashes on every machine.
+
+    Returns:
+        ``id_maps`` (tokens in the order of their ids), ``interactions`` (who has what in which part), ``features``
+        (bytes of each feature file), ``sha256`` of all of these, and ``counts``.
+    """
+    marks: dict[str, Any] = {
+        "id_maps": _hash(*(_tokens(train, field) for field in (train.uid_field, train.iid_field))),
+        "interactions": _hash(*(_pairs(part) for part in (train, valid, test))),
+        "features": {file.name: sha256_of(file) for file in train.feature_files()},
+    }
+    marks["sha256"] = _hash(*(repr(marks[name]).encode() for name in sorted(marks)))
+    marks["counts"] = {
+        "users": train.user_num - 1,
+        "items": train.item_num - 1,
+        "interactions": [len(part) for part in (train, valid, test)],
+    }
+    return marks
+
+
+def _tokens(dataset: MultimodalDataset, field: str) -> bytes:
+    return "\n".join(map(str, dataset.field2id_token[field])).encode()
+
+
+def _pairs(part: MultimodalDataset) -> bytes:
+    users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
+    return np.sort(users.astype("<i8") * part.item_num + items).astype("<i8").tobytes()
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

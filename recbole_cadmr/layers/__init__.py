@@ -1,0 +1,1 @@
+"""Modules without a data set: encoders, fusion, attention, autoencoder, Total Correlation."""

@@ -1,0 +1,120 @@
+"""The attentions that enhance the rating matrix, and the gate they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GATES = ("tanh", "sigmoid", "none")
+
+
+class Gate(nn.Module):
+    """How much of the attention's output is added to the rating row.
+
+    ``tanh``: one scalar, 0 at ``start`` 0, so that fine-tuning begins at the pre-trained model. ``sigmoid``: one value
+    for each of ``width`` columns, which cannot be 0. ``none``: 1.
+    """
+
+    def __init__(self, kind: str, width: int, start: float) -> None:
+        super().__init__()
+        self.kind = kind
+        size = {"tanh": (), "sigmoid": (width,), "none": None}[kind]
+        self.weight = None if size is None else nn.Parameter(torch.full(size, float(start)))
+
+    def forward(self) -> Tensor | float:
+        """The gate's value: a scalar, or [width]."""
+        if self.weight is None:
+            return 1.0
+        return self.weight.tanh() if self.kind == "tanh" else self.weight.sigmoid()
+
+
+class CrossAttention(nn.Module):
+    """Multi-head cross-attention: rating rows ask, fused item latents answer.
+
+    ``Q = R W_Q``, ``K = Z W_K``, ``V = Z W_V``, in each head ``softmax(Q K' / sqrt(d_h)) V``, and the heads side by
+    side through ``W_O`` back to a row (CADMR, section 3; the shapes are ours). Never users x items x heads in memory:
+    torch's fused attention over a batch of rows.
+
+    Args:
+        width: length of a rating row.
+        latent_size: columns of Z.
+        attention_size: d, split evenly over ``n_heads``.
+    """
+
+    def __init__(self, width: int, latent_size: int, attention_size: int, n_heads: int, dropout_prob: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.W_Q = nn.Linear(width, attention_size, bias=False)
+        self.W_K = nn.Linear(latent_size, attention_size, bias=False)
+        self.W_V = nn.Linear(latent_size, attention_size, bias=False)
+        self.W_O = nn.Linear(attention_size, width, bias=False)
+        self.dropout = nn.Dropout(dropout_prob)
+
+    def keys_and_values(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+        """K and V by head [n_heads, I, d_h], from Z [I, latent_size]."""
+        return self._split(self.W_K(Z)), self._split(self.W_V(Z))
+
+    def heads(self, rows: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Query and output of every head [n_heads, B, d_h], for rows [B, width]."""
+        query = self._split(self.W_Q(rows))
+        return query, F.scaled_dot_product_attention(query[None], keys[None], values[None])[0]
+
+    def forward(self, rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The attention's output [B, width], before gate and residual."""
+        output = self.heads(rows, keys, values)[1]
+        return self.W_O(self.dropout(output.transpose(0, 1).flatten(1)))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(len(x), self.n_heads, -1).transpose(0, 1)
+
+
+class ContentAttention(nn.Module):
+    """Item-wise attention: items attend to the items most similar in content, ``R' = R + gate * R A``.
+
+    Rows of A are softmaxes over an item's candidates, of scaled products of queries and keys that are both made from
+    the fused latents; the heads' rows are averaged. Only the candidates' entries of A exist.
+
+    Args:
+        candidates: int64 [I, k], neighbours of every item, -1 for none.
+    """
+
+    candidates: Tensor
+
+    def __init__(self, candidates: Tensor, latent_size: int, attention_size: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.W_Q = nn.Linear(latent_size, attention_size, bias=False)
+        self.W_K = nn.Linear(latent_size, attention_size, bias=False)
+        self.register_buffer("candidates", candidates, persistent=False)
+
+    def weights(self, Z: Tensor) -> Tensor:
+        """Entries of A [I, k] at the candidates, from Z [I, latent_size]; 0 where there is none."""
+        n_items, k = self.candidates.shape
+        query = self.W_Q(Z).view(n_items, self.n_heads, -1)
+        key = self.W_K(Z).view(n_items, self.n_heads, -1)
+        none = self.candidates < 0
+        near = key[self.candidates.clamp(min=0)]  # [I, k, n_heads, d_h]
+        score = torch.einsum("ihd,ikhd->ihk", query, near) / query.shape[2] ** 0.5
+        # An item without any candidate would have a row of -inf, whose softmax is NaN.
+        score = score.masked_fill(none[:, None], torch.finfo(score.dtype).min)
+        return score.softmax(2).mean(1).masked_fill(none, 0.0)
+
+    def forward(self, row: Tensor, item: Tensor, value: Tensor, weights: Tensor, n_rows: int) -> Tensor:
+        """``R A`` [n_rows, I] from the entries (row, item, value) of R [nnz each], at a cost of nnz x k."""
+        n_items = len(self.candidates)
+        target = row[:, None] * n_items + self.candidates[item].clamp(min=0)  # [nnz, k]
+        flat = torch.zeros(n_rows * n_items, device=value.device)
+        flat = flat.index_add(0, target.flatten(), (value[:, None] * weights[item]).flatten())
+        return flat.view(n_rows, n_items)
+
+
+def merge_candidates(graphs: Sequence[Tensor]) -> Tensor:
+    """Candidates of all modalities as one [I, k]: neighbours by each graph, every one once, -1 for none."""
+    merged = torch.cat(list(graphs), 1)
+    merged = torch.where(merged > 0, merged - 1, -1).sort(1, descending=True).values
+    repeated = torch.zeros_like(merged, dtype=torch.bool)
+    repeated[:, 1:] = merged[:, 1:] == merged[:, :-1]
+    return merged.masked_fill(repeated, -1)

@@ -1,0 +1,131 @@
+"""Total Correlation of latents: how far their dimensions are from independent.
+
+``TC(h) = KL(q(h) || prod_j q(h_j))``. Estimators: the Gaussian closed form, its second-order expansion (a penalty on
+off-diagonal covariance), and the density ratio of FactorVAE (Kim & Mnih, 2018). All take latents of all items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+SCOPES = ("within", "across", "both")
+
+
+def correlation(h: Tensor, shrinkage: float = 1e-3, variance_floor: float = 1e-6) -> Tensor:
+    """Correlation matrix of ``h`` [n, d] in float64, shrunk towards the identity.
+
+    A dimension whose variance is below ``variance_floor`` counts as having that variance: its correlations vanish
+    with it, and a collapsed latent stays finite. Rescaling a dimension above the floor changes nothing.
+    """
+    centred = h.double() - h.double().mean(0)
+    scaled = centred / centred.square().mean(0).clamp(min=variance_floor).sqrt()
+    matrix = scaled.T @ scaled / len(h)
+    off = matrix - torch.diag(matrix.diagonal())
+    return (1 - shrinkage) * off + torch.eye(h.shape[1], dtype=off.dtype, device=off.device)
+
+
+def _neg_half_log_det(matrix: Tensor) -> Tensor:
+    return -torch.linalg.cholesky(matrix).diagonal().log().sum()
+
+
+def _blocks(latents: Sequence[Tensor]) -> list[slice]:
+    ends = torch.tensor([0, *(h.shape[1] for h in latents)]).cumsum(0).tolist()
+    return [slice(a, b) for a, b in zip(ends, ends[1:])]
+
+
+def _scoped(joint: Tensor, blocks: Sequence[slice], scope: str, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """``measure`` of the whole matrix, of its diagonal blocks, or of what lies between them."""
+    total = measure(joint)
+    if scope == "both":
+        return total
+    within = torch.stack([measure(joint[block, block]) for block in blocks]).sum()
+    return within if scope == "within" else total - within
+
+
+def gaussian_total_correlation(
+    latents: Sequence[Tensor], scope: str = "both", shrinkage: float = 1e-3, variance_floor: float = 1e-6
+) -> Tensor:
+    """Total Correlation in nats under a Gaussian: ``-1/2 log det`` of the correlation matrix.
+
+    Args:
+        latents: [n, d_m] each, rows aligned over the same items.
+        scope: ``within`` sums each latent's own TC, ``across`` is the mutual information between the latents
+            (``1/2 (sum_m log|S_mm| - log|S|)``), ``both`` is the TC of all dimensions together: by the chain rule
+            exactly the sum of the two.
+    """
+    joint = correlation(torch.cat(list(latents), 1), shrinkage, variance_floor)
+    return _scoped(joint, _blocks(latents), scope, _neg_half_log_det)
+
+
+def covariance_penalty(
+    latents: Sequence[Tensor], scope: str = "both", shrinkage: float = 1e-3, variance_floor: float = 1e-6
+) -> Tensor:
+    """``1/4 sum_{i != j} S_ij^2``: the second-order expansion of the Gaussian TC about independence."""
+    joint = correlation(torch.cat(list(latents), 1), shrinkage, variance_floor)
+    return _scoped(joint, _blocks(latents), scope, lambda s: (s.square().sum() - s.diagonal().square().sum()) / 4)
+
+
+def total_correlation_bias(n: int, d: int) -> float:
+    """Expected excess of the plug-in Gaussian TC of ``d`` independent dimensions estimated from ``n`` rows.
+
+    ``1/2 sum_j [psi(nu/2) - psi((nu - j + 1)/2)]``, ``nu = n - 1``, from the expected log-determinant of a Wishart
+    matrix. NaN if there are not more rows than dimensions.
+    """
+    nu = n - 1
+    if nu < d:
+        return float("nan")
+    j = torch.arange(1, d + 1, dtype=torch.float64)
+    half = torch.tensor(nu / 2, dtype=torch.float64)
+    return float(0.5 * (torch.digamma(half) - torch.digamma((nu - j + 1) / 2)).sum())
+
+
+class DensityRatio(nn.Module):
+    """FactorVAE's discriminator between joint latents and latents whose parts were shuffled over items.
+
+    Both losses come from one pass and one optimiser: the TC term sees the discriminator's weights as constants, the
+    discriminator's own loss sees the latents as constants.
+
+    Args:
+        widths: d_m of each latent.
+        hidden: units of each of the two hidden layers.
+    """
+
+    def __init__(self, widths: Sequence[int], hidden: int = 128) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(sum(widths), hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, hidden),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, 1),
+        )
+        self._blocks = [slice(b.start, b.stop) for b in _blocks([torch.empty(0, w) for w in widths])]
+
+    def forward(self, latents: Sequence[Tensor], scope: str = "both") -> tuple[Tensor, Tensor]:
+        """Total Correlation in nats (the mean log density ratio) and the discriminator's loss.
+
+        ``across`` compares the latents with latents shuffled against each other, ``both`` with every dimension
+        shuffled on its own; ``within`` compares the one with the other, which leaves the sum of the latents' own TC.
+        """
+        joint = torch.cat(list(latents), 1)
+        if scope == "within":
+            joint = self._shuffle_latents(joint)
+        product = self._shuffle_latents(joint) if scope == "across" else _shuffle_dimensions(joint)
+        constants = {name: value.detach() for name, value in self.network.named_parameters()}
+        ratio = functional_call(self.network, constants, (joint,)).mean()
+        real, fake = self.network(joint.detach()), self.network(product.detach())
+        loss = F.softplus(-real).mean() + F.softplus(fake).mean()
+        return ratio, loss
+
+    def _shuffle_latents(self, joint: Tensor) -> Tensor:
+        return torch.cat([joint[torch.randperm(len(joint), device=joint.device), b] for b in self._blocks], 1)
+
+
+def _shuffle_dimensions(joint: Tensor) -> Tensor:
+    order = torch.rand_like(joint).argsort(0)
+    return joint.gather(0, order)

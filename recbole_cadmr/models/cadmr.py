@@ -1,0 +1,348 @@
+"""CADMR: cross-attention and disentangled learning for multimodal recommendation (arXiv 2412.02295)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, merge_candidates
+from recbole_cadmr.layers.autoencoder import Autoencoder
+from recbole_cadmr.layers.encoder import ModalityEncoder
+from recbole_cadmr.layers.fusion import Fusion
+from recbole_cadmr.layers.total_correlation import (
+    DensityRatio,
+    covariance_penalty,
+    gaussian_total_correlation,
+    total_correlation_bias,
+)
+
+PHASES = ("pretrain", "finetune")
+_SAMPLE = 1024  # rows that the cosine diagnostics are measured on
+_BLOCK = 1024  # rows scored at once outside RecBole's own batches
+
+
+class CADMR(GeneralRecommender):
+    """An autoencoder of rating rows, behind an attention that enhances them by item content.
+
+    Pre-training (phase ``pretrain``) teaches the autoencoder to reconstruct rows of the training matrix R. Fine-tuning
+    (``finetune``) trains it on enhanced rows ``R' = R + gate * attention(R, Z)``, Z the fused latents of the
+    modalities, whose Total Correlation is penalised. What the paper leaves open is a setting, declared with the
+    others in ``properties/model/CADMR.yaml``; residual and gate are ours.
+
+    All columns of R and rows of Z leave RecBole's padding ids out; ids of rows count them.
+    """
+
+    input_type = InputType.LISTWISE
+    multimodal = True
+    batch_by_rows = True
+    phase_index: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        if config["attention_size"] % config["n_heads"]:
+            raise UserError(
+                f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
+            )
+        self.by_items = config["rows"] == "items"
+        self.attention_kind = config["attention"]
+        self.residual = config["residual"]
+        self.objective, self.reduction = config["objective"], config["loss_reduction"]
+        self.positive_weight = config["positive_weight"]
+        self.row_dropout_prob = config["row_dropout_prob"]
+        self.frozen_autoencoder = config["autoencoder_finetune"] == "frozen"
+        self.tc_weight = config["tc_weight"] if self.attention_kind != "none" else 0.0
+        self.tc_scope, self.tc_estimator, self.tc_phase = (config[f"tc_{x}"] for x in ("scope", "estimator", "phase"))
+        self.tc_shrinkage, self.tc_variance_floor = config["tc_shrinkage"], config["tc_variance_floor"]
+
+        R = dataset.inter_matrix(form="csr")
+        matrix = R.T.tocsr()[:, 1:] if self.by_items else R[:, 1:]
+        self.rating_rows = RatingRows(matrix, self.device)
+        width = matrix.shape[1]
+
+        modalities = dataset.modalities()
+        self.modality_names = list(modalities)
+        self.encoders = nn.ModuleList(
+            ModalityEncoder(
+                modality.features[1:],
+                modality.present[1:],
+                config["encoder_hidden_size"],
+                config["latent_size"],
+                config["encoder_activation"],
+                config["latent_activation"],
+                config["dropout_prob"],
+                config["missing_modality"],
+            )
+            for modality in modalities.values()
+        )
+        self.register_buffer("present", torch.stack([m.present[1:] for m in modalities.values()]), persistent=False)
+        self.fusion = Fusion(config["fusion"], len(modalities), config["latent_size"], config["fused_size"])
+        self.autoencoder = Autoencoder(width, config["autoencoder_hidden_sizes"], config["autoencoder_activation"])
+        self.attention: nn.Module | None = None
+        self.gate: Gate | None = None
+        if self.attention_kind != "none":
+            self.attention = self._build_attention(config, dataset, width)
+            self.gate = Gate(config["gate"], width, config["gate_init"])
+        self.density_ratio: DensityRatio | None = None
+        if self.tc_estimator == "discriminator" and self.tc_weight:
+            self.density_ratio = DensityRatio([config["latent_size"]] * len(modalities))
+        self.register_buffer("phase_index", torch.tensor(0))
+        self._cache: dict[str, tuple[Any, Any]] = {}
+        self.apply(_initialise)
+
+    def _build_attention(self, config: Any, dataset: Any, width: int) -> nn.Module:
+        if self.attention_kind == "cross":
+            return CrossAttention(
+                width, config["fused_size"], config["attention_size"], config["n_heads"], config["attention_dropout_prob"]
+            )
+        k = config["attention_neighbours"]
+        graphs = [dataset.item_graph(name) or nearest_items(dataset.modality(name), k) for name in self.modality_names]
+        candidates = merge_candidates([graph.idx[1:, :k] for graph in graphs])
+        return ContentAttention(candidates, config["fused_size"], config["attention_size"], config["n_heads"])
+
+    # Phases
+
+    @property
+    def phase(self) -> str:
+        """``pretrain`` or ``finetune``."""
+        return PHASES[int(self.phase_index)]
+
+    def set_phase(self, phase: str) -> None:
+        """Enter a phase; it is part of the model's state."""
+        self.phase_index.fill_(PHASES.index(phase))
+        self.autoencoder.requires_grad_(phase == "pretrain" or not self.frozen_autoencoder)
+
+    def phase_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the phase trains."""
+        modules: list[nn.Module | None] = []
+        if self.phase == "pretrain" or not self.frozen_autoencoder:
+            modules.append(self.autoencoder)
+        if self.phase == "finetune" and self.attention is not None:
+            modules += [self.encoders, self.fusion, self.attention, self.gate]
+        elif self._tc_acts:
+            modules.append(self.encoders)
+        if self._tc_acts:
+            modules.append(self.density_ratio)
+        return [parameter for module in modules if module is not None for parameter in module.parameters()]
+
+    @property
+    def _tc_acts(self) -> bool:
+        return self.tc_weight > 0 and (self.phase == "finetune" or self.tc_phase == "both")
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of what :meth:`calculate_loss` returns in this phase."""
+        if not self._tc_acts:
+            return ("reconstruction",)
+        return ("reconstruction", "tc", "discriminator") if self.density_ratio else ("reconstruction", "tc")
+
+    # Training
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Losses of a batch of row ids, scalars that add up to the objective; see :attr:`loss_names`."""
+        ids = interaction[self.ITEM_ID if self.by_items else self.USER_ID]
+        row, column = self.rating_rows.entries(ids)
+        # Corrupted once: query, residual and autoencoder see the same row, else the clean one would slip past.
+        value = F.dropout(torch.ones(len(row), device=row.device), self.row_dropout_prob, self.training)
+        latents = self._latents() if self._tc_acts or self._enhances else []
+        content = self._content(latents) if self._enhances else None
+        output = self.autoencoder(self._enhanced(ids, row, column, value, content))
+        losses = [self._reconstruction_loss(output, row, column)]
+        if self._tc_acts:
+            losses += self._total_correlation_loss(latents)
+        return tuple(losses)
+
+    @property
+    def _enhances(self) -> bool:
+        return self.phase == "finetune" and self.attention is not None
+
+    def _reconstruction_loss(self, output: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Loss of ``output`` [B, width] against rows that are 1 at (row, column) and 0 elsewhere."""
+        positive = output[row, column]
+        if self.objective == "multinomial":
+            log_likelihood = positive - output.logsumexp(1)[row]
+            return -log_likelihood.sum() / (len(output) if self.reduction == "sum" else max(len(row), 1))
+        # sum (y - r)^2 = sum y^2 + sum over positives of w (y - 1)^2 - y^2, without a dense target
+        squared = output.square().sum() + (self.positive_weight * (positive - 1).square() - positive.square()).sum()
+        return squared / (len(output) if self.reduction == "sum" else output.numel())
+
+    def _total_correlation_loss(self, latents: list[Tensor]) -> list[Tensor]:
+        if self.density_ratio is not None:
+            complete = self.present.all(0)
+            tc, loss = self.density_ratio([h[complete] for h in latents], self.tc_scope)
+            return [self.tc_weight * tc, loss]
+        estimator = gaussian_total_correlation if self.tc_estimator == "gaussian" else covariance_penalty
+        tc = torch.stack([part for _, part in self._total_correlations(latents, self.tc_scope, estimator)]).sum()
+        return [self.tc_weight * tc.float()]
+
+    def _total_correlations(
+        self, latents: list[Tensor], scope: str, estimator: Callable[..., Tensor]
+    ) -> list[tuple[str, Tensor]]:
+        """Parts of the Total Correlation: each modality's over the items that have it, then the one across them."""
+        options = {"shrinkage": self.tc_shrinkage, "variance_floor": self.tc_variance_floor}
+        parts = []
+        if scope in ("within", "both"):
+            named = zip(self.modality_names, latents, self.present)
+            parts = [(name, estimator([h[present]], "both", **options)) for name, h, present in named]
+        if scope in ("across", "both") and len(latents) > 1:
+            complete = self.present.all(0)
+            parts.append(("across", estimator([h[complete] for h in latents], "across", **options)))
+        return parts or [("across", latents[0].sum() * 0.0)]
+
+    # From content and ratings to scores
+
+    def _latents(self) -> list[Tensor]:
+        """Latents h_m of all items [I, latent_size] each."""
+        return [encoder() for encoder in self.encoders]
+
+    def _content(self, latents: list[Tensor]) -> Any:
+        """What the attention needs of the items: keys and values, or the entries of A."""
+        Z = self.fusion(latents)
+        return self.attention.weights(Z) if self.attention_kind == "item" else self.attention.keys_and_values(Z)
+
+    def _attend(self, ids: Tensor | None, row: Tensor, column: Tensor, value: Tensor, rows: Tensor, content: Any) -> Tensor:
+        """The attention's output [B, width], before gate and residual."""
+        if self.attention_kind == "cross":
+            return self.attention(rows, *content)
+        if not self.by_items:
+            return self.attention(row, column, value, content, len(rows))
+        return self._neighbours_rows(ids, content)
+
+    def _neighbours_rows(self, ids: Tensor, weights: Tensor) -> Tensor:
+        """Item rows of the neighbours that items ``ids`` attend to, weighted: ``(A R^T)[ids]``."""
+        near = self.attention.candidates[ids - 1]  # [B, k]
+        place, column = self.rating_rows.entries(near.flatten() + 1)  # none is -1: the empty row of padding
+        flat = place // near.shape[1] * self.rating_rows.n_columns + column
+        output = torch.zeros(len(ids) * self.rating_rows.n_columns, device=weights.device)
+        return output.index_add(0, flat, weights[ids - 1].flatten()[place]).view(len(ids), -1)
+
+    def _enhanced(self, ids: Tensor | None, row: Tensor, column: Tensor, value: Tensor, content: Any, n: int = 0) -> Tensor:
+        """Rows R' [B, width] from the entries of R; R itself where nothing enhances it."""
+        n = len(ids) if ids is not None else n
+        rows = torch.zeros(n, self.rating_rows.n_columns, device=value.device).index_put((row, column), value)
+        if content is None:
+            return rows
+        addition = self.gate() * self._attend(ids, row, column, value, rows, content)
+        return rows + addition if self.residual else addition
+
+    def _cached(self, name: str, compute: Callable[[], Any]) -> Any:
+        """``compute()``, kept across the batches of an evaluation: until a parameter changes."""
+        if self.training or torch.is_grad_enabled():
+            return compute()
+        version = (int(self.phase_index), *(p._version for p in self.parameters()))
+        if self._cache.get(name, (None, None))[0] != version:
+            self._cache[name] = (version, compute())
+        return self._cache[name][1]
+
+    def _known_content(self) -> Any:
+        return self._cached("content", lambda: self._content(self._latents())) if self._enhances else None
+
+    def _row_codes(self, ids: Tensor) -> Tensor:
+        row, column = self.rating_rows.entries(ids)
+        value = torch.ones(len(row), device=row.device)
+        return self.autoencoder.code(self._enhanced(ids, row, column, value, self._known_content()))
+
+    def _all_item_codes(self) -> Tensor:
+        items = torch.arange(1, self.n_items, device=self.device)
+        return torch.cat([self._row_codes(block) for block in items.split(_BLOCK)])
+
+    def _scores(self, users: Tensor) -> Tensor:
+        """Scores [B, n_items] of user ids, the padding item's being 0."""
+        if self.by_items:
+            codes = self._cached("codes", self._all_item_codes)
+            at = users.clamp(min=1) - 1  # the padding user has no output unit; nobody reads its scores
+            scores = F.linear(codes, self.autoencoder.output.weight[at], self.autoencoder.output.bias[at]).T
+        else:
+            scores = self.autoencoder.output(self._row_codes(users))
+        return F.pad(scores, (1, 0))
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of the batch's users for all items [B, n_items]; the padding item's is 0."""
+        return self._scores(interaction[self.USER_ID])
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores [B] of pairs of user and item."""
+        users, place = interaction[self.USER_ID].unique(return_inverse=True)
+        items = interaction[self.ITEM_ID]
+        scores = torch.empty(len(items), device=items.device)
+        for index, block in enumerate(users.split(_BLOCK)):
+            mine = (place // _BLOCK == index).nonzero().squeeze(1)
+            scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
+        return scores
+
+    def score_rows(self, rows: Tensor) -> Tensor:
+        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
+
+        Raises:
+            UserError: if the autoencoder's rows are items, whose columns are the users of the training.
+        """
+        if self.by_items:
+            raise UserError("a model trained with rows=items knows only its own users, not a history")
+        row, column = rows[:, 1:].nonzero(as_tuple=True)
+        value = rows[:, 1:][row, column]
+        enhanced = self._enhanced(None, row, column, value, self._known_content(), len(rows))
+        return F.pad(self.autoencoder(enhanced), (1, 0))
+
+    # What to look at
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """Total Correlation (nats, bias-corrected) by modality and across, the gate, and how orthogonal the attention is.
+
+        ``cos/row`` is the mean |cos| between rating rows and the attention's output before the gate, over a fixed
+        sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
+        ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435.
+        """
+        training = self.training
+        self.eval()
+        latents = self._latents()
+        values = {}
+        for name, tc in self._total_correlations(latents, "both", gaussian_total_correlation):
+            values[f"tc/{name}"] = float(tc) - self._tc_bias(name, latents)
+        if self.attention is not None and self.gate is not None:
+            values["gate"] = float(torch.as_tensor(self.gate()).mean())
+            values |= self._cosines(self._content(latents))
+        self.train(training)
+        return values
+
+    def _tc_bias(self, name: str, latents: list[Tensor]) -> float:
+        if name != "across":
+            index = self.modality_names.index(name)
+            return total_correlation_bias(int(self.present[index].sum()), latents[index].shape[1])
+        n, widths = int(self.present.all(0).sum()), [h.shape[1] for h in latents]
+        return total_correlation_bias(n, sum(widths)) - sum(total_correlation_bias(n, d) for d in widths)
+
+    def _cosines(self, content: Any) -> dict[str, float]:
+        n = self.n_items if self.by_items else self.n_users
+        ids = torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long()
+        row, column = self.rating_rows.entries(ids)
+        value = torch.ones(len(row), device=row.device)
+        rows = self._enhanced(ids, row, column, value, None)
+        output = self._attend(ids, row, column, value, rows, content)
+        cosines = {"cos/row": _mean_abs_cos(rows, output), "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1]))}
+        if self.attention_kind == "cross":
+            query, answer = self.attention.heads(rows, *content)
+            cosines["cos/head"] = _mean_abs_cos(query, answer)
+            cosines["cos/head_chance"] = math.sqrt(2 / (math.pi * query.shape[2]))
+        return cosines
+
+
+def _mean_abs_cos(a: Tensor, b: Tensor) -> float:
+    return float(F.cosine_similarity(a, b, dim=-1).abs().mean())
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

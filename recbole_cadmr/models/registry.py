@@ -1,0 +1,41 @@
+"""Models by name: the package's own first, then RecBole's."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from recbole.utils import ModelType
+from recbole.utils import get_model as get_recbole_model
+
+from recbole_cadmr.errors import UserError, did_you_mean
+
+# A new model is one file in this folder and one line here.
+MODELS = {
+    "CADMR": "recbole_cadmr.models.cadmr",
+}
+
+
+def get_model(name: str) -> type:
+    """The class of the model called ``name``.
+
+    Raises:
+        UserError: if there is none (naming the nearest), or if it is not a general recommender.
+    """
+    if name in MODELS:
+        return getattr(importlib.import_module(MODELS[name]), name)
+    if not isinstance(name, str) or name not in (known := model_names()):
+        raise UserError(f"there is no model '{name}'{did_you_mean(str(name), known)}")
+    model = get_recbole_model(name)
+    if model.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
+        raise UserError(f"{name} is not a general recommender: it needs more than users and items")
+    return model
+
+
+def model_names() -> list[str]:
+    """Every general recommender by name, the package's first."""
+    import recbole.model.general_recommender as general
+
+    modules = {module.name for module in pkgutil.iter_modules(general.__path__)}
+    recboles = [name for name, value in vars(general).items() if isinstance(value, type) and name.lower() in modules]
+    return [*MODELS, *sorted(recboles)]

@@ -1,0 +1,1 @@
+"""Trainers and checkpoints: phases, early stop, and runs that go on where they were cut."""

@@ -1,0 +1,64 @@
+"""Two-phase training of CADMR: the autoencoder alone, then the autoencoder behind the cross-attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recbole_cadmr.training.trainer import RunTrainer
+
+
+class CADMRTrainer(RunTrainer):
+    """Pre-training, then fine-tuning from the best pre-trained epoch; each stops early on validation.
+
+    Each phase is one call of RecBole's ``fit`` with its own epochs, learning rate and patience; the epochs of
+    fine-tuning are counted on from those of pre-training, so that both lie on one time axis. Fine-tuning begins with
+    a validation of its starting point, which is the first candidate for the best model: with a gate of 0 it is the
+    pre-trained model itself, so fine-tuning that does not help costs nothing.
+    """
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
+        """Both phases; arguments and result as RecBole's ``fit``. A phase of no epochs is skipped."""
+        if self._pending is None:
+            self._start("pretrain", 0)
+        if self.phase == "pretrain":
+            if self.start_epoch < self.epochs:
+                super().fit(train_data, valid_data, **options)
+                self.load_best()
+                self._start("finetune", self.epoch + 1)
+            else:
+                self._start("finetune", 0)
+            self._judge_start(valid_data, options)
+        return super().fit(train_data, valid_data, **options)
+
+    def _start(self, phase: str, epoch: int) -> None:
+        """Begin ``phase``, whose first epoch is number ``epoch``, with a new optimiser and full patience."""
+        self.model.set_phase(phase)
+        self.stopping_step = self.config[f"{self._prefix}stopping_step"]
+        self.eval_step = min(self.config["eval_step"], max(self.config[f"{self._prefix}epochs"], 1))
+        self.start_epoch = epoch
+        self.epochs = epoch + self.config[f"{self._prefix}epochs"]
+        self.optimizer = self._build_optimizer(
+            params=self.model.phase_parameters(), learning_rate=self.config[f"{self._prefix}learning_rate"]
+        )
+        self.cur_step = 0
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result: dict[str, float] | None = None
+        self._losses = {}
+
+    @property
+    def _prefix(self) -> str:
+        return "pretrain_" if self.phase == "pretrain" else ""
+
+    def _judge_start(self, valid_data: Any, options: dict[str, Any]) -> None:
+        if valid_data:
+            show_progress = options.get("show_progress", False)
+            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
+        if options.get("saved", True):
+            self._save_checkpoint(self.start_epoch - 1)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As :meth:`RunTrainer.restore`; the optimiser is first made that of the phase."""
+        self._start(state["phase"], state["epoch"])
+        super().restore(state)

@@ -1,0 +1,100 @@
+"""Checkpoints of tensors and plain values, so that reading one never runs its code.
+
+``torch.load(weights_only=True)`` reads them. What RecBole's models keep beside their weights (numpy arrays, scipy
+matrices) is stored as tensors under a tag and rebuilt on loading.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+
+FORMAT = "recbole_cadmr checkpoint"
+FORMAT_VERSION = 1
+_TAG = "__kind__"
+
+
+def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write ``content`` (tensors, arrays, sparse matrices, plain values, nested) to ``path``, whole or not at all."""
+    with write_aside(path) as temporary:
+        try:
+            torch.save({"format": FORMAT, "format_version": FORMAT_VERSION, **to_plain(dict(content))}, temporary)
+        except RuntimeError as error:  # torch's zip writer says so when the disk is full
+            raise OSError(str(error).splitlines()[0]) from error
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint without running anything in it.
+
+    Raises:
+        UserError: if the file is missing, is no checkpoint of this package, or holds anything but tensors and
+            plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    if not zipfile.is_zipfile(path):  # torch also reads bare pickles, which are never ours
+        raise UserError(f"{path} is not a checkpoint or is damaged")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is not a checkpoint of this package, or holds code, which is never run") from error
+    except Exception as error:  # there is no end to what damaged bytes make torch's reader raise
+        raise UserError(f"{path} is not a checkpoint or is damaged") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is not a checkpoint of this package")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {content.get('format_version')}, this package reads {FORMAT_VERSION}; "
+            f"train the model again"
+        )
+    return from_plain(content)
+
+
+def to_plain(value: Any) -> Any:
+    """``value`` with arrays and sparse matrices as tagged tensors, numpy numbers as Python's."""
+    if sp.issparse(value):
+        csr = value.tocsr()
+        arrays = {name: torch.from_numpy(getattr(csr, name).copy()) for name in ("data", "indices", "indptr")}
+        return {_TAG: "sparse", "format": value.format, "shape": list(value.shape), **arrays}
+    if isinstance(value, np.matrix):
+        return {_TAG: "matrix", "data": torch.from_numpy(np.array(value))}
+    if isinstance(value, np.ndarray):
+        return {_TAG: "array", "data": torch.from_numpy(np.array(value))}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {key: to_plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_plain(entry) for entry in value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return value
+
+
+def from_plain(value: Any) -> Any:
+    """The inverse of :func:`to_plain`."""
+    if isinstance(value, dict):
+        kind = value.get(_TAG)
+        if kind == "sparse":
+            parts = tuple(value[name].numpy() for name in ("data", "indices", "indptr"))
+            return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["format"])
+        if kind == "matrix":
+            return np.asmatrix(value["data"].numpy())
+        if kind == "array":
+            return value["data"].numpy()
+        return {key: from_plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(from_plain(entry) for entry in value)
+    return value

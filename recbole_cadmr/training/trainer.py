@@ -1,0 +1,206 @@
+"""The trainer of every run: RecBole's, with safe checkpoints, exact resuming and a history of validations."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import recbole.trainer
+import torch
+from recbole.utils import get_trainer as get_recbole_trainer
+
+from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_cadmr.training.state import AttributeWatch, random_state, set_random_state
+
+# Trainers of the package's models; every other model gets RecBole's.
+TRAINERS = {
+    "CADMR": "recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
+}
+
+BEST = "model.pt"
+LAST = "resume.pt"
+
+
+class RunTrainer(recbole.trainer.Trainer):
+    """Mixed in before a trainer of RecBole's, this makes its run one that can be cut and trusted.
+
+    It leaves RecBole's ``fit`` alone and works through what ``fit`` calls: ``_train_epoch`` (writes ``resume.pt``
+    before the epoch), ``_valid_epoch`` (records and logs), ``_save_checkpoint`` (writes ``model.pt``) and
+    ``evaluate`` (reads it).
+
+    Attributes:
+        history: one entry a validation: epoch, phase, losses, metrics, diagnostics, seconds.
+        seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
+        header: what every checkpoint of this run carries beside the state; set it before ``fit``.
+    """
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        super().__init__(config, model)
+        self.folder = Path(config["checkpoint_dir"])
+        self.saved_model_file = str(self.folder / BEST)
+        self.header: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.seconds: dict[str, float] = {"evaluation": 0.0}
+        self.evaluations = 0
+        self.epoch = 0
+        self._losses: dict[str, float] = {}
+        self._attributes = AttributeWatch(model)
+        self._pending: dict[str, Any] | None = None
+
+    @property
+    def phase(self) -> str:
+        """Name of the phase that training is in."""
+        return getattr(self.model, "phase", "training")
+
+    # Training
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
+        """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
+        options["verbose"] = False
+        score, result = super().fit(train_data, valid_data, **options)
+        return float(score), result
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
+        self.epoch = epoch_idx
+        if self._pending is not None:
+            set_random_state(self._pending["random"])
+            train_data.generator.set_state(self._pending["loader"].cpu())
+            self._pending = None
+        every = self.config["resume_step"]
+        if every and (epoch_idx - self.start_epoch) % every == 0:
+            save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch_idx)})
+        start = perf_counter()
+        losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
+        seconds = perf_counter() - start
+        self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
+        self._losses = self._named(losses, len(train_data))
+        if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
+            self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
+        return losses
+
+    def _named(self, losses: Any, n_batches: int) -> dict[str, float]:
+        """Mean losses a batch, by component."""
+        parts = losses if isinstance(losses, tuple) else (losses,)
+        default = tuple(f"loss{i}" for i in range(len(parts))) if len(parts) > 1 else ("loss",)
+        names = getattr(self.model, "loss_names", default)
+        return {name: float(part) / max(n_batches, 1) for name, part in zip(names, parts)}
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        start = perf_counter()
+        score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
+        seconds = perf_counter() - start
+        diagnostics = self.model.diagnostics() if hasattr(self.model, "diagnostics") else {}
+        better = score >= self.best_valid_score if self.valid_metric_bigger else score <= self.best_valid_score
+        entry = {
+            "epoch": self.epoch,
+            "phase": self.phase,
+            "losses": dict(self._losses),
+            "valid_score": float(score),
+            "valid_result": {name: float(value) for name, value in result.items()},
+            "diagnostics": diagnostics,
+            "seconds": sum(self.seconds.values()),
+        }
+        self.history.append(entry)
+        self._to_tensorboard(entry)
+        self.logger.info(
+            f"epoch {self.epoch:>4} {self.phase}  {_numbers(self._losses)}  "
+            f"{self.valid_metric} {score:.4f}{' *' if better else '  '}  {_numbers(diagnostics)}  {seconds:.1f}s"
+        )
+        return float(score), result
+
+    def _to_tensorboard(self, entry: dict[str, Any]) -> None:
+        for group in ("losses", "valid_result", "diagnostics"):
+            for name, value in entry[group].items():
+                if not math.isnan(value):
+                    self.tensorboard.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, entry["epoch"])
+
+    # Checkpoints
+
+    def _model_state(self) -> dict[str, Any]:
+        return {
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "attributes": self._attributes.state(),
+        }
+
+    def _load_model_state(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["state_dict"])
+        self.model.load_other_parameter(state["other_parameter"])
+        self._attributes.load_state(state["attributes"])
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        best = {"epoch": epoch, "phase": self.phase, "best_valid_score": float(self.best_valid_score)}
+        save_checkpoint(self.saved_model_file, {**self.header, **best, **self._model_state()})
+
+    def load_best(self) -> None:
+        """Take the best state of the run, as ``model.pt`` holds it."""
+        self._load_model_state(load_checkpoint(self.saved_model_file, self.device))
+
+    def _run_state(self, train_data: Any, epoch: int) -> dict[str, Any]:
+        """Everything that the epochs from ``epoch`` on depend on."""
+        return {
+            **self._model_state(),
+            "epoch": epoch,
+            "phase": self.phase,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
+            "random": random_state(),
+            "loader": train_data.generator.get_state(),
+            "trainer": {name: getattr(self, name) for name in self._kept},
+        }
+
+    _kept = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "seconds",
+             "evaluations", "epochs", "_losses")  # fmt: skip
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to the start of the epoch that ``state`` (the content of ``resume.pt``) was written at.
+
+        The random states are put back right before that epoch, so that nothing in between can disturb them.
+        """
+        self._load_model_state(state)
+        self.start_epoch = self.epoch = state["epoch"]
+        for name, value in state["trainer"].items():
+            setattr(self, name, value)
+        for name, optimizer in self._optimizers().items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self._pending = {"random": state["random"], "loader": state["loader"]}
+
+    # Evaluation
+
+    @torch.no_grad()
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, show_progress: bool = False
+    ) -> dict[str, float] | None:
+        """RecBole's evaluation and result; the best model is read from this package's checkpoint."""
+        if not eval_data:
+            return None
+        if load_best_model:
+            self.load_best()
+        start = perf_counter()
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.seconds["evaluation"] += perf_counter() - start
+        self.evaluations += 1
+        return {name: float(value) for name, value in result.items()}
+
+
+def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:
+    """The trainer class of a model: the package's or RecBole's own for it, made resumable."""
+    if model_name in TRAINERS:
+        module, _, name = TRAINERS[model_name].partition(":")
+        base: type = getattr(importlib.import_module(module), name)
+    else:
+        base = get_recbole_trainer(model_type, model_name)
+    return base if issubclass(base, RunTrainer) else type(f"Run{base.__name__}", (RunTrainer, base), {})
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+Callback = Callable[[int, float], Any]

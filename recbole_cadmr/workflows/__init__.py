@@ -1,0 +1,1 @@
+"""What a person asks for: train, evaluate, recommend, and a look at the installation."""

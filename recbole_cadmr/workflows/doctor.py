@@ -1,0 +1,45 @@
+"""A look at the installation: versions, what is known not to fit, devices, data sets at hand."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+
+from recbole_cadmr import compat
+
+
+def doctor(data_path: str | os.PathLike[str] = "dataset") -> tuple[str, bool]:
+    """A report for the screen, and whether everything fits."""
+    lines, sound = ["Versions"], True
+    for requirement in map(Requirement, requires("recbole_cadmr") or []):
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+            fits = requirement.specifier.contains(found, prereleases=True)
+        except PackageNotFoundError:
+            found, fits = "missing", False
+        sound &= fits
+        wanted = "" if fits else f"  does not fit: {requirement.specifier or 'any version'} is needed"
+        lines.append(f"  {requirement.name:<24}{found}{wanted}")
+    lines += ["", "Upstream breakages"]
+    lines += [f"  {name:<24}{state}" for name, state in compat.status().items()]
+    lines += ["", "Devices", f"  {'cpu':<24}{torch.get_num_threads()} threads of {os.cpu_count()} cores"]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        lines.append(f"  {f'cuda:{index}':<24}{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    lines += ["", "Data sets"]
+    embedded = Path(str(files("recbole_cadmr.embedded")))
+    found_sets = {folder.name: folder for root in (embedded, Path(data_path)) for folder in _sets(root)}
+    lines += [f"  {name:<24}{folder}" for name, folder in sorted(found_sets.items())]
+    lines += ["", "Everything fits." if sound else "Something does not fit; see above."]
+    return "\n".join(lines), sound
+
+
+def _sets(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if any(path.glob("*.inter"))] if root.is_dir() else []

@@ -1,0 +1,55 @@
+"""Score a checkpoint again: other metrics, list lengths, masking or part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.workflows.results import protocol
+from recbole_cadmr.workflows.run_folder import scratch_folder
+from recbole_cadmr.workflows.session import load_session
+
+PARTS = ("valid", "test")
+
+
+def evaluate(
+    checkpoint: str | os.PathLike[str],
+    *,
+    part: str = "test",
+    metrics: Sequence[str] | None = None,
+    topk: Sequence[int] | None = None,
+    mask_valid_at_test: bool | None = None,
+    data_path: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Metrics of a checkpoint on a held-out part, over all users of that part, ranking all items.
+
+    Args:
+        part: ``valid`` or ``test``.
+        metrics, topk, mask_valid_at_test: as the settings of these names; the run's own if not given.
+        data_path: where the data set lies, if no longer where it was trained.
+
+    Returns:
+        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded.
+
+    Raises:
+        UserError: if the checkpoint cannot be read, belongs to other data, or the part is empty.
+    """
+    if part not in PARTS:
+        raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+    wanted = {"metrics": metrics, "topk": topk, "mask_valid_at_test": mask_valid_at_test}
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    with scratch_folder() as folder:
+        session = load_session(checkpoint, folder, data_path, changes)
+        data = session.valid_data if part == "valid" else session.test_data
+        result = session.trainer.evaluate(data, load_best_model=False)
+        if result is None:
+            raise UserError(f"the {part} part of {session.config['dataset']} is empty")
+        return {
+            "model": session.config["model"],
+            "dataset": session.config["dataset"],
+            "part": part,
+            "protocol": protocol(session),
+            "result": result,
+        }

@@ -1,0 +1,189 @@
+"""Recommendations from a checkpoint, in the data set's own ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.workflows.run_folder import scratch_folder
+from recbole_cadmr.workflows.session import Session, load_session
+
+LEAVE_OUT = ("train", "train+valid", "all", "none")
+_COLUMNS = ["user_id", "item_id", "rank", "score"]
+
+
+class Recommender:
+    """A trained model that recommends.
+
+    Args:
+        checkpoint: a ``model.pt``.
+        data_path: where the data set lies, if no longer where it was trained.
+
+    Raises:
+        UserError: if the checkpoint cannot be read or belongs to other data.
+    """
+
+    def __init__(self, checkpoint: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> None:
+        with scratch_folder() as folder:
+            self.session: Session = load_session(checkpoint, folder, data_path)
+        self._dataset = self.session.dataset
+        self._users = self._dataset.field2id_token[self._dataset.uid_field]
+        self._items = self._dataset.field2id_token[self._dataset.iid_field]
+
+    @torch.no_grad()
+    def recommend(self, users: Sequence[str] | None = None, topk: int = 50, leave_out: str = "train") -> pd.DataFrame:
+        """The ``topk`` items of highest score for each user.
+
+        Args:
+            users: user ids as in the data set's files; all users if not given.
+            leave_out: interactions that are not recommended again: ``train``, ``train+valid``, ``all`` or ``none``.
+
+        Returns:
+            Rows ``user_id, item_id, rank, score`` (rank from 1, in the order of ``users``); fewer than ``topk`` rows
+            for a user who has fewer items left.
+        """
+        if leave_out not in LEAVE_OUT:
+            raise UserError(f"leave_out must be one of {', '.join(LEAVE_OUT)}, not {leave_out!r}")
+        self._check_topk(topk)
+        ids = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
+        history = RatingRows(self._interactions(leave_out))
+        trainer, field = self.session.trainer, self._dataset.uid_field
+        trainer.tot_item_num = len(self._items)
+        trainer.item_tensor = self._dataset.get_item_feature().to(trainer.device)
+        frames = []
+        for batch in self._batches(len(ids)):
+            user = torch.from_numpy(ids[batch])
+            data = (Interaction({field: user}), history.entries(user), None, None)
+            scores = trainer._full_sort_batch_eval(data)[1]
+            frames.append(self._frame(scores, self._users[ids[batch]], topk))
+        return pd.concat(frames, ignore_index=True)
+
+    @torch.no_grad()
+    def recommend_from_history(self, history: pd.DataFrame, topk: int = 50) -> tuple[pd.DataFrame, int]:
+        """Recommend to people the model has never seen, from the items they chose.
+
+        Args:
+            history: rows ``user_id, item_id``; any user names, items of the data set.
+
+        Returns:
+            Rows as of :meth:`recommend`, in order of first appearance and without the items of a person's own
+            history, and the number of rows of ``history`` that name no item of the data set.
+
+        Raises:
+            UserError: if the model cannot score a history, or no row names an item of the data set.
+        """
+        self._check_topk(topk)
+        model = self.session.model
+        if not hasattr(model, "score_rows"):
+            raise UserError(f"{self.session.config['model']} knows only the users it was trained on, not a --history")
+        known = self._dataset.field2token_id[self._dataset.iid_field]
+        items = history["item_id"].map(lambda token: known.get(token, 0)).to_numpy(dtype=np.int64)
+        people, names = pd.factorize(history["user_id"][items > 0])
+        if not len(names):
+            raise UserError("no row of the history names an item of the data set")
+        ones = np.ones(len(people), dtype=np.float32)
+        matrix = sp.csr_matrix((ones, (people, items[items > 0])), shape=(len(names), len(self._items)))
+        rows = RatingRows(matrix, self.session.trainer.device)
+        frames = []
+        for batch in self._batches(len(names)):
+            dense = rows.dense(torch.arange(batch.start, batch.stop, device=self.session.trainer.device))
+            scores = model.score_rows(dense).masked_fill(dense > 0, -torch.inf)
+            scores[:, 0] = -torch.inf
+            frames.append(self._frame(scores, np.asarray(names)[batch], topk))
+        return pd.concat(frames, ignore_index=True), int((items == 0).sum())
+
+    def _check_topk(self, topk: int) -> None:
+        if not 1 <= topk < len(self._items):
+            raise UserError(f"topk must lie between 1 and the {len(self._items) - 1} items of the data set, not {topk}")
+
+    def _user_ids(self, users: Sequence[str]) -> np.ndarray:
+        known = self._dataset.field2token_id[self._dataset.uid_field]
+        unknown = [user for user in users if user not in known or user == "[PAD]"]
+        if unknown:
+            raise UserError(
+                f"{len(unknown)} of the {len(users)} users are not in the data set, the first is '{unknown[0]}'; "
+                f"people the model has not seen need a --history"
+            )
+        return np.array([known[user] for user in users], dtype=np.int64)
+
+    def _interactions(self, leave_out: str) -> sp.csr_matrix:
+        loaders = (self.session.train_data, self.session.valid_data, self.session.test_data)
+        parts = loaders[: {"none": 0, "train": 1, "train+valid": 2, "all": 3}[leave_out]]
+        shape = (len(self._users), len(self._items))
+        return sum((data._dataset.inter_matrix(form="csr") for data in parts), sp.csr_matrix(shape))
+
+    def _batches(self, n: int) -> Iterator[slice]:
+        step = max(int(self.session.config["eval_batch_size"]) // len(self._items), 1)
+        return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
+    def _frame(self, scores: torch.Tensor, users: Any, topk: int) -> pd.DataFrame:
+        values, items = (tensor.cpu().numpy() for tensor in scores.topk(topk, dim=1))
+        row, place = np.nonzero(np.isfinite(values))
+        columns = (np.asarray(users)[row], self._items[items[row, place]], place + 1, values[row, place])
+        return pd.DataFrame(dict(zip(_COLUMNS, columns)))
+
+
+def load(checkpoint: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> Recommender:
+    """The trained model of a checkpoint, ready to recommend; arguments and errors as of :class:`Recommender`."""
+    return Recommender(checkpoint, data_path)
+
+
+def recommend(
+    checkpoint: str | os.PathLike[str], users: Sequence[str] | None = None, topk: int = 50, leave_out: str = "train"
+) -> pd.DataFrame:
+    """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
+    return load(checkpoint).recommend(users, topk, leave_out)
+
+
+def read_history(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Rows ``user item``, separated by tabs or blanks; a header line ``user_id item_id`` may come first.
+
+    Raises:
+        UserError: if the file is missing, empty, or has a line of other than two columns.
+    """
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if len(fields) != 2 or not all(fields):
+            raise UserError(f"{path} line {number} must hold a user and an item, separated by a tab or a blank")
+        rows.append(fields)
+    if rows and [name.partition(":")[0] for name in rows[0]] == _COLUMNS[:2]:
+        rows = rows[1:]
+    if not rows:
+        raise UserError(f"{path} holds no rows")
+    return pd.DataFrame(rows, columns=_COLUMNS[:2])
+
+
+def read_users(path: str | os.PathLike[str]) -> list[str]:
+    """User ids, one a line."""
+    users = [line for line in _lines(path) if line]
+    if not users:
+        raise UserError(f"{path} holds no users")
+    return users
+
+
+def _lines(path: str | os.PathLike[str]) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(f"cannot read {path}: {reason}") from error
+
+
+def write_recommendations(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write tab-separated rows with a header, whole or not at all; an existing file is refused."""
+    if Path(path).exists():
+        raise UserError(f"{path} is already there; choose another --output")
+    with write_aside(path) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")

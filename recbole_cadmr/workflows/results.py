@@ -1,0 +1,108 @@
+"""What a run leaves: ``result.json``, and the tables that a person reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.workflows.session import Session, versions
+
+SCHEMA_VERSION = 1
+
+
+def protocol(session: Session) -> dict[str, Any]:
+    """How the figures of a result were measured: what makes two results comparable."""
+    config = session.config
+    return {
+        "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
+        "order": None if config["benchmark_filename"] else config["eval_args"]["order"],
+        "group_by": None if config["benchmark_filename"] else config["eval_args"]["group_by"],
+        "candidates": "all items",
+        "mask_valid_at_test": config["mask_valid_at_test"],
+        "metrics": list(config["metrics"]),
+        "topk": list(config["topk"]),
+        "valid_metric": config["valid_metric"],
+        "seed": config["seed"],
+        "threads": torch.get_num_threads(),
+        "data_note": config["data_note"],
+    }
+
+
+def training_result(session: Session, score: float, valid: Any, test: Any) -> dict[str, Any]:
+    """Content of ``result.json``; metrics are unrounded, and what was not measured is null."""
+    trainer = session.trainer
+    best = max((e for e in trainer.history if e["valid_score"] == score), key=lambda e: e["epoch"], default=None)
+    evaluation = trainer.seconds["evaluation"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": session.config["model"],
+        "dataset": session.config["dataset"],
+        "fingerprint": session.fingerprint,
+        "protocol": protocol(session),
+        "best_valid_score": score if math.isfinite(score) else None,
+        "best_valid_result": dict(valid) if valid else None,
+        "best_epoch": best["epoch"] if best else None,
+        "test_read": test is not None,
+        "test_result": dict(test) if test else None,
+        "seconds": {name: value for name, value in trainer.seconds.items() if name != "evaluation"},
+        "evaluation_seconds": evaluation,
+        "seconds_per_evaluation": evaluation / trainer.evaluations if trainer.evaluations else None,
+        "epochs_run": len(trainer.train_loss_dict),
+        "peak_memory_bytes": peak_memory(),
+        "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
+        "settings": session.config.changed,
+        "versions": versions(),
+        "history": trainer.history,
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON (no NaN), whole or not at all."""
+    text = json.dumps(_finite(content), indent=1, allow_nan=False, default=str)
+    with write_aside(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
+    """Results side by side, one block a name, metrics as rows and list lengths as columns, rounded for display."""
+    blocks = []
+    for title, result in results.items():
+        if not result:
+            continue
+        ks = sorted({int(name.partition("@")[2]) for name in result if "@" in name})
+        metrics = list(dict.fromkeys(name.partition("@")[0] for name in result))
+        width = max(len(title), *(len(name) for name in metrics)) + 2
+        lines = [title.ljust(width) + "".join(f"@{k}".rjust(9) for k in ks)]
+        for metric in metrics:
+            cells = (result.get(f"{metric}@{k}") for k in ks)
+            lines.append(metric.ljust(width) + "".join(("" if c is None else f"{c:.4f}").rjust(9) for c in cells))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def peak_memory() -> int | None:
+    """Largest resident size of this process so far, in bytes (None where the system does not tell)."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

@@ -1,0 +1,100 @@
+"""The folder of a run: its name, its log, and what lies in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from recbole_cadmr.errors import UserError
+
+RESULT = "result.json"
+CURVES = "learning_curves.svg"
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def create_run_folder(output: str | None, parent: str, name: str) -> Path:
+    """Make the folder ``output``, or a new one called after ``name`` and the time under ``parent``.
+
+    Raises:
+        UserError: if ``output`` is already used, or the place cannot be written.
+    """
+    try:
+        if output:
+            folder = Path(output).absolute()
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise UserError(f"{folder} is already used; choose another --output, or go on with --resume {output}")
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        root = Path(parent).absolute()
+        root.mkdir(parents=True, exist_ok=True)
+        # mkdtemp's suffix keeps runs apart that start in the same second.
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-{datetime.now():%Y%m%d-%H%M%S}-", dir=root))
+        folder.chmod(0o755)
+        return folder
+    except OSError as error:
+        raise UserError(f"cannot write the run to {output or parent}: {error.strerror or error}") from error
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _COLOURS.sub("", super().format(record))
+
+
+@contextmanager
+def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "INFO") -> Iterator[None]:
+    """Send the log to the screen and to ``log/NAME.log`` of the run's folder; leave logging as it was afterwards.
+
+    RecBole logs through the root logger. The file's handler carries the folder, by which RecBole's TensorBoard
+    files find their way into it, too (``compat``).
+    """
+    root = logging.getLogger()
+    previous, handlers = root.level, list(root.handlers)
+    path = folder / "log" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    file.run_folder = folder  # type: ignore[attr-defined]  # read by compat
+    added: list[logging.Handler] = [file]
+    if screen:
+        stream = logging.StreamHandler(sys.stdout)
+        stream.setFormatter(_PlainFormatter("%(message)s") if not sys.stdout.isatty() else logging.Formatter())
+        added.append(stream)
+    for handler in handlers:
+        root.removeHandler(handler)
+    for handler in added:
+        root.addHandler(handler)
+    root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
+    try:
+        yield
+    finally:
+        for handler in added:
+            root.removeHandler(handler)
+            handler.close()
+        for handler in handlers:
+            root.addHandler(handler)
+        root.setLevel(previous)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A run folder that is removed again: RecBole's trainer wants one even where nothing is trained."""
+    folder = Path(tempfile.mkdtemp(prefix="recbole_cadmr-"))
+    try:
+        with run_log(folder, screen=False, level="WARNING"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_used(folder: str | os.PathLike[str]) -> bool:
+    """Whether a finished run lies in ``folder``."""
+    return (Path(folder) / RESULT).is_file()

@@ -1,0 +1,136 @@
+"""Settings to a model on its data: the steps that training, evaluation and recommendation share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.fingerprint import fingerprint
+from recbole_cadmr.data.loaders import prepare_loaders
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.trainer import RunTrainer, get_trainer
+
+_MACHINE = ("gpu_id", "checkpoint_dir", "output")
+
+
+@dataclass
+class Session:
+    """A model on its data, with the trainer that trains or scores it."""
+
+    config: Config
+    dataset: MultimodalDataset
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    model: Any
+    trainer: RunTrainer
+    fingerprint: dict[str, Any]
+
+
+def open_session(config: Config, folder: Path) -> Session:
+    """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    config["checkpoint_dir"] = str(folder)
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = MultimodalDataset(config)
+    if max(config["topk"]) >= dataset.item_num:
+        raise UserError(
+            f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
+            f"give a smaller --topk"
+        )
+    train_data, valid_data, test_data = prepare_loaders(config, dataset, config.model_class)
+    parts = [data._dataset for data in (train_data, valid_data, test_data)]
+    # The split has used random numbers; the model starts from the seed whatever the data set.
+    init_seed(config["seed"], config["reproducibility"])
+    model = config.model_class(config, parts[0]).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    marks = fingerprint(*parts)
+    trainer.header = checkpoint_header(config, marks)
+    trainer.eval_collector.data_collect(train_data)
+    return Session(config, dataset, train_data, valid_data, test_data, model, trainer, marks)
+
+
+def checkpoint_header(config: Config, marks: Mapping[str, Any]) -> dict[str, Any]:
+    """What every checkpoint says about where it comes from."""
+    settings = {key: value for key, value in config.plain_settings().items() if key not in _MACHINE}
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "fingerprint": dict(marks),
+        "settings": settings,
+        "changed": dict(config.changed),
+        "versions": versions(),
+    }
+
+
+def restore_config(
+    content: Mapping[str, Any],
+    data_path: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Config:
+    """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
+    settings = {**content["settings"], **(changes or {})}
+    if data_path is not None:
+        settings["data_path"] = str(data_path)
+    if changes and not {"metrics", "topk"}.isdisjoint(changes):
+        # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
+        settings["valid_metric"] = f"{settings['metrics'][0]}@{settings['topk'][0]}"
+    config = Config(settings=settings)
+    config.changed = {**content["changed"], **(changes or {})}
+    return config
+
+
+def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
+    if session.fingerprint["id_maps"] != content["fingerprint"]["id_maps"]:
+        different = "its users or items are others"
+    elif session.fingerprint["sha256"] != content["fingerprint"]["sha256"]:
+        different = "its interactions or features have changed"
+    else:
+        return
+    raise UserError(
+        f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
+        f"{different}; name the right place with --data_path"
+    )
+
+
+def load_session(
+    checkpoint: str | os.PathLike[str],
+    folder: Path,
+    data_path: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Session:
+    """The model of a checkpoint on the data it was trained on.
+
+    Raises:
+        UserError: if the file is no checkpoint, or the data are missing or others.
+    """
+    content = load_checkpoint(checkpoint)
+    session = open_session(restore_config(content, data_path, changes), folder)
+    check_data(session, content, checkpoint)
+    session.trainer._load_model_state(content)
+    session.model.eval()
+    return session
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    found = {"python": python_version()}
+    for name in ("recbole_cadmr", "recbole", "torch", "numpy", "scipy", "pandas"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,156 @@
+"""Train a model, choose its best epoch on validation, and read the test part once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.trainer import BEST, LAST
+from recbole_cadmr.workflows.curves import learning_curves
+from recbole_cadmr.workflows.results import metric_table, training_result, write_json
+from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, run_log
+from recbole_cadmr.workflows.session import Session, check_data, open_session, restore_config
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and the content of its ``result.json``."""
+
+    folder: Path
+    result: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best model."""
+        return self.folder / BEST
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run; the message says how to go on."""
+
+
+def train(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    preset: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    config_files: Sequence[str | os.PathLike[str]] = (),
+    settings: Mapping[str, Any] | None = None,
+    callback: Callable[[int, float], Any] | None = None,
+) -> Run:
+    """Train and evaluate a model.
+
+    Args:
+        model, dataset: names; CADMR and the embedded data set if neither the arguments nor a file names them.
+        preset: name of a preset of the model.
+        output: folder of the run; if not given, a new one under the setting ``checkpoint_dir``.
+        config_files: yaml files of settings, in rising priority.
+        settings: settings by name, over all files.
+        callback: called with epoch and validation score after every validation.
+
+    Returns:
+        The run, whose folder holds ``result.json``, the checkpoints, the log and the learning curves.
+
+    Raises:
+        UserError: on anything wrong with the settings, the data or the place of the output.
+    """
+    given = dict(settings or {})
+    if preset is not None:
+        given["preset"] = preset
+    config = Config(model, dataset, config_files, given)
+    place = output if output is not None else config["output"]
+    name = f"{config['model']}-{config['dataset']}"
+    folder = create_run_folder(str(place) if place else None, config["checkpoint_dir"], name)
+    with ExitStack() as stack:
+        # Nothing is left of a run that never began.
+        stack.callback(_remove_unless_begun, folder)
+        stack.enter_context(run_log(folder, name, level=config["state"] or "INFO"))
+        return _run(open_session(config, folder), folder, callback)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    data_path: str | os.PathLike[str] | None = None,
+    callback: Callable[[int, float], Any] | None = None,
+) -> Run:
+    """Go on with a run that was cut, from the start of the epoch it was cut in, as if it never had been.
+
+    Raises:
+        UserError: if the run is finished or never began, or the data have changed.
+    """
+    folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise UserError(f"there is no run folder {folder}")
+    if is_used(folder):
+        raise UserError(f"the run in {folder} is finished; its figures are in {RESULT}")
+    if not (folder / LAST).is_file():
+        raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
+    content = load_checkpoint(folder / LAST)
+    config = restore_config(content, data_path)
+    with run_log(folder, f"{config['model']}-{config['dataset']}", level=config["state"] or "INFO"):
+        session = open_session(config, folder)
+        check_data(session, content, folder / LAST)
+        session.trainer.header["changed"] = content["changed"]
+        session.trainer.restore(content)
+        logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']})")
+        return _run(session, folder, callback)
+
+
+def _run(session: Session, folder: Path, callback: Callable[[int, float], Any] | None) -> Run:
+    config, trainer, logger = session.config, session.trainer, logging.getLogger()
+    show = bool(config["show_progress"])
+    logger.info(_summary(session))
+    try:
+        score, valid = trainer.fit(
+            session.train_data, session.valid_data, saved=True, show_progress=show, callback_fn=callback
+        )
+        trainer.load_best()
+        test = trainer.evaluate(session.test_data, False, show_progress=show) if config["evaluate_test"] else None
+    except KeyboardInterrupt as error:
+        kept = (folder / LAST).is_file()
+        raise Interrupted(
+            f"stopped; the state is kept, go on with: python -m recbole_cadmr train --resume {folder}"
+            if kept
+            else f"stopped before the first epoch; nothing is kept of {folder}"
+        ) from error
+    result = training_result(session, score, valid, test)
+    with_note = f" ({config['data_note']})" if config["data_note"] else ""
+    masked = "train and validation" if config["mask_valid_at_test"] else "train"
+    tables = {"best validation": valid, f"test, {masked} items left out": test}
+    logger.info(f"\n{config['model']} on {config['dataset']}{with_note}\n\n{metric_table(tables)}\n")
+    if not config["evaluate_test"]:
+        logger.info("the test part was left unread (evaluate_test=False)\n")
+    learning_curves(trainer.history, config["valid_metric"], folder / CURVES)
+    write_json(folder / RESULT, result)
+    logger.info("files: " + ", ".join(str(folder / name) for name in (RESULT, BEST, CURVES)))
+    return Run(folder, result)
+
+
+def _summary(session: Session) -> str:
+    config, counts = session.config, session.dataset
+    parts = [len(data._dataset) for data in (session.train_data, session.valid_data, session.test_data)]
+    modalities = ", ".join(counts.modality_names) or "none"
+    trainable = sum(p.numel() for p in session.model.parameters() if p.requires_grad)
+    changed = ", ".join(f"{key}={value}" for key, value in config.changed.items()) or "none"
+    return (
+        f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}\n"
+        f"users {counts.user_num - 1:,}, items {counts.item_num - 1:,}, interactions "
+        f"{parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test; modalities: {modalities}\n"
+        f"parameters {trainable:,}; device {config['device']}; settings other than the defaults: {changed}"
+    )
+
+
+def _remove_unless_begun(folder: Path) -> None:
+    if not any((folder / name).exists() for name in (LAST, BEST, RESULT)):
+        shutil.rmtree(folder, ignore_errors=True)

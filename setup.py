@@ -1,0 +1,66 @@
+"""Packaging of recbole_cadmr.
+
+``properties/`` and ``dataset/`` lie at the top, as in RecBole's own repository, and are installed as the packages
+``recbole_cadmr.properties`` and ``recbole_cadmr.embedded``.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIREMENTS = [
+    # The newest RecBole. The package overrides its internals, so another one has to be tried first.
+    "recbole==1.2.1",
+    # RecBole allows no newer ray; the `tune` part is what hyper-parameter search needs.
+    "ray[tune]<=2.6.3",
+    # That ray imports pkg_resources, which setuptools 82 removed. Before 80, an older pip installs a checkout (-e) in a
+    # way that ignores package_dir.
+    "setuptools>=80,<82",
+    # That ray uses np.bool8, which numpy 2 removed.
+    "numpy<2",
+    # RecBole relies on chained fillna(inplace=True), which does nothing from pandas 3 on.
+    "pandas<3",
+    # pyarrow 24 (which ray[tune] brings) needs numpy 2.
+    "pyarrow<24",
+    # 2.4: first with the attention and optimiser behaviour that is tested; 2.13: newest that is tested.
+    "torch>=2.4,<2.14",
+    # No range: each torchvision asks for the one torch that it was built for, so that pip finds the pair.
+    "torchvision",
+    # 3: first whose encoders load with the transformers that this torch needs.
+    "sentence-transformers>=3",
+    # No upper bound: compat mends what scipy 1.13 removed.
+    "scipy>=1.6",
+]
+
+setup(
+    name="recbole_cadmr",
+    version="0.1.0",
+    description="CADMR and multimodal features through atomic files for RecBole",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the recbole_cadmr authors",
+    license="MIT",
+    # ray 2.6.3 has no wheels past Python 3.11.
+    python_requires=">=3.10,<3.12",
+    packages=[
+        *find_packages(include=["recbole_cadmr", "recbole_cadmr.*"]),
+        "recbole_cadmr.properties",
+        "recbole_cadmr.embedded",
+    ],
+    package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
+    package_data={
+        "recbole_cadmr": ["README.md"],
+        "recbole_cadmr.properties": ["*.yaml", "model/*.yaml"],
+        # The embedded set alone: prepared sets lie beside it in a checkout and are not ours to hand on.
+        "recbole_cadmr.embedded": ["synthetic/*"],
+    },
+    include_package_data=False,
+    install_requires=REQUIREMENTS,
+    extras_require={
+        # 7: first with the pythonpath setting of pytest.ini.
+        "test": ["pytest>=7"],
+        # Pinned: each new one finds new faults in old code.
+        "lint": ["ruff~=0.17.6", "mypy~=2.4.1"],
+    },
+    entry_points={"console_scripts": ["recbole-cadmr=recbole_cadmr.cli.main:main"]},
+)

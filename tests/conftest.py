@@ -1,0 +1,29 @@
+"""Shared by all tests: a clean place to run in, and one small trained model."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Seconds of training: a few epochs of both phases, quiet.
+BRIEF = {"pretrain_epochs": 3, "epochs": 3, "show_progress": False, "gate_init": 0.3}
+
+
+@pytest.fixture(autouse=True)
+def clean_place(monkeypatch, tmp_path):
+    """Relative paths (``saved/``, ``dataset/``) fall into the test's own folder; RecBole sees no arguments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+
+
+@pytest.fixture(scope="session")
+def brief_run(tmp_path_factory):
+    """CADMR after a brief training on the embedded data set."""
+    import recbole_cadmr
+
+    folder = tmp_path_factory.mktemp("brief") / "run"
+    return recbole_cadmr.train("CADMR", "synthetic", output=folder, settings=BRIEF)

@@ -1,0 +1,133 @@
+"""Every mend does its work where something is broken and nothing where nothing is."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from recbole.trainer import trainer as recbole_trainer
+
+from recbole_cadmr import compat
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def in_new_process(code: str) -> str:
+    """What ``code`` prints in a Python of its own, started in the checkout; a failure of it fails the test."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=CHECKOUT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_numpy_aliases_are_what_recbole_expects(monkeypatch):
+    wanted = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+    for name in wanted:
+        monkeypatch.delattr(np, name, raising=False)
+    assert compat.mend_numpy_aliases()
+    assert {name: getattr(np, name) for name in wanted} == wanted
+    assert not compat.mend_numpy_aliases()
+
+
+@pytest.mark.parametrize("as_pairs", [False, True])
+def test_dok_update_sets_the_entries(monkeypatch, as_pairs):
+    monkeypatch.delattr(scipy.sparse.dok_matrix, "_update", raising=False)
+    assert compat.mend_dok_update()
+    entries = {(0, 1): 2.0, (1, 2): 3.0}
+    matrix = scipy.sparse.dok_matrix((2, 3), dtype=np.float32)
+    matrix[1, 2] = 7.0
+    matrix._update(entries.items() if as_pairs else entries)
+    np.testing.assert_array_equal(matrix.tocsr().toarray(), [[0, 2, 0], [0, 0, 3]])
+
+
+def test_dok_update_of_scipy_is_left_alone(monkeypatch):
+    own = object()
+    monkeypatch.setattr(scipy.sparse.dok_matrix, "_update", own, raising=False)
+    assert not compat.mend_dok_update()
+    assert scipy.sparse.dok_matrix._update is own
+
+
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
+def test_torchvision_imports_after_the_mend():
+    code = """
+import recbole_cadmr.compat as compat
+compat.apply()
+compat.apply()
+import torch, torchvision
+from torchvision.models import alexnet
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.transforms import v2
+model = create_feature_extractor(alexnet(weights=None).eval(), ["classifier.5"])
+print(tuple(model(v2.Resize((64, 64))(torch.zeros(1, 3, 80, 80)))["classifier.5"].shape))
+"""
+    assert in_new_process(code).splitlines()[-1] == "(1, 4096)"
+
+
+@pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence-transformers is not installed")
+def test_sentence_transformers_imports_after_the_mend():
+    code = "import recbole_cadmr, sentence_transformers as s; print(s.SentenceTransformer.__name__)"
+    assert in_new_process(code).splitlines()[-1] == "SentenceTransformer"
+
+
+def test_torchvision_operators_that_exist_are_not_declared_again():
+    code = """
+import torch
+own = torch.library.Library("torchvision", "DEF")
+own.define("nms(Tensor boxes, int a_schema_of_our_own) -> Tensor")
+import recbole_cadmr.compat as compat
+assert not compat.mend_torchvision_operators()
+print(torch.ops.torchvision.nms.default._schema)
+"""
+    assert "a_schema_of_our_own" in in_new_process(code)
+
+
+def test_torchvision_on_a_cuda_build_is_left_alone(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(compat, "_has_torchvision_operators", lambda: False)
+    declared = len(compat._libraries)
+    assert not compat.mend_torchvision_operators()
+    assert len(compat._libraries) == declared
+
+
+def test_tensorboard_goes_into_the_folder_of_the_run(tmp_path):
+    compat.mend_tensorboard_folder()
+    logger = logging.Logger("run")
+    logger.addHandler(logging.NullHandler())
+    handler = logging.FileHandler(tmp_path / "run.log")
+    handler.run_folder = tmp_path / "run"
+    logger.addHandler(handler)
+    recbole_trainer.get_tensorboard(logger).close()
+    handler.close()
+    assert len(list((tmp_path / "run" / "log_tensorboard").glob("events.*"))) == 1
+    assert not (tmp_path / "log_tensorboard").exists()
+
+
+def test_tensorboard_without_a_run_folder_is_recboles_own(tmp_path):
+    compat.mend_tensorboard_folder()
+    assert not compat.mend_tensorboard_folder()
+    logger = logging.Logger("other")
+    handler = logging.FileHandler(tmp_path / "other.log")
+    logger.addHandler(handler)
+    recbole_trainer.get_tensorboard(logger).close()
+    handler.close()
+    assert len(list((tmp_path / "log_tensorboard" / "other").glob("events.*"))) == 1
+
+
+def test_status_remembers_what_was_mended(monkeypatch):
+    monkeypatch.setattr(compat, "_mended", {})
+    monkeypatch.delattr(scipy.sparse.dok_matrix, "_update", raising=False)
+    compat.apply()
+    first = compat.status()
+    compat.apply()
+    assert compat.status() == first
+    assert first["scipy dok_matrix"] == "mended"
+
+
+def test_ray_is_not_imported():
+    assert in_new_process("import recbole_cadmr, sys; print('ray' in sys.modules)").strip() == "False"

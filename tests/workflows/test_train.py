@@ -1,0 +1,117 @@
+"""A run: what it leaves, what it says, and that RecBole's models run the same way."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.training.checkpoint import load_checkpoint
+
+
+def test_a_run_leaves_everything_in_its_folder(brief_run):
+    folder = brief_run.folder
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"result.json", "model.pt", "resume.pt", "learning_curves.svg", "log", "log_tensorboard"}
+    assert [path.suffix for path in (folder / "log").iterdir()] == [".log"]
+    assert list((folder / "log_tensorboard").rglob("events*"))
+    curves = (folder / "learning_curves.svg").read_text()
+    assert curves.count("<polyline") == 4  # two phases in each of two panels
+    result = json.loads((folder / "result.json").read_text())
+    assert result == json.loads(json.dumps(brief_run.result))
+
+
+def test_result_says_what_was_measured_and_how(brief_run):
+    result = brief_run.result
+    assert (result["schema_version"], result["model"], result["dataset"]) == (1, "CADMR", "synthetic")
+    assert result["protocol"]["mask_valid_at_test"] is False
+    assert result["protocol"]["split"] == "pre-split"
+    assert set(result["test_result"]) == {
+        f"{metric}@{k}" for metric in ("recall", "ndcg", "hit", "precision", "mrr", "map") for k in (5, 10, 20, 50)
+    }
+    assert result["best_valid_score"] == result["best_valid_result"]["recall@20"]
+    assert result["settings"]["pretrain_epochs"] == 3 and result["settings"]["gate_init"] == 0.3
+    assert set(result["seconds"]) == {"pretrain", "finetune"} and result["epochs_run"] == 6
+    assert result["peak_memory_bytes"] > 10**8
+    assert result["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def test_the_best_validation_of_fine_tuning_is_kept(brief_run):
+    history = brief_run.result["history"]
+    assert [entry["phase"] for entry in history] == ["pretrain"] * 3 + ["finetune"] * 4
+    assert [entry["epoch"] for entry in history] == [0, 1, 2, 2, 3, 4, 5]
+    fine = [entry for entry in history if entry["phase"] == "finetune"]
+    assert brief_run.result["best_valid_score"] == max(entry["valid_score"] for entry in fine)
+    assert load_checkpoint(brief_run.checkpoint)["epoch"] == brief_run.result["best_epoch"]
+
+
+def test_diagnostics_are_logged_at_every_validation(brief_run):
+    for entry in brief_run.result["history"]:
+        values = entry["diagnostics"]
+        assert {"tc/text", "tc/image", "gate", "cos/row", "cos/head"} <= set(values)
+        assert all(math.isfinite(value) for value in values.values())
+    first, last = (brief_run.result["history"][i]["losses"] for i in (0, -1))
+    assert len(last) > len(first)  # the TC term acts in fine-tuning only
+
+
+def test_metrics_stay_unrounded(brief_run):
+    values = brief_run.result["test_result"].values()
+    assert any(round(value, 6) != value for value in values)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(brief_run, tmp_path):
+    settings = {key: brief_run.result["settings"][key] for key in ("pretrain_epochs", "epochs", "gate_init")}
+    settings["show_progress"] = False
+    again = recbole_cadmr.train("CADMR", "synthetic", output=tmp_path / "again", settings=settings)
+    other = recbole_cadmr.train("CADMR", "synthetic", output=tmp_path / "other", settings={**settings, "seed": 1})
+    assert again.result["test_result"] == brief_run.result["test_result"]
+    assert other.result["test_result"] != brief_run.result["test_result"]
+
+
+def test_the_test_part_can_be_left_unread(tmp_path):
+    run = recbole_cadmr.train("Pop", output=tmp_path / "run", settings={"evaluate_test": False, "show_progress": False})
+    assert run.result["test_read"] is False and run.result["test_result"] is None
+    assert run.result["best_valid_result"]["recall@20"] > 0
+    later = recbole_cadmr.evaluate(run.checkpoint)
+    assert later["result"]["recall@20"] > 0
+
+
+def test_a_used_folder_is_refused_and_untouched(brief_run):
+    before = (brief_run.folder / "result.json").read_bytes()
+    with pytest.raises(UserError, match="already used"):
+        recbole_cadmr.train("Pop", output=brief_run.folder)
+    assert (brief_run.folder / "result.json").read_bytes() == before
+
+
+def test_phases_can_be_switched_off(tmp_path):
+    quiet = {"show_progress": False}
+    only = recbole_cadmr.train("CADMR", output=tmp_path / "a", settings={**quiet, "pretrain_epochs": 2, "epochs": 0})
+    assert [e["phase"] for e in only.result["history"]] == ["pretrain", "pretrain", "finetune"]
+    at_once = recbole_cadmr.train("CADMR", output=tmp_path / "b", settings={**quiet, "pretrain_epochs": 0, "epochs": 2})
+    assert [e["phase"] for e in at_once.result["history"]] == ["finetune"] * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("Pop", []),
+        ("ItemKNN", ["--k=20"]),
+        ("EASE", ["--reg_weight=100"]),
+        ("BPR", ["--epochs=2"]),
+        ("LightGCN", ["--epochs=2", "--train_batch_size=4096"]),
+        ("MultiVAE", ["--epochs=2", "--train_batch_size=512"]),
+    ],
+)
+def test_recboles_models_run_and_reload_the_same_way(brief_run, tmp_path, model, settings):
+    folder = tmp_path / "run"
+    assert main(["train", f"--model={model}", *settings, "--show_progress=False", f"--output={folder}"]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert result.keys() == brief_run.result.keys()
+    assert result["test_result"].keys() == brief_run.result["test_result"].keys()
+    assert not (tmp_path / "log").exists() and not (tmp_path / "saved").exists()
+    assert recbole_cadmr.evaluate(folder / "model.pt")["result"] == result["test_result"]
