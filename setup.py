@@ -22,13 +22,13 @@ REQUIREMENTS = [
     "pandas<3",
     # pyarrow 24 (which ray[tune] brings) needs numpy 2.
     "pyarrow<24",
-    # 2.4: first with the attention and optimiser behaviour that is tested; 2.13: newest that is tested.
+    # Run on 2.13, the newest; later ones have not been tried, and nothing here was made for ones before 2.4.
     "torch>=2.4,<2.14",
     # No range: each torchvision asks for the one torch that it was built for, so that pip finds the pair.
     "torchvision",
-    # 3: first whose encoders load with the transformers that this torch needs.
+    # Nothing here was made for the interface of 2.
     "sentence-transformers>=3",
-    # No upper bound: compat mends what scipy 1.13 removed.
+    # RecBole's own lower bound; no upper one, as compat mends what scipy 1.13 removed.
     "scipy>=1.6",
 ]
 

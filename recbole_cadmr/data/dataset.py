@@ -11,14 +11,14 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_cadmr.data.atomic import FeatureFile, read_features
+from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import ItemGraph, align_graph
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
 
 class MultimodalDataset(Dataset):
-    """Interactions through RecBole's atomic files, features through ``NAME.MODALITY`` (see ``data.atomic``).
+    """Interactions through RecBole's atomic files, features through ``NAME.MODALITY`` (see ``data.feature_file``).
 
     Features are read by this class, not by RecBole: they are aligned by token once ids are remapped and items are
     filtered, so that an item without features is masked and a feature without interactions adds no item.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.generate.draw import FACTORS, World
 
 # Values are kept in steps of 1/256: the last bits of a sine or logarithm, which differ between machines, are gone.
@@ -27,9 +27,9 @@ def write_world(world: World, folder: Path, name: str, command: str) -> None:
     items = [f"i{item:04d}" for item in range(len(world.titles))]
     for part, rows in world.parts.items():
         pairs = [f"{users[user]}\t{items[item]}" for user, item in rows]
-        _write_lines(folder / f"{name}.{part}.inter", "user_id:token\titem_id:token", pairs)
+        write_atomic(folder / f"{name}.{part}.inter", ("user_id:token", "item_id:token"), pairs)
     titled = [f"{item}\t{title}" for item, title in zip(items, world.titles, strict=True)]
-    _write_lines(folder / f"{name}.item", "item_id:token\ttitle:token_seq", titled)
+    write_atomic(folder / f"{name}.item", ("item_id:token", "title:token_seq"), titled)
     everything = np.arange(len(items))
     # Pictures come in an order of their own, so that a reader that aligns rows by position is found out.
     for modality, features, rows in (
@@ -37,7 +37,7 @@ def write_world(world: World, folder: Path, name: str, command: str) -> None:
         ("image", world.image, everything[world.pictured][::-1]),
         ("factors", world.factors, everything),
     ):
-        _write_lines(folder / f"{name}.{modality}", "item_id:token", [items[row] for row in rows])
+        write_atomic(folder / f"{name}.{modality}", ("item_id:token",), (items[row] for row in rows))
         np.save(folder / f"{name}.{modality}.npy", quantised(features[rows]), allow_pickle=False)
     (folder / f"{name}.yaml").write_text(_SETTINGS, encoding="utf-8", newline="\n")
     (folder / "dataset_card.md").write_text(_card(world, name, command), encoding="utf-8", newline="\n")
@@ -46,10 +46,6 @@ def write_world(world: World, folder: Path, name: str, command: str) -> None:
 def quantised(values: np.ndarray) -> np.ndarray:
     """``values`` in whole steps of 1 / ``STEP``, as float32."""
     return (np.rint(values * STEP) / STEP).astype(np.float32)
-
-
-def _write_lines(path: Path, header: str, lines: Sequence[str]) -> None:
-    path.write_text("\n".join([header, *lines, ""]), encoding="utf-8", newline="\n")
 
 
 def _card(world: World, name: str, command: str) -> str:
