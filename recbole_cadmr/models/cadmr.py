@@ -50,6 +50,7 @@ class CADMR(GeneralRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        self._cache: dict[str, Any] = {}
         if config["attention_size"] % config["n_heads"]:
             raise UserError(
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
@@ -97,7 +98,6 @@ class CADMR(GeneralRecommender):
         if self.tc_estimator == "discriminator" and self.tc_weight:
             self.density_ratio = DensityRatio([config["latent_size"]] * len(modalities))
         self.register_buffer("phase_index", torch.tensor(0))
-        self._cache: dict[str, tuple[Any, Any]] = {}
         self.apply(_initialise)
 
     def _build_attention(self, config: Any, dataset: Any, width: int) -> nn.Module:
@@ -119,6 +119,7 @@ class CADMR(GeneralRecommender):
 
     def set_phase(self, phase: str) -> None:
         """Enter a phase; it is part of the model's state."""
+        self._cache.clear()
         self.phase_index.fill_(PHASES.index(phase))
         self.autoencoder.requires_grad_(phase == "pretrain" or not self.frozen_autoencoder)
 
@@ -236,13 +237,23 @@ class CADMR(GeneralRecommender):
         return rows + addition if self.residual else addition
 
     def _cached(self, name: str, compute: Callable[[], Any]) -> Any:
-        """``compute()``, kept across the batches of an evaluation: until a parameter changes."""
+        """``compute()``, kept across the batches of an evaluation; :meth:`train` and :meth:`load_state_dict` forget it."""
         if self.training or torch.is_grad_enabled():
             return compute()
-        version = (int(self.phase_index), *(p._version for p in self.parameters()))
-        if self._cache.get(name, (None, None))[0] != version:
-            self._cache[name] = (version, compute())
-        return self._cache[name][1]
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return self._cache[name]
+
+    def train(self, mode: bool = True) -> CADMR:
+        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
+        # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
+        self._cache.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As torch's; what was kept for an evaluation is forgotten."""
+        self._cache.clear()
+        return super().load_state_dict(*args, **kwargs)
 
     def _known_content(self) -> Any:
         return self._cached("content", lambda: self._content(self._latents())) if self._enhances else None

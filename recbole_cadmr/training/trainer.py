@@ -58,6 +58,14 @@ class RunTrainer(recbole.trainer.Trainer):
 
     # Training
 
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
+            return optimizer
+        # Fused: one pass over the parameters instead of a dozen, which is a quarter of a step on a CPU.
+        (group,) = optimizer.param_groups
+        return type(optimizer)(group["params"], lr=group["lr"], weight_decay=group["weight_decay"], fused=True)
+
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False

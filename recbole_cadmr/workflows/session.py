@@ -42,6 +42,8 @@ def open_session(config: Config, folder: Path) -> Session:
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
     if config["threads"]:
         torch.set_num_threads(config["threads"])
+    # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
+    torch.use_deterministic_algorithms(bool(config["reproducibility"]), warn_only=True)
     config["checkpoint_dir"] = str(folder)
     init_seed(config["seed"], config["reproducibility"])
     dataset = MultimodalDataset(config)
