@@ -1,0 +1,60 @@
+"""A data set that fits on a screen, for exact expectations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.workflows.run_folder import scratch_folder
+from recbole_cadmr.workflows.session import Session, open_session
+
+TRAIN = ["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "cid d", "dot d"]
+VALID = ["ann c", "bob a"]
+TEST = ["ann d", "cid b", "eve a"]  # eve has no train interaction
+TEXT = {"a": [1.0, 0.0, 0.2], "b": [0.9, 0.1, 0.0], "c": [0.0, 1.0, 0.5], "d": [0.1, 0.8, 1.0], "e": [5.0, 5.0, 5.0]}
+IMAGE = {"a": [1.0, 2.0], "c": [3.0, -1.0], "d": [0.0, 1.0]}  # b has no picture
+
+# A model of a few numbers: every test of the whole model runs in milliseconds.
+SMALL = {
+    "topk": [1, 2],
+    "valid_metric": "Recall@2",
+    "encoder_hidden_size": 6,
+    "latent_size": 4,
+    "fused_size": 4,
+    "attention_size": 4,
+    "n_heads": 2,
+    "autoencoder_hidden_sizes": [5],
+    "attention_neighbours": 2,
+    "train_batch_size": 2,
+    "show_progress": False,
+}
+
+
+def write_micro(
+    folder: Path,
+    train: list[str] | None = None,
+    text: dict[str, list[float]] | None = None,
+    image: dict[str, list[float]] | None = None,
+    modalities: str = "[text, image]",
+) -> Path:
+    """Write the data set ``micro`` under ``folder`` and return ``folder``."""
+    place = folder / "micro"
+    place.mkdir(parents=True)
+    for part, rows in (("train", TRAIN if train is None else train), ("valid", VALID), ("test", TEST)):
+        lines = ["user_id:token\titem_id:token", *(row.replace(" ", "\t") for row in rows)]
+        (place / f"micro.{part}.inter").write_text("\n".join(lines) + "\n")
+    for name, features in (("text", TEXT if text is None else text), ("image", IMAGE if image is None else image)):
+        (place / f"micro.{name}").write_text("\n".join(["item_id:token", *features]) + "\n")
+        np.save(place / f"micro.{name}.npy", np.array(list(features.values()), dtype=np.float32))
+    (place / "micro.yaml").write_text(f"benchmark_filename: [train, valid, test]\nmodalities: {modalities}\n")
+    return folder
+
+
+def open_micro(folder: Path, model: str = "CADMR", **settings: object) -> Session:
+    """A model on the micro set."""
+    small = SMALL if model == "CADMR" else {key: SMALL[key] for key in ("topk", "valid_metric", "show_progress")}
+    config = Config(model, "micro", settings={**small, "data_path": str(folder), **settings})
+    with scratch_folder() as scratch:
+        return open_session(config, scratch)
