@@ -12,7 +12,7 @@ from recbole_cadmr.workflows.session import Session, open_session
 
 TRAIN = ["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "cid d", "dot d"]
 VALID = ["ann c", "bob a"]
-TEST = ["ann d", "cid b", "eve a"]  # eve has no train interaction
+TEST = ["dot b", "dot c", "eve a"]  # eve has no train interaction
 TEXT = {"a": [1.0, 0.0, 0.2], "b": [0.9, 0.1, 0.0], "c": [0.0, 1.0, 0.5], "d": [0.1, 0.8, 1.0], "e": [5.0, 5.0, 5.0]}
 IMAGE = {"a": [1.0, 2.0], "c": [3.0, -1.0], "d": [0.0, 1.0]}  # b has no picture
 

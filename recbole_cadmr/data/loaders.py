@@ -58,7 +58,13 @@ def _train_loader(config: Any, train: MultimodalDataset, model_class: type) -> A
     sampling = config["train_neg_sample_args"]
     sampler = None
     if sampling["distribution"] != "none":
-        sampler = Sampler(["train"], [train], sampling["distribution"], sampling["alpha"]).set_phase("train")
+        try:
+            sampler = Sampler(["train"], [train], sampling["distribution"], sampling["alpha"]).set_phase("train")
+        except ValueError as error:
+            raise UserError(
+                "a user has every item, so that no negative item can be sampled; leave such users out with "
+                "--user_inter_num_interval"
+            ) from error
     return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
 
 

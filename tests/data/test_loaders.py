@@ -1,0 +1,119 @@
+"""Loaders yield what a plain loop, and RecBole's own loaders, would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.sampler import Sampler
+
+from recbole_cadmr.data.fingerprint import fingerprint
+from recbole_cadmr.data.loaders import derived_eval_batch_size
+from recbole_cadmr.data.rows import RatingRows
+from tests.micro import TRAIN, open_micro, write_micro
+
+
+def parts_of(session):
+    return [data._dataset for data in (session.train_data, session.valid_data, session.test_data)]
+
+
+def listing(loader):
+    """Users with their known and held-out items, from the batches."""
+    found = {}
+    for users, (row, known), positive_row, positive in loader:
+        for place, user in enumerate(users["user_id"].tolist()):
+            found[user] = (set(known[row == place].tolist()), set(positive[positive_row == place].tolist()))
+    return found
+
+
+@pytest.mark.parametrize("mask_valid", [False, True])
+def test_full_ranking_batches_are_those_of_recbole(tmp_path, mask_valid):
+    session = open_micro(write_micro(tmp_path), mask_valid_at_test=mask_valid, eval_batch_size=10)
+    train, valid, test = parts_of(session)
+    for phase, ours in (("valid", session.valid_data), ("test", session.test_data)):
+        parts = [train, valid, test] if mask_valid or phase == "valid" else [train, test]
+        phases = ["train", "valid", "test"] if len(parts) == 3 else ["train", "test"]
+        sampler = Sampler(phases, parts).set_phase(phase)
+        theirs = FullSortEvalDataLoader(session.config, valid if phase == "valid" else test, sampler)
+        assert listing(ours) == listing(theirs)
+        assert len(ours) == len(theirs)
+
+
+def test_row_batches_cover_the_users_who_have_something(tmp_path):
+    session = open_micro(write_micro(tmp_path), train_batch_size=3)
+    tokens = session.dataset.field2id_token["user_id"]
+    batches = [batch["user_id"].tolist() for batch in session.train_data]
+    assert [len(batch) for batch in batches] == [3, 1]
+    assert {tokens[user] for batch in batches for user in batch} == {"ann", "bob", "cid", "dot"}
+    again = [batch["user_id"].tolist() for batch in session.train_data]
+    assert sorted(sum(again, [])) == sorted(sum(batches, []))
+
+
+def test_item_batches_leave_items_without_train_rows_out(tmp_path):
+    train = [row for row in TRAIN if not row.endswith("b")]
+    session = open_micro(write_micro(tmp_path, train=train), rows="items")
+    tokens = session.dataset.field2id_token["item_id"]
+    assert {tokens[i] for batch in session.train_data for i in batch["item_id"].tolist()} == {"a", "c", "d"}
+
+
+def test_rows_of_a_sparse_matrix():
+    generator = np.random.default_rng(0)
+    dense = (generator.random((7, 5)) < 0.4).astype(np.float32)
+    dense[2] = 0
+    rows = RatingRows(sp.csr_matrix(dense))
+    ids = torch.tensor([4, 2, 0, 4])
+    assert np.array_equal(rows.dense(ids).numpy(), dense[[4, 2, 0, 4]])
+    row, column = rows.entries(ids)
+    assert sorted(zip(row.tolist(), column.tolist())) == sorted(zip(*(x.tolist() for x in dense[[4, 2, 0, 4]].nonzero())))
+    doubled = sp.csr_matrix((np.ones(3), ([0, 0, 1], [2, 2, 1])), shape=(2, 3))
+    assert RatingRows(doubled).dense(torch.tensor([0, 1])).tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_the_sampler_knows_the_train_part_alone(tmp_path):
+    session = open_micro(write_micro(tmp_path), "BPR", train_neg_sample_args={"distribution": "popularity", "sample_num": 1})
+    sampler = session.train_data._sampler
+    assert sampler.datasets == [session.train_data._dataset]
+    assert len(sampler._get_candidates_list()) == len(TRAIN)
+
+
+def test_evaluation_steps_follow_the_catalogue():
+    assert derived_eval_batch_size(7051) // 7051 > 1000
+    assert derived_eval_batch_size(10**8) == 10**8
+
+
+def test_an_empty_part_is_an_empty_loader(tmp_path):
+    folder = write_micro(tmp_path)
+    (folder / "micro" / "micro.valid.inter").write_text("user_id:token\titem_id:token\n")
+    session = open_micro(folder)
+    assert len(session.valid_data) == 0 and not session.valid_data
+    assert session.trainer.evaluate(session.valid_data, load_best_model=False) is None
+
+
+def test_the_fingerprint_tells_data_apart(tmp_path):
+    def mark(name, change=lambda place: None, **settings):
+        folder = write_micro(tmp_path / name)
+        change(folder / "micro")
+        return fingerprint(*parts_of(open_micro(folder, **settings)))
+
+    def append(part, row):
+        def change(place):
+            with open(place / f"micro.{part}.inter", "a") as file:
+                file.write(row + "\n")
+
+        return change
+
+    def nudge(place):
+        array = np.load(place / "micro.image.npy")
+        array[0, 0] += 1e-3
+        np.save(place / "micro.image.npy", array)
+
+    first = mark("first")
+    assert mark("second") == first
+    assert mark("third", n_heads=1) == first
+    for name, change in (("a", append("train", "dot\ta")), ("b", append("test", "dot\tb")), ("c", nudge)):
+        other = mark(name, change)
+        assert other["sha256"] != first["sha256"] and other["id_maps"] == first["id_maps"]
+    assert mark("d", append("train", "zoe\ta"))["id_maps"] != first["id_maps"]
+    assert first["counts"] == {"users": 5, "items": 4, "interactions": [8, 2, 3]}

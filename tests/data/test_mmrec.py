@@ -1,0 +1,139 @@
+"""Folders in the layout of the MMRec toolbox come through with every interaction and every number."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.prepare.mmrec import prepare_mmrec
+from recbole_cadmr.errors import UserError
+
+ROWS = [(0, 0, 0), (0, 2, 0), (1, 1, 0), (1, 0, 1), (2, 2, 0), (2, 1, 2), (3, 3, 2)]
+REAL = Path(os.environ.get("RECBOLE_CADMR_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def write_source(folder, rows=ROWS, extra=False, dtype=np.float32, n_rows=4, derived=False):
+    """A folder in the toolbox's layout; features say which item and column they belong to."""
+    folder.mkdir(parents=True)
+    header, middle = ("userID\titemID\trating\ttimestamp\tx_label", "\t4.5\t1375056000") if extra else ("userID\titemID\tx_label", "")
+    lines = [f"{user}\t{item}{middle}\t{label}" for user, item, label in rows]
+    (folder / "shop.inter").write_text("\n".join([header, *lines]) + "\n")
+    features = (np.arange(n_rows)[:, None] * 10 + np.arange(3)).astype(dtype)
+    np.save(folder / ("text_feat_derived3.npy" if derived else "text_feat.npy"), features)
+    np.save(folder / "image_feat.npy", features[:, :2] + 100)
+    idx = np.array([[i, (i + 1) % n_rows] for i in range(n_rows)], dtype=np.int32)
+    np.savez(folder / "text_knn2.npz", idx=idx, cos=np.array([[1, 0.5]] * n_rows, dtype=np.float32))
+    return folder
+
+
+def dataset_of(data_path, name):
+    settings = {"data_path": str(data_path), "topk": [1], "valid_metric": "Recall@1"}
+    return MultimodalDataset(Config("CADMR", name, settings=settings))
+
+
+@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_every_interaction_and_every_vector_come_through(tmp_path, extra, dtype):
+    source = write_source(tmp_path / "source", extra=extra, dtype=dtype)
+    assert prepare_mmrec(source, None, tmp_path / "dataset") == tmp_path / "dataset" / "shop"
+    dataset = dataset_of(tmp_path / "dataset", "shop")
+    parts = dataset.build()
+    users, items = (dataset.field2id_token[field] for field in ("user_id", "item_id"))
+    found = [
+        (int(users[user]), int(items[item]), label)
+        for label, part in enumerate(parts)
+        for user, item in zip(part.inter_feat["user_id"].tolist(), part.inter_feat["item_id"].tolist())
+    ]
+    assert sorted(found) == sorted(ROWS)
+    for i in range(1, 5):
+        assert dataset.modality("text").features[i].tolist() == [int(items[i]) * 10 + c for c in range(3)]
+        assert dataset.modality("image").features[i].tolist() == [int(items[i]) * 10 + c + 100 for c in range(2)]
+        assert items[dataset.item_graph("text").idx[i, 0]] == str((int(items[i]) + 1) % 4)
+
+
+def test_the_settings_of_the_set(tmp_path):
+    prepare_mmrec(write_source(tmp_path / "a"), "one", tmp_path / "dataset")
+    settings = yaml.safe_load((tmp_path / "dataset" / "one" / "one.yaml").read_text())
+    assert settings == {
+        "benchmark_filename": ["train", "valid", "test"],
+        "mask_valid_at_test": False,
+        "modalities": ["text", "image"],
+        "item_graphs": ["text"],
+    }
+    prepare_mmrec(write_source(tmp_path / "b", derived=True), "two", tmp_path / "dataset")
+    settings = yaml.safe_load((tmp_path / "dataset" / "two" / "two.yaml").read_text())
+    assert settings["data_note"] == "derived features"
+    card = (tmp_path / "dataset" / "two" / "dataset_card.md").read_text()
+    assert "| train / validation / test interactions | 4 / 1 / 2 |" in card and "3-D float32 (derived)" in card
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    source = write_source(tmp_path / "source")
+    first, second = (prepare_mmrec(source, "shop", tmp_path / place) for place in ("one", "two"))
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda d: (d / "shop.inter").unlink(), "one .inter file, not 0"),
+        (lambda d: (d / "other.inter").write_text("x"), "one .inter file, not 2"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\n0\t0\n"), "must have the columns"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n0\t1\t3\n"), "line 3"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\tx\t0\n"), "line 2"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\n"), "line 2"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n0\t0\t0\t9\n"), "line 3"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t1\n"), "no train interaction"),
+        (lambda d: (d / "shop.inter").write_bytes(b"userID\titemID\tx_label\n\xff\t0\t0\n"), "UTF-8"),
+        (lambda d: (d / "shop.inter").write_bytes(b""), "shop.inter"),
+        (lambda d: np.save(d / "text_feat.npy", np.zeros((3, 2))), "3 rows, but items are numbered up to 3"),
+        (lambda d: np.save(d / "text_feat.npy", np.full((4, 2), np.nan)), "NaN"),
+        (lambda d: np.save(d / "text_feat.npy", np.zeros(4)), "2-D"),
+        (lambda d: np.save(d / "text_feat.npy", np.array([{}] * 4), allow_pickle=True), "damaged, or not an array"),
+        (lambda d: (d / "text_feat.npy").write_bytes((d / "text_feat.npy").read_bytes()[:140]), "damaged"),
+        (lambda d: (d / "text_knn2.npz").write_bytes((d / "text_knn2.npz").read_bytes()[:99]), "damaged"),
+        (lambda d: np.savez(d / "text_knn2.npz", idx=np.zeros((4, 2), int)), "idx and cos"),
+        (lambda d: np.save(d / "text_feat_more.npy", np.zeros((4, 2))), "both of the modality 'text'"),
+    ],
+)
+def test_bad_folders_leave_nothing(tmp_path, damage, sentence):
+    source = write_source(tmp_path / "source")
+    damage(source)
+    with pytest.raises(UserError, match=sentence):
+        prepare_mmrec(source, "shop", tmp_path / "dataset")
+    assert not (tmp_path / "dataset").exists() or not list((tmp_path / "dataset").iterdir())
+
+
+def test_what_is_there_is_not_overwritten(tmp_path):
+    source = write_source(tmp_path / "source")
+    prepare_mmrec(source, "shop", tmp_path / "dataset")
+    before = (tmp_path / "dataset" / "shop" / "shop.yaml").stat().st_mtime_ns
+    with pytest.raises(UserError, match="already there"):
+        prepare_mmrec(source, "shop", tmp_path / "dataset")
+    assert (tmp_path / "dataset" / "shop" / "shop.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "items", "parts"),
+    [
+        ("baby", 19445, 7050, [118551, 20559, 21682]),
+        ("sports", 35598, 18357, [218409, 37899, 40029]),
+        ("tiktok", 9308, 6710, [59541, 3051, 6130]),
+    ],
+)
+def test_real_sets_import_with_every_interaction(tmp_path, name, users, items, parts):
+    if not (REAL / name).is_dir():
+        pytest.skip(f"real data are not at {REAL / name}; name their folder in RECBOLE_CADMR_DATA")
+    prepare_mmrec(REAL / name, None, tmp_path)
+    dataset = dataset_of(tmp_path, name)
+    assert (dataset.user_num - 1, dataset.item_num - 1) == (users, items)
+    assert [len(part) for part in dataset.build()] == parts
+    assert all(modality.present[1:].all() for modality in dataset.modalities().values())
