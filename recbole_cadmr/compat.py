@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
@@ -37,6 +38,7 @@ def apply() -> None:
         "scipy dok_matrix": mend_dok_update,
         "torchvision operators": mend_torchvision_operators,
         "tensorboard folder": mend_tensorboard_folder,
+        "warnings for RecBole": mend_warnings,
     }.items():
         _mended[name] = mend() or _mended.get(name, False)
 
@@ -112,6 +114,16 @@ def _has_torchvision_operators() -> bool:
         torch.ops.load_library(library.origin)
     except OSError:
         return False
+    return True
+
+
+def mend_warnings() -> bool:
+    """Keep from the user what pandas and torch have to say to RecBole's authors about calls that will change.
+
+    https://github.com/RUCAIBox/RecBole/pull/2187
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    warnings.filterwarnings("ignore", message="torch.sparse.SparseTensor", module=r"recbole\.")
     return True
 
 

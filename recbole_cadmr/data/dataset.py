@@ -128,7 +128,9 @@ class MultimodalDataset(Dataset):
                 on_bad_lines="error",
             )
         except pd.errors.ParserError as error:
-            raise UserError(f"{filepath} is malformed: {str(error).removeprefix('Error tokenizing data. C error: ').strip()}") from error
+            raise UserError(
+                f"{filepath} is malformed: {str(error).removeprefix('Error tokenizing data. C error: ').strip()}"
+            ) from error
         except (UnicodeDecodeError, ValueError) as error:
             raise UserError(f"{filepath} cannot be read: {error}") from error
         if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus first column for an index
@@ -182,7 +184,9 @@ class MultimodalDataset(Dataset):
         ids = self._item_ids(file)
         used = np.flatnonzero(ids)
         if not len(used):
-            raise UserError(f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files")
+            raise UserError(
+                f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
+            )
         features = torch.zeros(self.item_num, file.rows.shape[1])
         view, step = features.numpy(), max(1, 2**22 // file.rows.shape[1])
         for start in range(0, len(used), step):  # in blocks, so that no second copy is made

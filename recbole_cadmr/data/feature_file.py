@@ -42,7 +42,9 @@ def read_features(path: Path, modality: str, item_field: str) -> FeatureFile:
     columns = header.split("\t")
     wanted = [f"{item_field}:token", f"{modality}:float_seq"]
     if columns not in (wanted, wanted[:1]):
-        raise UserError(f"{path} must begin with the header {wanted[0]}, or {wanted[0]} and {wanted[1]}, not {header!r}")
+        raise UserError(
+            f"{path} must begin with the header {wanted[0]}, or {wanted[0]} and {wanted[1]}, not {header!r}"
+        )
     array = path.with_name(f"{path.name}.npy")
     inline = len(columns) == 2
     tokens = [line.split("\t", 1)[0] for line in body] if inline else body

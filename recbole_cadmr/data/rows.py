@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import scipy.sparse as sp
 import torch
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some rows of a rating matrix by their entries: ``value`` at (``row``, ``column``), 0 elsewhere.
+
+    Attributes:
+        row: int64 [nnz], place of the row in the batch.
+        column: int64 [nnz].
+        value: float32 [nnz].
+        n_rows, n_columns: shape of the batch.
+        ids: int64 [n_rows], which rows of the matrix these are; None for rows from elsewhere.
+    """
+
+    row: torch.Tensor
+    column: torch.Tensor
+    value: torch.Tensor
+    n_rows: int
+    n_columns: int
+    ids: torch.Tensor | None = None
+
+    @cached_property
+    def dense(self) -> torch.Tensor:
+        """The rows as float32 [n_rows, n_columns]."""
+        zeros = torch.zeros(self.n_rows, self.n_columns, device=self.value.device)
+        return zeros.index_put((self.row, self.column), self.value)
+
+    def with_values(self, value: torch.Tensor) -> RowBatch:
+        """The same entries with other values."""
+        return replace(self, value=value)
 
 
 class RatingRows:
@@ -30,8 +63,11 @@ class RatingRows:
         place = torch.arange(len(row), device=ids.device) - first[row] + start[row]
         return row, self._column[place]
 
+    def batch(self, ids: torch.Tensor) -> RowBatch:
+        """Rows ``ids`` [B], every entry 1."""
+        row, column = self.entries(ids)
+        return RowBatch(row, column, torch.ones(len(row), device=row.device), len(ids), self.n_columns, ids)
+
     def dense(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows ``ids`` as float32 [B, n_columns]."""
-        dense = torch.zeros(len(ids), self.n_columns, device=self._column.device)
-        dense[self.entries(ids)] = 1.0
-        return dense
+        return self.batch(ids).dense

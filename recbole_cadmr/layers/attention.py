@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GATES = ("tanh", "sigmoid", "none")
+from recbole_cadmr.data.rows import RatingRows, RowBatch
 
 
 class Gate(nn.Module):
@@ -53,18 +53,18 @@ class CrossAttention(nn.Module):
         self.W_O = nn.Linear(attention_size, width, bias=False)
         self.dropout = nn.Dropout(dropout_prob)
 
-    def keys_and_values(self, Z: Tensor) -> tuple[Tensor, Tensor]:
+    def content(self, Z: Tensor) -> tuple[Tensor, Tensor]:
         """K and V by head [n_heads, I, d_h], from Z [I, latent_size]."""
         return self._split(self.W_K(Z)), self._split(self.W_V(Z))
 
-    def heads(self, rows: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def heads(self, rows: Tensor, content: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Query and output of every head [n_heads, B, d_h], for rows [B, width]."""
-        query = self._split(self.W_Q(rows))
+        query, (keys, values) = self._split(self.W_Q(rows)), content
         return query, F.scaled_dot_product_attention(query[None], keys[None], values[None])[0]
 
-    def forward(self, rows: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(self, batch: RowBatch, content: tuple[Tensor, Tensor]) -> Tensor:
         """The attention's output [B, width], before gate and residual."""
-        output = self.heads(rows, keys, values)[1]
+        output = self.heads(batch.dense, content)[1]
         return self.W_O(self.dropout(output.transpose(0, 1).flatten(1)))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ class ContentAttention(nn.Module):
         self.W_K = nn.Linear(latent_size, attention_size, bias=False)
         self.register_buffer("candidates", candidates, persistent=False)
 
-    def weights(self, Z: Tensor) -> Tensor:
+    def content(self, Z: Tensor) -> Tensor:
         """Entries of A [I, k] at the candidates, from Z [I, latent_size]; 0 where there is none."""
-        n_items, k = self.candidates.shape
+        n_items = len(self.candidates)
         query = self.W_Q(Z).view(n_items, self.n_heads, -1)
         key = self.W_K(Z).view(n_items, self.n_heads, -1)
         none = self.candidates < 0
@@ -102,13 +102,40 @@ class ContentAttention(nn.Module):
         score = score.masked_fill(none[:, None], torch.finfo(score.dtype).min)
         return score.softmax(2).mean(1).masked_fill(none, 0.0)
 
-    def forward(self, row: Tensor, item: Tensor, value: Tensor, weights: Tensor, n_rows: int) -> Tensor:
-        """``R A`` [n_rows, I] from the entries (row, item, value) of R [nnz each], at a cost of nnz x k."""
-        n_items = len(self.candidates)
-        target = row[:, None] * n_items + self.candidates[item].clamp(min=0)  # [nnz, k]
-        flat = torch.zeros(n_rows * n_items, device=value.device)
-        flat = flat.index_add(0, target.flatten(), (value[:, None] * weights[item]).flatten())
-        return flat.view(n_rows, n_items)
+    def forward(self, batch: RowBatch, content: Tensor) -> Tensor:
+        """``R A`` for a batch of user rows [B, I], at a cost of nnz x k."""
+        value = batch.value[:, None] * content[batch.column]  # [nnz, k]
+        return _scatter(
+            batch.row[:, None], self.candidates[batch.column].clamp(min=0), value, (batch.n_rows, len(self.candidates))
+        )
+
+
+class NeighbourRows(ContentAttention):
+    """The content attention where rows are items: ``R'^T = R^T + gate * A R^T``, the rows of similar items.
+
+    Args:
+        rating_rows: R^T, one row an item and an empty one for the padding item 0.
+    """
+
+    def __init__(
+        self, candidates: Tensor, latent_size: int, attention_size: int, n_heads: int, rating_rows: RatingRows
+    ) -> None:
+        super().__init__(candidates, latent_size, attention_size, n_heads)
+        self._rating_rows = rating_rows
+
+    def forward(self, batch: RowBatch, content: Tensor) -> Tensor:
+        """``A R^T`` for a batch of item rows [B, U], at a cost of k x the ratings of an item."""
+        assert batch.ids is not None, "only items of the data set have neighbours"
+        near = self.candidates[batch.ids - 1]  # [B, k]
+        place, column = self._rating_rows.entries(near.flatten() + 1)  # none is -1: the empty row of padding
+        value = content[batch.ids - 1].flatten()[place]
+        return _scatter(place // near.shape[1], column, value, (batch.n_rows, batch.n_columns))
+
+
+def _scatter(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A matrix of sums of ``value`` at (``row``, ``column``)."""
+    flat = torch.zeros(shape[0] * shape[1], device=value.device)
+    return flat.index_add(0, (row * shape[1] + column).flatten(), value.flatten()).view(shape)
 
 
 def merge_candidates(graphs: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         sizes = [width, *hidden_sizes]
         encoder: list[nn.Module] = []
-        for a, b in zip(sizes, sizes[1:]):
+        for a, b in pairwise(sizes):
             encoder += [nn.Linear(a, b), ACTIVATIONS[activation]()]
         decoder: list[nn.Module] = []
         for a, b in zip(sizes[:1:-1], sizes[-2:0:-1]):

@@ -7,6 +7,7 @@ off-diagonal covariance), and the density ratio of FactorVAE (Kim & Mnih, 2018).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def _neg_half_log_det(matrix: Tensor) -> Tensor:
 
 def _blocks(latents: Sequence[Tensor]) -> list[slice]:
     ends = torch.tensor([0, *(h.shape[1] for h in latents)]).cumsum(0).tolist()
-    return [slice(a, b) for a, b in zip(ends, ends[1:])]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _scoped(joint: Tensor, blocks: Sequence[slice], scope: str, measure: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import nearest_items
-from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, merge_candidates
+from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
 from recbole_cadmr.layers.encoder import ModalityEncoder
 from recbole_cadmr.layers.fusion import Fusion
@@ -56,13 +56,12 @@ class CADMR(GeneralRecommender):
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
             )
         self.by_items = config["rows"] == "items"
-        self.attention_kind = config["attention"]
         self.residual = config["residual"]
         self.objective, self.reduction = config["objective"], config["loss_reduction"]
         self.positive_weight = config["positive_weight"]
         self.row_dropout_prob = config["row_dropout_prob"]
         self.frozen_autoencoder = config["autoencoder_finetune"] == "frozen"
-        self.tc_weight = config["tc_weight"] if self.attention_kind != "none" else 0.0
+        self.tc_weight = config["tc_weight"] if config["attention"] != "none" else 0.0
         self.tc_scope, self.tc_estimator, self.tc_phase = (config[f"tc_{x}"] for x in ("scope", "estimator", "phase"))
         self.tc_shrinkage, self.tc_variance_floor = config["tc_shrinkage"], config["tc_variance_floor"]
 
@@ -89,26 +88,26 @@ class CADMR(GeneralRecommender):
         self.register_buffer("present", torch.stack([m.present[1:] for m in modalities.values()]), persistent=False)
         self.fusion = Fusion(config["fusion"], len(modalities), config["latent_size"], config["fused_size"])
         self.autoencoder = Autoencoder(width, config["autoencoder_hidden_sizes"], config["autoencoder_activation"])
-        self.attention: nn.Module | None = None
-        self.gate: Gate | None = None
-        if self.attention_kind != "none":
-            self.attention = self._build_attention(config, dataset, width)
-            self.gate = Gate(config["gate"], width, config["gate_init"])
+        self.attention = self._build_attention(config, dataset, width)
+        self.gate = Gate(config["gate"], width, config["gate_init"]) if self.attention else None
         self.density_ratio: DensityRatio | None = None
         if self.tc_estimator == "discriminator" and self.tc_weight:
             self.density_ratio = DensityRatio([config["latent_size"]] * len(modalities))
         self.register_buffer("phase_index", torch.tensor(0))
         self.apply(_initialise)
 
-    def _build_attention(self, config: Any, dataset: Any, width: int) -> nn.Module:
-        if self.attention_kind == "cross":
-            return CrossAttention(
-                width, config["fused_size"], config["attention_size"], config["n_heads"], config["attention_dropout_prob"]
-            )
+    def _build_attention(self, config: Any, dataset: Any, width: int) -> CrossAttention | ContentAttention | None:
+        if config["attention"] == "none":
+            return None
+        sizes = config["fused_size"], config["attention_size"], config["n_heads"]
+        if config["attention"] == "cross":
+            return CrossAttention(width, *sizes, config["attention_dropout_prob"])
         k = config["attention_neighbours"]
         graphs = [dataset.item_graph(name) or nearest_items(dataset.modality(name), k) for name in self.modality_names]
         candidates = merge_candidates([graph.idx[1:, :k] for graph in graphs])
-        return ContentAttention(candidates, config["fused_size"], config["attention_size"], config["n_heads"])
+        if self.by_items:
+            return NeighbourRows(candidates, *sizes, self.rating_rows)
+        return ContentAttention(candidates, *sizes)
 
     # Phases
 
@@ -151,14 +150,12 @@ class CADMR(GeneralRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Losses of a batch of row ids, scalars that add up to the objective; see :attr:`loss_names`."""
-        ids = interaction[self.ITEM_ID if self.by_items else self.USER_ID]
-        row, column = self.rating_rows.entries(ids)
+        batch = self.rating_rows.batch(interaction[self.ITEM_ID if self.by_items else self.USER_ID])
         # Corrupted once: query, residual and autoencoder see the same row, else the clean one would slip past.
-        value = F.dropout(torch.ones(len(row), device=row.device), self.row_dropout_prob, self.training)
+        corrupted = batch.with_values(F.dropout(batch.value, self.row_dropout_prob, self.training))
         latents = self._latents() if self._tc_acts or self._enhances else []
-        content = self._content(latents) if self._enhances else None
-        output = self.autoencoder(self._enhanced(ids, row, column, value, content))
-        losses = [self._reconstruction_loss(output, row, column)]
+        output = self.autoencoder(self._enhanced(corrupted, self._content(latents)))
+        losses = [self._reconstruction_loss(output, batch)]
         if self._tc_acts:
             losses += self._total_correlation_loss(latents)
         return tuple(losses)
@@ -167,12 +164,12 @@ class CADMR(GeneralRecommender):
     def _enhances(self) -> bool:
         return self.phase == "finetune" and self.attention is not None
 
-    def _reconstruction_loss(self, output: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """Loss of ``output`` [B, width] against rows that are 1 at (row, column) and 0 elsewhere."""
-        positive = output[row, column]
+    def _reconstruction_loss(self, output: Tensor, batch: RowBatch) -> Tensor:
+        """Loss of ``output`` [B, width] against the rows of ``batch``."""
+        positive = output[batch.row, batch.column]
         if self.objective == "multinomial":
-            log_likelihood = positive - output.logsumexp(1)[row]
-            return -log_likelihood.sum() / (len(output) if self.reduction == "sum" else max(len(row), 1))
+            log_likelihood = positive - output.logsumexp(1)[batch.row]
+            return -log_likelihood.sum() / (len(output) if self.reduction == "sum" else max(len(positive), 1))
         # sum (y - r)^2 = sum y^2 + sum over positives of w (y - 1)^2 - y^2, without a dense target
         squared = output.square().sum() + (self.positive_weight * (positive - 1).square() - positive.square()).sum()
         return squared / (len(output) if self.reduction == "sum" else output.numel())
@@ -207,37 +204,18 @@ class CADMR(GeneralRecommender):
         return [encoder() for encoder in self.encoders]
 
     def _content(self, latents: list[Tensor]) -> Any:
-        """What the attention needs of the items: keys and values, or the entries of A."""
-        Z = self.fusion(latents)
-        return self.attention.weights(Z) if self.attention_kind == "item" else self.attention.keys_and_values(Z)
+        """What the attention needs of the items; None in a phase without attention."""
+        return self.attention.content(self.fusion(latents)) if self.attention and self._enhances else None
 
-    def _attend(self, ids: Tensor | None, row: Tensor, column: Tensor, value: Tensor, rows: Tensor, content: Any) -> Tensor:
-        """The attention's output [B, width], before gate and residual."""
-        if self.attention_kind == "cross":
-            return self.attention(rows, *content)
-        if not self.by_items:
-            return self.attention(row, column, value, content, len(rows))
-        return self._neighbours_rows(ids, content)
-
-    def _neighbours_rows(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """Item rows of the neighbours that items ``ids`` attend to, weighted: ``(A R^T)[ids]``."""
-        near = self.attention.candidates[ids - 1]  # [B, k]
-        place, column = self.rating_rows.entries(near.flatten() + 1)  # none is -1: the empty row of padding
-        flat = place // near.shape[1] * self.rating_rows.n_columns + column
-        output = torch.zeros(len(ids) * self.rating_rows.n_columns, device=weights.device)
-        return output.index_add(0, flat, weights[ids - 1].flatten()[place]).view(len(ids), -1)
-
-    def _enhanced(self, ids: Tensor | None, row: Tensor, column: Tensor, value: Tensor, content: Any, n: int = 0) -> Tensor:
-        """Rows R' [B, width] from the entries of R; R itself where nothing enhances it."""
-        n = len(ids) if ids is not None else n
-        rows = torch.zeros(n, self.rating_rows.n_columns, device=value.device).index_put((row, column), value)
-        if content is None:
-            return rows
-        addition = self.gate() * self._attend(ids, row, column, value, rows, content)
-        return rows + addition if self.residual else addition
+    def _enhanced(self, batch: RowBatch, content: Any) -> Tensor:
+        """Rows R' [B, width]; R itself where there is no content to enhance it by."""
+        if content is None or self.attention is None or self.gate is None:
+            return batch.dense
+        addition = self.gate() * self.attention(batch, content)
+        return batch.dense + addition if self.residual else addition
 
     def _cached(self, name: str, compute: Callable[[], Any]) -> Any:
-        """``compute()``, kept across the batches of an evaluation; :meth:`train` and :meth:`load_state_dict` forget it."""
+        """``compute()``, kept across the batches of an evaluation, until :meth:`train` or :meth:`load_state_dict`."""
         if self.training or torch.is_grad_enabled():
             return compute()
         if name not in self._cache:
@@ -256,12 +234,10 @@ class CADMR(GeneralRecommender):
         return super().load_state_dict(*args, **kwargs)
 
     def _known_content(self) -> Any:
-        return self._cached("content", lambda: self._content(self._latents())) if self._enhances else None
+        return self._cached("content", lambda: self._content(self._latents() if self._enhances else []))
 
     def _row_codes(self, ids: Tensor) -> Tensor:
-        row, column = self.rating_rows.entries(ids)
-        value = torch.ones(len(row), device=row.device)
-        return self.autoencoder.code(self._enhanced(ids, row, column, value, self._known_content()))
+        return self.autoencoder.code(self._enhanced(self.rating_rows.batch(ids), self._known_content()))
 
     def _all_item_codes(self) -> Tensor:
         items = torch.arange(1, self.n_items, device=self.device)
@@ -300,15 +276,14 @@ class CADMR(GeneralRecommender):
         if self.by_items:
             raise UserError("a model trained with rows=items knows only its own users, not a history")
         row, column = rows[:, 1:].nonzero(as_tuple=True)
-        value = rows[:, 1:][row, column]
-        enhanced = self._enhanced(None, row, column, value, self._known_content(), len(rows))
-        return F.pad(self.autoencoder(enhanced), (1, 0))
+        batch = RowBatch(row, column, rows[row, column + 1], len(rows), rows.shape[1] - 1)
+        return F.pad(self.autoencoder(self._enhanced(batch, self._known_content())), (1, 0))
 
     # What to look at
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
-        """Total Correlation (nats, bias-corrected) by modality and across, the gate, and how orthogonal the attention is.
+        """Total Correlation (nats, bias-corrected) by modality and across, gate, and orthogonality of the attention.
 
         ``cos/row`` is the mean |cos| between rating rows and the attention's output before the gate, over a fixed
         sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
@@ -322,7 +297,7 @@ class CADMR(GeneralRecommender):
             values[f"tc/{name}"] = float(tc) - self._tc_bias(name, latents)
         if self.attention is not None and self.gate is not None:
             values["gate"] = float(torch.as_tensor(self.gate()).mean())
-            values |= self._cosines(self._content(latents))
+            values |= self._cosines(self.attention, self.attention.content(self.fusion(latents)))
         self.train(training)
         return values
 
@@ -333,16 +308,16 @@ class CADMR(GeneralRecommender):
         n, widths = int(self.present.all(0).sum()), [h.shape[1] for h in latents]
         return total_correlation_bias(n, sum(widths)) - sum(total_correlation_bias(n, d) for d in widths)
 
-    def _cosines(self, content: Any) -> dict[str, float]:
-        n = self.n_items if self.by_items else self.n_users
-        ids = torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long()
-        row, column = self.rating_rows.entries(ids)
-        value = torch.ones(len(row), device=row.device)
-        rows = self._enhanced(ids, row, column, value, None)
-        output = self._attend(ids, row, column, value, rows, content)
-        cosines = {"cos/row": _mean_abs_cos(rows, output), "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1]))}
-        if self.attention_kind == "cross":
-            query, answer = self.attention.heads(rows, *content)
+    def _cosines(self, attention: CrossAttention | ContentAttention, content: Any) -> dict[str, float]:
+        n = self.rating_rows.n_rows
+        batch = self.rating_rows.batch(torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long())
+        rows = batch.dense
+        cosines = {
+            "cos/row": _mean_abs_cos(rows, attention(batch, content)),
+            "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1])),
+        }
+        if isinstance(attention, CrossAttention):
+            query, answer = attention.heads(rows, content)
             cosines["cos/head"] = _mean_abs_cos(query, answer)
             cosines["cos/head_chance"] = math.sqrt(2 / (math.pi * query.shape[2]))
         return cosines

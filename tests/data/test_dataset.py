@@ -119,7 +119,9 @@ def test_nearest_items_agree_with_a_full_sort():
 
 def test_tokens_that_look_like_nothing_stay_tokens(tmp_path):
     train = ['NA "a', "null b", 'ann "a', "ann b", "nan c", "ann d"]
-    folder = write_micro(tmp_path, train=train, text={'"a': [1.0], "b": [2.0], "c": [3.0], "d": [4.0], "a": [5.0]}, modalities="[text]")
+    folder = write_micro(
+        tmp_path, train=train, text={'"a': [1.0], "b": [2.0], "c": [3.0], "d": [4.0], "a": [5.0]}, modalities="[text]"
+    )
     dataset = open_micro(folder).dataset
     assert {"NA", "null", "nan"} <= set(dataset.field2id_token["user_id"])
     assert vectors(dataset, "text")['"a'] == [1.0] and vectors(dataset, "text")["a"] == [5.0]

@@ -48,7 +48,7 @@ def test_row_batches_cover_the_users_who_have_something(tmp_path):
     assert [len(batch) for batch in batches] == [3, 1]
     assert {tokens[user] for batch in batches for user in batch} == {"ann", "bob", "cid", "dot"}
     again = [batch["user_id"].tolist() for batch in session.train_data]
-    assert sorted(sum(again, [])) == sorted(sum(batches, []))
+    assert sorted(user for batch in again for user in batch) == sorted(user for batch in batches for user in batch)
 
 
 def test_item_batches_leave_items_without_train_rows_out(tmp_path):
@@ -66,13 +66,17 @@ def test_rows_of_a_sparse_matrix():
     ids = torch.tensor([4, 2, 0, 4])
     assert np.array_equal(rows.dense(ids).numpy(), dense[[4, 2, 0, 4]])
     row, column = rows.entries(ids)
-    assert sorted(zip(row.tolist(), column.tolist())) == sorted(zip(*(x.tolist() for x in dense[[4, 2, 0, 4]].nonzero())))
+    assert sorted(zip(row.tolist(), column.tolist())) == sorted(
+        zip(*(x.tolist() for x in dense[[4, 2, 0, 4]].nonzero()))
+    )
     doubled = sp.csr_matrix((np.ones(3), ([0, 0, 1], [2, 2, 1])), shape=(2, 3))
     assert RatingRows(doubled).dense(torch.tensor([0, 1])).tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_the_sampler_knows_the_train_part_alone(tmp_path):
-    session = open_micro(write_micro(tmp_path), "BPR", train_neg_sample_args={"distribution": "popularity", "sample_num": 1})
+    session = open_micro(
+        write_micro(tmp_path), "BPR", train_neg_sample_args={"distribution": "popularity", "sample_num": 1}
+    )
     sampler = session.train_data._sampler
     assert sampler.datasets == [session.train_data._dataset]
     assert len(sampler._get_candidates_list()) == len(TRAIN)

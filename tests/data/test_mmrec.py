@@ -21,7 +21,11 @@ REAL = Path(os.environ.get("RECBOLE_CADMR_DATA", Path(__file__).parents[3] / "sh
 def write_source(folder, rows=ROWS, extra=False, dtype=np.float32, n_rows=4, derived=False):
     """A folder in the toolbox's layout; features say which item and column they belong to."""
     folder.mkdir(parents=True)
-    header, middle = ("userID\titemID\trating\ttimestamp\tx_label", "\t4.5\t1375056000") if extra else ("userID\titemID\tx_label", "")
+    header, middle = (
+        ("userID\titemID\trating\ttimestamp\tx_label", "\t4.5\t1375056000")
+        if extra
+        else ("userID\titemID\tx_label", "")
+    )
     lines = [f"{user}\t{item}{middle}\t{label}" for user, item, label in rows]
     (folder / "shop.inter").write_text("\n".join([header, *lines]) + "\n")
     features = (np.arange(n_rows)[:, None] * 10 + np.arange(3)).astype(dtype)

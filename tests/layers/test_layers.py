@@ -6,10 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
 from recbole_cadmr.layers.encoder import ModalityEncoder
 from recbole_cadmr.layers.fusion import Fusion
+
+
+def batch_of(rows):
+    row, column = rows.nonzero(as_tuple=True)
+    return RowBatch(row, column, rows[row, column], *rows.shape)
 
 
 def test_encoder_is_layer_norm_and_two_layers():
@@ -70,7 +76,7 @@ def test_cross_attention_agrees_with_the_formula():
         q, k, v = (x[:, 4 * h : 4 * h + 4] for x in (Q, K, V))
         heads.append((q @ k.T / 4**0.5).softmax(1) @ v)
     expected = torch.cat(heads, 1) @ attention.W_O.weight.T
-    assert torch.allclose(attention(rows, *attention.keys_and_values(Z)), expected, atol=1e-6)
+    assert torch.allclose(attention(batch_of(rows), attention.content(Z)), expected, atol=1e-6)
 
 
 def dense_kernel(attention, Z):
@@ -94,10 +100,9 @@ def test_content_attention_agrees_with_the_dense_kernel():
     candidates = torch.tensor([[1, 2], [0, -1], [4, 3], [-1, -1], [2, 0]])
     attention = ContentAttention(candidates, latent_size=6, attention_size=4, n_heads=2)
     Z, rows = torch.randn(5, 6), torch.tensor([[1.0, 0, 0, 1, 1], [0, 2.0, 0, 0, 0]])
-    row, item = rows.nonzero(as_tuple=True)
-    output = attention(row, item, rows[row, item], attention.weights(Z), len(rows))
+    output = attention(batch_of(rows), attention.content(Z))
     assert torch.allclose(output, rows @ dense_kernel(attention, Z), atol=1e-6)
-    assert torch.allclose(attention.weights(Z).sum(1), torch.tensor([1.0, 1, 1, 0, 1]))
+    assert torch.allclose(attention.content(Z).sum(1), torch.tensor([1.0, 1, 1, 0, 1]))
 
 
 def test_candidates_of_two_graphs_are_merged_once_each():

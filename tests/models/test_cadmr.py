@@ -7,6 +7,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
 
@@ -23,7 +24,10 @@ VARIANTS = [
     {"tc_estimator": "discriminator", "tc_scope": "across"},
     {"modalities": ["text"], "autoencoder_hidden_sizes": [6, 3]},
 ]
-BATCHES = {"users": Interaction({"user_id": torch.tensor([1, 3])}), "items": Interaction({"item_id": torch.tensor([1, 3])})}
+BATCHES = {
+    "users": Interaction({"user_id": torch.tensor([1, 3])}),
+    "items": Interaction({"item_id": torch.tensor([1, 3])}),
+}
 
 
 @pytest.fixture
@@ -72,7 +76,8 @@ def test_item_rows_agree_with_the_formula(micro):
     rows = training_matrix(model).T
     with torch.no_grad():
         Z = model.fusion([encoder() for encoder in model.encoders])
-        output = model.attention(rows, *model.attention.keys_and_values(Z))
+        row, column = rows.nonzero(as_tuple=True)
+        output = model.attention(RowBatch(row, column, rows[row, column], 4, 5), model.attention.content(Z))
         expected = model.autoencoder(rows + np.tanh(0.7) * output).T
     assert torch.allclose(scores_of(model)[1:, 1:], expected, atol=1e-6)
 
@@ -82,7 +87,7 @@ def test_item_rows_attend_to_the_rows_of_similar_items(micro):
     model.set_phase("finetune")
     rows = training_matrix(model).T
     with torch.no_grad():
-        weights = model.attention.weights(model.fusion([encoder() for encoder in model.encoders]))
+        weights = model.attention.content(model.fusion([encoder() for encoder in model.encoders]))
         A = torch.zeros(4, 4)
         for i, near in enumerate(model.attention.candidates.tolist()):
             for place, j in enumerate(near):
@@ -207,7 +212,9 @@ def test_evaluation_caches_are_forgotten_when_the_model_changes(micro):
     model = model_of(micro, gate_init=0.5)
     model.set_phase("finetune")
     before = scores_of(model)
-    state = {name: tensor + 0.1 if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor + 0.1 if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
+    }
     model.load_state_dict(state)
     changed = scores_of(model)
     fresh = model_of(micro, gate_init=0.5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from recbole_cadmr.data.generate.write import write_world
 from recbole_cadmr.data.generate.draw import draw_world
+from recbole_cadmr.data.generate.write import write_world
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 

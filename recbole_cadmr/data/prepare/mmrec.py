@@ -128,7 +128,7 @@ def _check(modality: _Features, items: pd.Series) -> None:
             if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=np.float64)):
                 bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
                 raise UserError(f"{path} holds NaN or infinite numbers, first in row {bad}")
-        if path is modality.graph and not (0 <= arrays[0].min() and arrays[0].max() < n_rows):
+        if path is modality.graph and not (arrays[0].min() >= 0 and arrays[0].max() < n_rows):
             raise UserError(f"{path} names neighbours that are no items")
 
 
