@@ -129,6 +129,25 @@ def test_damaged_data(capsys, tmp_path, own_set, damage, sentence):
     assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (["i0000\t1 2 3", "i0001\t1 2"], "own.text line 3 has 2 numbers, the first line 3"),
+        (["i0000\t1 2 3", "i0001\t1 x 3"], "own.text line 3 is malformed"),
+        (["i0000\t1 2 3", "i0001"], "own.text line 3 is malformed"),
+        (["i0000\t1 2 3", "i0001\t1 nan 3"], "first for item 'i0001'"),
+        (["i0000\t1 2 3", "i0000\t1 2 3"], "own.text line 3 names item 'i0000' a second time"),
+        (["i0000\t", "i0001\t1 2 3"], "own.text line 2"),
+        (["nobody\t1 2 3"], "names no item of own"),
+        ([], "own.text holds no items"),
+    ],
+)
+def test_damaged_inline_features(capsys, own_set, lines, sentence):
+    (own_set / "own.text").write_text("\n".join(["item_id:token\ttext:float_seq", *lines]) + "\n")
+    (own_set / "own.text.npy").unlink()
+    refused(capsys, ["train", "--dataset=own", *QUICK], sentence)
+
+
 def test_a_model_without_modalities_runs_on_a_set_without_them(own_set, tmp_path):
     rewrite(own_set / "own.yaml", lambda lines: [line for line in lines if "modalities" not in line])
     for file in ("own.text", "own.text.npy", "own.image", "own.image.npy"):

@@ -30,7 +30,7 @@ def test_results(tmp_path_factory):
     }
     results: dict[str, list[dict[str, float]]] = {}
     for name, (model, preset, settings) in variants.items():
-        for seed in SEEDS if name != "popularity" else SEEDS[:1]:
+        for seed in SEEDS if preset == "content" else SEEDS[:1]:
             given = {**settings, "seed": seed, "show_progress": False, "resume_step": 0}
             run = recbole_cadmr.train(model, preset=preset, output=folder / f"{name}-{seed}", settings=given)
             results.setdefault(name, []).append(run.result["test_result"])

@@ -59,6 +59,19 @@ def test_diagnostics_are_logged_at_every_validation(brief_run):
     assert len(last) > len(first)  # the TC term acts in fine-tuning only
 
 
+def test_tensorboard_gets_what_the_history_holds(brief_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(brief_run.folder / "log_tensorboard")).Reload()
+    for tag, read in (
+        ("diagnostics/tc/text", lambda entry: entry["diagnostics"]["tc/text"]),
+        ("losses/reconstruction", lambda entry: entry["losses"].get("reconstruction")),
+        ("valid_result/recall_at_20", lambda entry: entry["valid_result"]["recall@20"]),
+    ):
+        expected = [read(entry) for entry in brief_run.result["history"] if read(entry) is not None]
+        assert [event.value for event in events.Scalars(tag)] == pytest.approx(expected, rel=1e-5)
+
+
 def test_metrics_stay_unrounded(brief_run):
     values = brief_run.result["test_result"].values()
     assert any(round(value, 6) != value for value in values)
