@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", _add_train, "train a model and evaluate it"),
         ("evaluate", _add_evaluate, "score a checkpoint with other metrics, masking or part"),
         ("recommend", _add_recommend, "write the top items of users, or of people given by their history"),
+        ("table", _add_table, "finished runs side by side, as markdown"),
         ("prepare", _add_prepare, "turn other layouts into a data set"),
         ("generate", _add_generate, "make a synthetic data set as the embedded one"),
         ("doctor", _add_doctor, "versions, known incompatibilities, devices, data sets"),
@@ -173,6 +174,19 @@ def _add_recommend(parser: argparse.ArgumentParser) -> None:
             frame = recommender.recommend(users, topk, known.leave_out)
         workflow.write_recommendations(frame, known.output)
         print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders of finished runs on one data set")
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        from recbole_cadmr.workflows.table import results_table
+
+        _nothing_left(rest, parser)
+        print(results_table(known.folders))
         return 0
 
     parser.set_defaults(run=run)

@@ -195,7 +195,9 @@ class MultimodalDataset(Dataset):
         # A sum is finite only if its terms are; one pass, no mask of the same size.
         if not np.isfinite(view.sum(dtype=np.float64)):
             bad = next(row for row in used if not np.isfinite(view[ids[row]]).all())
-            raise UserError(f"the features of {file.path} hold NaN or infinite numbers, first for item '{file.tokens[bad]}'")
+            raise UserError(
+                f"the features of {file.path} hold NaN or infinite numbers, first for item '{file.tokens[bad]}'"
+            )
         present = torch.zeros(self.item_num, dtype=torch.bool)
         present[torch.from_numpy(ids[used])] = True
         return Modality(name, features, present)

@@ -52,7 +52,7 @@ class CADMRTrainer(RunTrainer):
         return "pretrain_" if self.phase == "pretrain" else ""
 
     def _judge_start(self, valid_data: Any, options: dict[str, Any]) -> None:
-        if valid_data:
+        if valid_data and self.eval_step > 0:
             show_progress = options.get("show_progress", False)
             self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
         if options.get("saved", True):

@@ -109,6 +109,14 @@ def test_phases_can_be_switched_off(tmp_path):
     assert [e["phase"] for e in at_once.result["history"]] == ["finetune"] * 3
 
 
+def test_without_validation_the_last_epoch_is_kept(tmp_path):
+    settings = {"pretrain_epochs": 1, "epochs": 2, "eval_step": 0, "show_progress": False}
+    run = recbole_cadmr.train("CADMR", output=tmp_path / "run", settings=settings)
+    assert run.result["history"] == [] and run.result["best_valid_score"] is None
+    assert run.result["best_valid_result"] is None and run.result["test_result"]["recall@20"] > 0
+    assert load_checkpoint(run.checkpoint)["epoch"] == 2
+
+
 @pytest.mark.parametrize(
     ("model", "settings"),
     [
