@@ -105,7 +105,7 @@ class MultimodalDataset(Dataset):
 
     def _header(self, filepath: str) -> list[tuple[str, str]]:
         try:
-            with open(filepath, encoding=self.config["encoding"] or "utf-8") as file:
+            with open(filepath, encoding=self.config["encoding"] or "utf-8-sig") as file:
                 head = file.readline().rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(f"{filepath} is not UTF-8 text") from error
@@ -124,7 +124,7 @@ class MultimodalDataset(Dataset):
                 dtype=str,
                 keep_default_na=False,
                 quoting=3,  # csv.QUOTE_NONE: a quote is a character like any other
-                encoding=self.config["encoding"] or "utf-8",
+                encoding=self.config["encoding"] or "utf-8-sig",
                 on_bad_lines="error",
             )
         except pd.errors.ParserError as error:

@@ -5,8 +5,6 @@ Everything here comes from a stranger's folder: nothing is unpickled, and whatev
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,32 +36,34 @@ def read_features(path: Path, modality: str, item_field: str) -> FeatureFile:
     """
     if not path.is_file():
         raise UserError(f"there is no feature file {path}; remove '{modality}' from the setting modalities or add it")
-    header, body = _read_text(path)
-    columns = header.split("\t")
-    wanted = [f"{item_field}:token", f"{modality}:float_seq"]
-    if columns not in (wanted, wanted[:1]):
-        raise UserError(
-            f"{path} must begin with the header {wanted[0]}, or {wanted[0]} and {wanted[1]}, not {header!r}"
-        )
-    array = path.with_name(f"{path.name}.npy")
-    inline = len(columns) == 2
-    tokens = [line.split("\t", 1)[0] for line in body] if inline else body
+    header = _header(path)
+    inline, alone = [f"{item_field}:token", f"{modality}:float_seq"], [f"{item_field}:token"]
+    if header.split("\t") == inline:
+        return _read_inline(path)
+    if header.split("\t") != alone:
+        raise UserError(f"{path} must begin with the header {alone[0]}, or {alone[0]} and {inline[1]}, not {header!r}")
+    tokens = _lines(path)
     _check_tokens(path, tokens)
-    if inline:
-        return FeatureFile(path, tokens, _inline_rows(path, body))
+    array = path.with_name(f"{path.name}.npy")
     return FeatureFile(path, tokens, _map(array, len(tokens)) if array.is_file() else None)
 
 
-def _read_text(path: Path) -> tuple[str, list[str]]:
+def _header(path: Path) -> str:
+    with open(path, "rb") as file:
+        return file.readline(10_000).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines after the header."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
     if lines and not lines[-1]:
         lines.pop()
     if len(lines) < 2:
         raise UserError(f"{path} holds no items")
-    return lines[0].rstrip("\r"), [line.rstrip("\r") for line in lines[1:]]
+    return lines[1:]
 
 
 def _check_tokens(path: Path, tokens: list[str]) -> None:
@@ -88,25 +88,32 @@ def _map(path: Path, n_rows: int) -> np.ndarray:
     return rows
 
 
-def _inline_rows(path: Path, body: list[str]) -> np.ndarray:
-    """The vectors of inline text as a memory-mapped array, parsed once for each content of the file."""
-    name = f"{path.name}.{sha256_of(path)[:32]}.npy"
-    for folder in (path.parent / ".cache", Path(tempfile.gettempdir()) / f"recbole_cadmr-{_user()}"):
-        if (folder / name).is_file():
-            return _map(folder / name, len(body))
+def _read_inline(path: Path) -> FeatureFile:
+    """Inline text as a memory-mapped array: parsed once for each content of the file, then read from a cache."""
+    name = f"{path.name}.{sha256_of(path)[:32]}"
+    for folder in _caches(path):
+        ids, array = folder / f"{name}.ids", folder / f"{name}.npy"
+        if ids.is_file() and array.is_file():
+            tokens = ids.read_text(encoding="utf-8").split("\n")
+            return FeatureFile(path, tokens, _map(array, len(tokens)))
+    body = _lines(path)
+    tokens = [line.split("\t", 1)[0] for line in body]
+    _check_tokens(path, tokens)
     rows = _parse(path, body)
-    for folder in (path.parent / ".cache", Path(tempfile.gettempdir()) / f"recbole_cadmr-{_user()}"):
+    for folder in _caches(path):
         try:
-            with write_aside(folder / name) as temporary:
+            with write_aside(folder / f"{name}.ids") as temporary:
+                temporary.write_text("\n".join(tokens), encoding="utf-8", newline="\n")
+            with write_aside(folder / f"{name}.npy") as temporary:
                 np.save(temporary, rows)
         except UserError:
             continue  # the data set's folder may be read-only
-        return _map(folder / name, len(body))
-    return rows
+        return FeatureFile(path, tokens, _map(folder / f"{name}.npy", len(tokens)))
+    return FeatureFile(path, tokens, rows)
 
 
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
+def _caches(path: Path) -> tuple[Path, Path]:
+    return path.parent / ".cache", Path.home() / ".cache" / "recbole_cadmr"
 
 
 def _parse(path: Path, body: list[str]) -> np.ndarray:

@@ -63,7 +63,7 @@ def test_inline_text_and_npy_are_the_same_and_text_is_parsed_once(tmp_path):
     (folder / "micro" / "micro.text.npy").unlink()
     file.write_text("\n".join(["item_id:token\ttext:float_seq", *rows]) + "\n")
     assert vectors(open_micro(folder).dataset, "text") == approx({token: TEXT[token] for token in "abcd"})
-    (cached,) = (folder / "micro" / ".cache").iterdir()
+    (cached,) = (folder / "micro" / ".cache").glob("*.npy")
     np.save(cached, np.load(cached) + 1)  # what is read the second time is the parsed copy
     assert vectors(open_micro(folder).dataset, "text")["a"] == pytest.approx([x + 1 for x in TEXT["a"]])
     file.write_text(file.read_text().replace("5.0", "6.0"))  # other content, parsed anew
