@@ -135,7 +135,8 @@ class RunTrainer(recbole.trainer.Trainer):
             "attributes": self._attributes.state(),
         }
 
-    def _load_model_state(self, state: dict[str, Any]) -> None:
+    def load_model_state(self, state: dict[str, Any]) -> None:
+        """Take the model's state out of the content of a checkpoint."""
         self.model.load_state_dict(state["state_dict"])
         self.model.load_other_parameter(state["other_parameter"])
         self._attributes.load_state(state["attributes"])
@@ -146,7 +147,7 @@ class RunTrainer(recbole.trainer.Trainer):
 
     def load_best(self) -> None:
         """Take the best state of the run, as ``model.pt`` holds it."""
-        self._load_model_state(load_checkpoint(self.saved_model_file, self.device))
+        self.load_model_state(load_checkpoint(self.saved_model_file, self.device))
 
     def _run_state(self, train_data: Any, epoch: int) -> dict[str, Any]:
         """Everything that the epochs from ``epoch`` on depend on."""
@@ -171,7 +172,7 @@ class RunTrainer(recbole.trainer.Trainer):
 
         The random states are put back right before that epoch, so that nothing in between can disturb them.
         """
-        self._load_model_state(state)
+        self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
         for name, value in state["trainer"].items():
             setattr(self, name, value)

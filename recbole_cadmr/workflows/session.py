@@ -77,6 +77,15 @@ def checkpoint_header(config: Config, marks: Mapping[str, Any]) -> dict[str, Any
     }
 
 
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint of a run; :class:`UserError` if it is none."""
+    content = load_checkpoint(path)
+    needed = {"model", "dataset", "fingerprint", "settings", "changed", "state_dict", "other_parameter", "attributes"}
+    if not needed <= content.keys():
+        raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(needed - content.keys()))}")
+    return content
+
+
 def restore_config(
     content: Mapping[str, Any],
     data_path: str | os.PathLike[str] | None = None,
@@ -119,10 +128,14 @@ def load_session(
     Raises:
         UserError: if the file is no checkpoint, or the data are missing or others.
     """
-    content = load_checkpoint(checkpoint)
+    content = read_checkpoint(checkpoint)
     session = open_session(restore_config(content, data_path, changes), folder)
     check_data(session, content, checkpoint)
-    session.trainer._load_model_state(content)
+    try:
+        session.trainer.load_model_state(content)
+    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{checkpoint} does not fit the model {content['model']} of this version: {reason}") from error
     session.model.eval()
     return session
 

@@ -14,12 +14,11 @@ from typing import Any
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.trainer import BEST, LAST
 from recbole_cadmr.workflows.curves import learning_curves
 from recbole_cadmr.workflows.results import metric_table, training_result, write_json
 from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, run_log
-from recbole_cadmr.workflows.session import Session, check_data, open_session, restore_config
+from recbole_cadmr.workflows.session import Session, check_data, open_session, read_checkpoint, restore_config
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def resume(
         raise UserError(f"the run in {folder} is finished; its figures are in {RESULT}")
     if not (folder / LAST).is_file():
         raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
-    content = load_checkpoint(folder / LAST)
+    content = read_checkpoint(folder / LAST)
     config = restore_config(content, data_path)
     with run_log(folder, f"{config['model']}-{config['dataset']}", level=config["state"] or "INFO"):
         session = open_session(config, folder)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 
 EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
 QUICK = ["--pretrain_epochs=1", "--epochs=1", "--show_progress=False"]
@@ -161,6 +162,12 @@ def test_checkpoints(capsys, tmp_path, brief_run, own_set):
     (tmp_path / "evil.pt").write_bytes(pickle.dumps({"a": os.getcwd}))
     refused(capsys, ["recommend", "--checkpoint", "evil.pt", "--output", "r.tsv"], "not a checkpoint")
     refused(capsys, ["evaluate", "--checkpoint", "absent.pt"], "there is no checkpoint absent.pt")
+    content = load_checkpoint(brief_run.checkpoint)
+    content["state_dict"].pop("autoencoder.output.bias")
+    save_checkpoint("lacking.pt", content)
+    refused(capsys, ["evaluate", "--checkpoint", "lacking.pt"], "does not fit the model CADMR")
+    save_checkpoint("empty.pt", {})
+    refused(capsys, ["evaluate", "--checkpoint", "empty.pt"], "it lacks attributes, changed")
     # The same name, other data: one interaction less.
     other = tmp_path / "elsewhere" / "synthetic"
     shutil.copytree(EMBEDDED, other)

@@ -98,7 +98,7 @@ def test_flipping_held_out_interactions_moves_no_score(tmp_path, model, settings
         given = {**settings, "data_path": str(data_path), "show_progress": False, "stopping_step": 100, "eval_step": 1}
         run = recbole_cadmr.train(model, "synthetic", output=tmp_path / str(index), settings=given)
         session = Recommender(run.checkpoint, data_path).session
-        session.trainer._load_model_state(recbole_cadmr_last(run))
+        session.trainer.load_model_state(recbole_cadmr_last(run))
         session.model.eval()
         tokens = session.dataset.field2id_token
         order = [np.argsort(tokens[field]) for field in (session.dataset.uid_field, session.dataset.iid_field)]
