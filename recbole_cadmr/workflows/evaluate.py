@@ -38,8 +38,9 @@ def evaluate(
     """
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    wanted = {"metrics": metrics, "topk": topk, "mask_valid_at_test": mask_valid_at_test}
-    changes = {name: value for name, value in wanted.items() if value is not None}
+    changes: dict[str, Any] = {name: list(value) for name, value in (("metrics", metrics), ("topk", topk)) if value}
+    if mask_valid_at_test is not None:
+        changes["mask_valid_at_test"] = mask_valid_at_test
     with scratch_folder() as folder:
         session = load_session(checkpoint, folder, data_path, changes)
         data = session.valid_data if part == "valid" else session.test_data

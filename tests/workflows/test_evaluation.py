@@ -58,7 +58,9 @@ def test_metrics_agree_with_thirty_lines_of_numpy(brief_run, part, mask_valid):
 
 def test_masking_validation_items_raises_test_recall(brief_run):
     without, masked = (
-        recbole_cadmr.evaluate(brief_run.checkpoint, mask_valid_at_test=mask, metrics=["Recall"], topk=[50, 100, 300])
+        recbole_cadmr.evaluate(
+            brief_run.checkpoint, mask_valid_at_test=mask, metrics=["Recall"], topk=range(10, 780, 10)
+        )
         for mask in (False, True)
     )
     gains = [masked["result"][name] - value for name, value in without["result"].items()]
