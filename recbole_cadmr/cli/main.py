@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"\n{error or 'stopped'}", file=sys.stderr)
     except ModuleNotFoundError as error:  # some of RecBole's models need packages that it does not install
-        print(f"error: the package {error.name} is missing; install it with: pip install {error.name}", file=sys.stderr)
+        print(f"error: the package {error.name} is missing, which this model needs; install it", file=sys.stderr)
     except BrokenPipeError:
         sys.stderr.close()
     return EXIT_USER_ERROR

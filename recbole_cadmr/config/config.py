@@ -97,7 +97,7 @@ class Config(recbole.config.Config):
     def _get_model_and_dataset(self, model: None, dataset: None) -> tuple[str, type, str]:
         name = self.external_config_dict.get("model", DEFAULT_MODEL)
         dataset_name = self.external_config_dict.get("dataset", DEFAULT_DATASET)
-        if not isinstance(dataset_name, str) or not dataset_name or Path(dataset_name).name != dataset_name:
+        if not isinstance(dataset_name, str) or not dataset_name or not _is_name(dataset_name):
             raise UserError(f"a data set is named by one word such as 'baby', not {dataset_name!r}")
         return name, get_model(name), dataset_name
 
@@ -200,6 +200,10 @@ class Config(recbole.config.Config):
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["gpu_id"] = ""
         super()._init_device()
+
+
+def _is_name(name: str) -> bool:
+    return Path(name).name == name and not name.startswith(".")
 
 
 def _sets_in(root: Path) -> list[Path]:

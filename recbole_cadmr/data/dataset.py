@@ -11,8 +11,9 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
-from recbole_cadmr.data.graph import ItemGraph, align_graph
+from recbole_cadmr.data.graph import ItemGraph, align_graph, read_graph
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
@@ -71,7 +72,10 @@ class MultimodalDataset(Dataset):
         self._graphs: dict[str, ItemGraph] = {}
 
     def _load_data(self, token: str, dataset_path: str) -> None:
-        for part in self.benchmark_filename_list or [None]:
+        parts = self.benchmark_filename_list
+        if parts and len(parts) != 3:
+            raise UserError(f"benchmark_filename must name the train, validation and test part, not {parts}")
+        for part in parts or [None]:
             file = Path(dataset_path) / (f"{token}.inter" if part is None else f"{token}.{part}.inter")
             if not file.is_file():
                 raise UserError(f"there is no interaction file {file}; prepare the data set again")
@@ -82,65 +86,55 @@ class MultimodalDataset(Dataset):
         """RecBole's reading of an atomic file, but for tokens like ``NA`` or with quotes, which stay what they are."""
         load_col, unload_col = self._get_load_and_unload_col(source)
         if load_col == set():
+            if source == FeatureSource.INTERACTION:
+                raise UserError(f"load_col must name the columns of inter: {self.uid_field} and {self.iid_field}")
             return None
-        columns = self._header(filepath)
-        if any(kind in ("token_seq", "float_seq") for _, kind in columns):
-            return super()._load_feat(filepath, source)
-        used = [(f, k) for f, k in columns if (load_col is None or f in load_col) and f not in (unload_col or ())]
+        path, separator, encoding = Path(filepath), self.config["field_separator"], self.config["encoding"] or "utf-8"
+        types = _column_types(path, read_header(path, separator, encoding))
+        used = {f: t for f, t in types.items() if (load_col is None or f in load_col) and f not in (unload_col or ())}
+        ids = [field for field in (self.uid_field, self.iid_field) if field in used]
         if source == FeatureSource.INTERACTION:
-            for field in (self.uid_field, self.iid_field):
-                if field not in dict(used):
-                    raise UserError(f"{filepath} must have a column {field}:token in its header")
+            ids = [self.uid_field, self.iid_field]
+        for field in ids:
+            if used.get(field) != FeatureType.TOKEN:
+                raise UserError(f"{path} must have a column {field}:token in its header")
         if not used:
             return None
-        for field, kind in used:
-            self.field2source[field] = source
-            self.field2type[field] = FeatureType(kind)
-            self.field2seqlen[field] = 1
-            if kind == "float":
+        table = read_table(path, separator, encoding)
+        table.columns = pd.Index(types)
+        for field in ids:
+            if (table[field] == "").any():
+                raise UserError(f"{path} line {(table[field] == '').idxmax() + 2} is malformed: its {field} is empty")
+        for field, kind in used.items():
+            self.field2source[field], self.field2type[field] = source, kind
+            if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
                 self.field2bucketnum[field] = 2
-        return self._read_table(filepath, [field for field, _ in columns])[[field for field, _ in used]].astype(
-            {field: np.float64 for field, kind in used if kind == "float"}
-        )
+        return pd.DataFrame({f: self._values(path, table[f], kind) for f, kind in used.items()}).reset_index(drop=True)
 
-    def _header(self, filepath: str) -> list[tuple[str, str]]:
-        try:
-            with open(filepath, encoding=self.config["encoding"] or "utf-8-sig") as file:
-                head = file.readline().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{filepath} is not UTF-8 text") from error
-        columns = [tuple(name.split(":")) for name in head.split(self.config["field_separator"])]
-        kinds = {kind.value for kind in FeatureType}
-        if not all(len(column) == 2 and column[1] in kinds for column in columns):
-            raise UserError(f"{filepath} must begin with a header such as user_id:token, item_id:token, not {head!r}")
-        return columns  # type: ignore[return-value]  # all are pairs, as checked
+    def _values(self, path: Path, text: pd.Series, kind: FeatureType) -> pd.Series:
+        """A column of text as RecBole wants it; an empty field of an attribute is a missing value."""
+        self.field2seqlen[text.name] = 1
+        if kind == FeatureType.TOKEN:
+            return text.where(text != "", np.nan)
+        if kind == FeatureType.FLOAT:
+            return _numbers(path, text)
+        separator, longest = self.config["seq_separator"], (self.config["seq_len"] or {}).get(text.name)
+        rows = text.map(lambda row: list(filter(None, row.split(separator)))[:longest])
+        self.field2seqlen[text.name] = int(rows.map(len).max()) if len(rows) else 0
+        if kind == FeatureType.FLOAT_SEQ:
+            flat = _numbers(path, rows.explode().dropna())
+            sizes = rows.map(len).cumsum().to_numpy()
+            return pd.Series(np.split(flat.to_numpy(), sizes[:-1]) if len(rows) else [], rows.index, dtype=object)
+        return rows.map(np.array)
 
-    def _read_table(self, filepath: str, columns: list[str]) -> pd.DataFrame:
-        try:
-            table = pd.read_csv(
-                filepath,
-                sep=self.config["field_separator"],
-                header=0,
-                dtype=str,
-                keep_default_na=False,
-                quoting=3,  # csv.QUOTE_NONE: a quote is a character like any other
-                encoding=self.config["encoding"] or "utf-8-sig",
-                on_bad_lines="error",
-            )
-        except pd.errors.ParserError as error:
-            raise UserError(
-                f"{filepath} is malformed: {str(error).removeprefix('Error tokenizing data. C error: ').strip()}"
-            ) from error
-        except (UnicodeDecodeError, ValueError) as error:
-            raise UserError(f"{filepath} cannot be read: {error}") from error
-        if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus first column for an index
-            raise UserError(f"{filepath} line 2 is malformed: it must have {len(columns)} columns")
-        table.columns = columns
-        empty = table.isna() | (table == "")
-        if empty.to_numpy().any():
-            number = int(np.flatnonzero(empty.any(axis=1))[0]) + 2
-            raise UserError(f"{filepath} line {number} is malformed: it must have {len(columns)} columns")
-        return table
+    def _reset_index(self) -> None:
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                raise UserError(
+                    f"filtering leaves nothing of {self.dataset_name}; loosen user_inter_num_interval, "
+                    f"item_inter_num_interval or val_interval"
+                )
+        super()._reset_index()
 
     def _check_interactions(self) -> None:
         files = self.benchmark_filename_list
@@ -188,10 +182,11 @@ class MultimodalDataset(Dataset):
                 f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
             )
         features = torch.zeros(self.item_num, file.rows.shape[1])
-        view, step = features.numpy(), max(1, 2**22 // file.rows.shape[1])
-        for start in range(0, len(used), step):  # in blocks, so that no second copy is made
-            rows = used[start : start + step]
-            view[ids[rows]] = file.rows[rows]
+        view, step = features.numpy(), max(1, 2**20 // file.rows.shape[1])
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused below
+            for start in range(0, len(used), step):  # in blocks, so that no second copy is made
+                rows = used[start : start + step]
+                view[ids[rows]] = _mapped_anew(file.rows)[rows]
         # A sum is finite only if its terms are; one pass, no mask of the same size.
         if not np.isfinite(view.sum(dtype=np.float64)):
             bad = next(row for row in used if not np.isfinite(view[ids[row]]).all())
@@ -205,16 +200,35 @@ class MultimodalDataset(Dataset):
     def _read_graph(self, name: str) -> ItemGraph:
         file = read_features(self._file(name), name, self.iid_field)
         path = self._file(name, ".knn.npz")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                idx, cos = archive["idx"], archive["cos"]
-        except FileNotFoundError as error:
-            raise UserError(f"there is no item graph {path}; remove '{name}' from the setting item_graphs") from error
-        except (ValueError, KeyError, EOFError, OSError) as error:
-            raise UserError(f"{path} is damaged or does not hold the arrays idx and cos") from error
-        fits = idx.ndim == 2 and idx.shape == cos.shape and len(idx) == len(file.tokens) and idx.dtype.kind in "iu"
-        if not fits or not np.isfinite(cos).all() or idx.min() < -1 or idx.max() >= len(file.tokens):
-            raise UserError(f"{path} must hold idx and cos of {len(file.tokens)} rows, with rows of {file.path} in idx")
+        if not path.is_file():
+            raise UserError(f"there is no item graph {path}; remove '{name}' from the setting item_graphs")
+        idx, cos = map(torch.from_numpy, read_graph(path, len(file.tokens)))
         own = torch.from_numpy(self._item_ids(file))
-        idx, cos = torch.from_numpy(idx.astype(np.int64)), torch.from_numpy(cos.astype(np.float32))
         return align_graph(idx, cos, own, own.nonzero().squeeze(1), self.item_num)
+
+
+def _mapped_anew(rows: np.ndarray) -> np.ndarray:
+    """The same rows; the pages read through a mapping of their own are given back with it."""
+    if isinstance(rows, np.memmap) and rows.filename:
+        return np.load(rows.filename, mmap_mode="r", allow_pickle=False)
+    return rows
+
+
+def _column_types(path: Path, header: list[str]) -> dict[str, FeatureType]:
+    """Type of each column of an atomic file by name."""
+    columns = [name.split(":") for name in header]
+    kinds = {kind.value: kind for kind in FeatureType}
+    if not all(len(column) == 2 and column[1] in kinds for column in columns):
+        raise UserError(f"{path} must have a header such as user_id:token, item_id:token, not {' '.join(header)!r}")
+    return {name: kinds[kind] for name, kind in columns}
+
+
+def _numbers(path: Path, text: pd.Series) -> pd.Series:
+    """The numbers of a column of text, NaN where it is empty; its index says which line."""
+    text = text.where(text != "", "nan")
+    try:
+        return text.astype(np.float64)
+    except ValueError as error:
+        wrong = pd.to_numeric(text, errors="coerce").isna() & (text.str.lower() != "nan")
+        line, found = wrong.idxmax() + 2, text[wrong].iloc[0]
+        raise UserError(f"{path} line {line} is malformed: {text.name} cannot be {found!r}") from error

@@ -120,8 +120,9 @@ def _parse(path: Path, body: list[str]) -> np.ndarray:
     rows: np.ndarray | None = None
     for index, line in enumerate(body):
         try:
-            row = np.array(line.split("\t")[1].split(), dtype=np.float32)
-        except (IndexError, ValueError) as error:
+            _, numbers = line.split("\t")
+            row = np.array(numbers.split(), dtype=np.float32)
+        except ValueError as error:
             raise UserError(f"{path} line {index + 2} is malformed: it must hold an item and its numbers") from error
         if rows is None:
             rows = np.empty((len(body), len(row)), dtype=np.float32)

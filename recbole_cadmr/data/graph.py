@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,31 @@ class ItemGraph:
 
     idx: torch.Tensor
     cos: torch.Tensor
+
+
+def read_graph(path: Path, n_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of a graph file: ``idx`` (int64, a file row or -1 for none) and ``cos`` (float32), [n_rows, k] each.
+
+    Raises:
+        UserError: if the file is damaged, or does not hold a graph of ``n_rows`` rows.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            idx, cos = archive["idx"], archive["cos"]
+    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
+        raise UserError(f"{path} is damaged or does not hold the arrays idx and cos") from error
+    if idx.ndim != 2 or idx.shape != cos.shape or 0 in idx.shape or idx.dtype.kind not in "iu" or cos.dtype.kind != "f":
+        raise UserError(f"{path} must hold idx (whole numbers) and cos (real numbers) of one 2-D shape")
+    n_rows = len(idx) if n_rows is None else n_rows
+    if len(idx) != n_rows:
+        raise UserError(f"{path} has {len(idx)} rows, but there are {n_rows} items")
+    if idx.min() < -1 or idx.max() >= n_rows:
+        raise UserError(f"{path} names neighbours that are no items: idx must lie between -1 (none) and {n_rows - 1}")
+    cos = cos.astype(np.float32)
+    if not np.isfinite(cos).all():
+        bad = int(np.flatnonzero(~np.isfinite(cos).all(axis=1))[0])
+        raise UserError(f"{path} holds NaN or infinite numbers, first in row {bad}")
+    return idx.astype(np.int64), cos
 
 
 def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, ids: torch.Tensor, n_items: int) -> ItemGraph:

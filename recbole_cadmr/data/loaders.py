@@ -35,12 +35,14 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     interactions, too.
 
     Raises:
-        UserError: if the evaluation mode is not full ranking.
+        UserError: if the evaluation mode is not full ranking, or the train part is empty.
     """
     modes = set(config["eval_args"]["mode"].values())
     if modes != {"full"}:
         raise UserError(f"only full ranking is measured here, not eval_args mode {', '.join(sorted(modes))}")
     train, valid, test = dataset.build()
+    if not len(train):
+        raise UserError(f"the split leaves {dataset.dataset_name} without train interactions; change eval_args")
     if config["eval_batch_size"] is None:
         config["eval_batch_size"] = derived_eval_batch_size(dataset.item_num)
     train_rows, valid_rows = (part.inter_matrix(form="csr") for part in (train, valid))

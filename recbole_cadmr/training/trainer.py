@@ -13,6 +13,7 @@ import recbole.trainer
 import torch
 from recbole.utils import get_trainer as get_recbole_trainer
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.state import AttributeWatch, random_state, set_random_state
 
@@ -199,12 +200,18 @@ class RunTrainer(recbole.trainer.Trainer):
 
 
 def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:
-    """The trainer class of a model: the package's or RecBole's own for it, made resumable."""
+    """The trainer class of a model: the package's or RecBole's own for it, made resumable.
+
+    Raises:
+        UserError: if RecBole trains the model in stages with checkpoints of its own (RaCT).
+    """
     if model_name in TRAINERS:
         module, _, name = TRAINERS[model_name].partition(":")
         base: type = getattr(importlib.import_module(module), name)
     else:
         base = get_recbole_trainer(model_type, model_name)
+    if issubclass(base, recbole.trainer.trainer.PretrainTrainer):
+        raise UserError(f"{model_name} is trained in stages that hand pickles to each other, which are not read here")
     return base if issubclass(base, RunTrainer) else type(f"Run{base.__name__}", (RunTrainer, base), {})
 
 

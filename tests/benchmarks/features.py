@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 MEASURE = """
-import resource, sys, time
+import sys, time
 from recbole.data.dataset import Dataset
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
@@ -26,13 +26,13 @@ if way == "recbole":
     settings |= {"additional_feat_suffix": ["vector"], "alias_of_item_id": ["vid"], "preload_weight": {"vid": "vector"},
                  "load_col": {"inter": ["user_id", "item_id"], "vector": ["vid", "vector"]}}
 config = Config("Pop", name, settings=settings)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before, start = peak(), time.perf_counter()
+from recbole_cadmr.workflows.results import peak_memory
+before, start = peak_memory(), time.perf_counter()
 if way == "recbole":
     Dataset(config)
 else:
     MultimodalDataset(config).modality("text")
-print(time.perf_counter() - start, peak() - before)
+print(time.perf_counter() - start, (peak_memory() - before) / 2**20)
 """
 
 

@@ -12,6 +12,7 @@ from recbole.sampler import Sampler
 from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import derived_eval_batch_size
 from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.errors import UserError
 from tests.micro import TRAIN, open_micro, write_micro
 
 
@@ -85,6 +86,26 @@ def test_the_sampler_knows_the_train_part_alone(tmp_path):
 def test_evaluation_steps_follow_the_catalogue():
     assert derived_eval_batch_size(7051) // 7051 > 1000
     assert derived_eval_batch_size(10**8) == 10**8
+
+
+def test_repeated_interactions_count_once(tmp_path):
+    folder = write_micro(tmp_path)
+    once = listing(open_micro(folder).test_data)
+    for part in ("train", "test"):
+        with open(folder / "micro" / f"micro.{part}.inter", "a") as file:
+            file.write("ann\ta\n" * 2 if part == "train" else "dot\tb\n" * 2)
+    session = open_micro(folder)
+    assert listing(session.test_data) == once
+    batches = list(session.test_data)
+    assert sum(len(positive) for *_, positive in batches) == 3  # as the three distinct test interactions
+
+
+def test_a_split_without_train_interactions_is_refused(tmp_path):
+    folder = write_micro(tmp_path)
+    (folder / "micro" / "micro.train.inter").rename(folder / "micro" / "micro.inter")
+    (folder / "micro" / "micro.yaml").write_text("modalities: [text, image]\n")
+    with pytest.raises(UserError, match="without train interactions"):
+        open_micro(folder, eval_args={"split": {"RS": [0.0, 0.5, 0.5]}, "group_by": "none", "mode": "full"})
 
 
 def test_an_empty_part_is_an_empty_loader(tmp_path):

@@ -105,6 +105,16 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         (lambda d: (d / "text_feat.npy").write_bytes((d / "text_feat.npy").read_bytes()[:140]), "damaged"),
         (lambda d: (d / "text_knn2.npz").write_bytes((d / "text_knn2.npz").read_bytes()[:99]), "damaged"),
         (lambda d: np.savez(d / "text_knn2.npz", idx=np.zeros((4, 2), int)), "idx and cos"),
+        (lambda d: np.savez(d / "text_knn2.npz", idx=np.zeros((4, 2), int), cos=np.zeros((4, 3))), "one 2-D shape"),
+        (lambda d: np.savez(d / "text_knn2.npz", idx=np.full((4, 2), 4), cos=np.zeros((4, 2))), "no items"),
+        (lambda d: np.savez(d / "text_knn2.npz", idx=np.zeros((5, 2), int), cos=np.zeros((5, 2))), "5 rows"),
+        (lambda d: np.save(d / "text_feat.npy", np.zeros((4, 2), dtype=int)), "real numbers"),
+        (lambda d: np.save(d / "text_feat.npy", np.zeros((4, 0))), "2-D"),
+        (lambda d: np.save(d / "text_feat.npy", np.array(1.0)), "2-D"),
+        (lambda d: np.save(d / "item_feat.npy", np.zeros((4, 2))), "cannot be the modality 'item'"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t1\t0\t1\n2\t0\t1\t2\n"), "line 2"),
+        (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n\n07\t0\t0\n"), "line 4"),
+        (lambda d: (d / "shop.inter").write_text(f"userID\titemID\tx_label\n{10**20}\t0\t0\n"), "line 2"),
         (lambda d: np.save(d / "text_feat_more.npy", np.zeros((4, 2))), "both of the modality 'text'"),
     ],
 )
@@ -114,6 +124,14 @@ def test_bad_folders_leave_nothing(tmp_path, damage, sentence):
     with pytest.raises(UserError, match=sentence):
         prepare_mmrec(source, "shop", tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists() or not list((tmp_path / "dataset").iterdir())
+
+
+@pytest.mark.parametrize("name", ["../shop", "a/b", "..", ".hidden"])
+def test_a_name_stays_inside_the_folder_of_data_sets(tmp_path, name):
+    source = write_source(tmp_path / "place" / "source")
+    with pytest.raises(UserError, match="one word"):
+        prepare_mmrec(source, name, tmp_path / "place" / "dataset")
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["source"]
 
 
 def test_what_is_there_is_not_overwritten(tmp_path):

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from recbole_cadmr.data.atomic import write_atomic
+from recbole_cadmr.data.atomic import read_table, write_atomic
+from recbole_cadmr.data.graph import read_graph
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside, sha256_of
 
 PARTS = ("train", "valid", "test")
+# Endings that RecBole reads itself, and the settings of the data set.
+_RESERVED = {"inter", "item", "user", "kg", "link", "net", "yaml"}
 _OPTIONAL = {"rating": "rating:float", "timestamp": "timestamp:float"}
 
 
@@ -57,6 +60,8 @@ def prepare_mmrec(source: Path, name: str | None = None, data_path: Path = Path(
     if len(found) != 1:
         raise UserError(f"{source} must hold one .inter file, not {len(found)}")
     name = name or found[0].stem
+    if Path(name).name != name or name.startswith("."):
+        raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
     interactions = _read_interactions(found[0])
     modalities = _find_features(source)
     for modality in modalities:
@@ -69,27 +74,20 @@ def prepare_mmrec(source: Path, name: str | None = None, data_path: Path = Path(
 
 
 def _read_interactions(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=3, encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} is malformed: {str(error).split('error:')[-1].strip()}") from error
+    table = read_table(path)
     needed = ["userID", "itemID", "x_label"]
     if not set(needed) <= set(table.columns) <= {*needed, *_OPTIONAL}:
         raise UserError(f"{path} must have the columns userID, itemID, x_label (and rating, timestamp), tab separated")
     for column in table.columns:
-        numbers = pd.to_numeric(table[column], errors="coerce")
-        wrong = ~np.isfinite(numbers)
         if column in needed:
-            wrong |= (numbers < 0) | (numbers % 1 != 0)
-        if column == "x_label":
-            wrong |= numbers > 2
-        if wrong.any():
-            line = int(np.flatnonzero(wrong)[0])
-            raise UserError(f"{path} line {line + 2} is malformed: {column} cannot be {table[column].iloc[line]!r}")
-        if column in needed:
-            table[column] = numbers.astype(np.int64)
+            # As written: a number that reads as another one ("07", "1e3") would become another id.
+            right = table[column].str.fullmatch("[012]" if column == "x_label" else "0|[1-9][0-9]{0,17}")
+        else:
+            right = np.isfinite(pd.to_numeric(table[column], errors="coerce"))
+        if not right.all():
+            line = right.idxmin()
+            raise UserError(f"{path} line {line + 2} is malformed: {column} cannot be {table[column][line]!r}")
+    table = table.astype(dict.fromkeys(needed, np.int64))
     if not (table["x_label"] == 0).any():
         raise UserError(f"{path} has no train interaction (x_label 0)")
     return table
@@ -111,39 +109,39 @@ def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
             raise UserError(f"{found[name].name} and {file.name} are both of the modality '{name}'; keep one of them")
         if not name.isidentifier():
             raise UserError(f"{file} does not begin with the name of a modality")
+        if name in _RESERVED:
+            raise UserError(f"{file} cannot be the modality '{name}', whose file RecBole reads as its own; rename it")
         found[name] = file
     return found
 
 
 def _check(modality: _Features, items: pd.Series) -> None:
     """Every item must have its row: rows are found by item id."""
-    for path in filter(None, (modality.vectors, modality.graph)):
-        arrays = _load(path)
-        n_rows = len(arrays[0])
-        if n_rows <= items.max():
-            raise UserError(f"{path} has {n_rows} rows, but items are numbered up to {items.max()}")
-        for array in arrays:
-            if array.ndim != 2 or array.dtype.kind not in "fiu" or len(array) != n_rows:
-                raise UserError(f"{path} must hold 2-D arrays of numbers, one row an item")
-            if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=np.float64)):
-                bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-                raise UserError(f"{path} holds NaN or infinite numbers, first in row {bad}")
-        if path is modality.graph and not (arrays[0].min() >= 0 and arrays[0].max() < n_rows):
-            raise UserError(f"{path} names neighbours that are no items")
+    n_rows = None
+    if modality.vectors:
+        vectors = _load(modality.vectors)
+        if vectors.ndim != 2 or vectors.dtype.kind != "f" or 0 in vectors.shape:
+            raise UserError(f"{modality.vectors} must hold a 2-D array of real numbers, one row an item")
+        # A sum is finite only if its terms are; one pass, no mask of the same size.
+        if not np.isfinite(vectors.sum(dtype=np.float64)):
+            bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise UserError(f"{modality.vectors} holds NaN or infinite numbers, first in row {bad}")
+        n_rows = _enough(modality.vectors, len(vectors), items)
+    if modality.graph:
+        _enough(modality.graph, len(read_graph(modality.graph, n_rows)[0]), items)
 
 
-def _load(path: Path) -> list[np.ndarray]:
+def _enough(path: Path, n_rows: int, items: pd.Series) -> int:
+    if n_rows <= items.max():
+        raise UserError(f"{path} has {n_rows} rows, but items are numbered up to {items.max()}")
+    return n_rows
+
+
+def _load(path: Path) -> np.ndarray:
     try:
-        if path.suffix == ".npy":
-            return [np.load(path, mmap_mode="r", allow_pickle=False)]
-        with np.load(path, allow_pickle=False) as archive:
-            return [archive["idx"], archive["cos"]]
-    except KeyError as error:
-        raise UserError(f"{path} must hold the arrays idx and cos") from error
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise UserError(f"{path} is damaged, or not an array of numbers") from error
-    except Exception as error:  # zipfile and zlib have errors of their own for damaged archives
-        raise UserError(f"{path} is damaged") from error
 
 
 def _write(folder: Path, name: str, interactions: pd.DataFrame, modalities: list[_Features]) -> None:
@@ -153,13 +151,14 @@ def _write(folder: Path, name: str, interactions: pd.DataFrame, modalities: list
         rows = interactions[interactions["x_label"] == label][["userID", "itemID", *kept]].astype(str)
         write_atomic(folder / f"{name}.{part}.inter", columns, map("\t".join, rows.itertuples(index=False)))
     for modality in modalities:
-        n_rows = len(_load(modality.vectors or modality.graph)[0])  # type: ignore[arg-type]  # one of them is there
+        graph = read_graph(modality.graph) if modality.graph else None
+        vectors = _load(modality.vectors) if modality.vectors else None
+        n_rows = next(len(array) for array in (vectors, graph and graph[0]) if array is not None)
         write_atomic(folder / f"{name}.{modality.name}", ["item_id:token"], map(str, range(n_rows)))
-        if modality.vectors:
-            np.save(folder / f"{name}.{modality.name}.npy", _load(modality.vectors)[0], allow_pickle=False)
-        if modality.graph:
-            idx, cos = _load(modality.graph)
-            np.savez(folder / f"{name}.{modality.name}.knn.npz", idx=idx.astype(np.int32), cos=cos.astype(np.float32))
+        if vectors is not None:
+            np.save(folder / f"{name}.{modality.name}.npy", vectors, allow_pickle=False)
+        if graph is not None:
+            np.savez(folder / f"{name}.{modality.name}.knn.npz", idx=graph[0].astype(np.int32), cos=graph[1])
     settings: dict[str, object] = {
         "benchmark_filename": list(PARTS),
         "mask_valid_at_test": False,
@@ -199,9 +198,9 @@ def _card(name: str, interactions: pd.DataFrame, modalities: list[_Features], so
     for modality in modalities:
         vectors = "none"
         if modality.vectors:
-            array = _load(modality.vectors)[0]
+            array = _load(modality.vectors)
             vectors = f"{array.shape[1]}-D {array.dtype}" + (" (derived)" if "derived" in modality.vectors.name else "")
-        graph = f"{_load(modality.graph)[0].shape[1]} nearest items" if modality.graph else "none"
+        graph = f"{read_graph(modality.graph)[0].shape[1]} nearest items" if modality.graph else "none"
         lines.append(f"| {modality.name} | {vectors} | {graph} |")
     lines += ["\n## Sources\n", "| file | SHA-256 |\n|---|---|"]
     lines += [f"| `{path.name}` | `{sha256_of(path)}` |" for path in sources]
