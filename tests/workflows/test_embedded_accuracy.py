@@ -19,7 +19,7 @@ EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
 
 
 @pytest.fixture(scope="module")
-def test_results(tmp_path_factory):
+def variants_results(tmp_path_factory):
     """Test metrics by variant, one entry a seed."""
     folder = tmp_path_factory.mktemp("accuracy")
     variants = {
@@ -43,23 +43,25 @@ def paired(results, one, other, metric):
     return statistics.mean(difference) / (statistics.stdev(difference) / math.sqrt(len(difference)))
 
 
-def test_cadmr_clearly_beats_popularity(test_results):
-    (popularity,) = test_results["popularity"]
+def test_cadmr_clearly_beats_popularity(variants_results):
+    (popularity,) = variants_results["popularity"]
     for name in ("paper", "content"):
         for metric in ("recall@20", "ndcg@20"):
-            assert min(result[metric] for result in test_results[name]) > 3 * popularity[metric]
+            assert min(result[metric] for result in variants_results[name]) > 3 * popularity[metric]
 
 
-def test_content_attention_clearly_beats_no_attention(test_results):
+def test_content_attention_clearly_beats_no_attention(variants_results):
     for metric in ("recall@20", "ndcg@20"):
-        better = [a[metric] > b[metric] for a, b in zip(test_results["content"], test_results["no attention"])]
+        better = [a[metric] > b[metric] for a, b in zip(variants_results["content"], variants_results["no attention"])]
         assert all(better)
-        assert paired(test_results, "content", "no attention", metric) > 4.604  # t, 4 degrees of freedom, 1% two-sided
+        assert (
+            paired(variants_results, "content", "no attention", metric) > 4.604
+        )  # t, 4 degrees of freedom, 1% two-sided
 
 
-def test_accuracy_floor(test_results):
-    assert statistics.mean(result["recall@20"] for result in test_results["content"]) > 0.18
-    assert statistics.mean(result["recall@20"] for result in test_results["paper"]) > 0.15
+def test_accuracy_floor(variants_results):
+    assert statistics.mean(result["recall@20"] for result in variants_results["content"]) > 0.18
+    assert statistics.mean(result["recall@20"] for result in variants_results["paper"]) > 0.15
 
 
 def explained(latent: np.ndarray, factor: np.ndarray) -> float:
