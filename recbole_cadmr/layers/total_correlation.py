@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from recbole_cadmr.errors import UserError
+
 SCOPES = ("within", "across", "both")
 
 
@@ -21,8 +23,11 @@ def correlation(h: Tensor, shrinkage: float = 1e-3, variance_floor: float = 1e-6
     """Correlation matrix of ``h`` [n, d] in float64, shrunk towards the identity.
 
     A dimension whose variance is below ``variance_floor`` counts as having that variance: its correlations vanish
-    with it, and a collapsed latent stays finite. Rescaling a dimension above the floor changes nothing.
+    with it, and a collapsed latent stays finite. Rescaling a dimension above the floor changes nothing. Without rows
+    there is nothing to correlate: the identity.
     """
+    if len(h) == 0:
+        return torch.eye(h.shape[1], dtype=torch.float64, device=h.device)
     centred = h.double() - h.double().mean(0)
     scaled = centred / centred.square().mean(0).clamp(min=variance_floor).sqrt()
     matrix = scaled.T @ scaled / len(h)
@@ -31,7 +36,12 @@ def correlation(h: Tensor, shrinkage: float = 1e-3, variance_floor: float = 1e-6
 
 
 def _neg_half_log_det(matrix: Tensor) -> Tensor:
-    return -torch.linalg.cholesky(matrix).diagonal().log().sum()
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if failed:
+        if matrix.isfinite().all():
+            raise UserError("the correlation matrix of the latents is singular; choose a larger tc_shrinkage")
+        return matrix.sum()  # NaN: the training diverged, which the check of the loss reports
+    return -factor.diagonal().log().sum()
 
 
 def _blocks(latents: Sequence[Tensor]) -> list[slice]:
@@ -58,6 +68,9 @@ def gaussian_total_correlation(
         scope: ``within`` sums each latent's own TC, ``across`` is the mutual information between the latents
             (``1/2 (sum_m log|S_mm| - log|S|)``), ``both`` is the TC of all dimensions together: by the chain rule
             exactly the sum of the two.
+
+    Raises:
+        UserError: if the matrix is singular, as without shrinkage it is when there are no more rows than dimensions.
     """
     joint = correlation(torch.cat(list(latents), 1), shrinkage, variance_floor)
     return _scoped(joint, _blocks(latents), scope, _neg_half_log_det)

@@ -92,6 +92,11 @@ class CADMR(GeneralRecommender):
         self.gate = Gate(config["gate"], width, config["gate_init"]) if self.attention else None
         self.density_ratio: DensityRatio | None = None
         if self.tc_estimator == "discriminator" and self.tc_weight:
+            if self.present.all(0).sum() < 2:
+                raise UserError(
+                    "tc_estimator discriminator compares items that have every modality, and there are fewer than two; "
+                    "choose gaussian or covariance"
+                )
             self.density_ratio = DensityRatio([config["latent_size"]] * len(modalities))
         self.register_buffer("phase_index", torch.tensor(0))
         self.apply(_initialise)

@@ -9,6 +9,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models import cadmr
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
 
 USERS = torch.arange(6)  # padding, ann, bob, cid, dot, eve
@@ -171,6 +172,35 @@ def test_pairs_get_the_scores_of_the_full_ranking(micro, settings):
     assert torch.allclose(pairs, scores[users, items], atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{}, {"rows": "items"}])
+def test_blocks_of_users_and_items_change_no_score(micro, settings, monkeypatch):
+    model = model_of(micro, gate_init=0.5, **settings)
+    model.set_phase("finetune")
+    whole = scores_of(model)
+    monkeypatch.setattr(cadmr, "_BLOCK", 2)
+    model.eval()  # forgets what was kept of the whole
+    users, items = torch.tensor([5, 1, 4, 3, 1, 2, 5]), torch.tensor([1, 4, 2, 3, 1, 4, 2])
+    with torch.no_grad():
+        pairs = model.predict(Interaction({"user_id": users, "item_id": items}))
+    assert torch.allclose(pairs, whole[users, items], atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["cross", "item"])
+@pytest.mark.parametrize("rows", ["users", "items"])
+def test_the_padding_item_has_no_influence(micro, attention, rows):
+    session = open_micro(micro, attention=attention, rows=rows, gate_init=0.5)
+    model, dataset = session.model.eval(), session.train_data._dataset
+    for modality in dataset.modalities().values():
+        modality.features[0] = 1e3
+        modality.present[0] = True
+    other = type(model)(session.config, dataset).eval()
+    other.load_state_dict(model.state_dict())
+    assert all(m.features[0, 0] == 1e3 for m in dataset.modalities().values())
+    for each in (model, other):
+        each.set_phase("finetune")
+    assert torch.equal(scores_of(other), scores_of(model))
+
+
 @pytest.mark.parametrize("attention", ["cross", "item", "none"])
 def test_a_history_is_scored_as_the_user_who_has_it(micro, attention):
     model = model_of(micro, attention=attention, gate_init=0.5)
@@ -236,6 +266,21 @@ def test_the_total_correlation_leaves_items_without_the_modality_out(tmp_path):
         values.append(model.diagnostics())
         assert model.present.tolist() == [[True] * 4, [True, False, True, True]]
     assert values[0] == pytest.approx(values[1], nan_ok=True)
+
+
+def test_modalities_that_share_no_item(tmp_path):
+    """Nothing lies across them: the penalty is that within each, and the discriminator has nothing to compare."""
+    apart = {"text": {item: TEXT[item] for item in "ab"}, "image": {item: IMAGE[item] for item in "cd"}}
+    folder = write_micro(tmp_path, **apart)
+    losses = {}
+    for scope in ("within", "across", "both"):
+        model = model_of(folder, tc_scope=scope, gate_init=0.5, seed=3)
+        model.set_phase("finetune")
+        losses[scope] = model.calculate_loss(BATCHES["users"])[1].item()
+        assert np.isnan(model.diagnostics()["tc/across"])
+    assert losses["across"] == 0 and losses["both"] == pytest.approx(losses["within"])
+    with pytest.raises(UserError, match="fewer than two"):
+        model_of(folder, tc_estimator="discriminator")
 
 
 def test_diagnostics_change_nothing(micro):
