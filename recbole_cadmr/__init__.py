@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 # Read when torch is first imported: waiting threads that spin take a third of two cores from those that work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from recbole_cadmr import compat  # noqa: E402  (behind the setting)
-from recbole_cadmr.errors import UserError  # noqa: E402
+from recbole_cadmr import compat
+from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
     from recbole_cadmr.workflows.evaluate import evaluate
