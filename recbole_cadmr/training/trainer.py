@@ -91,6 +91,10 @@ class RunTrainer(recbole.trainer.Trainer):
             self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
         return losses
 
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if torch.isnan(loss):
+            raise UserError(f"the training loss is no number any more in epoch {self.epoch}; lower learning_rate")
+
     def _named(self, losses: Any, n_batches: int) -> dict[str, float]:
         """Mean losses a batch, by component."""
         parts = losses if isinstance(losses, tuple) else (losses,)
