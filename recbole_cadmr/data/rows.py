@@ -14,7 +14,7 @@ class RowBatch:
     """Some rows of a rating matrix by their entries: ``value`` at (``row``, ``column``), 0 elsewhere.
 
     Attributes:
-        row: int64 [nnz], place of the row in the batch.
+        row: int64 [nnz], place of the row in the batch, ascending.
         column: int64 [nnz].
         value: float32 [nnz].
         n_rows, n_columns: shape of the batch.
@@ -33,6 +33,11 @@ class RowBatch:
         """The rows as float32 [n_rows, n_columns]."""
         zeros = torch.zeros(self.n_rows, self.n_columns, device=self.value.device)
         return zeros.index_put((self.row, self.column), self.value)
+
+    def times(self, table: torch.Tensor) -> torch.Tensor:
+        """The rows times ``table`` [n_columns, d], at a cost of nnz x d: float32 [n_rows, d]."""
+        begin = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
+        return torch.nn.functional.embedding_bag(self.column, table, begin, mode="sum", per_sample_weights=self.value)
 
     def with_values(self, value: torch.Tensor) -> RowBatch:
         """The same entries with other values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,15 +58,25 @@ class CrossAttention(nn.Module):
         """K and V by head [n_heads, I, d_h], from Z [I, latent_size]."""
         return self._split(self.W_K(Z)), self._split(self.W_V(Z))
 
-    def heads(self, rows: Tensor, content: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Query and output of every head [n_heads, B, d_h], for rows [B, width]."""
-        query, (keys, values) = self._split(self.W_Q(rows)), content
+    def heads(self, query: Tensor, content: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Query and output of every head [n_heads, B, d_h], for queries R W_Q [B, attention_size]."""
+        query, (keys, values) = self._split(query), content
         return query, F.scaled_dot_product_attention(query[None], keys[None], values[None])[0]
 
     def forward(self, batch: RowBatch, content: tuple[Tensor, Tensor]) -> Tensor:
         """The attention's output [B, width], before gate and residual."""
-        output = self.heads(batch.dense, content)[1]
+        output = self.heads(self.W_Q(batch.dense), content)[1]
         return self.W_O(self.dropout(output.transpose(0, 1).flatten(1)))
+
+    def folded(self, content: tuple[Tensor, Tensor], W: Tensor) -> Any:
+        """What :meth:`projected` needs besides a batch, for a linear layer W [width, h] behind the attention."""
+        return content, self.W_Q.weight.T.contiguous(), self.W_O.weight.T @ W
+
+    def projected(self, batch: RowBatch, folded: Any) -> Tensor:
+        """``forward(batch) W`` [B, h] without the rows in between, at a cost that does not grow with ``width``."""
+        content, W_Q, W_OW = folded
+        output = self.heads(batch.times(W_Q), content)[1]
+        return output.transpose(0, 1).flatten(1) @ W_OW
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(len(x), self.n_heads, -1).transpose(0, 1)
@@ -109,6 +120,17 @@ class ContentAttention(nn.Module):
             batch.row[:, None], self.candidates[batch.column].clamp(min=0), value, (batch.n_rows, len(self.candidates))
         )
 
+    def folded(self, content: Tensor, W: Tensor) -> Any:
+        """``A W`` [I, h]: what :meth:`projected` needs besides a batch, for a linear layer W behind the attention."""
+        width = self.candidates.shape[1]
+        begin = torch.arange(0, content.numel(), width, device=content.device)
+        near = self.candidates.clamp(min=0).flatten()
+        return F.embedding_bag(near, W, begin, mode="sum", per_sample_weights=content.flatten())
+
+    def projected(self, batch: RowBatch, folded: Any) -> Tensor:
+        """``forward(batch) W`` [B, h] without the rows in between."""
+        return batch.times(folded)
+
 
 class NeighbourRows(ContentAttention):
     """The content attention where rows are items: ``R'^T = R^T + gate * A R^T``, the rows of similar items.
@@ -125,11 +147,25 @@ class NeighbourRows(ContentAttention):
 
     def forward(self, batch: RowBatch, content: Tensor) -> Tensor:
         """``A R^T`` for a batch of item rows [B, U], at a cost of k x the ratings of an item."""
+        near = self._near(batch, content)
+        return _scatter(near.row, near.column, near.value, (near.n_rows, near.n_columns))
+
+    def folded(self, content: Tensor, W: Tensor) -> Any:
+        """What :meth:`projected` needs besides a batch, for a linear layer W [U, h] behind the attention."""
+        return content, W
+
+    def projected(self, batch: RowBatch, folded: Any) -> Tensor:
+        """``forward(batch) W`` [B, h] without the rows in between."""
+        content, W = folded
+        return self._near(batch, content).times(W)
+
+    def _near(self, batch: RowBatch, content: Tensor) -> RowBatch:
+        """The rows of the batch's neighbours, weighted by A: entries that may stand at one place several times."""
         assert batch.ids is not None, "only items of the data set have neighbours"
         near = self.candidates[batch.ids - 1]  # [B, k]
         place, column = self._rating_rows.entries(near.flatten() + 1)  # none is -1: the empty row of padding
         value = content[batch.ids - 1].flatten()[place]
-        return _scatter(place // near.shape[1], column, value, (batch.n_rows, batch.n_columns))
+        return RowBatch(place // near.shape[1], column, value, batch.n_rows, batch.n_columns)
 
 
 def _scatter(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:

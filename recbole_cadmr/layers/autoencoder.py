@@ -30,10 +30,17 @@ class Autoencoder(nn.Module):
         self.decoder = nn.Sequential(*decoder)
         self.output = nn.Linear(sizes[1], width)
 
-    def code(self, rows: Tensor) -> Tensor:
-        """What the output layer reads [B, hidden_sizes[0]], from rows [B, width]."""
-        return self.decoder(self.encoder(rows))
+    @property
+    def first(self) -> nn.Linear:
+        """The layer that reads the rows."""
+        layer = self.encoder[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def code(self, projected: Tensor) -> Tensor:
+        """What the output layer reads [B, hidden_sizes[0]], from the first layer's output [B, hidden_sizes[0]]."""
+        return self.decoder(self.encoder[1:](projected))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Reconstruction of ``rows`` [B, width]."""
-        return self.output(self.code(rows))
+        return self.output(self.code(self.first(rows)))

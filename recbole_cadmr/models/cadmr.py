@@ -238,15 +238,30 @@ class CADMR(GeneralRecommender):
         self._cache.clear()
         return super().load_state_dict(*args, **kwargs)
 
-    def _known_content(self) -> Any:
-        return self._cached("content", lambda: self._content(self._latents() if self._enhances else []))
+    def _fold(self) -> tuple[Tensor, Any]:
+        """The autoencoder's first layer W [width, h], and the attention with gate and W behind it."""
+        W = self.autoencoder.first.weight.T.contiguous()
+        if self.attention is None or self.gate is None or not self._enhances:
+            return W, None
+        gate = torch.as_tensor(self.gate(), device=W.device)
+        return W, self.attention.folded(self._content(self._latents()), gate.expand(len(W))[:, None] * W)
 
-    def _row_codes(self, ids: Tensor) -> Tensor:
-        return self.autoencoder.code(self._enhanced(self.rating_rows.batch(ids), self._known_content()))
+    def _codes(self, batch: RowBatch) -> Tensor:
+        """What the output layer reads for the enhanced rows of a batch, which themselves are never formed.
+
+        ``R' W = R W + gate * attention(R) W``, all of it from the entries of R.
+        """
+        W, folded = self._cached("fold", self._fold)
+        projected = self.autoencoder.first.bias.expand(batch.n_rows, -1)
+        if self.attention is not None and folded is not None:
+            projected = projected + self.attention.projected(batch, folded)
+        if folded is None or self.residual:
+            projected = projected + batch.times(W)
+        return self.autoencoder.code(projected)
 
     def _all_item_codes(self) -> Tensor:
         items = torch.arange(1, self.n_items, device=self.device)
-        return torch.cat([self._row_codes(block) for block in items.split(_BLOCK)])
+        return torch.cat([self._codes(self.rating_rows.batch(block)) for block in items.split(_BLOCK)])
 
     def _scores(self, users: Tensor) -> Tensor:
         """Scores [B, n_items] of user ids, the padding item's being 0."""
@@ -255,7 +270,7 @@ class CADMR(GeneralRecommender):
             at = users.clamp(min=1) - 1  # the padding user has no output unit; nobody reads its scores
             scores = F.linear(codes, self.autoencoder.output.weight[at], self.autoencoder.output.bias[at]).T
         else:
-            scores = self.autoencoder.output(self._row_codes(users))
+            scores = self.autoencoder.output(self._codes(self.rating_rows.batch(users)))
         return F.pad(scores, (1, 0))
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
@@ -282,7 +297,7 @@ class CADMR(GeneralRecommender):
             raise UserError("a model trained with rows=items knows only its own users, not a history")
         row, column = rows[:, 1:].nonzero(as_tuple=True)
         batch = RowBatch(row, column, rows[row, column + 1], len(rows), rows.shape[1] - 1)
-        return F.pad(self.autoencoder(self._enhanced(batch, self._known_content())), (1, 0))
+        return F.pad(self.autoencoder.output(self._codes(batch)), (1, 0))
 
     # What to look at
 
@@ -322,7 +337,7 @@ class CADMR(GeneralRecommender):
             "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1])),
         }
         if isinstance(attention, CrossAttention):
-            query, answer = attention.heads(rows, content)
+            query, answer = attention.heads(attention.W_Q(rows), content)
             cosines["cos/head"] = _mean_abs_cos(query, answer)
             cosines["cos/head_chance"] = math.sqrt(2 / (math.pi * query.shape[2]))
         return cosines

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
@@ -185,5 +186,7 @@ def write_recommendations(frame: pd.DataFrame, path: str | os.PathLike[str]) -> 
     """Write tab-separated rows with a header, whole or not at all; an existing file is refused."""
     if Path(path).exists():
         raise UserError(f"{path} is already there; choose another --output")
+    # One format for each row takes half the time of pandas' writer.
+    rows = map("%s\t%s\t%d\t%.6g".__mod__, zip(*(frame[column].tolist() for column in _COLUMNS)))
     with write_aside(path) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        write_atomic(temporary, _COLUMNS, rows)
