@@ -39,6 +39,8 @@ class RunTrainer(recbole.trainer.Trainer):
         header: what every checkpoint of this run carries beside the state; set it before ``fit``.
     """
 
+    optimizer: Any
+
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
         self.folder = Path(config["checkpoint_dir"])
@@ -59,7 +61,9 @@ class RunTrainer(recbole.trainer.Trainer):
 
     # Training
 
-    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer | None:
+        if not kwargs and "optimizer" not in vars(self):
+            return None  # RecBole's constructor asks; what scores only needs none, and torch takes 2 s to import for it
         optimizer = super()._build_optimizer(**kwargs)
         if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
             return optimizer
@@ -70,8 +74,13 @@ class RunTrainer(recbole.trainer.Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False
+        self._ensure_optimizer()
         score, result = super().fit(train_data, valid_data, **options)
         return float(score), result
+
+    def _ensure_optimizer(self) -> None:
+        if self.optimizer is None:
+            self.optimizer = self._build_optimizer()
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False) -> Any:
         self.epoch = epoch_idx
@@ -181,6 +190,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self.start_epoch = self.epoch = state["epoch"]
         for name, value in state["trainer"].items():
             setattr(self, name, value)
+        self._ensure_optimizer()
         for name, optimizer in self._optimizers().items():
             optimizer.load_state_dict(state["optimizers"][name])
         self._pending = {"random": state["random"], "loader": state["loader"]}

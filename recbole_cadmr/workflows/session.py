@@ -43,7 +43,8 @@ def open_session(config: Config, folder: Path) -> Session:
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
-    torch.use_deterministic_algorithms(bool(config["reproducibility"]), warn_only=True)
+    # (torch.use_deterministic_algorithms would say it to the compiler too, which takes 2 s to import.)
+    torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
     # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
     config["checkpoint_dir"] = str(folder)
