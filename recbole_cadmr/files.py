@@ -45,8 +45,7 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: if ``path`` exists and is not an empty folder, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} is already there; remove it or choose another place")
+    refuse_used_folder(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +60,12 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_used_folder(path: Path) -> None:
+    """Raise :class:`UserError` if ``path`` exists and is not an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is already there; remove it or choose another place")
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -74,7 +74,9 @@ def test_the_settings_of_the_set(tmp_path):
     settings = yaml.safe_load((tmp_path / "dataset" / "two" / "two.yaml").read_text())
     assert settings["data_note"] == "derived features"
     card = (tmp_path / "dataset" / "two" / "dataset_card.md").read_text()
-    assert "| train / validation / test interactions | 4 / 1 / 2 |" in card and "3-D float32 (derived)" in card
+    assert (
+        "| train / validation / test interactions | 4 / 1 / 2 |" in card and "| 3-D float32 | 2 | derived from" in card
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):

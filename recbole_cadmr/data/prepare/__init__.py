@@ -8,6 +8,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from recbole_cadmr.data.prepare import mmrec
+from recbole_cadmr.data.prepare import amazon, microlens, mmrec, movielens, own_files
 
-SOURCES: dict[str, ModuleType] = {"mmrec": mmrec}
+SOURCES: dict[str, ModuleType] = {
+    "amazon": amazon,
+    "microlens": microlens,
+    "movielens": movielens,
+    "mmrec": mmrec,
+    "files": own_files,
+}

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from recbole_cadmr.data.atomic import read_table, write_atomic
+from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.graph import read_graph
+from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.split import PARTS
+from recbole_cadmr.data.prepare.write import Prepared, write_data_set
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, sha256_of
+from recbole_cadmr.files import folder_aside
 
-PARTS = ("train", "valid", "test")
 # Endings that RecBole reads itself, and the settings of the data set.
 _RESERVED = {"inter", "item", "user", "kg", "link", "net", "yaml"}
-_OPTIONAL = {"rating": "rating:float", "timestamp": "timestamp:float"}
+_OPTIONAL = {"rating", "timestamp"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace) -> Path:
 
 
 @dataclass(frozen=True)
-class _Features:
+class _Files:
     """Feature vectors and nearest neighbours of one modality, rows by item id."""
 
     name: str
@@ -66,10 +68,15 @@ def prepare_mmrec(source: Path, name: str | None = None, data_path: Path = Path(
     modalities = _find_features(source)
     for modality in modalities:
         _check(modality, interactions["itemID"])
+    features = [_features(modality) for modality in modalities]
+    settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
+    origin = Origin(
+        "Imported from a folder in the layout of the MMRec toolbox, with the split that came with it.",
+        "Its licence is that of its source.",
+        [found[0], *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
+    )
     with folder_aside(Path(data_path) / name) as folder:
-        _write(folder, name, interactions, modalities)
-        card = _card(name, interactions, modalities, [found[0], *_files(modalities)])
-        (folder / "dataset_card.md").write_text(card, encoding="utf-8", newline="\n")
+        write_data_set(folder, Prepared(name, _parts(interactions), {}, features, settings), origin)
     return Path(data_path) / name
 
 
@@ -93,12 +100,12 @@ def _read_interactions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _find_features(source: Path) -> list[_Features]:
+def _find_features(source: Path) -> list[_Files]:
     vectors = _by_modality(sorted(source.glob("*_feat*.npy")), "_feat")
     graphs = _by_modality(sorted(source.glob("*_knn*.npz")), "_knn")
     # text before image before others, as tables name them
     names = sorted(vectors.keys() | graphs.keys(), key=lambda name: ({"text": 0, "image": 1}.get(name, 2), name))
-    return [_Features(name, vectors.get(name), graphs.get(name)) for name in names]
+    return [_Files(name, vectors.get(name), graphs.get(name)) for name in names]
 
 
 def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
@@ -115,7 +122,7 @@ def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
     return found
 
 
-def _check(modality: _Features, items: pd.Series) -> None:
+def _check(modality: _Files, items: pd.Series) -> None:
     """Every item must have its row: rows are found by item id."""
     n_rows = None
     if modality.vectors:
@@ -144,64 +151,19 @@ def _load(path: Path) -> np.ndarray:
         raise UserError(f"{path} is damaged, or not an array of numbers") from error
 
 
-def _write(folder: Path, name: str, interactions: pd.DataFrame, modalities: list[_Features]) -> None:
-    kept = [column for column in _OPTIONAL if column in interactions]
-    columns = ["user_id:token", "item_id:token", *(_OPTIONAL[column] for column in kept)]
-    for label, part in enumerate(PARTS):
-        rows = interactions[interactions["x_label"] == label][["userID", "itemID", *kept]].astype(str)
-        write_atomic(folder / f"{name}.{part}.inter", columns, map("\t".join, rows.itertuples(index=False)))
-    for modality in modalities:
-        graph = read_graph(modality.graph) if modality.graph else None
-        vectors = _load(modality.vectors) if modality.vectors else None
-        n_rows = next(len(array) for array in (vectors, graph and graph[0]) if array is not None)
-        write_atomic(folder / f"{name}.{modality.name}", ["item_id:token"], map(str, range(n_rows)))
-        if vectors is not None:
-            np.save(folder / f"{name}.{modality.name}.npy", vectors, allow_pickle=False)
-        if graph is not None:
-            np.savez(folder / f"{name}.{modality.name}.knn.npz", idx=graph[0].astype(np.int32), cos=graph[1])
-    settings: dict[str, object] = {
-        "benchmark_filename": list(PARTS),
-        "mask_valid_at_test": False,
-        "modalities": [modality.name for modality in modalities if modality.vectors],
-        "item_graphs": [modality.name for modality in modalities if modality.graph],
-    }
-    if _derived(modalities):
-        settings["data_note"] = "derived features"
-    head = "# How this data set is meant to be read; applied over the package's settings and under config files.\n"
-    text = head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
-    (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")
+def _parts(interactions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    columns = {"userID": "user_id", "itemID": "item_id"}
+    table = interactions.rename(columns=columns).astype(dict.fromkeys(columns.values(), str))
+    return {part: table[table["x_label"] == label] for label, part in enumerate(PARTS)}
 
 
-def _derived(modalities: list[_Features]) -> bool:
+def _features(modality: _Files) -> Features:
+    """The modality as it is: all rows, also those of items that nobody chose."""
+    graph = read_graph(modality.graph) if modality.graph else None
+    rows = len(graph[0]) if graph else len(_load(modality.vectors)) if modality.vectors else 0
+    made_by = "derived from the original vectors" if _derived([modality]) else ""
+    return Features(modality.name, [str(row) for row in range(rows)], modality.vectors, None, graph, made_by)
+
+
+def _derived(modalities: list[_Files]) -> bool:
     return any(modality.vectors and "derived" in modality.vectors.name for modality in modalities)
-
-
-def _files(modalities: list[_Features]) -> list[Path]:
-    return [path for modality in modalities for path in (modality.vectors, modality.graph) if path]
-
-
-def _card(name: str, interactions: pd.DataFrame, modalities: list[_Features], sources: list[Path]) -> str:
-    users, items = interactions["userID"].nunique(), interactions["itemID"].nunique()
-    counts = [int((interactions["x_label"] == label).sum()) for label in range(3)]
-    without = items - interactions["itemID"][interactions["x_label"] == 0].nunique()
-    lines = [
-        f"# Data set `{name}`\n",
-        "Imported from a folder in the layout of the MMRec toolbox, with the split that came with it.",
-        "Its licence is that of its source.\n",
-        "| | |\n|---|---|",
-        f"| users | {users:,} |\n| items | {items:,} |",
-        f"| train / validation / test interactions | {counts[0]:,} / {counts[1]:,} / {counts[2]:,} |",
-        f"| density | {sum(counts) / users / items:.4%} |",
-        f"| items in no train interaction | {without} |\n",
-        "| modality | features | item graph |\n|---|---|---|",
-    ]
-    for modality in modalities:
-        vectors = "none"
-        if modality.vectors:
-            array = _load(modality.vectors)
-            vectors = f"{array.shape[1]}-D {array.dtype}" + (" (derived)" if "derived" in modality.vectors.name else "")
-        graph = f"{read_graph(modality.graph)[0].shape[1]} nearest items" if modality.graph else "none"
-        lines.append(f"| {modality.name} | {vectors} | {graph} |")
-    lines += ["\n## Sources\n", "| file | SHA-256 |\n|---|---|"]
-    lines += [f"| `{path.name}` | `{sha256_of(path)}` |" for path in sources]
-    return "\n".join(lines) + "\n"

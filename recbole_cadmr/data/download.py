@@ -1,0 +1,180 @@
+"""Downloads that survive a cut: resumed where they stopped, checked, and whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+
+_TRIES = 4
+_WAIT = 1.0  # seconds before the second try, doubled for each one after it
+_TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch.
+
+    Attributes:
+        name: of the local file.
+        url: http or https.
+        size: in bytes, if its publisher states it.
+        hash: ``sha256:...`` or ``md5:...``, if its publisher states it.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    hash: str | None = None
+
+
+def download(file: RemoteFile, folder: Path, progress: bool = True) -> Path:
+    """Fetch ``file`` into ``folder``, unless it is there, and return its path.
+
+    What has arrived lies in ``NAME.part``; the next call asks for the rest, provided that the server's file is still
+    the same one. A connection that is cut is tried again a few times.
+
+    Raises:
+        UserError: if the file cannot be had, or is not what was announced; nothing then has its name.
+    """
+    target, part = folder / file.name, folder / f"{file.name}.part"
+    if Path(file.name).name != file.name:
+        raise UserError(f"{file.name!r} cannot be the name of a file")
+    if target.is_file():
+        _check(file, target, f"{target} is not the file that {file.url} is known to have; remove it and try again")
+        return target
+    if not file.url.lower().startswith(("http://", "https://")):
+        raise UserError(f"cannot fetch {file.url}; an address begins with http:// or https://")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with requests.Session() as session:
+            _fetch_all(session, file, part, progress)
+        try:
+            _check(file, part, f"{file.url} did not send the file that it is known to have")
+        except UserError:
+            _forget(part)
+            raise
+        part.replace(target)
+        _forget(part)
+    except OSError as error:  # requests' own errors are caught before
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+    return target
+
+
+def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> None:
+    """Fill ``part``, over several connections if need be."""
+    reason = ""
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_WAIT * 2 ** (attempt - 1))
+        try:
+            reason = _fetch(session, file, part, progress)
+        except requests.RequestException as error:
+            reason = _said(error)
+        if not reason:
+            return
+    raise UserError(f"cannot fetch {file.url}: {reason}; what has arrived is kept, try again later or get it by hand")
+
+
+def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> str:
+    """One connection's share of ``part``; what cut it, or "" if the file is whole."""
+    have, mark = (part.stat().st_size if part.is_file() else 0), _mark(part)
+    # Without a validator the server's file might be another one by now.
+    headers = {"Accept-Encoding": "identity"}
+    if have and mark:
+        headers |= {"Range": f"bytes={have}-", "If-Range": mark}
+    with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        if response.status_code == 416:  # nothing beyond what is here: begin again
+            _forget(part)
+            return "the server has less than has arrived already"
+        if response.status_code in (429, 500, 502, 503, 504):
+            return f"the server answered {response.status_code}"
+        if response.status_code not in (200, 206):
+            raise UserError(
+                f"cannot fetch {file.url}: the server answered {response.status_code} {response.reason}; check the "
+                f"address, name a mirror with --base_address, or get the file by hand"
+            )
+        goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 206 and not goes_on:
+            _forget(part)
+            return "the server sent another range than it was asked for"
+        have = have if goes_on else 0
+        length = response.headers.get("Content-Length")
+        whole = have + int(length) if length and length.isdigit() else None
+        if file.size is not None and whole is not None and whole != file.size:
+            raise UserError(f"{file.url} has {whole:,} bytes, but {file.size:,} are known; the file has changed")
+        _remember(part, response.headers)
+        with (
+            open(part, "ab" if goes_on else "wb") as out,
+            tqdm(total=whole or file.size, initial=have, desc=file.name, unit="B", unit_scale=True,
+                 disable=not progress) as bar,
+        ):  # fmt: skip
+            for block in response.iter_content(_BLOCK):
+                out.write(block)
+                bar.update(len(block))
+        arrived = part.stat().st_size
+    if whole is not None and arrived < whole:
+        return f"the connection was cut after {arrived:,} of {whole:,} bytes"
+    return ""
+
+
+def _check(file: RemoteFile, path: Path, refusal: str) -> None:
+    """Raise :class:`UserError` unless ``path`` has the size and hash that are known."""
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        raise UserError(f"{refusal}: {size:,} bytes instead of {file.size:,}")
+    if file.hash is not None:
+        kind, _, expected = file.hash.partition(":")
+        digest = hashlib.new(kind)
+        with open(path, "rb") as content:
+            while block := content.read(1 << 20):
+                digest.update(block)
+        if digest.hexdigest() != expected:
+            raise UserError(f"{refusal}: its {kind} is {digest.hexdigest()} instead of {expected}")
+
+
+def _side(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _mark(part: Path) -> str | None:
+    """The validator of the server's file that ``part`` is a piece of."""
+    try:
+        mark = json.loads(_side(part).read_text(encoding="utf-8"))["validator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return mark if isinstance(mark, str) else None
+
+
+def _remember(part: Path, headers: requests.structures.CaseInsensitiveDict[str]) -> None:
+    etag = headers.get("ETag", "")
+    mark = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")  # If-Range takes no weak one
+    with write_aside(_side(part)) as temporary:
+        temporary.write_text(json.dumps({"validator": mark}), encoding="utf-8")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _side(part).unlink(missing_ok=True)
+
+
+def _said(error: requests.RequestException) -> str:
+    """What went wrong, without the chain of objects that requests names."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "the server does not answer"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return "no connection to the server"
+    return str(error)

@@ -1,0 +1,164 @@
+"""The Amazon release of 2014: 5-core reviews as JSON lines, metadata as Python literals, image features as records."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.content import Content, Features, one_line
+from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, progress, the_file
+from recbole_cadmr.data.prepare.options import read_options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.published import fetch, published
+from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.errors import UserError
+
+RELEASE = "amazon-2014"
+WIDTH = 4096
+_RECORD = np.dtype([("item", "S10"), ("vector", "<f4", WIDTH)])
+# How nearly every line of the metadata begins: enough to tell whose it is without parsing the rest.
+_ITEM = re.compile(rb"""\{\s*['"]asin['"]:\s*['"]([^'"\\]+)['"]""")
+
+
+def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
+    """Write the data set of ``--category`` from the raw files in ``folder``."""
+    category, options = arguments.category, read_options(arguments, name)
+    if arguments.download:
+        fetch(RELEASE, ["reviews", "meta", "image"], folder, arguments.base_address, category=category)
+    reviews = the_file(folder, f"reviews_{category}_5.json.gz", f"reviews_{category}_5.json")
+    meta = the_file(folder, f"meta_{category}.json.gz", f"meta_{category}.json")
+    image = folder / f"image_features_{category}.b"
+    tally = Tally(options.strict)
+
+    def read_content(items: Sequence[str], work: Path) -> Content:
+        titles, texts = read_meta(meta, set(items), tally)
+        features = [read_image_features(image, items, work / "image", tally)] if image.is_file() else []
+        return Content(titles, texts, {}, features)
+
+    if not image.is_file():
+        tally.note(f"no image features: {image.name} is not there")
+    origin = Origin(
+        f"Reviews, metadata and image features of the category {category}, Amazon review data of 2014.",
+        published(RELEASE)["licence"],
+        [path for path in (reviews, meta, image) if path.is_file()],
+    )
+    return assemble(read_reviews(reviews, tally), read_content, origin, options, tally)
+
+
+def read_reviews(path: Path, tally: Tally) -> pd.DataFrame:
+    """``user_id, item_id, rating, timestamp`` of JSON lines with ``reviewerID, asin, overall, unixReviewTime``."""
+    return interaction_table(
+        json_lines(path, tally), path, tally, ("reviewerID", "asin"), rating="overall", timestamp="unixReviewTime"
+    )
+
+
+def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:
+    """Titles and texts (title, brand, categories, description) of ``items``, from a Python literal a line.
+
+    Lines of other items are not parsed. An item's first line counts.
+    """
+    titles: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    seen: set[str] = set()
+    others = 0
+    for number, line in progress(path):
+        start = _ITEM.match(line)
+        if not line.strip() or (start and start[1].decode("utf-8", "replace") not in items):
+            others += bool(line.strip())
+            continue
+        record = parse_literal(line)
+        item = record.get("asin") if record else None
+        if record is None or not isinstance(item, str):
+            tally.malformed(path, number, "it is no Python literal of an item")
+        elif item not in items:
+            others += 1
+        elif item in seen:
+            tally.note("repeated items in the metadata", item)
+        else:
+            seen.add(item)
+            title = one_line(record.get("title"))
+            text = one_line(title, record.get("brand"), *_flat(record.get("categories")), record.get("description"))
+            titles |= {item: title} if title else {}
+            texts |= {item: text} if text else {}
+    tally.note("items of the metadata without interactions that are kept", n=others)
+    tally.note("items without metadata", n=len(items - seen))
+    return titles, texts
+
+
+def parse_literal(line: bytes) -> dict[str, Any] | None:
+    """A dict from a Python literal or JSON, None if it is neither; nothing is evaluated."""
+    try:
+        text = line.decode("utf-8")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the data hold escapes that Python does not know
+            record = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    return record if isinstance(record, dict) else None
+
+
+def _flat(value: object) -> Iterator[str]:
+    """The texts in nested lists, each one once."""
+    found: dict[str, None] = {}
+    waiting = [value]
+    while waiting:
+        entry = waiting.pop(0)
+        if isinstance(entry, str):
+            found[entry] = None
+        elif isinstance(entry, (list, tuple)):
+            waiting = [*entry, *waiting]
+    return iter(found)
+
+
+def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Tally) -> Features:
+    """Vectors of ``items`` from records of a 10-byte item id and 4,096 little-endian float32, copied block by block.
+
+    Raises:
+        UserError: if the file is truncated.
+    """
+    n, rest = divmod(path.stat().st_size, _RECORD.itemsize)
+    if rest or not n:
+        raise UserError(
+            f"{path} is truncated: {path.stat().st_size:,} bytes are no whole number of records; get it again"
+        )
+    wanted = set(items)
+    place: dict[str, int] = {}
+    with open(path, "rb", buffering=0) as file:
+        for row in range(n):
+            file.seek(row * _RECORD.itemsize)
+            item = file.read(10).rstrip(b"\0 ").decode("utf-8", "replace")
+            if item in wanted:
+                tally.note("repeated items in the image features", item, n=int(item in place))
+                place.setdefault(item, row)
+    rows = sorted(place.items(), key=lambda entry: entry[1])
+    work.mkdir(parents=True, exist_ok=True)
+    target = work / "published.npy"
+    kept: list[str] = []
+    vectors = np.lib.format.open_memmap(target, "w+", np.float32, (max(len(rows), 1), WIDTH))
+    with open(path, "rb") as file, tqdm(total=len(rows), desc=path.name, unit=" items") as bar:
+        for item, row in rows:
+            file.seek(row * _RECORD.itemsize)
+            (record,) = np.fromfile(file, _RECORD, 1)
+            if np.isfinite(record["vector"]).all():
+                vectors[len(kept)] = record["vector"]
+                kept.append(item)
+            else:
+                tally.note("image features with NaN or infinite numbers", item)
+            bar.update()
+    tally.note("items without image features", n=len(items) - len(kept))
+    made_by = "published with the data: 4,096-D of a Caffe network (McAuley et al., 2015)"
+    return Features("image", kept, target, np.arange(len(kept)), made_by=made_by)

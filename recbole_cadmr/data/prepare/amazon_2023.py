@@ -1,0 +1,122 @@
+"""The Amazon release of 2023: reviews and metadata as JSON lines, pictures by their addresses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+from tqdm import tqdm
+
+from recbole_cadmr.data.download import RemoteFile, download
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, the_file
+from recbole_cadmr.data.prepare.options import NONE, read_options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.published import fetch, published
+from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.errors import UserError
+
+RELEASE = "amazon-2023"
+_CONNECTIONS = 8
+
+
+def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
+    """Write the data set of ``--category`` from the raw files in ``folder``."""
+    category, options = arguments.category, read_options(arguments, name)
+    if arguments.download:
+        fetch(RELEASE, ["reviews", "meta"], folder, arguments.base_address, category=category)
+    reviews = the_file(folder, f"{category}.jsonl.gz", f"{category}.jsonl")
+    meta = the_file(folder, f"meta_{category}.jsonl.gz", f"meta_{category}.jsonl")
+    images = arguments.images or folder / "images"
+    tally = Tally(options.strict)
+
+    def read_content(items: Sequence[str], work: Path) -> Content:
+        titles, texts, addresses = read_meta(meta, set(items), tally)
+        if arguments.download and options.image_model != NONE:
+            fetch_pictures(addresses, images, tally)
+        return Content(titles, texts, pictures_in(images, items))
+
+    origin = Origin(
+        f"Reviews, metadata and pictures of the category {category}, Amazon review data of 2023.",
+        published(RELEASE)["licence"],
+        [reviews, meta],
+    )
+    return assemble(read_reviews(reviews, tally), read_content, origin, options, tally)
+
+
+def read_reviews(path: Path, tally: Tally) -> pd.DataFrame:
+    """``user_id, item_id, rating, timestamp`` (ms) of JSON lines with ``user_id, parent_asin, rating, timestamp``."""
+    return interaction_table(
+        json_lines(path, tally), path, tally, ("user_id", "parent_asin"), rating="rating", timestamp="timestamp"
+    )
+
+
+def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Titles, texts (title, store, categories, description) and addresses of the first large picture of ``items``."""
+    titles: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    addresses: dict[str, str] = {}
+    seen: set[str] = set()
+    others = 0
+    for number, record in json_lines(path, tally):
+        item = record.get("parent_asin")
+        if not isinstance(item, str):
+            tally.malformed(path, number, "it lacks parent_asin")
+        elif item not in items:
+            others += 1
+        elif item in seen:
+            tally.note("repeated items in the metadata", item)
+        else:
+            seen.add(item)
+            title, address = one_line(record.get("title")), _large_picture(record.get("images"))
+            text = one_line(title, record.get("store"), *_texts(record, "categories"), *_texts(record, "description"))
+            titles |= {item: title} if title else {}
+            texts |= {item: text} if text else {}
+            addresses |= {item: address} if address else {}
+    tally.note("items of the metadata without interactions that are kept", n=others)
+    tally.note("items without metadata", n=len(items - seen))
+    return titles, texts, addresses
+
+
+def fetch_pictures(addresses: dict[str, str], folder: Path, tally: Tally) -> None:
+    """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be had is passed over."""
+    there = pictures_in(folder, list(addresses))
+    missing = sorted(addresses.items() - {(item, addresses[item]) for item in there})
+
+    def fetch_one(entry: tuple[str, str]) -> str | None:
+        item, address = entry
+        suffix = Path(urlsplit(address).path).suffix.lower() or ".jpg"
+        if Path(item).name != item:
+            return f"{item}: it cannot be the name of a file"
+        try:
+            download(RemoteFile(f"{item}{suffix}", address), folder, progress=False)
+        except UserError as error:
+            return f"{item}: {error}"
+        return None
+
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        for failure in tqdm(pool.map(fetch_one, missing), total=len(missing), desc="pictures", unit=" pictures"):
+            if failure:
+                tally.note("pictures that could not be fetched", failure)
+
+
+def _texts(record: dict[str, Any], key: str) -> list[str]:
+    value = record.get(key)
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+
+
+def _large_picture(images: object) -> str | None:
+    """The first ``large`` address, of a list of pictures or of a dict of lists."""
+    large = images.get("large") if isinstance(images, dict) else images
+    for image in large if isinstance(large, list) else []:
+        address = image.get("large") if isinstance(image, dict) else image
+        if isinstance(address, str) and address:
+            return address
+    return None

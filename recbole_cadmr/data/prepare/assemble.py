@@ -1,0 +1,94 @@
+"""From raw interactions and content to a data set that trains: the steps that all sources of raw data share."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
+from recbole_cadmr.data.prepare.interactions import clean, k_core
+from recbole_cadmr.data.prepare.options import NONE, Options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.split import PARTS, SPLITS
+from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import folder_aside, refuse_used_folder
+
+
+def assemble(
+    interactions: pd.DataFrame, read_content: ContentReader, origin: Origin, options: Options, tally: Tally
+) -> Path:
+    """Write the data set ``options.folder`` and return it.
+
+    Repeated pairs go, the k-core stays, the rest is split; then the content of the items that are left is read and
+    encoded. What is computed on the way lies in ``.NAME.work`` beside the data set until that is whole, so that a
+    run that was cut goes on there.
+
+    Args:
+        interactions: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp``; in the order of the source.
+        read_content: called with the items that are left, sorted, and that folder.
+
+    Raises:
+        UserError: if the data set is there already, or nothing is left to train on.
+    """
+    refuse_used_folder(options.folder)
+    kept = k_core(clean(interactions, tally), options.k_core)
+    labels = SPLITS[options.split](kept, np.random.default_rng(options.seed))
+    if not (labels == 0).any():
+        raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
+    items = sorted(kept["item_id"].unique())
+    work = options.folder.with_name(f".{options.name}.work")
+    content = read_content(items, work)
+    features = [
+        with_graph(modality, options.graph)
+        for modality in (*_encoded(content, items, work, options, tally), *content.features)
+        if modality.items
+    ]
+    parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
+    steps = {"k-core": str(options.k_core), "split": f"{options.split}, seed {options.seed}"}
+    with folder_aside(options.folder) as folder:
+        write_data_set(
+            folder,
+            Prepared(options.name, parts, content.titles, features),
+            replace(origin, steps={**steps, **origin.steps}, notes=tally.lines()),
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    for line in tally.lines():
+        print(f"note: {line}", file=sys.stderr)
+    return options.folder
+
+
+def _encoded(content: Content, items: Sequence[str], work: Path, options: Options, tally: Tally) -> list[Features]:
+    """Vectors of texts and pictures, unless the source brought them."""
+    given = {features.name for features in content.features}
+    how: dict[str, Any] = {"dtype": options.dtype, "batch_size": options.batch_size, "device": options.device}
+    found = []
+    if content.texts and options.text_model != NONE and "text" not in given:
+        from recbole_cadmr.extract.text import extract_text
+
+        texts = [content.texts.get(item, "") for item in items]
+        found.append(("text", extract_text(texts, work / "text", model=options.text_model, **how)))
+        tally.note("items without text", n=len(items) - len(content.texts))
+    if content.pictures and options.image_model != NONE and "image" not in given:
+        from recbole_cadmr.extract.image import extract_images
+
+        pictures = [content.pictures.get(item) for item in items]
+        image = extract_images(pictures, work / "image", model=options.image_model, weights=options.weights, **how)
+        found.append(("image", image))
+        for index in image.damaged:
+            tally.note("damaged pictures", str(pictures[index]))
+        tally.note("items without a picture", n=len(items) - len(content.pictures))
+    result = []
+    for name, extracted in found:
+        at = np.flatnonzero(extracted.present)
+        made_by = ", ".join(f"{key} {value}" for key, value in extracted.card.items())
+        result.append(Features(name, [items[row] for row in at], extracted.features, at, made_by=made_by))
+    return result

@@ -1,0 +1,49 @@
+"""The card of a data set: what it holds, what made it, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.files import sha256_of
+
+
+def card_text(name: str, parts: Mapping[str, pd.DataFrame], features: Sequence[Features], origin: Origin) -> str:
+    """``dataset_card.md`` of a data set with ``parts`` train, valid and test."""
+    everything = pd.concat(parts.values())
+    users, items = everything["user_id"].nunique(), everything["item_id"].nunique()
+    counts = " / ".join(f"{len(rows):,}" for rows in parts.values())
+    facts = {
+        "users": f"{users:,}",
+        "items": f"{items:,}",
+        "interactions": f"{len(everything):,}",
+        "train / validation / test interactions": counts,
+        "density": f"{len(everything) / users / items:.4%}",
+        "users in no train interaction": str(users - parts["train"]["user_id"].nunique()),
+        "items in no train interaction": str(items - parts["train"]["item_id"].nunique()),
+        **origin.steps,
+    }
+    lines = [f"# Data set `{name}`\n", origin.title, f"{origin.licence}\n", "| | |\n|---|---|"]
+    lines += [f"| {key} | {value} |" for key, value in facts.items()]
+    if features:
+        lines.append("\n| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|")
+        lines += [_modality_row(modality, set(everything["item_id"])) for modality in features]
+    if origin.notes:
+        lines += ["\n## Passed over\n", *(f"- {note}" for note in origin.notes)]
+    lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|"]
+    lines += [f"| `{path.name}` | {path.stat().st_size:,} | `{sha256_of(path)}` |" for path in origin.sources]
+    return "\n".join(lines) + "\n"
+
+
+def _modality_row(features: Features, items: set[str]) -> str:
+    covered = len(items.intersection(features.items))
+    vectors = "none"
+    if features.rows:
+        rows = np.load(features.rows, mmap_mode="r", allow_pickle=False)
+        vectors = f"{rows.shape[1]}-D {rows.dtype}"
+    graph = f"{features.graph[0].shape[1]}" if features.graph else "none"
+    return f"| {features.name} | {covered:,} ({covered / len(items):.1%}) | {vectors} | {graph} | {features.made_by} |"

@@ -1,0 +1,49 @@
+"""What a source knows about items: titles, texts, pictures, and vectors that came with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Features:
+    """One modality as it will be written: vectors, a graph of nearest items, or both.
+
+    Attributes:
+        name: of the modality.
+        items: ids in the order of the rows; items that lack the modality are not among them.
+        rows: a ``.npy`` file of vectors, None if there is a graph alone.
+        at: the row of that file that each of ``items`` has; None if they are the file's rows, in its order.
+        graph: ``idx`` (places in ``items``, -1 for none) and ``cos`` [len(items), k].
+        made_by: what made the vectors, for the data set's card.
+    """
+
+    name: str
+    items: list[str]
+    rows: Path | None = None
+    at: np.ndarray | None = None
+    graph: tuple[np.ndarray, np.ndarray] | None = None
+    made_by: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known about the items that are kept, by item id; an item that lacks something is not in that dict."""
+
+    titles: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Path] = field(default_factory=dict)
+    features: list[Features] = field(default_factory=list)
+
+
+# From the items that are kept, and a folder for what is computed on the way, to what is known about them.
+ContentReader = Callable[[Sequence[str], Path], Content]
+
+
+def one_line(*parts: object) -> str:
+    """The parts as one line of text, runs of white space as single blanks; what is not text or is empty is left out."""
+    return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip())

@@ -1,0 +1,79 @@
+"""MicroLens: pairs of users and videos, with the videos' titles and covers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.lines import progress, the_file
+from recbole_cadmr.data.prepare.options import add_options, read_options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.tally import Tally
+
+_LICENCE = "Published for research by its authors (Ni et al., 2023); see the MicroLens repository for its terms."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``prepare microlens``."""
+    add = parser.add_argument
+    add("--source", required=True, type=Path, metavar="DIR", help="holds *_pairs.tsv (or .csv) and *_titles.csv")
+    add("--images", type=Path, metavar="DIR", help="covers ITEM.jpg (default: *_covers in --source, if there)")
+    add_options(parser, split="leave-last", k_core=1)  # the release is whole as it is
+
+
+def run(arguments: argparse.Namespace) -> Path:
+    """Write the data set and return its folder."""
+    source = arguments.source
+    pairs = the_file(source, "*_pairs.tsv", "*_pairs.csv")
+    titles = the_file(source, "*_titles.csv", "*_title.csv")
+    name = pairs.name.removesuffix(pairs.suffix).removesuffix("_pairs").replace("-", "").lower()
+    options = read_options(arguments, name)
+    images = arguments.images or next(iter(sorted(source.glob("*_covers"))), source / "covers")
+    tally = Tally(options.strict)
+
+    def read_content(items: Sequence[str], work: Path) -> Content:
+        found = read_titles(titles, set(items), tally)
+        return Content(found, found, pictures_in(images, items))
+
+    origin = Origin(f"Pairs and titles of {pairs.name.rpartition('_')[0]}.", _LICENCE, [pairs, titles])
+    return assemble(read_pairs(pairs, tally), read_content, origin, options, tally)
+
+
+def read_pairs(path: Path, tally: Tally) -> pd.DataFrame:
+    """Interactions in time order.
+
+    A ``.tsv`` has a line a user: the user, a tab, and the items in time order separated by blanks. A ``.csv`` has the
+    columns ``user``, ``item`` and ``timestamp``.
+    """
+    if path.suffix == ".csv":
+        table = read_rows(path, tally).rename(columns={"user": "user_id", "item": "item_id"})
+        table["timestamp"] = pd.to_numeric(table["timestamp"], errors="coerce")
+        return table[["user_id", "item_id", "timestamp"]]
+    users: list[str] = []
+    items: list[str] = []
+    for number, line in progress(path):
+        try:
+            user, tab, chosen = line.decode("utf-8").rstrip("\r\n").partition("\t")
+        except UnicodeDecodeError:
+            tally.malformed(path, number, "it is not UTF-8 text")
+            continue
+        if not tab or not user.strip() or not chosen.split():
+            if line.strip():
+                tally.malformed(path, number, "it must hold a user, a tab and items")
+            continue
+        users += [user.strip()] * len(chosen.split())
+        items += chosen.split()
+    return pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
+
+
+def read_titles(path: Path, items: set[str], tally: Tally) -> dict[str, str]:
+    """Titles of ``items`` from a table with the columns ``item`` and ``title``."""
+    rows = read_rows(path, tally, ("item", "title"))
+    return {item: title for item, title in zip(rows["item"], map(one_line, rows["title"])) if item in items and title}

@@ -1,0 +1,134 @@
+"""MovieLens, 100k to 25M: ratings, titles with genres, and posters from a folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_cadmr.data.archive import extract_zip
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.lines import progress
+from recbole_cadmr.data.prepare.options import add_options, read_options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.published import add_place, fetch, published, raw_folder
+from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.errors import UserError
+
+RELEASE = "movielens"
+# Genres of the 100k release, in the order of its flags.
+_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama",
+    "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+# Ratings and movies of the releases.
+_FILES = (("u.data", "u.item"), ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv"))
+_RATINGS = ["user_id", "item_id", "rating", "timestamp"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``prepare movielens``."""
+    add = parser.add_argument
+    add("--size", default="100k", choices=published(RELEASE)["files"], help="of the release (default: %(default)s)")
+    add("--posters", type=Path, metavar="DIR", help="pictures named by movie id, such as 318.jpg")
+    add("--min_rating", type=float, help="leave out lower ratings (default: keep all)")
+    add_place(parser)
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> Path:
+    """Write the data set and return its folder."""
+    options = read_options(arguments, f"ml-{arguments.size}")
+    folder = raw_folder(arguments, RELEASE, arguments.size)
+    if arguments.posters and not arguments.posters.is_dir():
+        raise UserError(f"there is no folder {arguments.posters}; name the one of the posters with --posters")
+    if arguments.download and not _find(folder):
+        archive = fetch(RELEASE, [arguments.size], folder, arguments.base_address)[arguments.size]
+        extract_zip(archive, folder / archive.stem)
+    found = _find(folder)
+    if not found:
+        names = ", or ".join(f"{ratings} and {movies}" for ratings, movies in _FILES)
+        raise UserError(f"{folder} does not hold {names}; unpack the archive there, or give --download")
+    ratings, movies = found
+    tally = Tally(options.strict)
+    table = read_ratings(ratings, tally)
+    if arguments.min_rating is not None:
+        low = table["rating"] < arguments.min_rating
+        tally.note(f"ratings below {arguments.min_rating:g}", n=int(low.sum()))
+        table = table[~low].reset_index(drop=True)
+
+    def read_content(items: Sequence[str], work: Path) -> Content:
+        titles, texts = read_movies(movies, set(items), tally)
+        return Content(titles, texts, pictures_in(arguments.posters, items) if arguments.posters else {})
+
+    origin = Origin(f"MovieLens {arguments.size}.", published(RELEASE)["licence"], [ratings, movies])
+    return assemble(table, read_content, origin, options, tally)
+
+
+def _find(folder: Path) -> tuple[Path, Path] | None:
+    """Ratings and movies in ``folder``, or in a folder of it as the archives have them."""
+    for ratings, movies in _FILES:
+        for pattern in ("", "*/", "*/*/"):
+            for path in sorted(folder.glob(f"{pattern}{ratings}")):
+                if (path.parent / movies).is_file():
+                    return path, path.parent / movies
+    return None
+
+
+def read_ratings(path: Path, tally: Tally) -> pd.DataFrame:
+    """``user_id, item_id, rating, timestamp`` (seconds) of ``u.data``, ``ratings.dat`` or ``ratings.csv``."""
+    if path.suffix == ".csv":
+        rows = read_rows(path, tally, ["userId", "movieId", "rating", "timestamp"])
+        rows.columns = pd.Index(_RATINGS)
+    else:
+        fields = _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), tally)
+        rows = pd.DataFrame(list(fields), columns=_RATINGS, dtype=object)
+    for name in ("rating", "timestamp"):
+        rows[name] = pd.to_numeric(rows[name], errors="coerce")
+        for row in rows.index[rows[name].isna()]:
+            tally.malformed(path, row + 1, f"its {name} is no number")
+        rows = rows.dropna(subset=[name])
+    return rows.reset_index(drop=True)
+
+
+def read_movies(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:
+    """Titles, and titles with genres, of ``items``."""
+    found: Iterable[tuple[str, str, str]]
+    if path.suffix == ".csv":
+        rows = read_rows(path, tally, ["movieId", "title", "genres"])
+        found = zip(rows["movieId"], rows["title"], rows["genres"].str.replace("|", " ", regex=False))
+    elif path.suffix == ".dat":
+        found = ((row[0], row[1], row[2].replace("|", " ")) for row in _fields(path, "::", 3, tally))
+    else:
+        found = ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), tally))
+    titles: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for item, title, genres in found:
+        if item in items and one_line(title):
+            titles[item] = one_line(title)
+            texts[item] = one_line(title, genres.replace("(no genres listed)", ""))
+    tally.note("movies without a title", n=len(items - titles.keys()))
+    return titles, texts
+
+
+def _flagged(flags: Sequence[str]) -> str:
+    return " ".join(genre for genre, flag in zip(_GENRES, flags) if flag == "1" and genre != "unknown")
+
+
+def _fields(path: Path, separator: str, n: int, tally: Tally) -> Iterator[list[str]]:
+    """The fields of every line that has ``n``."""
+    for number, line in progress(path):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            text = line.decode("latin-1")  # the two oldest releases
+        fields = text.rstrip("\r\n").split(separator)
+        if len(fields) == n:
+            yield fields
+        elif text.strip():
+            tally.malformed(path, number, f"it has {len(fields)} fields instead of {n}")

@@ -1,0 +1,53 @@
+"""What was passed over while reading a stranger's files, counted and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_cadmr.errors import UserError
+
+_SHOWN = 3  # examples kept of each kind
+
+
+class Tally:
+    """Counts of lines, rows and items that could not be used.
+
+    Args:
+        strict: stop at the first malformed one instead.
+    """
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.counts: dict[str, int] = {}
+        self._examples: dict[str, list[str]] = {}
+
+    def malformed(self, path: Path, line: int, reason: str) -> None:
+        """Pass over a malformed line.
+
+        Raises:
+            UserError: in strict mode.
+        """
+        if self.strict:
+            raise UserError(f"{path} line {line} is malformed: {reason}")
+        self.note(f"malformed lines of {path.name}", f"line {line}: {reason}")
+
+    def note(self, kind: str, example: str = "", n: int = 1) -> None:
+        """Count ``n`` more of a kind; the first examples are kept."""
+        if not n:
+            return
+        self.counts[kind] = self.counts.get(kind, 0) + n
+        examples = self._examples.setdefault(kind, [])
+        if example and len(examples) < _SHOWN:
+            examples.append(example)
+
+    def lines(self) -> list[str]:
+        """One line a kind, with its first examples."""
+        return [
+            f"{kind}: {count:,}"
+            + (
+                f" ({'; '.join(self._examples[kind])}{'; ...' if count > _SHOWN else ''})"
+                if self._examples[kind]
+                else ""
+            )
+            for kind, count in self.counts.items()
+        ]

@@ -1,0 +1,105 @@
+"""The files of a data set: interactions by part, titles, features, graphs, settings, card and page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+
+from recbole_cadmr.data.atomic import write_atomic
+from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.data.prepare.card import card_text
+from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.page import write_page
+
+_BLOCK = 4096  # rows copied at once
+_OPTIONAL = ("rating", "timestamp")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that only has to be written.
+
+    Attributes:
+        parts: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp`` of train, valid and test.
+        titles: by item id, one line each.
+        settings: of ``NAME.yaml``, beside those that follow from the rest.
+    """
+
+    name: str
+    parts: dict[str, pd.DataFrame]
+    titles: dict[str, str]
+    features: Sequence[Features]
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+def write_data_set(folder: Path, prepared: Prepared, origin: Origin) -> None:
+    """Write a data set into the existing ``folder``; the same input gives the same bytes."""
+    name = prepared.name
+    for part, rows in prepared.parts.items():
+        kept = [column for column in _OPTIONAL if column in rows]
+        columns = ["user_id:token", "item_id:token", *(f"{column}:float" for column in kept)]
+        fields = [rows["user_id"], rows["item_id"], *(_numerals(rows[column]) for column in kept)]
+        write_atomic(folder / f"{name}.{part}.inter", columns, map("\t".join, zip(*fields)))
+    if prepared.titles:
+        titled = [f"{item}\t{title}" for item, title in sorted(prepared.titles.items())]
+        write_atomic(folder / f"{name}.item", ("item_id:token", "title:token_seq"), titled)
+    for features in prepared.features:
+        _write_features(folder / f"{name}.{features.name}", features)
+    settings = {
+        "benchmark_filename": list(prepared.parts),
+        "mask_valid_at_test": False,
+        "modalities": [features.name for features in prepared.features if features.rows],
+        "item_graphs": [features.name for features in prepared.features if features.graph],
+        **prepared.settings,
+    }
+    head = "# How this data set is meant to be read; applied over the package's settings and under config files.\n"
+    text = head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
+    (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")
+    card = card_text(name, prepared.parts, prepared.features, origin)
+    (folder / "dataset_card.md").write_text(card, encoding="utf-8", newline="\n")
+    write_page(folder, name)
+
+
+def with_graph(features: Features, k: int) -> Features:
+    """The same with the graph of the ``k`` nearest items by cosine, exact."""
+    if not features.rows or k < 1 or len(features.items) < 2:
+        return features
+    rows = np.load(features.rows, mmap_mode="r", allow_pickle=False)
+    vectors = torch.from_numpy(np.array(rows if features.at is None else rows[features.at], dtype=np.float32))
+    graph = nearest_items(Modality(features.name, vectors, torch.ones(len(vectors), dtype=torch.bool)), k)
+    return replace(features, graph=(graph.idx.numpy(), graph.cos.numpy()))
+
+
+def _write_features(path: Path, features: Features) -> None:
+    write_atomic(path, ["item_id:token"], features.items)
+    if features.rows:
+        _copy_rows(features.rows, features.at, path.with_name(f"{path.name}.npy"))
+    if features.graph:
+        idx, cos = features.graph
+        np.savez(path.with_name(f"{path.name}.knn.npz"), idx=idx.astype(np.int32), cos=cos.astype(np.float32))
+
+
+def _copy_rows(source: Path, at: np.ndarray | None, target: Path) -> None:
+    """Rows ``at`` of an array file (all of them if None) as another one, a block in memory at a time."""
+    rows = np.load(source, mmap_mode="r", allow_pickle=False)
+    at = np.arange(len(rows)) if at is None else at
+    header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (len(at), rows.shape[1])}
+    with open(target, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(at), _BLOCK):
+            file.write(np.ascontiguousarray(rows[at[start : start + _BLOCK]]).tobytes())
+
+
+def _numerals(values: pd.Series) -> pd.Series:
+    """Numbers as text, whole ones without a fraction; text as it is."""
+    if values.dtype.kind not in "iuf":
+        return values
+    return values.map(lambda value: str(int(value)) if float(value).is_integer() else repr(float(value)))

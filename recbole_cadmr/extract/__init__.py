@@ -1,0 +1,1 @@
+"""Texts and pictures to feature vectors; knows items by their place alone."""

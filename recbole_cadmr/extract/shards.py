@@ -1,0 +1,101 @@
+"""Vectors computed shard by shard, so that a run that was killed goes on at its last finished shard."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+
+SHARD = 1024
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Vectors of a catalogue.
+
+    Attributes:
+        features: a ``.npy`` file [n, width]; zeros where there is no vector.
+        present: bool [n], which rows are vectors.
+        damaged: places whose input was there but could not be read.
+        card: what made the vectors, as the data set's card says it.
+    """
+
+    features: Path
+    present: np.ndarray
+    damaged: list[int]
+    card: dict[str, str]
+
+
+# A slice of the catalogue to its vectors [n, width] and what became of each: one of the three below.
+PRESENT, ABSENT, DAMAGED = 0, 1, 2
+Compute = Callable[[slice], tuple[np.ndarray, np.ndarray]]
+
+
+def in_shards(
+    store: Path,
+    n: int,
+    width: int,
+    compute: Compute,
+    *,
+    key: Mapping[str, str],
+    card: Mapping[str, str],
+    dtype: str = "float32",
+    label: str = "features",
+    size: int = SHARD,
+) -> Extracted:
+    """Vectors of places 0 to n - 1, computed in shards that are kept in ``store`` until the last is there.
+
+    Args:
+        key: what the vectors depend on; shards in ``store`` that were computed for another one are thrown away.
+        dtype: of the file, float16 or float32.
+
+    Raises:
+        UserError: if a vector is too large for ``dtype`` or not finite.
+    """
+    _open_store(store, {**key, "dtype": dtype, "n": str(n)})
+    starts = range(0, n, size)
+    with tqdm(total=n, desc=label, unit=" items") as bar:
+        for start in starts:
+            part = slice(start, min(start + size, n))
+            path = _shard(store, start)
+            if not path.is_file():
+                vectors, state = compute(part)
+                _write_shard(path, vectors.astype(dtype), state, start)
+            bar.update(part.stop - part.start)
+    target, state = store / "features.npy", np.empty(n, dtype=np.int8)
+    features = np.lib.format.open_memmap(target, "w+", np.dtype(dtype), (n, width))
+    for start in starts:
+        with np.load(_shard(store, start), allow_pickle=False) as shard:
+            features[start : start + len(shard["state"])] = shard["vectors"]
+            state[start : start + len(shard["state"])] = shard["state"]
+    features.flush()
+    return Extracted(target, state == PRESENT, np.flatnonzero(state == DAMAGED).tolist(), {**card, "type": dtype})
+
+
+def _open_store(store: Path, key: Mapping[str, str]) -> None:
+    """Keep the shards of an earlier run if they were computed for the same key."""
+    stamp, text = store / "key.json", json.dumps(key, sort_keys=True, indent=1)
+    if store.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == text):
+        shutil.rmtree(store)
+    with write_aside(stamp) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _shard(store: Path, start: int) -> Path:
+    return store / f"{start:09d}.npz"
+
+
+def _write_shard(path: Path, vectors: np.ndarray, state: np.ndarray, start: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise UserError(f"the vector of item {start + bad[0]} is not finite as {vectors.dtype}; try --dtype float32")
+    with write_aside(path) as temporary:
+        np.savez(temporary, vectors=vectors, state=state.astype(np.int8))
