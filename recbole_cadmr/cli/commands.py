@@ -44,6 +44,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR that was cut")
     parser.add_argument("--data_path", help="folder of the data sets (default: dataset)")
+    parser.add_argument("--download", action="store_true", help="get the data set first, if it is not there")
     parser.set_defaults(run=_train)
 
 
@@ -58,6 +59,12 @@ def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
         return 0
     if known.data_path:
         settings["data_path"] = known.data_path
+    if known.download:
+        from recbole_cadmr.data.prepare.known import get
+
+        if not known.dataset:
+            raise UserError("--download needs --dataset, the name of the data set to get")
+        get(known.dataset, Path(known.data_path or "dataset"))
     files = [file for group in known.config_files for file in group.split()]
     train(
         known.model,

@@ -14,6 +14,7 @@ from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_cadmr.config.declarations import Setting, SettingsLoader, check_all, declared, inferred, read_yaml
+from recbole_cadmr.data.prepare.known import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import get_model
 
@@ -153,11 +154,10 @@ class Config(recbole.config.Config):
         embedded = Path(str(files("recbole_cadmr.embedded")))
         if (embedded / dataset).is_dir():
             return embedded, embedded / dataset
-        known = sorted({path.name for place in (root, embedded) if place.is_dir() for path in _sets_in(place)})
+        here = {path.name for place in (root, embedded) if place.is_dir() for path in _sets_in(place)}
         raise UserError(
-            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, known)}; "
-            f"prepare it with 'python -m recbole_cadmr prepare mmrec --source FOLDER --name {dataset}' "
-            f"(the README says where such a folder is obtained) or name its place with --data_path"
+            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(known_sets())))}; "
+            f"{how_to_get(dataset)}, or name its place with --data_path"
         )
 
     def _set_default_parameters(self) -> None:

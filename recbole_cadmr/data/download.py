@@ -17,7 +17,7 @@ from recbole_cadmr.files import write_aside
 _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
 _TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
-_BLOCK = 1 << 18
+_BLOCK = 1 << 14  # what is lost of a cut connection
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
             reason = _said(error)
         if not reason:
             return
-    raise UserError(f"cannot fetch {file.url}: {reason}; what has arrived is kept, try again later or get it by hand")
+    raise UserError(f"cannot fetch {file.url}: {reason}; try again, which goes on where it was cut, or get it by hand")
 
 
 def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> str:

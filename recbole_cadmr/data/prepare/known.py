@@ -1,0 +1,58 @@
+"""Data sets known by name: which ``prepare`` command gets each of them, as ``properties/datasets.yaml`` has it."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_cadmr.errors import UserError, did_you_mean
+
+
+def known_sets() -> dict[str, dict[str, Any]]:
+    """``prepare`` (a list of arguments) and ``download`` (whether they suffice) by name of the data set."""
+    return yaml.safe_load((files("recbole_cadmr.properties") / "datasets.yaml").read_text(encoding="utf-8"))
+
+
+def how_to_get(name: str) -> str:
+    """A clause that says which command gets the data set ``name``."""
+    entry = known_sets().get(name)
+    if entry is None:
+        return (
+            f"prepare it with 'python -m recbole_cadmr prepare files --inter FILE --name {name}' or another source "
+            f"(see 'prepare --help')"
+        )
+    return f"get it with '{_command(entry)}'" + (", or give --download" if entry["download"] else "")
+
+
+def get(name: str, data_path: Path) -> Path:
+    """Download and prepare the data set ``name`` under ``data_path`` unless it is there; returns its folder.
+
+    Raises:
+        UserError: if it is not known, or cannot be downloaded.
+    """
+    from recbole_cadmr.data.prepare import SOURCES
+
+    folder, sets = data_path / name, known_sets()
+    if folder.is_dir():
+        return folder
+    if name not in sets:
+        known = [known for known, entry in sets.items() if entry["download"]]
+        raise UserError(
+            f"--download does not know the data set '{name}'{did_you_mean(name, known)}; it knows {', '.join(known)}"
+        )
+    if not sets[name]["download"]:
+        raise UserError(f"{name} cannot be downloaded here; {how_to_get(name)}")
+    source, *arguments = sets[name]["prepare"]
+    parser = argparse.ArgumentParser()
+    SOURCES[source].add_arguments(parser)
+    given = [*arguments, "--download", "--name", name, "--data_path", str(data_path)]
+    return SOURCES[source].run(parser.parse_args(given))
+
+
+def _command(entry: dict[str, Any]) -> str:
+    end = " --download" if entry["download"] else ""
+    return f"python -m recbole_cadmr prepare {' '.join(entry['prepare'])}{end}"
