@@ -13,8 +13,8 @@ class Site:
 
     Attributes:
         files: content by path.
-        fault: ``None``; ``no-range`` ignores Range; ``cut`` sends half of what is asked for, then hangs up; ``long`` and
-            ``short`` announce a length that is not the content's; ``busy`` answers 503.
+        fault: ``None``; ``no-range`` ignores Range; ``cut`` sends half of what is asked for, then hangs up; ``long``
+            and ``short`` announce a length that is not the content's; ``busy`` answers 503.
         faults_left: how often the fault happens; -1 for ever.
         etag: validator of all files.
         sent: (path, first byte, bytes sent) of every answer.

@@ -34,7 +34,9 @@ def test_every_review_and_every_vector_come_through(tmp_path):
     assert prepare(write_amazon_2014(tmp_path / "raw"), tmp_path / "dataset") == 0
     folder = tmp_path / "dataset" / "baby"
     found = {part: pairs(folder, part) for part in ("train", "valid", "test")}
-    assert sorted(sum(found.values(), [])) == sorted((user, item) for user in USERS for item in ITEMS)
+    assert sorted(pair for part in found.values() for pair in part) == sorted(
+        (user, item) for user in USERS for item in ITEMS
+    )
     assert [sorted(user for user, _ in found[part]) for part in ("valid", "test")] == [USERS, USERS]
     first = (folder / "baby.train.inter").read_text().splitlines()
     assert first[0] == "user_id:token\titem_id:token\trating:float\ttimestamp:float" and first[1].split("\t")[2] == "5"
@@ -42,7 +44,9 @@ def test_every_review_and_every_vector_come_through(tmp_path):
         zip(ITEMS[:-1], TITLES)
     )
     dataset = MultimodalDataset(
-        Config("CADMR", "baby", settings={"data_path": str(tmp_path / "dataset"), "topk": [1], "valid_metric": "Recall@1"})
+        Config(
+            "CADMR", "baby", settings={"data_path": str(tmp_path / "dataset"), "topk": [1], "valid_metric": "Recall@1"}
+        )
     )
     image = dataset.modality("image")
     for item in ITEMS:
@@ -66,14 +70,19 @@ def test_the_same_input_and_seed_give_the_same_bytes(tmp_path):
 
 
 BAD_REVIEWS = [b"{not json", b'"a text"', b'{"reviewerID": "A0"}', b'{"reviewerID": "A9", "asin": "\xff"}']
-BAD_META = [b"{'asin': 'B000000000', broken", b"__import__('os').system('touch hacked')", b"{'title': 'no id'}", b"\xff\xfe"]
+BAD_META = [
+    b"{'asin': 'B000000000', broken",
+    b"__import__('os').system('touch hacked')",
+    b"{'title': 'no id'}",
+    b"\xff\xfe",
+]
 
 
 def test_malformed_lines_are_counted_and_shown(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = [
-        b'{"reviewerID": "A0", "asin": "B000000000", "overall": 1.0, "unixReviewTime": 1500000000}',  # a second review
-        b'{"reviewerID": "new", "asin": "B000000000", "overall": 1.0, "unixReviewTime": 1500000000}',  # not in the 5-core
+        b'{"reviewerID": "A0", "asin": "B000000000", "overall": 1.0, "unixReviewTime": 1500000000}',
+        b'{"reviewerID": "new", "asin": "B000000000", "overall": 1.0, "unixReviewTime": 1500000000}',
     ]
     others = [b"{'asin': 'NOBODY', 'title': 'x'}", b"{'asin': 'B000000001', 'title': 'again'}"]
     source = write_amazon_2014(tmp_path / "raw", [*BAD_REVIEWS, *more], [*BAD_META, *others])
@@ -163,7 +172,11 @@ def test_download_from_a_mirror_prepares_the_same_set(tmp_path, monkeypatch):
     source = write_amazon_2014(tmp_path / "raw")
     monkeypatch.chdir(tmp_path)
     with serve() as site:
-        for name, place in (("reviews_Baby_5.json.gz", ""), ("meta_Baby.json.gz", ""), ("image_features_Baby.b", "image_")):
+        for name, place in (
+            ("reviews_Baby_5.json.gz", ""),
+            ("meta_Baby.json.gz", ""),
+            ("image_features_Baby.b", "image_"),
+        ):
             folder = "/image_features/categoryFiles" if place else "/categoryFiles"
             site.files[f"{folder}/{name}"] = (source / name).read_bytes()
         arguments = ["--category", "Baby", "--download", "--base_address", site.address, "--text_model", "none"]

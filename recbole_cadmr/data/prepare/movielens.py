@@ -16,7 +16,7 @@ from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import pictures_in
 from recbole_cadmr.data.prepare.published import add_place, fetch, published, raw_folder
-from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.tables import read_rows, with_numbers
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
@@ -90,9 +90,7 @@ def read_ratings(path: Path, tally: Tally) -> pd.DataFrame:
         rows = pd.DataFrame(list(fields), columns=_RATINGS, dtype=object)
     for name in ("rating", "timestamp"):
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
-        for row in rows.index[rows[name].isna()]:
-            tally.malformed(path, row + 1, f"its {name} is no number")
-        rows = rows.dropna(subset=[name])
+        rows = with_numbers(rows, name, path, tally)
     return rows.reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import pictures_in
-from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.tables import read_rows, with_numbers
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
@@ -67,9 +67,7 @@ def read_interactions(arguments: argparse.Namespace, tally: Tally) -> pd.DataFra
     for name, read in (("rating", _numbers), ("timestamp", _seconds)):
         if name in table:
             table[name] = read(table[name])
-            for row in table.index[table[name].isna()]:
-                tally.malformed(arguments.inter, row + 2, f"its {name} cannot be read")
-            table = table.dropna(subset=[name])
+            table = with_numbers(table, name, arguments.inter, tally)
     if arguments.min_rating is not None:
         if "rating" not in table:
             raise UserError("--min_rating needs --rating_column")

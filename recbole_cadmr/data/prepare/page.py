@@ -20,7 +20,8 @@ h1 { margin: 0 0 4px; } h2 { margin: 44px 0 8px; } p.lead { color: #56636f; marg
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
 .facts div { border: 1px solid #dde3e9; border-radius: 8px; padding: 10px 14px; }
 .facts b { display: block; font-size: 22px; } .facts span { color: #56636f; font-size: 14px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 16px; } .charts > * { min-width: 0; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 16px; }
+.charts > * { min-width: 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid #dde3e9; }
 td small, th small { color: #56636f; }

@@ -49,11 +49,20 @@ def read_rows(path: Path, tally: Tally, columns: Sequence[str] | None = None, en
     return table if columns is None else table[list(columns)]
 
 
+def with_numbers(interactions: pd.DataFrame, column: str, path: Path, tally: Tally) -> pd.DataFrame:
+    """Interactions whose ``column`` could be read as a number; the others (NaN) are passed over as malformed."""
+    unread = interactions[column].isna()
+    for user, item in interactions.loc[unread, ["user_id", "item_id"]].itertuples(index=False):
+        tally.malformed(path, f"the line of {user} and {item}", f"its {column} cannot be read")
+    return interactions[~unread]
+
+
 def _separated(path: Path, separator: str, tally: Tally, encoding: str) -> pd.DataFrame:
-    def pass_over(row: Any) -> str:
-        # Rows are numbered only when read by one thread.
-        line = (row.number or 0) + 1
-        tally.malformed(path, line, f"it has {row.actual_columns} columns instead of {row.expected_columns}")
+    bad: list[tuple[int, str]] = []
+
+    def pass_over(row: Any) -> str:  # an exception in here would be lost
+        # Rows are numbered if one thread reads them; the header is number 1.
+        bad.append((row.number, f"it has {row.actual_columns} columns instead of {row.expected_columns}"))
         return "skip"
 
     parse = pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=pass_over)
@@ -64,6 +73,8 @@ def _separated(path: Path, separator: str, tally: Tally, encoding: str) -> pd.Da
         table = pa.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=as_text)
     except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError, OSError, LookupError) as error:
         raise UserError(f"{path} cannot be read as a table in {encoding}: {str(error).splitlines()[0]}") from error
+    for number, reason in bad:
+        tally.malformed(path, number, reason)
     table = table.to_pandas()
     table.columns = [name.lstrip("\ufeff") for name in table.columns]
     return table

@@ -21,15 +21,16 @@ class Tally:
         self.counts: dict[str, int] = {}
         self._examples: dict[str, list[str]] = {}
 
-    def malformed(self, path: Path, line: int, reason: str) -> None:
-        """Pass over a malformed line.
+    def malformed(self, path: Path, line: int | str, reason: str) -> None:
+        """Pass over a malformed line, given by its number, or in words where that is not known.
 
         Raises:
             UserError: in strict mode.
         """
+        where = f"line {line}" if isinstance(line, int) else line
         if self.strict:
-            raise UserError(f"{path} line {line} is malformed: {reason}")
-        self.note(f"malformed lines of {path.name}", f"line {line}: {reason}")
+            raise UserError(f"{path} {where} is malformed: {reason}")
+        self.note(f"malformed lines of {path.name}", f"{where}: {reason}")
 
     def note(self, kind: str, example: str = "", n: int = 1) -> None:
         """Count ``n`` more of a kind; the first examples are kept."""
