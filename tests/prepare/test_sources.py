@@ -266,8 +266,8 @@ def test_own_files_with_malformed_rows(tmp_path, capsys):
     assert [row[:2] for row in interactions(folder)] == [("a", "x"), ("b", "y")]
     text = card(folder)
     assert (
-        "malformed lines of shop.csv: 3 (line 3: it has 2 columns instead of 3; line 4: it has 4 columns instead of 3; the line of b and x: its rating cannot be read)"
-        in text
+        "malformed lines of shop.csv: 3 (line 3: it has 2 columns instead of 3; line 4: it has 4 columns instead of 3; "
+        "the line of b and x: its rating cannot be read)" in text
     )
     assert "interactions without a usable user or item id: 1" in text
     assert prepare("files", *given, "--name", "strict", "--strict") == 2
