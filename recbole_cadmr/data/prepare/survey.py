@@ -147,7 +147,9 @@ def _look(
         together=_together(chosen, a[known], b[known]),
         near={
             items[own[row]]: [
-                (tokens[j], float(c)) for j, c in zip(near[places[row]], cos[places[row]]) if j >= 0 and j != row
+                (tokens[j], float(c))
+                for j, c in zip(near[places[row]], cos[places[row]])
+                if j >= 0 and j != row and own[j] >= 0
             ][:NEAREST]
             for row in map(int, asked)
             if own[row] in shown
