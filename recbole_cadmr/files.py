@@ -6,9 +6,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from recbole_cadmr.errors import UserError
 
@@ -60,6 +62,15 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[np.ndarray]) -> None:
+    """Write a 2-D ``.npy`` file block by block; unlike a memory map it meets a full disk with an error, not a crash."""
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with write_aside(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
 
 
 def refuse_used_folder(path: Path) -> None:

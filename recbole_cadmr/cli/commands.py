@@ -222,7 +222,12 @@ def _writer(source: Any, parser: argparse.ArgumentParser) -> Any:
 
     def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         _nothing_left(rest, parser)
-        folder = source.run(known)
+        try:
+            folder = source.run(known)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(
+                "stopped; the same command goes on with what has been fetched and computed"
+            ) from error
         print(f"wrote {folder}")
         return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_aside, write_rows
 
 SHARD = 1024
 
@@ -70,13 +70,16 @@ def in_shards(
                 vectors, state = compute(part)
                 _write_shard(path, vectors.astype(dtype), state, start)
             bar.update(part.stop - part.start)
-    target, state = store / "features.npy", np.empty(n, dtype=np.int8)
-    features = np.lib.format.open_memmap(target, "w+", np.dtype(dtype), (n, width))
-    for start in starts:
-        with np.load(_shard(store, start), allow_pickle=False) as shard:
-            features[start : start + len(shard["state"])] = shard["vectors"]
-            state[start : start + len(shard["state"])] = shard["state"]
-    features.flush()
+    target, states = store / "features.npy", []
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in starts:
+            with np.load(_shard(store, start), allow_pickle=False) as shard:
+                states.append(shard["state"])
+                yield shard["vectors"]
+
+    write_rows(target, dtype, (n, width), blocks())
+    state = np.concatenate(states)
     return Extracted(target, state == PRESENT, np.flatnonzero(state == DAMAGED).tolist(), {**card, "type": dtype})
 
 

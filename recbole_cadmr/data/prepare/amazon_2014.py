@@ -23,6 +23,7 @@ from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.published import fetch, published
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_rows
 
 RELEASE = "amazon-2014"
 WIDTH = 4096
@@ -145,20 +146,21 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Tal
                 tally.note("repeated items in the image features", item, n=int(item in place))
                 place.setdefault(item, row)
     rows = sorted(place.items(), key=lambda entry: entry[1])
-    work.mkdir(parents=True, exist_ok=True)
+    finite: list[int] = []
+
+    def vectors() -> Iterator[np.ndarray]:
+        with open(path, "rb") as file:
+            for index, (item, row) in enumerate(tqdm(rows, desc=path.name, unit=" items", mininterval=0.5)):
+                file.seek(row * _RECORD.itemsize)
+                (record,) = np.fromfile(file, _RECORD, 1)
+                if np.isfinite(record["vector"]).all():
+                    finite.append(index)
+                else:
+                    tally.note("image features with NaN or infinite numbers", item)
+                yield record["vector"]
+
     target = work / "published.npy"
-    kept: list[str] = []
-    vectors = np.lib.format.open_memmap(target, "w+", np.float32, (max(len(rows), 1), WIDTH))
-    with open(path, "rb") as file, tqdm(total=len(rows), desc=path.name, unit=" items") as bar:
-        for item, row in rows:
-            file.seek(row * _RECORD.itemsize)
-            (record,) = np.fromfile(file, _RECORD, 1)
-            if np.isfinite(record["vector"]).all():
-                vectors[len(kept)] = record["vector"]
-                kept.append(item)
-            else:
-                tally.note("image features with NaN or infinite numbers", item)
-            bar.update()
-    tally.note("items without image features", n=len(items) - len(kept))
+    write_rows(target, "<f4", (len(rows), WIDTH), vectors())
+    tally.note("items without image features", n=len(items) - len(finite))
     made_by = "published with the data: 4,096-D of a Caffe network (McAuley et al., 2015)"
-    return Features("image", kept, target, np.arange(len(kept)), made_by=made_by)
+    return Features("image", [rows[index][0] for index in finite], target, np.array(finite, int), made_by=made_by)

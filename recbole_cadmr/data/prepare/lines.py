@@ -80,6 +80,8 @@ def interaction_table(
             kept.append(float(value) if isinstance(value, (int, float)) else np.nan)
     table = pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
     for name, values in numbers.items():
-        if values and np.isfinite(values).all():
+        missing = len(values) - int(np.isfinite(values).sum())
+        tally.note(f"interactions without a {name}, so that none is kept", n=missing)
+        if values and not missing:
             table[name] = values
     return table

@@ -18,6 +18,7 @@ from recbole_cadmr.data.prepare.card import card_text
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.page import write_page
+from recbole_cadmr.files import write_rows
 
 _BLOCK = 4096  # rows copied at once
 _OPTIONAL = ("rating", "timestamp")
@@ -91,11 +92,8 @@ def _copy_rows(source: Path, at: np.ndarray | None, target: Path) -> None:
     """Rows ``at`` of an array file (all of them if None) as another one, a block in memory at a time."""
     rows = np.load(source, mmap_mode="r", allow_pickle=False)
     at = np.arange(len(rows)) if at is None else at
-    header = {"descr": rows.dtype.str, "fortran_order": False, "shape": (len(at), rows.shape[1])}
-    with open(target, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(at), _BLOCK):
-            file.write(np.ascontiguousarray(rows[at[start : start + _BLOCK]]).tobytes())
+    blocks = (rows[at[start : start + _BLOCK]] for start in range(0, len(at), _BLOCK))
+    write_rows(target, rows.dtype.str, (len(at), rows.shape[1]), blocks)
 
 
 def _numerals(values: pd.Series) -> pd.Series:
