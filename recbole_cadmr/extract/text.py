@@ -60,7 +60,7 @@ def _load(model: str, device: str | None) -> Any:
     try:
         return SentenceTransformer(model, device=device, trust_remote_code=False)
     except Exception as error:  # the hub, the file system, safetensors and torch each have errors of their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise UserError(
             f"cannot load the text model {model}: {reason}; "
             f"give --text_model a folder that holds it, or none for no text vectors"
