@@ -19,6 +19,7 @@ from recbole_cadmr.workflows.train import resume
 # Runs the command line; the process kills itself at the given call of calculate_loss, in the middle of an epoch.
 KILLED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with ctrl-C switched off
 from recbole_cadmr.models.registry import get_model
 model = get_model(sys.argv[1])
 calls, inner = 0, model.calculate_loss
