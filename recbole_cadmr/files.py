@@ -40,8 +40,10 @@ def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` on success and is removed on failure.
+
+    It lies beside ``path``, or ``within`` a folder of the same file system that is cleared in time even after a kill.
 
     Raises:
         UserError: if ``path`` exists and is not an empty folder, or cannot be written.
@@ -51,7 +53,9 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        place = within or path.parent
+        place.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=place))
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if path.exists():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +70,27 @@ def test_the_same_input_and_seed_give_the_same_bytes(tmp_path):
     )
     assert a == b and a["baby.test.inter"] != c["baby.test.inter"]
     assert {"baby.image.knn.npz", "baby.html", "dataset_card.md"} <= a.keys()
+
+
+KILLED = """
+import os, signal, sys
+from recbole_cadmr.data.prepare import write
+write.write_page = lambda folder, name: os.kill(os.getpid(), signal.SIGKILL)
+from recbole_cadmr.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_kill_at_the_last_step_leaves_nothing_under_the_final_name(tmp_path):
+    source = write_amazon_2014(tmp_path / "raw")
+    arguments = ["prepare", "amazon", "--category", "Baby", "--source", source, "--data_path", tmp_path / "dataset"]
+    command = [sys.executable, "-c", KILLED, *map(str, arguments), "--text_model", "none"]
+    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "dataset").iterdir()] == [".baby.work"]
+    assert prepare(source, tmp_path / "dataset") == 0 and prepare(source, tmp_path / "again") == 0
+    assert [path.name for path in (tmp_path / "dataset").iterdir()] == ["baby"]
+    for path in (tmp_path / "again" / "baby").iterdir():
+        assert (tmp_path / "dataset" / "baby" / path.name).read_bytes() == path.read_bytes()
 
 
 BAD_REVIEWS = [b"{not json", b'"a text"', b'{"reviewerID": "A0"}', b'{"reviewerID": "A9", "asin": "\xff"}']

@@ -54,7 +54,7 @@ def assemble(
     ]
     parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
     steps = {"k-core": str(options.k_core), "split": f"{options.split}, seed {options.seed}"}
-    with folder_aside(options.folder) as folder:
+    with folder_aside(options.folder, within=work) as folder:
         write_data_set(
             folder,
             Prepared(options.name, parts, content.titles, features),
