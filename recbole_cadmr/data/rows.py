@@ -76,3 +76,9 @@ class RatingRows:
     def dense(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows ``ids`` as float32 [B, n_columns]."""
         return self.batch(ids).dense
+
+
+def dense_to_batch(rows: torch.Tensor) -> RowBatch:
+    """Rows [B, n_columns] as a batch of their entries other than 0."""
+    row, column = rows.nonzero(as_tuple=True)
+    return RowBatch(row, column, rows[row, column], len(rows), rows.shape[1])

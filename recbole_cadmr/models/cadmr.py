@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import nearest_items
-from recbole_cadmr.data.rows import RatingRows, RowBatch
+from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
@@ -26,13 +25,14 @@ from recbole_cadmr.layers.total_correlation import (
     gaussian_total_correlation,
     total_correlation_bias,
 )
+from recbole_cadmr.models.base import RowRecommender
 
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
 _BLOCK = 1024  # rows scored at once outside RecBole's own batches
 
 
-class CADMR(GeneralRecommender):
+class CADMR(RowRecommender):
     """An autoencoder of rating rows, behind an attention that enhances them by item content.
 
     Pre-training (phase ``pretrain``) teaches the autoencoder to reconstruct rows of the training matrix R. Fine-tuning
@@ -45,7 +45,6 @@ class CADMR(GeneralRecommender):
 
     input_type = InputType.LISTWISE
     multimodal = True
-    batch_by_rows = True
     phase_index: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -273,20 +272,6 @@ class CADMR(GeneralRecommender):
             scores = self.autoencoder.output(self._codes(self.rating_rows.batch(users)))
         return F.pad(scores, (1, 0))
 
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
-        """Scores of the batch's users for all items [B, n_items]; the padding item's is 0."""
-        return self._scores(interaction[self.USER_ID])
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores [B] of pairs of user and item."""
-        users, place = interaction[self.USER_ID].unique(return_inverse=True)
-        items = interaction[self.ITEM_ID]
-        scores = torch.empty(len(items), device=items.device)
-        for index, block in enumerate(users.split(_BLOCK)):
-            mine = (place // _BLOCK == index).nonzero().squeeze(1)
-            scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
-        return scores
-
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
 
@@ -295,9 +280,7 @@ class CADMR(GeneralRecommender):
         """
         if self.by_items:
             raise UserError("a model trained with rows=items knows only its own users, not a history")
-        row, column = rows[:, 1:].nonzero(as_tuple=True)
-        batch = RowBatch(row, column, rows[row, column + 1], len(rows), rows.shape[1] - 1)
-        return F.pad(self.autoencoder.output(self._codes(batch)), (1, 0))
+        return F.pad(self.autoencoder.output(self._codes(dense_to_batch(rows[:, 1:]))), (1, 0))
 
     # What to look at
 

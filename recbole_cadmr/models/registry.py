@@ -13,6 +13,7 @@ from recbole_cadmr.errors import UserError, did_you_mean
 # A new model is one file in this folder and one line here.
 MODELS = {
     "CADMR": "recbole_cadmr.models.cadmr",
+    "LinearCADMR": "recbole_cadmr.models.linearcadmr",
 }
 
 

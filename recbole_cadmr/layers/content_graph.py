@@ -1,0 +1,73 @@
+"""Fixed attention of items to items by content, as sparse matrices without the padding item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch.nn import functional as F
+
+from recbole_cadmr.data.graph import ItemGraph
+from recbole_cadmr.data.modality import Modality
+
+
+def softmax_attention(graph: ItemGraph, k: int, temperature: float) -> sp.csr_matrix:
+    """A [I, I]: each row a softmax of ``cos / temperature`` over the item's ``k`` nearest; empty without neighbours."""
+    idx, cos = graph.idx[1:, :k], graph.cos[1:, :k].double()
+    score = (cos / temperature).masked_fill(idx == 0, torch.finfo(cos.dtype).min)
+    weight = score.softmax(1).masked_fill(idx == 0, 0.0)
+    item, place = (idx > 0).nonzero(as_tuple=True)
+    entries = weight[item, place].numpy(), (item.numpy(), idx[item, place].numpy() - 1)
+    return sp.csr_matrix(entries, shape=(len(idx), len(idx))).astype(np.float32)
+
+
+def two_hops(A: sp.csr_matrix, weight: float) -> sp.csr_matrix:
+    """``A + weight A A`` without the diagonal that the second hop brings."""
+    if not weight:
+        return A
+    square = (A @ A).tolil()
+    square.setdiag(0)
+    return (A + weight * square.tocsr()).tocsr().astype(np.float32)
+
+
+def alignment_weights(R: sp.csr_matrix, attentions: Mapping[str, sp.csr_matrix]) -> dict[str, float]:
+    """How much the neighbours of each modality are chosen together, beyond chance; squared, and adding up to 1.
+
+    Chosen together is measured by the cosine of two items' columns in R [U, I], the training rows alone. Equal
+    weights if no modality is better than chance.
+    """
+    degree = np.maximum(np.asarray(R.sum(0)).ravel(), 1)
+    unit = (R @ sp.diags(degree**-0.5)).tocsr()
+    together = (unit.T @ unit).tocsr()
+    n_items = R.shape[1]
+    chance = (together.sum() - together.diagonal().sum()) / max(n_items * (n_items - 1), 1)
+    excess = {}
+    for name, attention in attentions.items():
+        edges = (attention > 0).astype(np.float64)
+        excess[name] = max(float(together.multiply(edges).sum()) / max(edges.nnz, 1) - chance, 0.0) ** 2
+    total = sum(excess.values())
+    return {name: value / total if total else 1 / len(excess) for name, value in excess.items()}
+
+
+def fused(modalities: Sequence[Modality], weights: Sequence[float], shrinkage: float = 0.1) -> Modality:
+    """All modalities as one, decorrelated within each, so that no group of like dimensions outweighs the others.
+
+    Features are centred, whitened by their shrunk covariance (whose Total Correlation is then 0 in the Gaussian
+    sense), set to length 1 and weighted, so that a cosine of the whole is the weighted mean of cosines. Items that
+    lack a modality have zeros in its place.
+    """
+    parts = []
+    for modality, weight in zip(modalities, weights):
+        x = modality.features[modality.present].double()
+        x = x - x.mean(0)
+        covariance = x.T @ x / max(len(x) - 1, 1)
+        mean_variance = covariance.diagonal().mean().clamp(min=1e-12)
+        values, vectors = torch.linalg.eigh(covariance)
+        shrunk = (1 - shrinkage) * values.clamp(min=0) + shrinkage * mean_variance
+        whitened = torch.zeros(modality.features.shape)
+        whitened[modality.present] = (F.normalize(x @ vectors / shrunk.sqrt(), dim=1) * weight**0.5).float()
+        parts.append(whitened)
+    present = torch.stack([modality.present for modality in modalities]).any(0)
+    return Modality("fused", torch.cat(parts, 1), present)

@@ -1,0 +1,67 @@
+"""Linear item-item autoencoders with a zero diagonal, fitted in closed form (EASE, Steck 2019)."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_cadmr.errors import UserError
+
+
+def exact_autoencoder(gram: Tensor, regularisation: float) -> Tensor:
+    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + regularisation |B|^2``.
+
+    ``P = (X'X + regularisation I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
+    = X'X [I, I] is overwritten and one more matrix of its size is held at once.
+
+    Raises:
+        UserError: if the regularised Gram matrix is singular in its precision.
+    """
+    gram.diagonal().add_(regularisation)
+    factor, info = torch.linalg.cholesky_ex(gram)
+    # A pivot that is all rounding passes the factorisation, but not its inverse.
+    P = torch.cholesky_inverse(factor, out=gram) if not info else gram
+    if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
+        raise UserError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it")
+    P /= -P.diagonal().clone()
+    return P.fill_diagonal_(0)
+
+
+def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours: int) -> sp.csr_matrix:
+    """The same with at most ``n_neighbours`` entries a column, for catalogues whose dense B would not fit in memory.
+
+    Column j of the exact B is the ridge regression of item j on all others; here it is the one on the items most
+    similar to j by the cosine of their columns of X, solved exactly. The result is exact where these are all items.
+
+    Args:
+        gram: X'X [I, I], sparse.
+    """
+    n_items = gram.shape[0]
+    norm = np.sqrt(np.maximum(gram.diagonal(), 1e-12))
+    gram = gram.tocsr()
+    rows, columns, values = [], [], []
+    for item in range(n_items):
+        at = slice(gram.indptr[item], gram.indptr[item + 1])
+        near, product = gram.indices[at], gram.data[at]
+        near, product = near[near != item], product[near != item]
+        if len(near) > n_neighbours:
+            best = np.argpartition(-product / norm[near], n_neighbours)[:n_neighbours]
+            near, product = near[best], product[best]
+        if not len(near):
+            continue
+        local = gram[near][:, near].toarray()
+        local[np.diag_indices_from(local)] += regularisation
+        try:
+            weight = np.linalg.solve(local, product)
+        except np.linalg.LinAlgError as error:
+            raise UserError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it") from error
+        rows.append(near)
+        columns.append(np.full(len(near), item))
+        values.append(weight)
+    if not rows:
+        return sp.csr_matrix((n_items, n_items), dtype=gram.dtype)
+    entries = np.concatenate(values).astype(gram.dtype)
+    place = np.concatenate(rows), np.concatenate(columns)
+    return sp.csr_matrix((entries, place), shape=(n_items, n_items))
