@@ -33,22 +33,18 @@ def two_hops(A: sp.csr_matrix, weight: float) -> sp.csr_matrix:
 
 
 def alignment_weights(R: sp.csr_matrix, attentions: Mapping[str, sp.csr_matrix]) -> dict[str, float]:
-    """How much the neighbours of each modality are chosen together, beyond chance; squared, and adding up to 1.
+    """How much the neighbours of each modality are chosen together; squared, and adding up to 1.
 
-    Chosen together is measured by the cosine of two items' columns in R [U, I], the training rows alone. Equal
-    weights if no modality is better than chance.
+    Chosen together is measured by the mean cosine of two neighbours' columns in R [U, I], the training rows alone.
+    Equal weights if no neighbours ever are.
     """
     degree = np.maximum(np.asarray(R.sum(0)).ravel(), 1)
     unit = (R @ sp.diags(degree**-0.5)).tocsr()
     together = (unit.T @ unit).tocsr()
-    n_items = R.shape[1]
-    chance = (together.sum() - together.diagonal().sum()) / max(n_items * (n_items - 1), 1)
-    excess = {}
-    for name, attention in attentions.items():
-        edges = (attention > 0).astype(np.float64)
-        excess[name] = max(float(together.multiply(edges).sum()) / max(edges.nnz, 1) - chance, 0.0) ** 2
-    total = sum(excess.values())
-    return {name: value / total if total else 1 / len(excess) for name, value in excess.items()}
+    edges = {name: (attention > 0).astype(np.float64) for name, attention in attentions.items()}
+    squared = {name: float(together.multiply(e).sum() / max(e.nnz, 1)) ** 2 for name, e in edges.items()}
+    total = sum(squared.values())
+    return {name: value / total if total else 1 / len(squared) for name, value in squared.items()}
 
 
 def fused(modalities: Sequence[Modality], weights: Sequence[float], shrinkage: float = 0.1) -> Modality:

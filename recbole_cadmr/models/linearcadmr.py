@@ -28,9 +28,9 @@ class LinearCADMR(RowRecommender):
     """Content attention before, behind and beside a linear autoencoder, fitted in closed form: no epochs.
 
     Scores are ``R S`` with ``S = (I + a H) B (I + b A) + d H``. A is the attention of items to items by content
-    (weights of modalities times a softmax of cosines over each item's nearest), ``H = A + two_hop A A``, and B the ridge
-    autoencoder of the training rows with zero diagonal (EASE, Steck 2019), of which ``R + a R H`` is the enhanced
-    rating matrix of CADMR: a row that already holds the neighbours of what the user chose. Rows are scaled by
+    (weighted modalities, each a softmax of cosines over an item's nearest), ``H = A + two_hop A A``, and B the ridge
+    autoencoder of the training rows with zero diagonal (EASE, Steck 2019); ``R + a R H`` is the enhanced rating
+    matrix of CADMR: a row that already holds the neighbours of what the user chose. Rows are scaled by
     ``degree^-row_scaling`` and columns by ``degree^-item_scaling`` for the fit.
 
     Catalogues whose dense S would not fit in memory get a sparse B (``fit: sparse``); S is then never formed.

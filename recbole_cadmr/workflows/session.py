@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -59,8 +60,11 @@ def open_session(config: Config, folder: Path) -> Session:
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
+    start = perf_counter()
     model = config.model_class(config, parts[0]).to(config["device"])
+    construction = perf_counter() - start
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer.seconds["construction"] = construction  # part of training: RecBole's EASE and ItemKNN fit themselves there
     marks = fingerprint(*parts)
     trainer.header = checkpoint_header(config, marks)
     trainer.eval_collector.data_collect(train_data)

@@ -40,6 +40,7 @@ SETTINGS = {
     "MultiVAE": ["--epochs=3", "--train_batch_size=256"],
     "RecVAE": ["--epochs=2", "--train_batch_size=512"],
     "Pop": [],
+    "LinearCADMR": [],
 }
 
 
@@ -78,7 +79,16 @@ def uninterrupted(tmp_path_factory):
 # CADMR takes six steps an epoch here: the 9th falls into pre-training, the 27th into fine-tuning.
 @pytest.mark.parametrize(
     ("model", "call"),
-    [("CADMR", 9), ("CADMR", 27), ("BPR", 7), ("LightGCN", 5), ("MultiVAE", 9), ("RecVAE", 9), ("Pop", 2)],
+    [
+        ("CADMR", 9),
+        ("CADMR", 27),
+        ("BPR", 7),
+        ("LightGCN", 5),
+        ("MultiVAE", 9),
+        ("RecVAE", 9),
+        ("Pop", 2),
+        ("LinearCADMR", 1),
+    ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted, model, call):
     folder = tmp_path / "cut"
@@ -90,7 +100,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted, model, call):
     assert resumed_state.keys() == state.keys()
     assert all(torch.equal(resumed_state[name], tensor) for name, tensor in state.items())
     assert resumed_other.keys() == other.keys()
-    assert all(torch.equal(resumed_other[k], v) for k, v in other.items() if isinstance(v, torch.Tensor))
+    tensors = {name: tensor for name, tensor in other.items() if isinstance(tensor, torch.Tensor)}
+    assert all(torch.equal(resumed_other[name], tensor) for name, tensor in tensors.items())
     assert resumed_figures == figures
     assert resumed_history == history
 

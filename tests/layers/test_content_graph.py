@@ -1,0 +1,67 @@
+"""Attention of items to items by content."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from recbole_cadmr.data.graph import ItemGraph, nearest_items
+from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention, two_hops
+from recbole_cadmr.layers.total_correlation import gaussian_total_correlation
+
+
+def test_rows_are_softmaxes_over_the_nearest():
+    graph = ItemGraph(
+        torch.tensor([[0, 0], [2, 3], [1, 0], [0, 0]]), torch.tensor([[0, 0], [0.9, 0.5], [0.9, 0], [0, 0]])
+    )
+    A = softmax_attention(graph, 2, 0.2).toarray()
+    odds = np.exp(0.4 / 0.2)
+    assert np.abs(A - [[0, odds / (1 + odds), 1 / (1 + odds)], [1, 0, 0], [0, 0, 0]]).max() < 1e-6
+    assert np.array_equal(softmax_attention(graph, 1, 0.2).toarray(), [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+
+
+def test_two_hops_reach_the_neighbours_neighbours_but_not_back():
+    A = sp.csr_matrix(np.array([[0, 1, 0], [0.5, 0, 0.5], [0, 1, 0]], dtype=np.float32))
+    assert np.array_equal(two_hops(A, 0.5).toarray(), [[0, 1, 0.25], [0.5, 0, 0.5], [0.25, 1, 0]])
+    assert two_hops(A, 0.0) is A
+
+
+def test_modalities_weigh_as_their_neighbours_are_chosen_together():
+    R = sp.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]], dtype=np.float32))
+    good, mixed = np.zeros((4, 4)), np.zeros((4, 4))
+    good[0, 1] = good[1, 0] = 1
+    mixed[0, 2] = mixed[2, 1] = 1  # chosen together by one user of three and two; never
+    weights = alignment_weights(R, {"text": sp.csr_matrix(good), "image": sp.csr_matrix(mixed)})
+    text, image = 2 / np.sqrt(3 * 2), (1 / np.sqrt(3 * 2) + 0) / 2
+    assert weights["text"] == pytest.approx(text**2 / (text**2 + image**2), abs=1e-6)
+    assert sum(weights.values()) == pytest.approx(1)
+    apart = sp.csr_matrix(np.eye(4, k=3))
+    assert alignment_weights(R, {"text": apart, "image": apart}) == {"text": 0.5, "image": 0.5}
+
+
+def test_fused_features_are_decorrelated_and_weigh_as_told():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(5, 5))
+    text = torch.from_numpy(np.vstack([np.zeros(5), rng.normal(size=(3000, 5)) @ mixing])).float()
+    image = torch.from_numpy(rng.normal(size=(3001, 2))).float()
+    present = torch.ones(3001, dtype=torch.bool)
+    present[0] = False
+    lacking = present.clone()
+    lacking[7] = False
+    whole = fused([Modality("text", text, present), Modality("image", image, lacking)], [0.75, 0.25], shrinkage=0.0)
+    assert whole.features.shape == (3001, 7) and bool(whole.present[7])
+    squares = whole.features[1:].square()
+    assert torch.allclose(squares[:, :5].sum(1), torch.tensor(0.75))
+    assert torch.equal(whole.features[7, 5:], torch.zeros(2))
+    raw = float(gaussian_total_correlation([text[1:]], "within"))
+    assert raw > 0.5 and float(gaussian_total_correlation([whole.features[1:, :5]], "within")) < 0.02
+
+
+def test_constant_features_and_none_give_numbers():
+    same = Modality("text", torch.ones(5, 3), torch.tensor([False, True, True, True, True]))
+    whole = fused([same], [1.0])
+    assert torch.isfinite(whole.features).all()
+    assert np.isfinite(softmax_attention(nearest_items(whole, 2), 2, 0.2).toarray()).all()

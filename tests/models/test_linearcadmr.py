@@ -1,0 +1,169 @@
+"""LinearCADMR on a data set of four users and four items, against its formula written out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.models import linearcadmr
+from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
+
+USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
+PAIRS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+
+
+def fitted(folder, **settings):
+    model = open_micro(folder, "LinearCADMR", regularisation=2.0, **settings).model.eval()
+    model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    return model
+
+
+def scores_of(model):
+    return model.full_sort_predict(Interaction({"user_id": torch.arange(model.n_users)}))
+
+
+def training_matrix(train=TRAIN):
+    R = np.zeros((5, 4))
+    for row in train:
+        user, item = row.split()
+        R[USERS.index(user), ITEMS.index(item)] = 1
+    return R
+
+
+def attention(features, k=10, temperature=0.4):
+    A = np.zeros((4, 4))
+    unit = {item: np.array(x) / np.linalg.norm(x) for item, x in features.items() if item in ITEMS}
+    for i, x in unit.items():
+        weight = {j: np.exp(x @ y / temperature) for j, y in unit.items() if j != i}
+        for j in sorted(weight, key=weight.get)[-k:]:
+            A[ITEMS.index(i), ITEMS.index(j)] = weight[j]
+    return A / np.maximum(A.sum(1, keepdims=True), 1e-300)
+
+
+def expected_scores(R, a=1.5, b=0.3, d=0.05):
+    """The docstring's formula, with every step dense."""
+    A = 0.7 * attention(TEXT) + 0.3 * attention(IMAGE)
+    H = A + 0.3 * (A @ A) * (1 - np.eye(4))
+    users, items = np.maximum(R.sum(1), 1), np.maximum(R.sum(0), 1)
+    X = users[:, None] ** -0.25 * R
+    scaled = X * items**-0.1
+    regularisation = 2.0 * (scaled**2).sum() / (X**2).sum()
+    P = np.linalg.inv(scaled.T @ scaled + regularisation * np.eye(4))
+    B = -P / np.diag(P) * (1 - np.eye(4))
+    damping = items**-0.05
+    B = items[:, None] ** -0.1 * B * items**0.1 * damping / damping.mean()
+    return R @ ((np.eye(4) + a * H) @ B @ (np.eye(4) + b * A) + d * H)
+
+
+@pytest.mark.parametrize("fit", ["exact", "sparse"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
+    monkeypatch.setattr(linearcadmr, "_BLOCK", 3)
+    together = [*TRAIN, "cid b"]  # cid has all items, so that each is a candidate of each in the sparse fit
+    folder = write_micro(tmp_path, train=together)
+    model = fitted(folder, modality_weights=[0.7, 0.3], fit=fit, fit_dtype=dtype)
+    scores = scores_of(model)
+    assert torch.equal(scores[:, 0], torch.zeros(6)) and torch.equal(scores[0], torch.zeros(5))
+    assert np.abs(scores[1:, 1:].numpy() - expected_scores(training_matrix(together))).max() < 1e-5
+
+
+def test_pairs_and_histories_score_as_users_do(tmp_path):
+    model = fitted(write_micro(tmp_path))
+    scores = scores_of(model)
+    users, items = torch.cartesian_prod(torch.arange(1, 6), torch.arange(1, 5)).T
+    assert torch.equal(model.predict(Interaction({"user_id": users, "item_id": items})), scores[users, items])
+    rows = torch.zeros(5, 5)
+    rows[:, 1:] = torch.from_numpy(training_matrix())
+    assert torch.equal(model.score_rows(rows), scores[1:])
+
+
+def test_without_attention_it_is_ease(tmp_path):
+    folder = write_micro(tmp_path)
+    plain = {"attention": "none", "row_scaling": 0.0, "item_scaling": 0.0, "popularity_damping": 0.0}
+    ease = open_micro(folder, "EASE", reg_weight=2.0).model
+    expected = ease.full_sort_predict(Interaction({"user_id": torch.arange(6)})).view(6, 5)
+    assert torch.allclose(scores_of(fitted(folder, **plain)), expected, atol=1e-6)
+
+
+def test_a_cold_item_is_scored_by_its_content(tmp_path):
+    folder = write_micro(tmp_path, train=[row for row in TRAIN if not row.endswith(" c")])  # c is item 4 then
+    model = fitted(folder)
+    assert scores_of(model)[1:4, 4].min() > 0
+    assert torch.equal(scores_of(fitted(folder, attention="none"))[:, 4], torch.zeros(6))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attention": "fused"},
+        {"modalities": ["text"]},
+        {"attention_neighbours": 1},
+        {"two_hop": 0.0, "direct_path": 0.0},
+    ],
+)
+def test_permuting_the_files_changes_no_score(tmp_path, settings):
+    one, other = write_micro(tmp_path / "one"), write_micro(tmp_path / "other")
+    for name, features in (("text", TEXT), ("image", IMAGE)):
+        order = list(features)[::-1]
+        (other / "micro" / f"micro.{name}").write_text("\n".join(["item_id:token", *order]) + "\n")
+        np.save(other / "micro" / f"micro.{name}.npy", np.array([features[i] for i in order], dtype=np.float32))
+    assert torch.allclose(scores_of(fitted(one, **settings)), scores_of(fitted(other, **settings)), atol=1e-6)
+
+
+def test_one_user_is_enough(tmp_path):
+    model = fitted(write_micro(tmp_path, train=["ann a", "ann b"]))
+    assert torch.isfinite(scores_of(model)).all()
+
+
+@pytest.mark.parametrize("fit", ["exact", "sparse"])
+def test_a_checkpoint_holds_the_fit(tmp_path, fit):
+    settings = {**PAIRS, "data_path": str(write_micro(tmp_path)), "fit": fit}
+    run = recbole_cadmr.train("LinearCADMR", "micro", output=tmp_path / "run", settings=settings)
+    assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
+    model = recbole_cadmr.load(run.checkpoint).session.model
+    fresh = open_micro(tmp_path, "LinearCADMR", fit=fit).model
+    fresh.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    assert torch.equal(scores_of(model), scores_of(fresh))
+
+
+def test_mistakes_are_one_sentence(tmp_path, capsys):
+    arguments = [f"--data_path={write_micro(tmp_path)}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
+    command = ["train", "--model=LinearCADMR", *arguments, f"--output={tmp_path / 'run'}"]
+    for more, said in (
+        (["--modality_weights=[1]"], "modality_weights must hold one weight for each of text, image"),
+        (["--modality_weights=[0,0]"], "modality_weights must hold one weight for each of text, image"),
+        (["--enhancment=1"], "did you mean enhancement?"),
+        (["--regularisation=-1"], "regularisation must be at least 0"),
+        (["--modalities=[]"], "LinearCADMR needs item features"),
+    ):
+        assert main([*command, *more]) == 2
+        error = capsys.readouterr().err
+        assert said in error and "Traceback" not in error
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypatch):
+    folder = write_micro(tmp_path)
+    memory = type("Memory", (), {"available": 100})
+    monkeypatch.setattr(linearcadmr.psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(UserError, match=r"the exact fit of 4 items needs .* choose --fit=sparse"):
+        fitted(folder, fit="exact")
+    model = fitted(folder, fit="auto")
+    assert model._weights.format == "csr"
+    assert torch.equal(scores_of(model), scores_of(fitted(folder, fit="sparse")))
+
+
+def test_it_beats_every_linear_baseline_on_the_embedded_set(tmp_path):
+    results = {}
+    for model in ("LinearCADMR", "EASE", "Pop"):
+        run = recbole_cadmr.train(model, output=tmp_path / model, settings={"show_progress": False})
+        results[model] = json.loads((run.folder / "result.json").read_text())["test_result"]
+    for metric in ("recall@20", "ndcg@20"):
+        assert results["LinearCADMR"][metric] > 1.15 * results["EASE"][metric] > 2 * results["Pop"][metric]
