@@ -170,9 +170,10 @@ class LinearCADMR(RowRecommender):
         place = batch.row.cpu().numpy(), batch.column.cpu().numpy()
         R = sp.csr_matrix((batch.value.cpu().numpy(), place), shape=(batch.n_rows, batch.n_columns))
         near = R @ self._H
-        scores = (R + settings["enhancement"] * near) @ B
-        scores = scores + settings["output_smoothing"] * (scores @ self._A) + settings["direct_path"] * near
-        return torch.from_numpy(scores.toarray().astype(np.float32))
+        scores = ((R + settings["enhancement"] * near) @ B).toarray()
+        smoothed = (self._A.T @ scores.T).T if settings["output_smoothing"] else 0.0
+        scores += settings["output_smoothing"] * smoothed + settings["direct_path"] * near
+        return torch.from_numpy(np.asarray(scores, dtype=np.float32))
 
 
 def _batch(matrix: sp.csr_matrix, like: Tensor) -> RowBatch:
