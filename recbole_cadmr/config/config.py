@@ -62,6 +62,8 @@ class Config(recbole.config.Config):
         UserError: on an unknown model, data set, preset or setting, and on a value that is not allowed.
     """
 
+    model_class: Any
+
     def __init__(
         self,
         model: str | None = None,
@@ -126,6 +128,17 @@ class Config(recbole.config.Config):
             check_all(content, self.declarations, file)
         check_all(self.variable_config_dict, self.declarations, "settings")
         self._changed_from(defaults)
+        self._complete_settings_of_others()
+
+    def _complete_settings_of_others(self) -> None:
+        """Mappings of another model's settings, checked and completed by that model's own declarations."""
+        for name, setting in self.declarations.items():
+            if setting.settings_of:
+                others = declared(files("recbole_cadmr.properties") / "model" / f"{setting.settings_of}.yaml")
+                given = {**self.internal_config_dict, **self.external_config_dict}[name] or {}
+                check_all(given, others, name)
+                place = self.external_config_dict if name in self.external_config_dict else self.internal_config_dict
+                place[name] = {**{key: other.default for key, other in others.items()}, **given}
 
     def _apply(self, values: Mapping[str, Any], origin: str) -> None:
         check_all(values, self.declarations, origin)
@@ -165,6 +178,8 @@ class Config(recbole.config.Config):
         self.final_config_dict["data_path"] = str(self.data_root)
         self.final_config_dict["model_is_multimodal"] = bool(getattr(self.model_class, "multimodal", False))
         super()._set_default_parameters()
+        if hasattr(self.model_class, "form"):
+            self.model_class = self.model_class.form(self.final_config_dict)
         if self.final_config_dict["mask_valid_at_test"] is None:
             self.final_config_dict["mask_valid_at_test"] = not self.final_config_dict["benchmark_filename"]
 

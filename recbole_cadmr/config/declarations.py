@@ -62,6 +62,7 @@ class Setting:
     Attributes:
         types: names out of ``int, float, bool, str, list, dict``; empty if any value will do.
         of: the type of a list's elements, to which the bounds and choices then apply.
+        settings_of: name of the model whose settings a mapping holds.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Setting:
     below: float | None = None
     meaning: str = ""
     has_default: bool = True
+    settings_of: str | None = None
 
     def check(self, value: Any, origin: str) -> None:
         """Raise :class:`UserError` unless ``value`` (given in ``origin``) is allowed."""
@@ -117,7 +119,8 @@ def declared(file: Traversable | Path) -> dict[str, Setting]:
 def _setting(name: str, entry: Mapping[str, Any]) -> Setting:
     kinds = entry.get("type", _type_of(entry.get("default")))
     types = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    rest = {key: entry[key] for key in ("of", "minimum", "above", "maximum", "below", "meaning") if key in entry}
+    names = ("of", "minimum", "above", "maximum", "below", "meaning", "settings_of")
+    rest = {key: entry[key] for key in names if key in entry}
     return Setting(
         name,
         default=entry.get("default"),

@@ -82,3 +82,36 @@ def dense_to_batch(rows: torch.Tensor) -> RowBatch:
     """Rows [B, n_columns] as a batch of their entries other than 0."""
     row, column = rows.nonzero(as_tuple=True)
     return RowBatch(row, column, rows[row, column], len(rows), rows.shape[1])
+
+
+def row_pairs(row: torch.Tensor, other: torch.Tensor, n_rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All pairs of an entry of one batch and an entry of another that lie in the same row.
+
+    Args:
+        row, other: int64 [n] and [m], rows of the entries, both ascending.
+
+    Returns:
+        Place of each pair's entry in ``row`` and in ``other``, ordered by the first.
+    """
+    size = torch.bincount(other, minlength=n_rows)
+    begin = size.cumsum(0) - size
+    place = torch.repeat_interleave(torch.arange(len(row), device=row.device), size[row])
+    first = size[row].cumsum(0) - size[row]  # where the pairs of each entry begin
+    return place, torch.arange(len(place), device=row.device) - first[place] + begin[row[place]]
+
+
+def hold_out(row: torch.Tensor, n_rows: int, share: float) -> torch.Tensor:
+    """A random part of the entries of every row: bool [nnz], at least one entry of a row and never all of them.
+
+    Args:
+        row: int64 [nnz], rows of the entries, ascending.
+        share: how likely an entry is held out, beyond that.
+    """
+    size = torch.bincount(row, minlength=n_rows)
+    draw = torch.rand(len(row), dtype=torch.float64, device=row.device)
+    held = draw < share
+    order = (row + draw).argsort()  # within each row by what was drawn
+    first = size.cumsum(0) - size
+    held[order[first[size > 0]]] = True
+    held[order[(first + size - 1)[size > 0]]] = False
+    return held

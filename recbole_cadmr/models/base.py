@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
+from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
+
 _BLOCK = 1024  # users scored at once outside RecBole's own batches
+_Kept = TypeVar("_Kept")
 
 
 class RowRecommender(GeneralRecommender):
@@ -17,6 +23,10 @@ class RowRecommender(GeneralRecommender):
     """
 
     batch_by_rows = True
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self._cache: dict[str, Any] = {}
 
     def _scores(self, users: Tensor) -> Tensor:
         """Scores [B, n_items] of user ids [B], the padding item's being 0."""
@@ -35,3 +45,41 @@ class RowRecommender(GeneralRecommender):
             mine = (place // _BLOCK == index).nonzero().squeeze(1)
             scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
         return scores
+
+    # What an evaluation needs again and again
+
+    def _cached(self, name: str, compute: Callable[[], _Kept]) -> _Kept:
+        """``compute()``, kept across the batches of an evaluation, until :meth:`train` or :meth:`load_state_dict`."""
+        if self.training or torch.is_grad_enabled():
+            return compute()
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return self._cache[name]
+
+    def train(self, mode: bool = True) -> RowRecommender:
+        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
+        # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
+        self._cache.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As torch's; what was kept for an evaluation is forgotten."""
+        self._cache.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+
+class HistoryRecommender(RowRecommender):
+    """A row recommender that knows a user by nothing but the entries of a row, seen in training or not."""
+
+    rating_rows: RatingRows
+
+    def _scores_of(self, batch: RowBatch) -> Tensor:
+        """Scores [B, n_items] of a batch of rows of the rating matrix, the padding item's being 0."""
+        raise NotImplementedError
+
+    def _scores(self, users: Tensor) -> Tensor:
+        return self._scores_of(self.rating_rows.batch(users))
+
+    def score_rows(self, rows: Tensor) -> Tensor:
+        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1."""
+        return self._scores_of(dense_to_batch(rows[:, 1:]))

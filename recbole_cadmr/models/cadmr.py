@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from recbole_cadmr.layers.total_correlation import (
     total_correlation_bias,
 )
 from recbole_cadmr.models.base import RowRecommender
+from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
@@ -38,7 +39,8 @@ class CADMR(RowRecommender):
     Pre-training (phase ``pretrain``) teaches the autoencoder to reconstruct rows of the training matrix R. Fine-tuning
     (``finetune``) trains it on enhanced rows ``R' = R + gate * attention(R, Z)``, Z the fused latents of the
     modalities, whose Total Correlation is penalised. What the paper leaves open is a setting, declared with the
-    others in ``properties/model/CADMR.yaml``; residual and gate are ours.
+    others in ``properties/model/CADMR.yaml``; residual and gate are ours. With ``objective: softmax`` the model is
+    :class:`SoftmaxCADMR`.
 
     All columns of R and rows of Z leave RecBole's padding ids out; ids of rows count them.
     """
@@ -47,9 +49,13 @@ class CADMR(RowRecommender):
     multimodal = True
     phase_index: Tensor
 
+    @classmethod
+    def form(cls, settings: Mapping[str, Any]) -> type[RowRecommender]:
+        """The class that these settings of CADMR ask for."""
+        return SoftmaxCADMR if settings["objective"] == "softmax" else cls
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self._cache: dict[str, Any] = {}
         if config["attention_size"] % config["n_heads"]:
             raise UserError(
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
@@ -217,25 +223,6 @@ class CADMR(RowRecommender):
             return batch.dense
         addition = self.gate() * self.attention(batch, content)
         return batch.dense + addition if self.residual else addition
-
-    def _cached(self, name: str, compute: Callable[[], Any]) -> Any:
-        """``compute()``, kept across the batches of an evaluation, until :meth:`train` or :meth:`load_state_dict`."""
-        if self.training or torch.is_grad_enabled():
-            return compute()
-        if name not in self._cache:
-            self._cache[name] = compute()
-        return self._cache[name]
-
-    def train(self, mode: bool = True) -> CADMR:
-        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
-        # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
-        self._cache.clear()
-        return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As torch's; what was kept for an evaluation is forgotten."""
-        self._cache.clear()
-        return super().load_state_dict(*args, **kwargs)
 
     def _fold(self) -> tuple[Tensor, Any]:
         """The autoencoder's first layer W [width, h], and the attention with gate and W behind it."""

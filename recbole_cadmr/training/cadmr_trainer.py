@@ -37,7 +37,7 @@ class CADMRTrainer(RunTrainer):
         self.model.set_phase(phase)
         self.stopping_step = self.config[f"{self._prefix}stopping_step"]
         self.eval_step = min(self.config["eval_step"], max(self.config[f"{self._prefix}epochs"], 1))
-        self.start_epoch = epoch
+        self.start_epoch = self._first_epoch = epoch
         self.epochs = epoch + self.config[f"{self._prefix}epochs"]
         self.optimizer = self._build_optimizer(
             params=self.model.phase_parameters(), learning_rate=self.config[f"{self._prefix}learning_rate"]

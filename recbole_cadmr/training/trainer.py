@@ -17,11 +17,14 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.state import AttributeWatch, random_state, set_random_state
 
-# Trainers of the package's models; every other model gets RecBole's.
+# Trainers of the package's models, by class; every other model gets RecBole's.
 TRAINERS = {
     "CADMR": "recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
+    "SoftmaxCADMR": "recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
+    "LinearCADMR": "recbole_cadmr.training.linear_trainer:LinearTrainer",
 }
 
+_LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 BEST = "model.pt"
 LAST = "resume.pt"
 
@@ -50,6 +53,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self.seconds: dict[str, float] = {"evaluation": 0.0}
         self.evaluations = 0
         self.epoch = 0
+        self._first_epoch = 0
         self._losses: dict[str, float] = {}
         self._attributes = AttributeWatch(model)
         self._pending: dict[str, Any] | None = None
@@ -91,6 +95,7 @@ class RunTrainer(recbole.trainer.Trainer):
         every = self.config["resume_step"]
         if every and (epoch_idx - self.start_epoch) % every == 0:
             save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch_idx)})
+        self._set_learning_rate(epoch_idx)
         start = perf_counter()
         losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         seconds = perf_counter() - start
@@ -99,6 +104,14 @@ class RunTrainer(recbole.trainer.Trainer):
         if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
             self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
         return losses
+
+    def _set_learning_rate(self, epoch: int) -> None:
+        """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
+        if self.config["learning_rate_schedule"] == "cosine":
+            done = (epoch - self._first_epoch) / max(self.epochs - self._first_epoch, 1)
+            share = _LEAST_RATE + (1 - _LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2
+            for group in (group for optimizer in self._optimizers().values() for group in optimizer.param_groups):
+                group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if torch.isnan(loss):
@@ -176,7 +189,7 @@ class RunTrainer(recbole.trainer.Trainer):
         }
 
     _kept = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "seconds",
-             "evaluations", "epochs", "_losses")  # fmt: skip
+             "evaluations", "epochs", "_first_epoch", "_losses")  # fmt: skip
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}

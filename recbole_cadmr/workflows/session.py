@@ -63,7 +63,7 @@ def open_session(config: Config, folder: Path) -> Session:
     start = perf_counter()
     model = config.model_class(config, parts[0]).to(config["device"])
     construction = perf_counter() - start
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)(config, model)
     trainer.seconds["construction"] = construction  # part of training: RecBole's EASE and ItemKNN fit themselves there
     marks = fingerprint(*parts)
     trainer.header = checkpoint_header(config, marks)

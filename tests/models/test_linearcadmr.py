@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models import linearcadmr
+from recbole_cadmr.layers import content_autoencoder
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
 
 USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
@@ -47,10 +47,10 @@ def attention(features, k=10, temperature=0.4):
     return A / np.maximum(A.sum(1, keepdims=True), 1e-300)
 
 
-def expected_scores(R, a=1.5, b=0.3, d=0.05):
+def expected_scores(R, a=1.5, b=0.3, d=0.05, two_hop=0.3):
     """The docstring's formula, with every step dense."""
     A = 0.7 * attention(TEXT) + 0.3 * attention(IMAGE)
-    H = A + 0.3 * (A @ A) * (1 - np.eye(4))
+    H = A + two_hop * (A @ A) * (1 - np.eye(4))
     users, items = np.maximum(R.sum(1), 1), np.maximum(R.sum(0), 1)
     X = users[:, None] ** -0.25 * R
     scaled = X * items**-0.1
@@ -59,16 +59,16 @@ def expected_scores(R, a=1.5, b=0.3, d=0.05):
     B = -P / np.diag(P) * (1 - np.eye(4))
     damping = items**-0.05
     B = items[:, None] ** -0.1 * B * items**0.1 * damping / damping.mean()
-    return R @ ((np.eye(4) + a * H) @ B @ (np.eye(4) + b * A) + d * H)
+    return R @ ((np.eye(4) + a * H) @ B @ (np.eye(4) + b * A.T) + d * H)
 
 
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
-    monkeypatch.setattr(linearcadmr, "_BLOCK", 3)
+    monkeypatch.setattr(content_autoencoder, "_BLOCK", 3)
     together = [*TRAIN, "cid b"]  # cid has all items, so that each is a candidate of each in the sparse fit
     folder = write_micro(tmp_path, train=together)
-    model = fitted(folder, modality_weights=[0.7, 0.3], fit=fit, fit_dtype=dtype)
+    model = fitted(folder, modality_weights=[0.7, 0.3], two_hop=0.3, fit=fit, fit_dtype=dtype)
     scores = scores_of(model)
     assert torch.equal(scores[:, 0], torch.zeros(6)) and torch.equal(scores[0], torch.zeros(5))
     assert np.abs(scores[1:, 1:].numpy() - expected_scores(training_matrix(together))).max() < 1e-5
@@ -105,7 +105,7 @@ def test_a_cold_item_is_scored_by_its_content(tmp_path):
         {"attention": "fused"},
         {"modalities": ["text"]},
         {"attention_neighbours": 1},
-        {"two_hop": 0.0, "direct_path": 0.0},
+        {"two_hop": 0.5, "direct_path": 0.0},
     ],
 )
 def test_permuting_the_files_changes_no_score(tmp_path, settings):
@@ -151,9 +151,8 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
 
 def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypatch):
     folder = write_micro(tmp_path)
-    memory = type("Memory", (), {"available": 100})
-    monkeypatch.setattr(linearcadmr.psutil, "virtual_memory", lambda: memory)
-    with pytest.raises(UserError, match=r"the exact fit of 4 items needs .* choose --fit=sparse"):
+    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 100)
+    with pytest.raises(UserError, match=r"the exact fit of 4 items needs .* choose fit: sparse"):
         fitted(folder, fit="exact")
     model = fitted(folder, fit="auto")
     assert model._weights.format == "csr"

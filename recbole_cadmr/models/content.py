@@ -1,0 +1,71 @@
+"""What models read of a data set: its training rows, and the attention of items by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
+
+
+def training_rows(dataset: Any) -> sp.csr_matrix:
+    """R [U, I]: users of the train part by items without the padding item, every entry 1."""
+    R = dataset.inter_matrix(form="csr").astype(np.float32)[:, 1:].tocsr()
+    R.sum_duplicates()
+    R.data[:] = 1
+    return R
+
+
+def content_attention(dataset: Any, R: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, str]:
+    """A [I, I], the attention of items to their most similar ones, and the weights of the modalities in words.
+
+    Args:
+        R: training rows, which tell the weights if ``modality_weights`` gives none.
+        settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
+
+    Raises:
+        UserError: if ``modality_weights`` does not hold one weight a modality.
+    """
+    k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
+    if settings["attention"] == "none":
+        return sp.csr_matrix(2 * (R.shape[1],), dtype=np.float32), "none"
+    names = dataset.modality_names
+    graphs = {name: dataset.item_graph(name) or nearest_items(dataset.modality(name), k) for name in names}
+    attentions = {name: softmax_attention(graph, k, temperature) for name, graph in graphs.items()}
+    weights = _modality_weights(R, attentions, settings["modality_weights"])
+    if settings["attention"] == "fused":
+        content = fused([dataset.modality(name) for name in names], list(weights.values()))
+        A = softmax_attention(nearest_items(content, k), k, temperature)
+    else:
+        A = sum((weights[name] * attention for name, attention in attentions.items())).tocsr()
+    return A, ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+
+
+def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], given: Any) -> dict[str, float]:
+    if given is None:
+        return alignment_weights(R, attentions)
+    if len(given) != len(attentions) or sum(given) <= 0:
+        raise UserError(
+            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {given}"
+        )
+    return {name: weight / sum(given) for name, weight in zip(attentions, given)}
+
+
+def unit_features(dataset: Any) -> Tensor:
+    """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing."""
+    parts = []
+    for modality in dataset.modalities().values():
+        present = modality.present[1:]
+        part = torch.zeros_like(modality.features[1:])
+        features = modality.features[1:][present]
+        part[present] = F.normalize(features - features.mean(0), dim=1)
+        parts.append(part)
+    return torch.cat(parts, 1)

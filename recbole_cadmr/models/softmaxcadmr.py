@@ -1,0 +1,154 @@
+"""CADMR with a softmax objective: a learned attention of items to items beside the closed-form autoencoder."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import InputType
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cadmr.data.rows import RatingRows, RowBatch, hold_out, row_pairs
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries
+from recbole_cadmr.memory import free_bytes
+from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.content import content_attention, training_rows, unit_features
+
+_TINY = 1e-30  # least probability, within float32
+_FULL = 2**16  # items up to which the softmax runs over all of them unless told otherwise
+_SAMPLED = 2**14  # and how many it runs over beyond
+_LOOKED_AT = 512  # items whose attention the diagnostics look at
+
+
+class SoftmaxCADMR(HistoryRecommender):
+    """What :class:`CADMR` is with ``objective: softmax``.
+
+    As in CADMR a user's rating row asks, the items' representations answer, and an autoencoder completes the row that
+    the answers enhance; both are trained by what they are good at. Every item i of a row u attends to the whole
+    catalogue by queries and keys of free embeddings and content (:class:`ItemAttention`), and the answers make
+    ``p(j | u) = mean_(i in u) A_ij``: the attention-enhanced rating row, read as a distribution. It is trained by
+    cross-entropy: a random part of each training row has to be told from the rest, the rest itself left out of the
+    distribution. The autoencoder is the closed-form :class:`ContentAutoencoder`. Scores are
+    ``R S + attention_weight * log p``; the weight is chosen on validation, as a closed form has seen the rows it was
+    fitted to and would be trusted too much on them.
+
+    The closed form is fitted when first needed, also after loading: its weights are many times the size of the rest
+    and follow from the training rows, so that checkpoints leave them out.
+    """
+
+    input_type = InputType.LISTWISE
+    multimodal = True
+    loss_names = ("cross_entropy",)
+    attention_weight: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        R = training_rows(dataset)
+        self.rating_rows = RatingRows(R, self.device)
+        linear = config["linear_settings"]
+        A, self.modality_weights = content_attention(dataset, R, linear)
+        ridge = linear["regularisation"]
+        self._ridge = ridge[0] if isinstance(ridge, (list, tuple)) else ridge
+        self._autoencoder = ContentAutoencoder(R, A, linear, self.device)
+        self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
+
+        smoothing = Smoothing(R, A, config["content_smoothing"], config["cooccurrence_smoothing"], self.device)
+        features = config["content_scale"] * unit_features(dataset)
+        shape = config["attention_size"], config["attention_temperature"], config["embedding_scale"]
+        self._members = [ItemAttention(features, smoothing, *shape) for _ in range(config["ensemble_size"])]
+        self.attentions = nn.ModuleList(self._members)
+        self.attention_weights = list(config["attention_weights"])
+        self.register_buffer("attention_weight", torch.tensor(float(self.attention_weights[0])))
+        self._prepare_sampling(config, R)
+
+    def _prepare_sampling(self, config: Any, R: Any) -> None:
+        """How likely an item stands in a step's sample; None if the softmax runs over all items."""
+        n_users, n_items = R.shape
+        n_sampled = config["sampled_items"] or (n_items if n_items <= _FULL else _SAMPLED)
+        self.n_sampled = None if n_sampled >= n_items else n_sampled
+        if self.n_sampled is None:
+            return
+        degree = np.asarray(R.sum(0)).ravel()
+        drawn = np.sqrt(degree + 1) / np.sqrt(degree + 1).sum()
+        # In the sample are the drawn items and those of the batch's users.
+        absent = self.n_sampled * np.log1p(-drawn) + config["train_batch_size"] * np.log1p(
+            -np.minimum(degree / max(n_users, 1), 0.999)
+        )
+        self._drawn = torch.from_numpy(drawn).to(self.device)
+        self._log_weight = -torch.from_numpy(np.log(-np.expm1(absent))).float().to(self.device)
+
+    # Training
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Cross-entropy of held-out items given the rest of their rows, a mean over them; of all members together."""
+        self._fit()
+        batch = self.rating_rows.batch(interaction[self.USER_ID])
+        held = hold_out(batch.row, batch.n_rows, self.held_out_share)
+        entries = batch.row[~held], batch.column[~held], batch.row[held], batch.column[held]
+        return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self._members]).sum()
+
+    def _cross_entropy(
+        self, member: ItemAttention, n_rows: int, row: Tensor, column: Tensor, held_row: Tensor, held_column: Tensor
+    ) -> Tensor:
+        """Loss of entries (``held_row``, ``held_column``) given those at (``row``, ``column``)."""
+        query, key = member()
+        if not len(held_row):
+            return query.sum() * 0.0  # nobody in the batch has two items
+        item, place = column.unique(return_inverse=True)
+        asks, answers = row_pairs(row, held_row, n_rows)
+        asks_known, known = row_pairs(row, row, n_rows)
+        target = torch.cat([held_column[answers], column[known]])
+        log_weight = None
+        if self.n_sampled is not None:
+            sample = torch.cat([target, torch.multinomial(self._drawn, self.n_sampled, replacement=True)]).unique()
+            key, log_weight, target = key[sample], self._log_weight[sample], torch.searchsorted(sample, target)
+        pair = torch.cat([asks, asks_known])
+        probability = attention_entries(query.index_select(0, item), key, place[pair], target, log_weight)
+        probability = probability / torch.bincount(row, minlength=n_rows)[row[pair]]
+        of_held = torch.zeros(len(held_row), device=row.device).index_add(0, answers, probability[: len(asks)])
+        of_known = torch.zeros(n_rows, device=row.device).index_add(0, row[asks_known], probability[len(asks) :])
+        unknown = (1 - of_known).clamp(min=1e-6)[held_row]  # what is left for the items that are not in the row
+        weight = torch.bincount(held_row, minlength=n_rows)[held_row].float() ** (self.history_weight - 1)
+        loss = unknown.log() - of_held.clamp(min=_TINY).log()
+        return (weight * loss).sum() / weight.sum()
+
+    def _fit(self) -> None:
+        if self._autoencoder.weights is None:
+            logging.getLogger().info(f"content attention: {self.modality_weights}")
+            self._autoencoder.fit(self._ridge)
+
+    # Scores
+
+    def _scores_of(self, batch: RowBatch) -> Tensor:
+        self._fit()
+        scores = self._autoencoder.scores(batch)
+        log_p = torch.stack([self._log_p(f"attention {i}", m, batch) for i, m in enumerate(self._members)]).mean(0)
+        return F.pad(scores + self.attention_weight * log_p, (1, 0))
+
+    def _log_p(self, name: str, member: ItemAttention, batch: RowBatch) -> Tensor:
+        """``log p(j | u)`` [B, I] by one member; 0 for empty rows."""
+        query, key = self._cached(f"{name}: queries and keys", member)
+        size = torch.bincount(batch.row, minlength=batch.n_rows)
+        if 4 * len(key) ** 2 < 0.2 * free_bytes(key.device) or f"{name}: rows" in self._cache:
+            total = batch.times(self._cached(f"{name}: rows", lambda: (query @ key.T).softmax(1)))
+        else:
+            item, place = batch.column.unique(return_inverse=True)
+            rows = (query[item] @ key.T).softmax(1)
+            total = RowBatch(batch.row, place, batch.value, batch.n_rows, len(item)).times(rows)
+        log_p = (total / size.clamp(min=1)[:, None]).clamp_(min=_TINY).log_()
+        return log_p.masked_fill_((size == 0)[:, None], 0.0)
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """``neighbours``: items that an item attends to, as exp of the entropy, a geometric mean over a sample."""
+        query, key = self._members[0]()
+        looked_at = torch.linspace(0, len(query) - 1, min(_LOOKED_AT, len(query)), device=query.device).long()
+        log_A = (query[looked_at] @ key.T).log_softmax(1)
+        entropy = -(log_A.exp() * log_A).sum(1).mean()
+        return {"neighbours": math.exp(float(entropy)), "attention_weight": float(self.attention_weight)}

@@ -1,0 +1,21 @@
+"""Fits in closed form: one epoch for each value of the regularisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recbole_cadmr.training.trainer import RunTrainer
+
+
+class LinearTrainer(RunTrainer):
+    """Fits LinearCADMR once for each value of ``regularisation`` and keeps the best on validation."""
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.epochs = len(model.regularisations)
+        self.eval_step = min(config["eval_step"], 1)
+        self.stopping_step = self.epochs
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **options: Any) -> Any:
+        self.model.regularisation = self.model.regularisations[epoch_idx]
+        return super()._train_epoch(train_data, epoch_idx, *args, **options)
