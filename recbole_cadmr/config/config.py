@@ -191,7 +191,8 @@ class Config(recbole.config.Config):
         for name in ("metrics", "topk"):
             if not isinstance(final[name], (list, tuple)):
                 final[name] = [final[name]]
-            if not final[name]:
+        for name in ("metrics", "topk", "regularisation", "attention_weights"):
+            if final.get(name) in ([], ()):
                 raise UserError(f"{name} must not be empty")
         ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
         for metric in final["metrics"]:

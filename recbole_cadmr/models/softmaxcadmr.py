@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch, hold_out, row_pairs
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries
 from recbole_cadmr.memory import free_bytes
@@ -53,8 +54,9 @@ class SoftmaxCADMR(HistoryRecommender):
         self.rating_rows = RatingRows(R, self.device)
         linear = config["linear_settings"]
         A, self.modality_weights = content_attention(dataset, R, linear)
-        ridge = linear["regularisation"]
-        self._ridge = ridge[0] if isinstance(ridge, (list, tuple)) else ridge
+        if not isinstance(linear["regularisation"], (int, float)):
+            raise UserError("linear_settings: regularisation must be one number; LinearCADMR chooses among several")
+        self._ridge = linear["regularisation"]
         self._autoencoder = ContentAutoencoder(R, A, linear, self.device)
         self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
 

@@ -133,6 +133,21 @@ def test_a_checkpoint_holds_the_fit(tmp_path, fit):
     assert torch.equal(scores_of(model), scores_of(fresh))
 
 
+def test_of_several_ridges_the_best_on_validation_is_kept(tmp_path):
+    values = [1000.0, 5.0, 116.0]
+    quiet = {"show_progress": False}
+    alone = {
+        value: recbole_cadmr.train(
+            "LinearCADMR", output=tmp_path / str(value), settings={**quiet, "regularisation": value}
+        ).result
+        for value in values
+    }
+    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "all", settings={**quiet, "regularisation": values})
+    assert [e["valid_score"] for e in run.result["history"]] == [alone[v]["best_valid_score"] for v in values]
+    best = max(values, key=lambda value: alone[value]["best_valid_score"])
+    assert run.result["test_result"] == alone[best]["test_result"]
+
+
 def test_mistakes_are_one_sentence(tmp_path, capsys):
     arguments = [f"--data_path={write_micro(tmp_path)}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
     command = ["train", "--model=LinearCADMR", *arguments, f"--output={tmp_path / 'run'}"]

@@ -86,6 +86,7 @@ def copy_with_held_out_flipped(folder):
         ("CADMR", {"pretrain_epochs": 1, "epochs": 2, "gate_init": 0.5}),
         ("CADMR", {"pretrain_epochs": 1, "epochs": 2, "gate_init": 0.5, "attention": "item"}),
         ("CADMR", {"pretrain_epochs": 1, "epochs": 2, "gate_init": 0.5, "rows": "items"}),
+        ("CADMR", {"preset": "best", "epochs": 3}),
         ("BPR", {"epochs": 2}),
         ("BPR", {"epochs": 2, "train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}),
         ("LightGCN", {"epochs": 2}),

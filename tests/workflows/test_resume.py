@@ -20,8 +20,9 @@ from recbole_cadmr.workflows.train import resume
 KILLED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with ctrl-C switched off
-from recbole_cadmr.models.registry import get_model
-model = get_model(sys.argv[1])
+from recbole_cadmr.config.config import Config
+name, _, preset = sys.argv[1].partition(" ")
+model = Config(name, settings={"preset": preset or None}).model_class
 calls, inner = 0, model.calculate_loss
 def calculate_loss(self, *args, **kwargs):
     global calls
@@ -35,6 +36,7 @@ sys.exit(main(sys.argv[4:]))
 """
 SETTINGS = {
     "CADMR": ["--pretrain_epochs=3", "--epochs=3", "--train_batch_size=256", "--gate_init=0.3"],
+    "CADMR best": ["--preset=best", "--epochs=3", "--ensemble_size=2"],
     "BPR": ["--epochs=3"],
     "LightGCN": ["--epochs=3", "--train_batch_size=4096"],
     "MultiVAE": ["--epochs=3", "--train_batch_size=256"],
@@ -45,7 +47,7 @@ SETTINGS = {
 
 
 def arguments(model, folder):
-    return ["train", f"--model={model}", *SETTINGS[model], "--show_progress=False", f"--output={folder}"]
+    return ["train", f"--model={model.split()[0]}", *SETTINGS[model], "--show_progress=False", f"--output={folder}"]
 
 
 def run_and_stop(model, call, folder, how="SIGKILL"):
@@ -76,12 +78,14 @@ def uninterrupted(tmp_path_factory):
     return of
 
 
-# CADMR takes six steps an epoch here: the 9th falls into pre-training, the 27th into fine-tuning.
+# CADMR takes six steps an epoch here: the 9th falls into pre-training, the 27th into fine-tuning. Its preset best takes
+# three.
 @pytest.mark.parametrize(
     ("model", "call"),
     [
         ("CADMR", 9),
         ("CADMR", 27),
+        ("CADMR best", 5),
         ("BPR", 7),
         ("LightGCN", 5),
         ("MultiVAE", 9),

@@ -1,0 +1,38 @@
+"""Pairs of entries within rows, and the random part of a row that is held out."""
+
+from __future__ import annotations
+
+import torch
+
+from recbole_cadmr.data.rows import hold_out, row_pairs
+
+
+def test_pairs_lie_in_one_row():
+    row, other = torch.tensor([0, 0, 2, 3]), torch.tensor([0, 1, 2, 2, 3])
+    one, two = row_pairs(row, other, 4)
+    assert list(zip(one.tolist(), two.tolist())) == [(0, 0), (1, 0), (2, 2), (2, 3), (3, 4)]
+    none, _ = row_pairs(torch.tensor([0]), torch.tensor([1]), 2)
+    assert not len(none)
+
+
+def test_every_row_keeps_an_entry_and_gives_one():
+    torch.manual_seed(0)
+    row = torch.repeat_interleave(torch.arange(400), torch.tensor([0, 1, 2, 7]).repeat(100))
+    size = torch.bincount(row, minlength=400)
+    for share in (0.01, 0.5, 0.99):
+        held = torch.bincount(row[hold_out(row, 400, share)], minlength=400)
+        assert torch.equal(held[size == 1], torch.zeros(100, dtype=torch.long))  # the one entry is kept
+        assert torch.equal(held[size == 2], torch.ones(100, dtype=torch.long))
+        of_seven = held[size == 7]
+        assert of_seven.min() >= 1 and of_seven.max() <= 6
+        mean = float(of_seven.double().mean())
+        # 7 draws of `share`, moved by one where all or none of them were held out
+        expected = 7 * share + (1 - share) ** 7 - share**7
+        assert abs(mean - expected) < 4 * (7 * share * (1 - share) / 100) ** 0.5 + 1e-9
+
+
+def test_all_entries_of_a_row_are_as_likely():
+    torch.manual_seed(0)
+    row = torch.repeat_interleave(torch.arange(20000), 3)
+    held = hold_out(row, 20000, 0.5).view(-1, 3).double().mean(0)
+    assert (held - 0.5).abs().max() < 0.015

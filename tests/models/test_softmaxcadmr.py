@@ -1,0 +1,184 @@
+"""CADMR with a softmax objective on four users and four items, against its formula written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.models import softmaxcadmr
+from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.workflows.run_folder import scratch_folder
+from recbole_cadmr.workflows.session import open_session
+from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
+
+USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
+SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"regularisation": 2.0}}
+EVERYBODY = Interaction({"user_id": torch.arange(1, 6)})
+
+
+def model_of(folder, **settings):
+    return open_micro(folder, **{**SMALL, **settings}).model.eval()
+
+
+@torch.no_grad()
+def scores_of(model):
+    return model.full_sort_predict(Interaction({"user_id": torch.arange(6)}))
+
+
+def training_matrix():
+    R = torch.zeros(5, 4)
+    for row in TRAIN:
+        user, item = row.split()
+        R[USERS.index(user), ITEMS.index(item)] = 1
+    return R
+
+
+@torch.no_grad()
+def attention_of(model):
+    query, key = model.attentions[0]()
+    return (query @ key.T).softmax(1)
+
+
+def test_scores_are_the_closed_form_and_the_mean_attention_of_a_row(tmp_path):
+    folder = write_micro(tmp_path)
+    model = model_of(folder, attention_weights=[0.3])
+    linear = open_micro(folder, "LinearCADMR", regularisation=2.0).model.eval()
+    linear.calculate_loss(EVERYBODY)
+    R = training_matrix()
+    log_p = (R @ attention_of(model) / R.sum(1, keepdim=True).clamp(min=1)).log()
+    log_p[4] = 0.0  # eve has no train item
+    scores = scores_of(model)
+    assert torch.allclose(scores[1:, 1:], scores_of(linear)[1:, 1:] + 0.3 * log_p, atol=1e-5)
+    assert torch.equal(scores[:, 0], torch.zeros(6)) and torch.equal(scores[0], torch.zeros(5))
+
+
+@pytest.mark.parametrize("history_weight", [0.0, 0.5, 1.0])
+def test_the_loss_is_the_cross_entropy_of_what_is_held_out(tmp_path, history_weight, monkeypatch):
+    monkeypatch.setattr(softmaxcadmr, "hold_out", lambda row, n_rows, share: held)
+    model = model_of(write_micro(tmp_path), history_weight=history_weight)
+    # ann a b | bob b c | cid a c d | dot d: b of ann, c of bob, a and d of cid are to be told from the rest
+    held = torch.tensor([False, True, False, True, True, False, True, False])
+    A = attention_of(model)
+    terms = []
+    for known, answers in (([0], [1]), ([1], [2]), ([2], [0, 3])):
+        p = A[known].mean(0)
+        p = p / (1 - p[known].sum())
+        terms += [(len(answers) ** (history_weight - 1), -p[answer].log()) for answer in answers]
+    expected = sum(w * term for w, term in terms) / sum(w for w, _ in terms)
+    assert float(model.calculate_loss(EVERYBODY).detach()) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_sample_of_items_estimates_the_loss_over_all(tmp_path):
+    losses = {}
+    for n_sampled in (None, 150):
+        settings = {"objective": "softmax", "sampled_items": n_sampled, "show_progress": False}
+        with scratch_folder() as scratch:
+            session = open_session(Config("CADMR", "synthetic", settings=settings), scratch)
+        model, users = session.model, torch.arange(1, 513)
+        losses[n_sampled] = []
+        for seed in range(20):
+            torch.manual_seed(seed)  # what is held out is drawn before the sample
+            losses[n_sampled].append(float(model.calculate_loss(Interaction({"user_id": users}))))
+    assert model.n_sampled == 150
+    difference = np.subtract(losses[150], losses[None])
+    assert abs(difference.mean()) < 0.02 * np.mean(losses[None])
+    assert 0 < difference.std() < 0.02 * np.mean(losses[None])
+
+
+def test_gradients_reach_embeddings_and_content(tmp_path):
+    model = model_of(write_micro(tmp_path))
+    model.calculate_loss(EVERYBODY).backward()
+    attention = model.attentions[0]
+    assert attention.embedding.grad.abs().min() > 0
+    assert attention.content_map.grad.abs().sum(0).min() > 0
+
+
+def test_histories_pairs_and_members(tmp_path):
+    model = model_of(write_micro(tmp_path), ensemble_size=2)
+    scores = scores_of(model)
+    users, items = torch.cartesian_prod(torch.arange(1, 6), torch.arange(1, 5)).T
+    with torch.no_grad():
+        assert torch.equal(model.predict(Interaction({"user_id": users, "item_id": items})), scores[users, items])
+        rows = torch.zeros(5, 5)
+        rows[:, 1:] = training_matrix()
+        assert torch.equal(model.score_rows(rows), scores[1:])
+    assert len(model.attentions) == 2
+    assert not torch.equal(model.attentions[0].embedding, model.attentions[1].embedding)
+
+
+def test_scores_are_the_same_where_the_attention_does_not_fit_in_memory(tmp_path, monkeypatch):
+    model = model_of(write_micro(tmp_path))
+    whole = scores_of(model)
+    model.train().eval()
+    monkeypatch.setattr(softmaxcadmr, "free_bytes", lambda device: 0)
+    assert torch.allclose(scores_of(model), whole, atol=1e-6)
+
+
+def test_permuting_the_files_of_features_changes_no_score(tmp_path):
+    one, other = write_micro(tmp_path / "one"), write_micro(tmp_path / "other")
+    for name, features in (("text", TEXT), ("image", IMAGE)):
+        order = list(features)[::-1]
+        (other / "micro" / f"micro.{name}").write_text("\n".join(["item_id:token", *order]) + "\n")
+        np.save(other / "micro" / f"micro.{name}.npy", np.array([features[i] for i in order], dtype=np.float32))
+    assert torch.allclose(scores_of(model_of(one)), scores_of(model_of(other)), atol=1e-5)
+
+
+def test_the_weight_is_chosen_on_validation_and_kept(tmp_path):
+    settings = {"epochs": 3, "show_progress": False, "attention_weights": [0.02, 0.0, 0.2], "learning_rate": 0.01}
+    run = recbole_cadmr.train("CADMR", output=tmp_path / "run", preset="best", settings=settings)
+    tried = run.result["history"][-2:]
+    assert [entry["diagnostics"]["attention_weight"] for entry in tried] == pytest.approx([0.0, 0.2])
+    scores = {round(e["diagnostics"]["attention_weight"], 6): e["valid_score"] for e in run.result["history"]}
+    scores[0.02] = max(e["valid_score"] for e in run.result["history"][:-2])
+    assert run.result["best_valid_score"] == max(scores.values())
+    model = recbole_cadmr.load(run.checkpoint).session.model
+    assert isinstance(model, SoftmaxCADMR)
+    assert scores[round(float(model.attention_weight), 6)] == max(scores.values())
+    assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
+
+
+def test_mistakes_are_one_sentence(tmp_path, capsys):
+    arguments = [f"--data_path={write_micro(tmp_path)}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
+    command = ["train", "--preset=best", *arguments, f"--output={tmp_path / 'run'}"]
+    for more, said in (
+        ("--linear_settings={regularization: 1}", "did you mean regularisation"),
+        ("--linear_settings={two_hop: -1}", "linear_settings: two_hop must be at least 0"),
+        ("--linear_settings={regularisation: [1, 2]}", "linear_settings: regularisation must be one number"),
+        ("--linear_settings=5", "linear_settings must be a mapping"),
+        ("--held_out_share=1", "held_out_share must be below 1"),
+        ("--attention_temperature=0", "attention_temperature must be above 0.02"),
+        ("--attention_weights=[]", "attention_weights must not be empty"),
+    ):
+        assert main([*command, more]) == 2
+        error = capsys.readouterr().err
+        assert said in error and "Traceback" not in error
+
+
+def test_a_ridge_of_zero_is_one_sentence(tmp_path, capsys):
+    folder = write_micro(tmp_path, train=["ann a", "ann b", "bob a", "bob b", "cid c", "dot d"])  # a and b are alike
+    command = ["train", f"--data_path={folder}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
+    for number, more in enumerate(
+        (["--preset=best", "--linear_settings={regularisation: 0}"], ["--model=LinearCADMR", "--regularisation=0"])
+    ):
+        assert main([*command, *more, f"--output={tmp_path / str(number)}"]) == 2
+        error = capsys.readouterr().err
+        assert "the Gram matrix is singular at regularisation 0; raise it" in error and "Traceback" not in error
+
+
+def test_one_user_with_two_items_is_enough(tmp_path):
+    model = model_of(write_micro(tmp_path, train=["ann a", "ann b"]))
+    loss = model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    loss.backward()
+    with torch.no_grad():
+        scores = model.full_sort_predict(Interaction({"user_id": torch.arange(model.n_users)}))
+    assert torch.isfinite(loss) and torch.isfinite(scores).all()
+
+
+def test_users_of_one_item_teach_nothing(tmp_path):
+    model = model_of(write_micro(tmp_path, train=["ann a", "bob b"]))
+    assert float(model.calculate_loss(Interaction({"user_id": torch.tensor([1, 2])}))) == 0.0
