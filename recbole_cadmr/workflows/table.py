@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from recbole_cadmr.workflows.results import SCHEMA_VERSION
 from recbole_cadmr.workflows.run_folder import RESULT
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+# Settings in which the runs of one row may differ.
+_NO_CONFIGURATION = ("seed", "threads", "show_progress", "resume_step", "use_gpu", "gpu_id")
 # What must agree for two results to stand in one table; seeds and threads may differ.
 _COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
@@ -20,15 +23,14 @@ _COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test",
 def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[str] = METRICS) -> str:
     """Test metrics of runs on one data set under one protocol, as a markdown table.
 
+    Runs that differ in their seed alone are one row: mean and sample standard deviation over the seeds.
+
     Raises:
         UserError: if a folder holds no finished run, a metric was not measured, or runs cannot be compared.
     """
     results = [_read(Path(folder)) for folder in folders]
     first = results[0]
-    lines = [
-        f"| {first['dataset']} | preset | {' | '.join(metrics)} | training | one evaluation |",
-        "|---" * (len(metrics) + 4) + "|",
-    ]
+    rows: dict[str, list[dict[str, Any]]] = {}
     for folder, result in zip(folders, results):
         if result["fingerprint"]["sha256"] != first["fingerprint"]["sha256"]:
             raise UserError(f"{folder} was measured on other data than {folders[0]}")
@@ -37,10 +39,28 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
                 raise UserError(f"{folder} was measured under another protocol than {folders[0]}: {name} differs")
         if not result["test_result"] or not set(metrics) <= result["test_result"].keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
-        figures = " | ".join(f"{result['test_result'][metric]:.4f}" for metric in metrics)
-        seconds = f"{sum(result['seconds'].values()):.0f} s | {result['seconds_per_evaluation']:.1f} s"
-        lines.append(f"| {result['model']} | {result['settings'].get('preset') or ''} | {figures} | {seconds} |")
+        settings = {name: value for name, value in result["settings"].items() if name not in _NO_CONFIGURATION}
+        rows.setdefault(json.dumps([result["model"], settings], sort_keys=True), []).append(result)
+    for runs in rows.values():
+        if len({run["protocol"]["seed"] for run in runs}) < len(runs):
+            raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
+    lines = [
+        f"| {first['dataset']} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
+        "|---" * (len(metrics) + 5) + "|",
+    ]
+    for runs in rows.values():
+        figures = " | ".join(_mean(run["test_result"][metric] for run in runs) for metric in metrics)
+        training = statistics.mean(sum(run["seconds"].values()) for run in runs)
+        evaluation = statistics.mean(run["seconds_per_evaluation"] for run in runs)
+        name, preset = runs[0]["model"], runs[0]["settings"].get("preset") or ""
+        lines.append(f"| {name} | {preset} | {len(runs)} | {figures} | {training:.0f} s | {evaluation:.1f} s |")
     return "\n".join(lines)
+
+
+def _mean(values: Iterable[float]) -> str:
+    values = list(values)
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
 
 
 def _read(folder: Path) -> dict[str, Any]:

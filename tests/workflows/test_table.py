@@ -19,12 +19,28 @@ def copy_with(run, folder, change):
     return folder
 
 
+def change(result, recall, seed=None, **settings):
+    result["test_result"]["recall@20"] = recall
+    result["settings"].update(settings)
+    if seed is not None:
+        result["protocol"]["seed"] = result["settings"]["seed"] = seed
+
+
+def test_seeds_are_one_row_of_mean_and_deviation(brief_run, tmp_path):
+    runs = [copy_with(brief_run, tmp_path / str(i), lambda r, i=i: change(r, 0.1 + i / 100, seed=i)) for i in range(3)]
+    *_, row = results_table(runs, ["recall@20"]).splitlines()
+    assert row.startswith("| CADMR | paper | 3 | 0.1100 ± 0.0100 |")
+    twice = copy_with(brief_run, tmp_path / "twice", lambda r: change(r, 0.1, seed=2))
+    with pytest.raises(UserError, match="the same settings and seed"):
+        results_table([*runs, twice])
+
+
 def test_the_table_shows_the_figures_of_the_files(brief_run, tmp_path, capsys):
-    other = copy_with(brief_run, tmp_path / "other", lambda r: r["test_result"].update({"recall@20": 0.123456}))
+    other = copy_with(brief_run, tmp_path / "other", lambda r: change(r, 0.123456, gate_init=0.5))
     assert main(["table", str(brief_run.folder), str(other)]) == 0
     header, rule, first, second = capsys.readouterr().out.strip().splitlines()
-    assert header.startswith("| synthetic | preset | recall@10 | recall@20 |") and rule.count("---") == 8
-    assert f"| CADMR | paper | {brief_run.result['test_result']['recall@10']:.4f} |" in first
+    assert header.startswith("| synthetic | preset | seeds | recall@10 | recall@20 |") and rule.count("---") == 9
+    assert f"| CADMR | paper | 1 | {brief_run.result['test_result']['recall@10']:.4f} |" in first
     assert "| 0.1235 |" in second
 
 
