@@ -77,9 +77,7 @@ class _AttentionEntries(torch.autograd.Function):
     """Entries of ``softmax(query key' + offset)`` without the passes that a softmax of the whole matrix would take."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, log_weight: Tensor | None, row: Tensor, column: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, log_weight: Tensor | None, row: Tensor, column: Tensor) -> Tensor:
         weight = query @ key.T
         numerator = weight[row, column].exp()
         if log_weight is not None:
