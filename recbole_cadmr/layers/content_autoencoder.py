@@ -52,7 +52,6 @@ class ContentAutoencoder:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
         settings = self._settings
-        dense = self._is_dense()
         degree = np.maximum(np.asarray(self._R.sum(0)).ravel(), 1.0)
         left = degree ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self._R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
@@ -63,7 +62,7 @@ class ContentAutoencoder:
         regularisation *= float(gram.diagonal().sum() / max(unscaled, 1e-12))
         damping = degree ** -settings["popularity_damping"]
         right = damping / damping.mean() / left
-        if not dense:
+        if not self._is_dense(gram.nnz):
             B = sparse_autoencoder(gram, regularisation, settings["sparse_neighbours"])
             self.weights = (sp.diags(left) @ B @ sp.diags(right)).tocsr().astype(np.float32)
             return
@@ -72,13 +71,18 @@ class ContentAutoencoder:
         B *= torch.from_numpy(right).to(B)
         self.weights = self._with_content(B).float()
 
-    def _is_dense(self) -> bool:
-        """Whether S is fitted and kept as a dense matrix; says what that takes."""
+    def _is_dense(self, gram_entries: int) -> bool:
+        """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
         kind, n_items = self._settings["fit"], self._R.shape[1]
         needed = 3 * n_items**2 * np.dtype(self._settings["fit_dtype"]).itemsize
         available = free_bytes(self._device)
         fits = needed < 0.8 * available
-        sizes = f"the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB of {available / 2**30:.1f} GiB free"
+        entries = min(n_items * self._settings["sparse_neighbours"], gram_entries)
+        sparse = 16 * gram_entries + 40 * entries  # values and indices; B is held twice while it is put together
+        sizes = (
+            f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "
+            f"the sparse one {sparse / 2**30:.1f} GiB"
+        )
         if kind == "exact" and not fits:
             raise UserError(f"{sizes}; choose fit: sparse")
         dense = kind == "exact" or (kind == "auto" and fits)

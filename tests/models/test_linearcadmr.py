@@ -117,6 +117,13 @@ def test_permuting_the_files_changes_no_score(tmp_path, settings):
     assert torch.allclose(scores_of(fitted(one, **settings)), scores_of(fitted(other, **settings)), atol=1e-6)
 
 
+def test_constant_features_are_no_harm(tmp_path):
+    same = {item: [1.0, 2.0] for item in "abcd"}
+    folder = write_micro(tmp_path, text=same, image=same)
+    for settings in ({}, {"attention": "fused"}):
+        assert torch.isfinite(scores_of(fitted(folder, **settings))).all()
+
+
 def test_one_user_is_enough(tmp_path):
     model = fitted(write_micro(tmp_path, train=["ann a", "ann b"]))
     assert torch.isfinite(scores_of(model)).all()
@@ -167,7 +174,7 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
 def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypatch):
     folder = write_micro(tmp_path)
     monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 100)
-    with pytest.raises(UserError, match=r"the exact fit of 4 items needs .* choose fit: sparse"):
+    with pytest.raises(UserError, match=r"the exact fit of 4 items needs .*, the sparse one .* choose fit: sparse"):
         fitted(folder, fit="exact")
     model = fitted(folder, fit="auto")
     assert model._weights.format == "csr"

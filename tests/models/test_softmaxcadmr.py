@@ -179,6 +179,14 @@ def test_one_user_with_two_items_is_enough(tmp_path):
     assert torch.isfinite(loss) and torch.isfinite(scores).all()
 
 
+def test_constant_features_and_one_modality_are_no_harm(tmp_path):
+    same = {item: [1.0, 2.0] for item in "abcd"}
+    model = model_of(write_micro(tmp_path, text=same, image=same, modalities="[text]"))
+    loss = model.calculate_loss(EVERYBODY)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(scores_of(model)).all()
+
+
 def test_users_of_one_item_teach_nothing(tmp_path):
     model = model_of(write_micro(tmp_path, train=["ann a", "bob b"]))
     assert float(model.calculate_loss(Interaction({"user_id": torch.tensor([1, 2])}))) == 0.0
