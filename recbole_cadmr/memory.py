@@ -9,5 +9,6 @@ import torch
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on a device, or in this machine's memory."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     return int(psutil.virtual_memory().available)

@@ -100,6 +100,17 @@ def row_pairs(row: torch.Tensor, other: torch.Tensor, n_rows: int) -> tuple[torc
     return place, torch.arange(len(place), device=row.device) - first[place] + begin[row[place]]
 
 
+def at_most(row: torch.Tensor, n_rows: int, most: int) -> torch.Tensor:
+    """Entries of which no row has more than ``most``, a random part of the longer ones: bool [nnz]."""
+    size = torch.bincount(row, minlength=n_rows)
+    if not len(row) or int(size.max()) <= most:
+        return torch.ones_like(row, dtype=torch.bool)
+    order = (row + torch.rand(len(row), dtype=torch.float64, device=row.device)).argsort()
+    rank = torch.empty_like(row)
+    rank[order] = torch.arange(len(row), device=row.device) - (size.cumsum(0) - size)[row]
+    return rank < most
+
+
 def hold_out(row: torch.Tensor, n_rows: int, share: float) -> torch.Tensor:
     """A random part of the entries of every row: bool [nnz], at least one entry of a row and never all of them.
 

@@ -42,16 +42,18 @@ class ContentAutoencoder:
         self._H = two_hops(A, settings["two_hop"])
         self.weights: Tensor | sp.csr_matrix | None = None
 
-    def fit(self, regularisation: float) -> None:
-        """Fit :attr:`weights`, exactly by Cholesky or sparse, as the setting ``fit`` and the memory say.
+    def fit(self, regularisation: float, kind: str | None = None) -> str:
+        """Fit :attr:`weights`, exactly by Cholesky or sparse, and return which: ``exact`` or ``sparse``.
 
         Args:
             regularisation: ridge of B, relative to the Gram matrix of the unscaled columns.
+            kind: which it has to be; if not given, the setting ``fit`` and the free memory say.
 
         Raises:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
         settings = self._settings
+        self.weights = None  # before free memory is looked at
         degree = np.maximum(np.asarray(self._R.sum(0)).ravel(), 1.0)
         left = degree ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self._R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
@@ -62,18 +64,23 @@ class ContentAutoencoder:
         regularisation *= float(gram.diagonal().sum() / max(unscaled, 1e-12))
         damping = degree ** -settings["popularity_damping"]
         right = damping / damping.mean() / left
-        if not self._is_dense(gram.nnz):
+        if not self._is_dense(gram.nnz, kind or settings["fit"]):
             B = sparse_autoencoder(gram, regularisation, settings["sparse_neighbours"])
             self.weights = (sp.diags(left) @ B @ sp.diags(right)).tocsr().astype(np.float32)
-            return
-        B = exact_autoencoder(torch.from_numpy(gram.toarray()).to(self._device), regularisation)
+            return "sparse"
+        entries = _batch(gram, torch.empty(0, dtype=getattr(torch, settings["fit_dtype"]), device=self._device))
+        # Dense on the device alone.
+        dense = torch.zeros(gram.shape, dtype=entries.value.dtype, device=self._device)
+        dense[entries.row, entries.column] = entries.value
+        B = exact_autoencoder(dense, regularisation)
         B *= torch.from_numpy(left).to(B)[:, None]
         B *= torch.from_numpy(right).to(B)
         self.weights = self._with_content(B).float()
+        return "exact"
 
-    def _is_dense(self, gram_entries: int) -> bool:
+    def _is_dense(self, gram_entries: int, kind: str) -> bool:
         """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
-        kind, n_items = self._settings["fit"], self._R.shape[1]
+        n_items = self._R.shape[1]
         needed = 3 * n_items**2 * np.dtype(self._settings["fit_dtype"]).itemsize
         available = free_bytes(self._device)
         fits = needed < 0.8 * available

@@ -47,69 +47,84 @@ class Smoothing:
 class ItemAttention(nn.Module):
     """``A_ij = softmax_j(cos(q_i, k_j) / temperature)``: what item i in a row says of every item j.
 
-    Queries and keys are a free embedding plus a linear map of the item's content, smoothed.
+    Queries and keys are a free embedding plus a linear map of the item's features, smoothed.
 
     Args:
-        features: [I, F], content of the items.
+        n_items, n_features: shape of the features that :meth:`forward` takes.
         size: d, columns of queries and of keys.
         scale: standard deviation that embeddings and maps start from. Cosines do not feel it, steps of training do:
             the smaller, the faster directions turn.
     """
 
-    features: Tensor
-
-    def __init__(self, features: Tensor, smoothing: Smoothing, size: int, temperature: float, scale: float) -> None:
+    def __init__(
+        self, n_items: int, n_features: int, smoothing: Smoothing, size: int, temperature: float, scale: float
+    ) -> None:
         super().__init__()
         self._smoothing, self.size, self._temperature = smoothing, size, temperature
-        self.register_buffer("features", features, persistent=False)
         # Queries and keys side by side, so that each step smooths once.
-        self.embedding = nn.Parameter(scale * torch.randn(len(features), 2 * size))
-        self.content_map = nn.Parameter(scale * torch.randn(features.shape[1], 2 * size))
+        self.embedding = nn.Parameter(scale * torch.randn(n_items, 2 * size))
+        self.content_map = nn.Parameter(scale * torch.randn(n_features, 2 * size))
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Queries, divided by the temperature, and keys: their products are the softmax's logits. [I, d] each."""
-        both = self._smoothing(torch.addmm(self.embedding, self.features, self.content_map))
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries, divided by the temperature, and keys [I, d] each: their products are the softmax's logits.
+
+        Args:
+            features: [I, F], content of the items.
+        """
+        both = self._smoothing(torch.addmm(self.embedding, features, self.content_map))
         query, key = both[:, : self.size], both[:, self.size :]
         return F.normalize(query, dim=1) / self._temperature, F.normalize(key, dim=1)
 
 
 class _AttentionEntries(torch.autograd.Function):
-    """Entries of ``softmax(query key' + offset)`` without the passes that a softmax of the whole matrix would take."""
+    """Entries of ``softmax(query key')`` without the passes that a softmax of the whole matrix would take."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, log_weight: Tensor | None, row: Tensor, column: Tensor) -> Tensor:
-        weight = query @ key.T
-        numerator = weight[row, column].exp()
-        if log_weight is not None:
-            weight += log_weight
-        total = weight.exp_().sum(1)  # logits are cosines / temperature, far from overflow
-        entries = numerator / total[row]
+    def forward(ctx: Any, query: Tensor, key: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        weight = (query @ key.T).exp_()  # logits are cosines / temperature, far from overflow
+        total = weight.sum(1)
+        entries = weight[row, column] / total[row]
         ctx.save_for_backward(query, key, total, row, column, entries)
         ctx.weight = weight  # ours alone, and overwritten by the gradient
         return entries
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         query, key, total, row, column, entries = ctx.saved_tensors
         gradient, ctx.weight = ctx.weight, None
         direct = gradients[0] * entries
         by_row = torch.zeros_like(total).index_add_(0, row, direct)
         gradient *= (-by_row / total)[:, None]
         gradient.view(-1).index_add_(0, row * gradient.shape[1] + column, direct)
-        return gradient @ key, gradient.T @ query, None, None, None
+        return gradient @ key, gradient.T @ query, None, None
 
 
-def attention_entries(
-    query: Tensor, key: Tensor, row: Tensor, column: Tensor, log_weight: Tensor | None = None
-) -> Tensor:
+def attention_entries(query: Tensor, key: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Entries (``row``, ``column``) of the row-wise softmax of ``query key'``: [nnz].
 
     One matrix product and one pass; its gradient can be taken once.
 
     Args:
         query: [n, d].
-        key: [m, d], of all items or of a sample of them.
-        log_weight: [m], how many items each column of a sample stands for (the logQ correction of sampled softmax);
-            it weighs the sum below the fraction only.
+        key: [I, d].
     """
-    return _AttentionEntries.apply(query, key, log_weight, row, column)
+    return _AttentionEntries.apply(query, key, row, column)
+
+
+def sampled_attention_entries(
+    query: Tensor, key: Tensor, row: Tensor, column: Tensor, sample: Tensor, log_weight: Tensor
+) -> Tensor:
+    """The same with the sum below the fraction estimated from a sample of the items.
+
+    A sampled item counts for ``1 / (chance to be in the sample)`` items (the logQ correction of sampled softmax), but
+    an entry's own counts once, whether it is in the sample or not: the sum is unbiased, and no entry exceeds 1.
+
+    Args:
+        sample: [m], distinct items in ascending order, drawn without a look at ``row`` and ``column``.
+        log_weight: [I], log of what each item counts for if it is in the sample.
+    """
+    numerator = (query[row] * key[column]).sum(1).exp()
+    total = (query @ key[sample].T + log_weight[sample]).exp().sum(1)
+    in_sample = sample[torch.searchsorted(sample, column).clamp(max=len(sample) - 1)] == column
+    own = 1 - log_weight[column].exp() * in_sample
+    return numerator / (total[row] + own * numerator)

@@ -59,13 +59,24 @@ def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], gi
     return {name: weight / sum(given) for name, weight in zip(attentions, given)}
 
 
-def unit_features(dataset: Any) -> Tensor:
-    """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing."""
-    parts = []
+def unit_features(dataset: Any, most: int) -> tuple[Tensor, bool]:
+    """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
+
+    Args:
+        most: columns of a modality; a wider one is reduced to as many principal components.
+
+    Returns:
+        The features, and whether any modality was reduced.
+    """
+    parts, reduced = [], False
     for modality in dataset.modalities().values():
         present = modality.present[1:]
-        part = torch.zeros_like(modality.features[1:])
         features = modality.features[1:][present]
-        part[present] = F.normalize(features - features.mean(0), dim=1)
+        features = F.normalize(features - features.mean(0), dim=1)
+        width = min(most, *features.shape)
+        if modality.width > most:
+            features, reduced = F.normalize(features @ torch.pca_lowrank(features, width, center=False)[2], dim=1), True
+        part = torch.zeros(len(present), features.shape[1])
+        part[present] = features
         parts.append(part)
-    return torch.cat(parts, 1)
+    return torch.cat(parts, 1), reduced

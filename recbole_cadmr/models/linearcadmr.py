@@ -39,6 +39,7 @@ class LinearCADMR(HistoryRecommender):
         self.regularisations = list(given) if isinstance(given, (list, tuple)) else [given]
         self.regularisation = self.regularisations[0]
         self._fitted: float | None = None
+        self._kind: str | None = None
         self.other_parameter_name = ["_weights"]
         self.nothing_to_learn = nn.Parameter(torch.zeros(1))  # RecBole's trainer wants an optimiser
 
@@ -48,13 +49,14 @@ class LinearCADMR(HistoryRecommender):
 
     @_weights.setter
     def _weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
-        self._autoencoder.weights = weights
+        self._autoencoder.weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
+        self._fitted = None
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch of an epoch; the loss is 0 and teaches nothing."""
         if self._fitted != self.regularisation:
             logging.getLogger().info(f"content attention: {self.modality_weights}")
-            self._autoencoder.fit(self.regularisation)
+            self._kind = self._autoencoder.fit(self.regularisation, self._kind)
             self._fitted = self.regularisation
         return self.nothing_to_learn.sum() * 0.0
 

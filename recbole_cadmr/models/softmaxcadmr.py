@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.data.rows import RatingRows, RowBatch, hold_out, row_pairs
+from recbole_cadmr.data.rows import RatingRows, RowBatch, at_most, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
-from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries
+from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries, sampled_attention_entries
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.content import content_attention, training_rows, unit_features
@@ -24,6 +25,7 @@ from recbole_cadmr.models.content import content_attention, training_rows, unit_
 _TINY = 1e-30  # least probability, within float32
 _FULL = 2**16  # items up to which the softmax runs over all of them unless told otherwise
 _SAMPLED = 2**14  # and how many it runs over beyond
+_LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
 
 
@@ -50,6 +52,8 @@ class SoftmaxCADMR(HistoryRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if config["rows"] != "users" or config["attention"] != "cross":
+            raise UserError("objective softmax has its own attention, over rows of users; leave out rows and attention")
         R = training_rows(dataset)
         self.rating_rows = RatingRows(R, self.device)
         linear = config["linear_settings"]
@@ -58,32 +62,32 @@ class SoftmaxCADMR(HistoryRecommender):
             raise UserError("linear_settings: regularisation must be one number; LinearCADMR chooses among several")
         self._ridge = linear["regularisation"]
         self._autoencoder = ContentAutoencoder(R, A, linear, self.device)
+        self.fit_kind: str | None = None
         self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
 
         smoothing = Smoothing(R, A, config["content_smoothing"], config["cooccurrence_smoothing"], self.device)
-        features = config["content_scale"] * unit_features(dataset)
+        features, reduced = unit_features(dataset, config["content_components"])
+        # What principal components a machine finds is not for another one to find again.
+        self.register_buffer("features", config["content_scale"] * features, persistent=reduced)
         shape = config["attention_size"], config["attention_temperature"], config["embedding_scale"]
-        self._members = [ItemAttention(features, smoothing, *shape) for _ in range(config["ensemble_size"])]
+        n_items, n_features = features.shape
+        self._members = [ItemAttention(n_items, n_features, smoothing, *shape) for _ in range(config["ensemble_size"])]
         self.attentions = nn.ModuleList(self._members)
         self.attention_weights = list(config["attention_weights"])
         self.register_buffer("attention_weight", torch.tensor(float(self.attention_weights[0])))
         self._prepare_sampling(config, R)
 
     def _prepare_sampling(self, config: Any, R: Any) -> None:
-        """How likely an item stands in a step's sample; None if the softmax runs over all items."""
-        n_users, n_items = R.shape
+        """What a sampled item counts for in the softmax of a step; nothing if that runs over all items."""
+        n_items = R.shape[1]
         n_sampled = config["sampled_items"] or (n_items if n_items <= _FULL else _SAMPLED)
         self.n_sampled = None if n_sampled >= n_items else n_sampled
-        if self.n_sampled is None:
-            return
-        degree = np.asarray(R.sum(0)).ravel()
-        drawn = np.sqrt(degree + 1) / np.sqrt(degree + 1).sum()
-        # In the sample are the drawn items and those of the batch's users.
-        absent = self.n_sampled * np.log1p(-drawn) + config["train_batch_size"] * np.log1p(
-            -np.minimum(degree / max(n_users, 1), 0.999)
-        )
-        self._drawn = torch.from_numpy(drawn).to(self.device)
-        self._log_weight = -torch.from_numpy(np.log(-np.expm1(absent))).float().to(self.device)
+        if self.n_sampled is not None:
+            drawn = np.sqrt(np.asarray(R.sum(0)).ravel() + 1)
+            drawn /= drawn.sum()
+            self._drawn = torch.from_numpy(drawn).to(self.device)
+            inclusion = -np.expm1(self.n_sampled * np.log1p(-drawn))
+            self._log_weight = -torch.from_numpy(np.log(inclusion)).float().to(self.device)
 
     # Training
 
@@ -91,27 +95,30 @@ class SoftmaxCADMR(HistoryRecommender):
         """Cross-entropy of held-out items given the rest of their rows, a mean over them; of all members together."""
         self._fit()
         batch = self.rating_rows.batch(interaction[self.USER_ID])
+        kept = at_most(batch.row, batch.n_rows, _LONGEST)  # pairs within a row grow with its square
+        batch = replace(batch, row=batch.row[kept], column=batch.column[kept], value=batch.value[kept])
         held = hold_out(batch.row, batch.n_rows, self.held_out_share)
         entries = batch.row[~held], batch.column[~held], batch.row[held], batch.column[held]
-        return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self._members]).sum()
+        with torch.autocast(self.device.type, enabled=False):  # sums of exponentials need float32
+            return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self._members]).sum()
 
     def _cross_entropy(
         self, member: ItemAttention, n_rows: int, row: Tensor, column: Tensor, held_row: Tensor, held_column: Tensor
     ) -> Tensor:
         """Loss of entries (``held_row``, ``held_column``) given those at (``row``, ``column``)."""
-        query, key = member()
+        query, key = member(self.features)
         if not len(held_row):
             return query.sum() * 0.0  # nobody in the batch has two items
         item, place = column.unique(return_inverse=True)
         asks, answers = row_pairs(row, held_row, n_rows)
         asks_known, known = row_pairs(row, row, n_rows)
-        target = torch.cat([held_column[answers], column[known]])
-        log_weight = None
-        if self.n_sampled is not None:
-            sample = torch.cat([target, torch.multinomial(self._drawn, self.n_sampled, replacement=True)]).unique()
-            key, log_weight, target = key[sample], self._log_weight[sample], torch.searchsorted(sample, target)
-        pair = torch.cat([asks, asks_known])
-        probability = attention_entries(query.index_select(0, item), key, place[pair], target, log_weight)
+        pair, target = torch.cat([asks, asks_known]), torch.cat([held_column[answers], column[known]])
+        asking = query.index_select(0, item), key, place[pair], target
+        if self.n_sampled is None:
+            probability = attention_entries(*asking)
+        else:
+            sample = torch.multinomial(self._drawn, self.n_sampled, replacement=True).unique()
+            probability = sampled_attention_entries(*asking, sample, self._log_weight)
         probability = probability / torch.bincount(row, minlength=n_rows)[row[pair]]
         of_held = torch.zeros(len(held_row), device=row.device).index_add(0, answers, probability[: len(asks)])
         of_known = torch.zeros(n_rows, device=row.device).index_add(0, row[asks_known], probability[len(asks) :])
@@ -123,7 +130,8 @@ class SoftmaxCADMR(HistoryRecommender):
     def _fit(self) -> None:
         if self._autoencoder.weights is None:
             logging.getLogger().info(f"content attention: {self.modality_weights}")
-            self._autoencoder.fit(self._ridge)
+            # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
+            self.fit_kind = self._autoencoder.fit(self._ridge, self.fit_kind)
 
     # Scores
 
@@ -135,7 +143,7 @@ class SoftmaxCADMR(HistoryRecommender):
 
     def _log_p(self, name: str, member: ItemAttention, batch: RowBatch) -> Tensor:
         """``log p(j | u)`` [B, I] by one member; 0 for empty rows."""
-        query, key = self._cached(f"{name}: queries and keys", member)
+        query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
         size = torch.bincount(batch.row, minlength=batch.n_rows)
         if 4 * len(key) ** 2 < 0.2 * free_bytes(key.device) or f"{name}: rows" in self._cache:
             total = batch.times(self._cached(f"{name}: rows", lambda: (query @ key.T).softmax(1)))
@@ -149,7 +157,7 @@ class SoftmaxCADMR(HistoryRecommender):
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """``neighbours``: items that an item attends to, as exp of the entropy, a geometric mean over a sample."""
-        query, key = self._members[0]()
+        query, key = self._members[0](self.features)
         looked_at = torch.linspace(0, len(query) - 1, min(_LOOKED_AT, len(query)), device=query.device).long()
         log_A = (query[looked_at] @ key.T).log_softmax(1)
         entropy = -(log_A.exp() * log_A).sum(1).mean()

@@ -88,12 +88,12 @@ def from_plain(value: Any) -> Any:
     if isinstance(value, dict):
         kind = value.get(_TAG)
         if kind == "sparse":
-            parts = tuple(value[name].numpy() for name in ("data", "indices", "indptr"))
+            parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
             return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["format"])
         if kind == "matrix":
-            return np.asmatrix(value["data"].numpy())
+            return np.asmatrix(value["data"].cpu().numpy())
         if kind == "array":
-            return value["data"].numpy()
+            return value["data"].cpu().numpy()
         return {key: from_plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(from_plain(entry) for entry in value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.trainer import RunTrainer
 
 
@@ -15,6 +16,16 @@ class LinearTrainer(RunTrainer):
         self.epochs = len(model.regularisations)
         self.eval_step = min(config["eval_step"], 1)
         self.stopping_step = self.epochs
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
+        """As RecBole's ``fit``.
+
+        Raises:
+            UserError: if there are several values and no validation to choose by.
+        """
+        if self.epochs > 1 and not (valid_data and self.eval_step):
+            raise UserError("several values of regularisation need a validation to choose by; give one value")
+        return super().fit(train_data, valid_data, **options)
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **options: Any) -> Any:
         self.model.regularisation = self.model.regularisations[epoch_idx]

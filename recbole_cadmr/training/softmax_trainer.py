@@ -14,6 +14,14 @@ class SoftmaxTrainer(RunTrainer):
     and the best of them on validation is kept in the model.
     """
 
+    _choosing = False
+    best_valid_score: float
+
+    @property
+    def phase(self) -> str:
+        """``training``, or ``weight`` while the weight is chosen."""
+        return "weight" if self._choosing else "training"
+
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``, with the weight chosen at the end."""
         score, result = super().fit(train_data, valid_data, **options)
@@ -22,13 +30,16 @@ class SoftmaxTrainer(RunTrainer):
             return score, result
         self.load_best()
         self.epoch = max(entry["epoch"] for entry in self.history if entry["valid_score"] == score)
+        self._choosing, self._losses = True, {}
         best = self.model.attention_weights[0]
         for weight in others:
             self.model.attention_weight.fill_(weight)
-            tried, tried_result = self._valid_epoch(valid_data, options.get("show_progress", False))
-            if (tried > score) == self.valid_metric_bigger and tried != score:
-                best, score, result = weight, tried, tried_result
+            score, result = self._valid_epoch(valid_data, options.get("show_progress", False))
+            if score != self.best_valid_score and (score > self.best_valid_score) == self.valid_metric_bigger:
+                best, self.best_valid_score, self.best_valid_result = weight, score, result
+            if options.get("callback_fn"):
+                options["callback_fn"](self.epoch, score)
         self.model.attention_weight.fill_(best)
-        self.best_valid_score, self.best_valid_result = score, result
+        self._choosing = False
         self._save_checkpoint(self.epoch)
-        return score, result
+        return float(self.best_valid_score), self.best_valid_result

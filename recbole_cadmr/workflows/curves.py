@@ -13,7 +13,7 @@ from typing import Any
 from recbole_cadmr.files import write_aside
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 240, 64, 16, 28, 34
-_COLOURS = {"pretrain": "#7a7a7a", "finetune": "#1f6fb4"}
+_COLOURS = {"pretrain": "#7a7a7a", "finetune": "#1f6fb4", "weight": "#b4531f"}
 
 
 def learning_curves(history: Sequence[Mapping[str, Any]], metric: str, path: Path) -> None:

@@ -5,10 +5,10 @@
     python tests/benchmarks/accuracy.py splits --dataset baby --output DIR --splits 3
     python tests/benchmarks/accuracy.py ensemble --dataset synthetic --output DIR
 
-``ablation`` leaves parts out one at a time, ``sensitivity`` moves one setting at a time (and draws DIR/NAME.html),
-``splits`` draws the held-out parts anew, and ``ensemble`` sets several seeds in one model beside the averaged scores of
-as many LightGCNs. The first two leave the test part unread unless ``--test`` is given. What has been run is kept in
-DIR; the same command goes on.
+``ablation`` leaves parts out one at a time (``--groups recbole``: RecBole's models at its defaults), ``sensitivity``
+moves one setting at a time and draws a picture of it in DIR, ``splits`` draws the held-out parts anew, and ``ensemble``
+sets several seeds in one model beside the averaged scores of as many LightGCNs. The first two leave the test part
+unread unless ``--test`` is given. What has been run is kept in DIR; the same command goes on.
 """
 
 from __future__ import annotations
@@ -56,13 +56,18 @@ BEST = {
     "best without any content": ("CADMR", "best", NO_CONTENT),
     "best, users alike": ("CADMR", "best", {"history_weight": 0.0}),
 }
+RECBOLE = {
+    name: (name, None, {})
+    for name in ("Pop", "ItemKNN", "BPR", "LightGCN", "SGL", "MultiVAE", "RecVAE", "MacridVAE", "EASE", "SLIMElastic")
+}
 PAPER = {"paper": ("CADMR", "paper", {}), "content": ("CADMR", "content", {})}
+SEEDLESS = ("LinearCADMR", "EASE", "Pop", "ItemKNN", "SLIMElastic")
 RANGES: dict[str, dict[str, list[Any]]] = {
     "LinearCADMR": {
         "regularisation": [30.0, 60.0, 116.0, 230.0, 460.0],
         "row_scaling": [0.0, 0.15, 0.25, 0.35],
         "item_scaling": [0.0, 0.1, 0.2, 0.3],
-        "popularity_damping": [-0.1, 0.0, 0.05, 0.1, 0.2],
+        "popularity_damping": [0.0, 0.05, 0.1, 0.2],
         "enhancement": [0.0, 0.5, 1.0, 1.5, 2.0, 3.0],
         "output_smoothing": [0.0, 0.15, 0.3, 0.6],
         "direct_path": [0.0, 0.02, 0.05, 0.1],
@@ -82,17 +87,22 @@ RANGES: dict[str, dict[str, list[Any]]] = {
 
 
 def run(
-    folder: Path, dataset: str, variant: tuple[str, str | None, Mapping[str, Any]], **settings: Any
+    folder: Path, dataset: str, variant: tuple[str, str | None, Mapping[str, Any]], keep: bool = False, **settings: Any
 ) -> dict[str, Any]:
-    """The result of a run in ``folder``; run only if it is not there yet."""
+    """The result of a run in ``folder``; run only if it is not there yet, and refused if it is that of another one."""
     model, preset, own = variant
-    if not (folder / "result.json").is_file():
+    asked, kept = json.dumps([model, preset, dataset, {**own, **settings}], sort_keys=True), folder / "asked.json"
+    if (folder / "result.json").is_file():
+        if kept.read_text() != asked:
+            raise SystemExit(f"{folder} holds a run of {kept.read_text()}, not of {asked}; choose another --output")
+    else:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{folder.name} ...", flush=True)
         given = {"show_progress": False, "resume_step": 0, "state": "WARNING", **own, **settings}
         recbole_cadmr.train(model, dataset, preset=preset, output=folder, settings=given)
-        for big in folder.glob("*.pt"):
-            big.unlink()
+        kept.write_text(asked)
+        for checkpoint in () if keep else folder.glob("*.pt"):
+            checkpoint.unlink()
     return json.loads((folder / "result.json").read_text())
 
 
@@ -122,10 +132,9 @@ def ablation(arguments: argparse.Namespace) -> None:
     rows: dict[str, list[dict[str, Any]]] = {}
     for seed in range(arguments.seeds):
         for name, variant in variants.items():
-            learns = variant[0] == "CADMR"
-            if seed and not learns:
-                continue  # a closed form has no seed
-            settings = {**arguments.settings, **({"seed": seed} if learns else {}), "evaluate_test": arguments.test}
+            if seed and variant[0] in SEEDLESS:
+                continue
+            settings = {**arguments.settings, "seed": seed, "evaluate_test": arguments.test}
             rows.setdefault(name, []).append(
                 run(arguments.output / f"{name_of(name)}-{seed}", arguments.dataset, variant, **settings)
             )
@@ -140,7 +149,7 @@ def sensitivity(arguments: argparse.Namespace) -> None:
         points = {}
         for value in values:
             at_default = value == defaults[setting]
-            folder = arguments.output / ("default" if at_default else f"{setting}-{value}")
+            folder = arguments.output / f"{arguments.model}-{'default' if at_default else f'{setting}-{value}'}"
             settings = {} if at_default else {setting: value}
             result = run(
                 folder, arguments.dataset, (arguments.model, preset, settings), evaluate_test=False, seed=arguments.seed
@@ -203,10 +212,7 @@ def ensemble(arguments: argparse.Namespace) -> None:
     recommenders = []
     for seed in range(arguments.members):
         folder = arguments.output / f"LightGCN-{seed}"
-        if not (folder / "result.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            settings = {"seed": seed, "show_progress": False, "state": "WARNING"}
-            recbole_cadmr.train("LightGCN", arguments.dataset, output=folder, settings=settings)
+        run(folder, arguments.dataset, ("LightGCN", None, {}), keep=True, seed=seed)
         recommenders.append(Recommender(folder / "model.pt"))
     for name, members in (("one", recommenders[:1]), (f"ensemble of {arguments.members}", recommenders)):
         print(f"| LightGCN, {name} | 1 | {averaged(members)} |")
@@ -237,7 +243,9 @@ def main() -> None:
         child.add_argument("--dataset", default="synthetic")
         child.add_argument("--output", type=Path, required=True)
         if command is ablation:
-            child.add_argument("--groups", nargs="+", default=["linear", "best"], choices=["linear", "best", "paper"])
+            child.add_argument(
+                "--groups", nargs="+", default=["linear", "best"], choices=["linear", "best", "paper", "recbole"]
+            )
             child.add_argument("--seeds", type=int, default=1)
             child.add_argument("--test", action="store_true")
             child.add_argument("--settings", type=json.loads, default={}, help="settings of every run, as JSON")

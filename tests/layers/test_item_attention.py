@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional as F
 
-from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries
+from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries, sampled_attention_entries
 from recbole_cadmr.layers.sparse import SparseMatrix
 
 CPU = torch.device("cpu")
@@ -27,21 +27,27 @@ def test_entries_and_gradients_are_those_of_a_dense_softmax():
         assert torch.allclose(ours, dense, atol=1e-12)
 
 
-def test_a_weighted_sample_estimates_the_whole_softmax():
-    """The sum below the fraction is unbiased over samples: weighted by 1 / (chance to be in the sample)."""
+def test_a_sample_gives_unbiased_sums_and_no_entry_above_one():
+    """Over samples, the inverse of an entry is right in the mean, also where few items hold nearly all weight."""
     rng = np.random.default_rng(0)
-    query, key = torch.randn(2, 4).double(), torch.randn(50, 4).double() / 2
-    whole = attention_entries(query, key, torch.tensor([0, 1]), torch.tensor([3, 3]))
-    chance = torch.from_numpy(rng.uniform(0.2, 0.9, 50))
-    chance[3] = 1.0
+    torch.manual_seed(0)
+    query, key = torch.eye(2, 4).double() * 6, torch.randn(50, 4).double() / 2
+    key[3, :2] = 1.2  # the entry asked for, and two others nearly as large
+    key[4:6, :2] = 1.15
+    row, column = torch.tensor([0, 1, 1]), torch.tensor([3, 3, 9])
+    whole = attention_entries(query, key, row, column)
+    assert 0.1 < float(whole[0]) < 0.6
+    chance = torch.from_numpy(rng.uniform(0.1, 0.3, 50))
     inverse = []
-    for _ in range(3000):
+    for _ in range(4000):
         sample = torch.from_numpy(np.flatnonzero(rng.random(50) < chance.numpy()))
-        at = torch.searchsorted(sample, torch.tensor([3, 3]))
-        found = attention_entries(query, key[sample], torch.tensor([0, 1]), at, -chance[sample].log())
+        found = sampled_attention_entries(query, key, row, column, sample, -chance.log())
+        assert float(found.max()) <= 1
         inverse.append(1 / found)
-    mean, error = torch.stack(inverse).mean(0), torch.stack(inverse).std(0) / 3000**0.5
+    mean, error = torch.stack(inverse).mean(0), torch.stack(inverse).std(0) / 4000**0.5
     assert ((mean - 1 / whole).abs() < 4 * error).all()
+    everything, certain = torch.arange(50), torch.zeros(50).double()
+    assert torch.allclose(sampled_attention_entries(query, key, row, column, everything, certain), whole)
 
 
 def test_smoothing_adds_neighbours_by_content_and_by_choice():
@@ -74,8 +80,8 @@ def test_logits_are_cosines_over_the_temperature(scale):
     R = sp.csr_matrix(np.eye(5, dtype=np.float32))
     nothing = Smoothing(R, R, 0.0, 0.0, CPU)
     features = torch.randn(5, 3)
-    attention = ItemAttention(features, nothing, size=4, temperature=0.2, scale=scale)
-    query, key = attention()
+    attention = ItemAttention(5, 3, nothing, size=4, temperature=0.2, scale=scale)
+    query, key = attention(features)
     both = attention.embedding + features @ attention.content_map
     expected = F.cosine_similarity(both[:, None, :4], both[None, :, 4:], dim=2) / 0.2
     assert torch.allclose(query @ key.T, expected, atol=1e-5)

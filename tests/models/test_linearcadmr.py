@@ -151,6 +151,9 @@ def test_of_several_ridges_the_best_on_validation_is_kept(tmp_path):
     }
     run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "all", settings={**quiet, "regularisation": values})
     assert [e["valid_score"] for e in run.result["history"]] == [alone[v]["best_valid_score"] for v in values]
+    with pytest.raises(UserError, match="several values of regularisation need a validation"):
+        settings = {**quiet, "regularisation": values, "eval_step": 0}
+        recbole_cadmr.train("LinearCADMR", output=tmp_path / "blind", settings=settings)
     best = max(values, key=lambda value: alone[value]["best_valid_score"])
     assert run.result["test_result"] == alone[best]["test_result"]
 

@@ -10,8 +10,11 @@ from recbole.data.interaction import Interaction
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.models import softmaxcadmr
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.workflows.run_folder import scratch_folder
 from recbole_cadmr.workflows.session import open_session
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
@@ -40,7 +43,7 @@ def training_matrix():
 
 @torch.no_grad()
 def attention_of(model):
-    query, key = model.attentions[0]()
+    query, key = model.attentions[0](model.features)
     return (query @ key.T).softmax(1)
 
 
@@ -73,21 +76,24 @@ def test_the_loss_is_the_cross_entropy_of_what_is_held_out(tmp_path, history_wei
     assert float(model.calculate_loss(EVERYBODY).detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_sample_of_items_estimates_the_loss_over_all(tmp_path):
+def test_a_sample_of_items_estimates_the_loss_of_a_trained_model(tmp_path):
+    settings = {"epochs": 8, "attention_weights": [0.03], "show_progress": False}
+    trained = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
     losses = {}
-    for n_sampled in (None, 150):
-        settings = {"objective": "softmax", "sampled_items": n_sampled, "show_progress": False}
+    for n_sampled in (None, 100):
         with scratch_folder() as scratch:
-            session = open_session(Config("CADMR", "synthetic", settings=settings), scratch)
-        model, users = session.model, torch.arange(1, 513)
+            sampling = {"preset": "best", "sampled_items": n_sampled, "show_progress": False}
+            session = open_session(Config("CADMR", "synthetic", settings=sampling), scratch)
+        model, users = session.model, torch.arange(1, 65)
+        model.load_state_dict(load_checkpoint(trained.checkpoint)["state_dict"])
         losses[n_sampled] = []
-        for seed in range(20):
+        for seed in range(40):
             torch.manual_seed(seed)  # what is held out is drawn before the sample
-            losses[n_sampled].append(float(model.calculate_loss(Interaction({"user_id": users}))))
-    assert model.n_sampled == 150
-    difference = np.subtract(losses[150], losses[None])
-    assert abs(difference.mean()) < 0.02 * np.mean(losses[None])
-    assert 0 < difference.std() < 0.02 * np.mean(losses[None])
+            with torch.no_grad():
+                losses[n_sampled].append(float(model.calculate_loss(Interaction({"user_id": users}))))
+    assert model.n_sampled == 100 and float(model._log_weight.exp().median()) > 5
+    difference = np.subtract(losses[100], losses[None])
+    assert abs(difference.mean()) < 0.015 * np.mean(losses[None]) and difference.std() > 0
 
 
 def test_gradients_reach_embeddings_and_content(tmp_path):
@@ -128,24 +134,62 @@ def test_permuting_the_files_of_features_changes_no_score(tmp_path):
     assert torch.allclose(scores_of(model_of(one)), scores_of(model_of(other)), atol=1e-5)
 
 
-def test_the_weight_is_chosen_on_validation_and_kept(tmp_path):
-    settings = {"epochs": 3, "show_progress": False, "attention_weights": [0.02, 0.0, 0.2], "learning_rate": 0.01}
-    run = recbole_cadmr.train("CADMR", output=tmp_path / "run", preset="best", settings=settings)
-    tried = run.result["history"][-2:]
-    assert [entry["diagnostics"]["attention_weight"] for entry in tried] == pytest.approx([0.0, 0.2])
-    scores = {round(e["diagnostics"]["attention_weight"], 6): e["valid_score"] for e in run.result["history"]}
-    scores[0.02] = max(e["valid_score"] for e in run.result["history"][:-2])
-    assert run.result["best_valid_score"] == max(scores.values())
+def test_the_weight_is_chosen_on_validation_at_the_best_epoch(tmp_path):
+    settings = {"epochs": 40, "eval_step": 2, "learning_rate": 0.005, "learning_rate_schedule": "constant"}
+    weights = {"attention_weights": [0.02, 0.0, 0.2], "show_progress": False}
+    seen = []
+    run = recbole_cadmr.train(
+        "CADMR",
+        output=tmp_path / "run",
+        preset="best",
+        settings={**settings, **weights},
+        callback=lambda epoch, score: seen.append((epoch, score)),
+    )
+    *training, closed_form, heavy = run.result["history"]
+    best = max(training, key=lambda entry: entry["valid_score"])
+    assert best is not training[-1]  # the step is so long that the last epoch is not the best
+    assert [entry["phase"] for entry in (best, closed_form, heavy)] == ["training", "weight", "weight"]
+    scores = {0.02: best["valid_score"], 0.0: closed_form["valid_score"], 0.2: heavy["valid_score"]}
+    assert run.result["best_valid_score"] == max(scores.values()) and seen[-1] == (best["epoch"], scores[0.2])
+    assert run.result["best_epoch"] == best["epoch"] == closed_form["epoch"]
     model = recbole_cadmr.load(run.checkpoint).session.model
     assert isinstance(model, SoftmaxCADMR)
     assert scores[round(float(model.attention_weight), 6)] == max(scores.values())
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
+    # One weight and as many epochs as it took to the best one give the same attention.
+    stopped = {**settings, "epochs": best["epoch"] + 1, "attention_weights": [0.02], "show_progress": False}
+    again = recbole_cadmr.train("CADMR", output=tmp_path / "again", preset="best", settings=stopped)
+    kept, expected = (load_checkpoint(r.checkpoint)["state_dict"] for r in (run, again))
+    assert torch.equal(kept["attentions.0.embedding"], expected["attentions.0.embedding"])
+
+
+def test_a_checkpoint_is_fitted_as_it_was_whatever_memory_is_free(tmp_path, monkeypatch):
+    settings = {"epochs": 1, "eval_step": 1, "attention_weights": [0.03], "show_progress": False}
+    run = recbole_cadmr.train("CADMR", output=tmp_path / "run", preset="best", settings=settings)
+    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 2**20)
+    with pytest.raises(UserError, match="choose fit: sparse"):
+        recbole_cadmr.evaluate(run.checkpoint)
+
+
+def test_wide_features_are_reduced_and_travel_with_the_checkpoint(tmp_path):
+    folder = write_micro(tmp_path)
+    model = model_of(folder, content_components=2)
+    assert model.features.shape == (4, 4) and "features" in model.state_dict()
+    whole = model_of(folder)
+    assert whole.features.shape == (4, 5) and "features" not in whole.state_dict()
+    # c, the third item: centred over the items that have the modality, length 1, times content_scale
+    text = np.array([TEXT[item] for item in ITEMS])
+    expected = text[2] - text.mean(0)
+    assert np.allclose(whole.features[2, :3], 2 * expected / np.linalg.norm(expected), atol=1e-6)
+    assert torch.equal(whole.features[1, 3:], torch.zeros(2))  # b has no picture
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):
     arguments = [f"--data_path={write_micro(tmp_path)}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
     command = ["train", "--preset=best", *arguments, f"--output={tmp_path / 'run'}"]
     for more, said in (
+        ("--rows=items", "objective softmax has its own attention, over rows of users"),
+        ("--attention=none", "objective softmax has its own attention, over rows of users"),
         ("--linear_settings={regularization: 1}", "did you mean regularisation"),
         ("--linear_settings={two_hop: -1}", "linear_settings: two_hop must be at least 0"),
         ("--linear_settings={regularisation: [1, 2]}", "linear_settings: regularisation must be one number"),

@@ -35,7 +35,13 @@ from recbole_cadmr.cli.main import main
 sys.exit(main(sys.argv[4:]))
 """
 SETTINGS = {
-    "CADMR": ["--pretrain_epochs=3", "--epochs=3", "--train_batch_size=256", "--gate_init=0.3"],
+    "CADMR": [
+        "--pretrain_epochs=3",
+        "--epochs=3",
+        "--train_batch_size=256",
+        "--gate_init=0.3",
+        "--learning_rate_schedule=cosine",
+    ],
     "CADMR best": ["--preset=best", "--epochs=3", "--ensemble_size=2"],
     "BPR": ["--epochs=3"],
     "LightGCN": ["--epochs=3", "--train_batch_size=4096"],
