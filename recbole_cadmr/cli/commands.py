@@ -109,13 +109,14 @@ def _nothing_left(rest: Sequence[str], parser: argparse.ArgumentParser) -> None:
         raise UserError(f"there is no option '{rest[0]}'{did_you_mean(name, options)}")
 
 
-def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="model.pt of a run")
+def _add_checkpoint(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--checkpoint", required=required, metavar="FILE", help="model.pt of a run")
     parser.add_argument("--data_path", help="folder of the data sets, if moved since training")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_checkpoint(parser)
+    _add_checkpoint(parser, required=False)
+    parser.add_argument("--run", metavar="DIR", dest="folder", help="read the test part that a run left unread, once")
     parser.add_argument("--part", default="test", help="valid or test (default)")
     parser.add_argument("--metrics", help="as in Recall,NDCG (default: those of the run)")
     parser.add_argument("--topk", help="as in 10,20 (default: those of the run)")
@@ -123,11 +124,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, too")
 
     def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-        from recbole_cadmr.workflows.evaluate import evaluate
+        from recbole_cadmr.workflows.evaluate import evaluate, read_test
         from recbole_cadmr.workflows.results import metric_table, write_json
 
         _nothing_left(rest, parser)
         _refuse_existing(known.output)
+        if bool(known.folder) == bool(known.checkpoint):
+            raise UserError("give either --checkpoint FILE or --run DIR")
+        if known.folder:
+            if known.metrics or known.topk or known.mask_valid_at_test or known.output or known.part != "test":
+                raise UserError("--run measures what the run measures; only --data_path may stand beside it")
+            print(metric_table({f"test of {known.folder}": read_test(known.folder, known.data_path)}))
+            return 0
         result = evaluate(
             known.checkpoint,
             part=known.part,

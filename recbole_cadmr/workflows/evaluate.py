@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.results import protocol
-from recbole_cadmr.workflows.run_folder import scratch_folder
+from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.workflows.results import protocol, read_result, write_json
+from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
 from recbole_cadmr.workflows.session import load_session
 
 PARTS = ("valid", "test")
@@ -54,3 +56,18 @@ def evaluate(
             "protocol": protocol(session),
             "result": result,
         }
+
+
+def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> dict[str, float]:
+    """Read the test part of a finished run that left it unread, and add the metrics to its ``result.json``.
+
+    Raises:
+        UserError: if the run is not finished, or its test part has been read.
+    """
+    folder = Path(folder)
+    result = read_result(folder)
+    if result["test_read"]:
+        raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
+    measured = evaluate(folder / BEST, data_path=data_path)["result"]
+    write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
+    return measured

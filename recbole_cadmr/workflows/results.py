@@ -12,7 +12,9 @@ from typing import Any
 import psutil
 import torch
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.workflows.run_folder import RESULT
 from recbole_cadmr.workflows.session import Session, versions
 
 SCHEMA_VERSION = 1
@@ -69,6 +71,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(content), indent=1, allow_nan=False, default=str)
     with write_aside(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of the finished run in ``folder``; :class:`UserError` if there is none."""
+    try:
+        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} holds no {RESULT}; its run is not finished") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / RESULT} cannot be read: {error}") from error
+    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{folder / RESULT} is not a result of schema version {SCHEMA_VERSION}")
+    return result
 
 
 def _finite(value: Any) -> Any:

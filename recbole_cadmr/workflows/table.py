@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.results import SCHEMA_VERSION
-from recbole_cadmr.workflows.run_folder import RESULT
+from recbole_cadmr.workflows.results import read_result
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
@@ -29,7 +28,7 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     Raises:
         UserError: if a folder holds no finished run, a metric was not measured, or runs cannot be compared.
     """
-    results = [_read(Path(folder)) for folder in folders]
+    results = [read_result(Path(folder)) for folder in folders]
     first = results[0]
     rows: dict[str, list[dict[str, Any]]] = {}
     for folder, result in zip(folders, results):
@@ -62,15 +61,3 @@ def _mean(values: Iterable[float]) -> str:
     values = list(values)
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4f}{deviation}"
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no {RESULT}; its run is not finished") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RESULT} cannot be read: {error}") from error
-    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{folder / RESULT} is not a result of schema version {SCHEMA_VERSION}")
-    return result

@@ -86,11 +86,16 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(brief_run, tmp_pa
     assert other.result["test_result"] != brief_run.result["test_result"]
 
 
-def test_the_test_part_can_be_left_unread(tmp_path):
+def test_the_test_part_can_be_left_unread_and_is_read_once(tmp_path, capsys):
     run = recbole_cadmr.train("Pop", output=tmp_path / "run", settings={"evaluate_test": False, "show_progress": False})
     assert run.result["test_read"] is False and run.result["test_result"] is None
     assert run.result["best_valid_result"]["recall@20"] > 0
     later = recbole_cadmr.evaluate(run.checkpoint)
+    assert main(["evaluate", "--run", str(run.folder)]) == 0
+    result = json.loads((run.folder / "result.json").read_text())
+    assert result["test_read"] and result["test_result"] == later["result"]
+    assert main(["evaluate", "--run", str(run.folder)]) == 2
+    assert "has been read" in capsys.readouterr().err
     assert later["result"]["recall@20"] > 0
 
 
