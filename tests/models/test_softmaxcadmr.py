@@ -234,3 +234,26 @@ def test_constant_features_and_one_modality_are_no_harm(tmp_path):
 def test_users_of_one_item_teach_nothing(tmp_path):
     model = model_of(write_micro(tmp_path, train=["ann a", "bob b"]))
     assert float(model.calculate_loss(Interaction({"user_id": torch.tensor([1, 2])}))) == 0.0
+
+
+def test_attention_and_content_are_each_worth_something_on_the_embedded_set(tmp_path):
+    variants = {
+        "linear": ("LinearCADMR", None, {}),
+        "best": ("CADMR", "best", {}),
+        "no content": (
+            "CADMR",
+            "best",
+            {"content_scale": 0.0, "content_smoothing": 0.0, "linear_settings": {"attention": "none"}},
+        ),
+    }
+    results = {name: [] for name in variants}
+    for seed in (1, 2, 3):
+        for name, (model, preset, settings) in variants.items():
+            given = {**settings, "seed": seed, "show_progress": False, "resume_step": 0}
+            run = recbole_cadmr.train(model, preset=preset, output=tmp_path / f"{name}-{seed}", settings=given)
+            results[name].append(run.result["test_result"])
+    for metric in ("recall@20", "ndcg@20"):
+        worst = min(result[metric] for result in results["best"])
+        assert worst > 1.1 * max(result[metric] for result in results["linear"])
+        assert worst > 1.3 * max(result[metric] for result in results["no content"])
+    assert min(result["recall@20"] for result in results["best"]) > 0.32
