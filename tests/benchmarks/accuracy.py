@@ -201,7 +201,7 @@ def splits(arguments: argparse.Namespace) -> None:
             if title in ("EASE", "LinearCADMR", "best"):
                 given = {"data_path": str(place), "seed": seed, "mask_valid_at_test": False}
                 rows.setdefault(title, []).append(run(arguments.output / f"{title}-{seed}", name, variant, **given))
-    table(f"{name}, {arguments.splits} splits of RecBole's (8:1:1 a user)", rows, "test")
+    table(f"{name}, splits drawn anew: {arguments.splits}", rows, "test")
 
 
 def ensemble(arguments: argparse.Namespace) -> None:
