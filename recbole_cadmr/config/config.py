@@ -110,7 +110,9 @@ class Config(recbole.config.Config):
         recboles = {key for names in self.parameters.values() for key in names}
         self.declarations = inferred({**dict.fromkeys(recboles), **self.internal_config_dict})
         model_file = properties / "model" / f"{model}.yaml"
-        own = declared(properties / "overall.yaml") | (declared(model_file) if model_file.is_file() else {})
+        shared = getattr(model_class, "shared_settings", None)
+        sources = [properties / "overall.yaml", properties / "shared" / f"{shared}.yaml", model_file]
+        own = {name: s for file in sources if file.is_file() for name, s in declared(file).items()}
         self.declarations |= own
         for name in ("model", "dataset", "config_files"):
             self.declarations[name] = Setting(name)

@@ -13,7 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
-from recbole_cadmr.data.graph import ItemGraph, align_graph, read_graph
+from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
@@ -56,6 +56,13 @@ class MultimodalDataset(Dataset):
         if name not in self._graphs:
             self._graphs[name] = self._read_graph(name)
         return self._graphs[name]
+
+    def nearest_items(self, name: str, k: int) -> ItemGraph:
+        """The ``k`` nearest other items by one modality: of the graph that came with it if it has as many."""
+        graph = self.item_graph(name)
+        if graph is None or graph.idx.shape[1] < min(k, int(self.modality(name).present.sum()) - 1):
+            graph = cached_nearest_items(self.modality(name), k)
+        return graph
 
     def feature_files(self) -> list[Path]:
         """The files that features and graphs are read from."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import torch
 
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
 
 
 @dataclass(frozen=True)
@@ -96,3 +100,22 @@ def nearest_items(modality: Modality, k: int, block: int = 1024) -> ItemGraph:
         best = similarity.topk(k, dim=1)
         idx[items[rows]], cos[items[rows]] = items[best.indices], best.values
     return ItemGraph(idx, cos)
+
+
+def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:
+    """:func:`nearest_items`, kept under a hash of the features in the user's cache folder.
+
+    The folder is ``recbole_cadmr/graphs`` in ``$XDG_CACHE_HOME`` (``~/.cache``); where it cannot be written or a file
+    in it is damaged, the graph is computed.
+    """
+    digest = hashlib.sha256(modality.features.numpy().tobytes())
+    digest.update(modality.present.numpy().tobytes())
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = root / "recbole_cadmr" / "graphs" / f"{digest.hexdigest()}-{k}.npz"
+    with suppress(UserError):
+        if path.is_file():
+            return ItemGraph(*map(torch.from_numpy, read_graph(path, len(modality.present))))
+    graph = nearest_items(modality, k)
+    with suppress(UserError), write_aside(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, idx=graph.idx.numpy(), cos=graph.cos.numpy())
+    return graph

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
 from recbole.sampler import Sampler
+from recbole.utils import InputType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows
@@ -58,6 +59,8 @@ def _train_loader(config: Any, train: MultimodalDataset, model_class: type) -> A
     if getattr(model_class, "batch_by_rows", False):
         return RowLoader(config, train, shuffle=config["shuffle"])
     sampling = config["train_neg_sample_args"]
+    if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and _is_plain(sampling):
+        return TripleLoader(config, train, shuffle=config["shuffle"])
     sampler = None
     if sampling["distribution"] != "none":
         try:
@@ -68,6 +71,68 @@ def _train_loader(config: Any, train: MultimodalDataset, model_class: type) -> A
                 "--user_inter_num_interval"
             ) from error
     return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
+
+
+def _is_plain(sampling: Any) -> bool:
+    """Whether every interaction gets one negative item, all items being alike."""
+    return (sampling["distribution"], sampling["sample_num"], bool(sampling.get("dynamic"))) == ("uniform", 1, False)
+
+
+class TripleLoader(AbstractDataLoader):
+    """Batches (user, item, negative item), an epoch's negative items drawn at once.
+
+    RecBole's loader for the same does so batch by batch and gathers every column of every interaction. Negative items
+    are drawn alike among the items of the train part that the user does not have; an item that no train row holds is
+    not known yet, and would be pushed down by being drawn.
+
+    Raises:
+        UserError: if a user has every item of the train part.
+    """
+
+    def __init__(self, config: Any, dataset: MultimodalDataset, sampler: None = None, shuffle: bool = True) -> None:
+        self._fields = dataset.uid_field, dataset.iid_field, config["NEG_PREFIX"] + dataset.iid_field
+        self._users, self._items = (dataset.inter_feat[field] for field in self._fields[:2])
+        self._drawn_from = self._items.unique()
+        self._n_items = dataset.item_num
+        self._known = (self._users * self._n_items + self._items).unique()  # ascending
+        if int(torch.bincount(self._known // self._n_items).max()) >= len(self._drawn_from):
+            raise UserError(
+                "a user has every item, so that no negative item can be sampled; leave such users out with "
+                "--user_inter_num_interval"
+            )
+        self.sample_size = len(self._users)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["train_batch_size"]
+        self.set_batch_size(self.step)
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction:
+        """The interactions at ``index``, each with a negative item."""
+        at = torch.as_tensor(index)
+        users, items = self._users[at], self._items[at]
+        return Interaction(dict(zip(self._fields, (users, items, self.negative_items(users)))))
+
+    def __iter__(self) -> Iterator[Interaction]:
+        users, items = self._users, self._items
+        if self.shuffle:
+            order = torch.randperm(len(users), generator=self.generator)
+            users, items = users[order], items[order]
+        columns = (users, items, self.negative_items(users))
+        for batch in zip(*(column.split(self.step) for column in columns)):
+            yield Interaction(dict(zip(self._fields, batch)))
+
+    def negative_items(self, users: torch.Tensor) -> torch.Tensor:
+        """For each of the users [n] an item that the train part does not give them."""
+        negative = torch.empty_like(users)
+        waiting = torch.arange(len(users))
+        while len(waiting):
+            place = torch.randint(len(self._drawn_from), (len(waiting),), generator=self.generator)
+            negative[waiting] = self._drawn_from[place]
+            key = users[waiting] * self._n_items + negative[waiting]
+            found = torch.searchsorted(self._known, key).clamp(max=len(self._known) - 1)
+            waiting = waiting[self._known[found] == key]
+        return negative
 
 
 class RowLoader(AbstractDataLoader):

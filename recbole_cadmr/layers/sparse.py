@@ -1,4 +1,4 @@
-"""Fixed sparse matrices that gradients pass through."""
+"""Sparse matrices that gradients pass through: constant ones, and ones whose entries are learned."""
 
 from __future__ import annotations
 
@@ -38,9 +38,68 @@ class _Product(torch.autograd.Function):
         return None, None, ctx.transposed @ gradients[0].contiguous()
 
 
+class EdgeMatrix:
+    """A sparse matrix [n, m] of fixed places and changing values, such as an attention over the edges of a graph.
+
+    Attributes:
+        row, column: int64 [nnz], places of the entries in the order that values are given in: by rows.
+        shape: ``(n, m)``.
+    """
+
+    def __init__(self, matrix: sp.csr_matrix, device: str | torch.device = "cpu") -> None:
+        csr = sp.csr_matrix(matrix)
+        csr.sum_duplicates()
+        self.shape = csr.shape
+        row = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
+        back = sp.csr_matrix((np.arange(csr.nnz), csr.indices, csr.indptr), csr.shape).tocsc()  # explicit zeros stay
+        arrays = (row, csr.indices, csr.indptr, back.indptr, back.indices, back.data)
+        self.row, self.column, self.begin, self.back_begin, self.back_row, self.back_order = (
+            torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays
+        )
+
+    def times(self, value: Tensor, E: Tensor) -> Tensor:
+        """``M E`` [n, d] for the values [nnz] of M and a dense E [m, d]; gradients reach both."""
+        return _EdgeProduct.apply(self, value, E)
+
+    def softmax(self, score: Tensor) -> Tensor:
+        """Softmax of scores [nnz] over the entries of each row."""
+        n = self.shape[0]
+        highest = torch.full((n,), -torch.inf, device=score.device, dtype=score.dtype)
+        highest = highest.scatter_reduce(0, self.row, score.detach(), "amax")
+        weight = (score - highest[self.row]).exp()
+        total = torch.zeros(n, device=score.device, dtype=score.dtype).index_add(0, self.row, weight)
+        return weight / total[self.row]
+
+
+class _EdgeProduct(torch.autograd.Function):
+    _BLOCK = 2**16  # entries whose values' gradient is computed at once
+
+    @staticmethod
+    def forward(ctx: Any, edges: EdgeMatrix, value: Tensor, E: Tensor) -> Tensor:
+        ctx.edges = edges
+        ctx.save_for_backward(value, E)
+        return _csr(edges.begin, edges.column, value.detach(), edges.shape) @ E
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        edges, (value, E), G = ctx.edges, ctx.saved_tensors, gradients[0].contiguous()
+        of_value = of_E = None
+        if ctx.needs_input_grad[1]:
+            blocks = zip(edges.row.split(_EdgeProduct._BLOCK), edges.column.split(_EdgeProduct._BLOCK))
+            of_value = torch.cat([(G[row] * E[column]).sum(1) for row, column in blocks])
+        if ctx.needs_input_grad[2]:
+            back = _csr(edges.back_begin, edges.back_row, value[edges.back_order], edges.shape[::-1])
+            of_E = back @ G
+        return None, of_value, of_E
+
+
 def _compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
     begin, column = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data.astype(np.float32))
+    return _csr(begin, column, values, matrix.shape).to(device)
+
+
+def _csr(begin: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(begin, column, values, matrix.shape, check_invariants=True).to(device)
+        return torch.sparse_csr_tensor(begin, column, value, shape, check_invariants=False)

@@ -1,4 +1,4 @@
-"""What models share whose scores of a user follow from rows of the rating matrix."""
+"""What models share: how RecBole asks them for scores, and what they keep between two batches of an evaluation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,40 @@ _BLOCK = 1024  # users scored at once outside RecBole's own batches
 _Kept = TypeVar("_Kept")
 
 
-class RowRecommender(GeneralRecommender):
+class CachingRecommender(GeneralRecommender):
+    """A model that keeps what all batches of an evaluation need, computed once."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self._cache: dict[str, Any] = {}
+
+    def _cached(self, name: str, compute: Callable[[], _Kept]) -> _Kept:
+        """``compute()``, kept across the batches of an evaluation, until :meth:`train` or :meth:`load_state_dict`."""
+        if self.training or torch.is_grad_enabled():
+            return compute()
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return self._cache[name]
+
+    def train(self, mode: bool = True) -> CachingRecommender:
+        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
+        # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
+        self._cache.clear()
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As torch's; what was kept for an evaluation is forgotten."""
+        self._cache.clear()
+        return super().load_state_dict(*args, **kwargs)
+
+
+class RowRecommender(CachingRecommender):
     """A model that scores all items of a user at once: RecBole's two ways of asking, from one ``_scores``.
 
     Its training batches are ids of rows (``batch_by_rows``), not interactions.
     """
 
     batch_by_rows = True
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self._cache: dict[str, Any] = {}
 
     def _scores(self, users: Tensor) -> Tensor:
         """Scores [B, n_items] of user ids [B], the padding item's being 0."""
@@ -45,27 +68,6 @@ class RowRecommender(GeneralRecommender):
             mine = (place // _BLOCK == index).nonzero().squeeze(1)
             scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
         return scores
-
-    # What an evaluation needs again and again
-
-    def _cached(self, name: str, compute: Callable[[], _Kept]) -> _Kept:
-        """``compute()``, kept across the batches of an evaluation, until :meth:`train` or :meth:`load_state_dict`."""
-        if self.training or torch.is_grad_enabled():
-            return compute()
-        if name not in self._cache:
-            self._cache[name] = compute()
-        return self._cache[name]
-
-    def train(self, mode: bool = True) -> RowRecommender:
-        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
-        # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
-        self._cache.clear()
-        return super().train(mode)
-
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As torch's; what was kept for an evaluation is forgotten."""
-        self._cache.clear()
-        return super().load_state_dict(*args, **kwargs)
 
 
 class HistoryRecommender(RowRecommender):

@@ -14,6 +14,17 @@ from recbole_cadmr.errors import UserError, did_you_mean
 MODELS = {
     "CADMR": "recbole_cadmr.models.cadmr",
     "LinearCADMR": "recbole_cadmr.models.linearcadmr",
+    "VBPR": "recbole_cadmr.models.vbpr",
+    "MMGCN": "recbole_cadmr.models.mmgcn",
+    "GRCN": "recbole_cadmr.models.grcn",
+    "LATTICE": "recbole_cadmr.models.lattice",
+    "SLMRec": "recbole_cadmr.models.slmrec",
+    "BM3": "recbole_cadmr.models.bm3",
+    "FREEDOM": "recbole_cadmr.models.freedom",
+    "MGCN": "recbole_cadmr.models.mgcn",
+    "LGMRec": "recbole_cadmr.models.lgmrec",
+    "SMORE": "recbole_cadmr.models.smore",
+    "MENTOR": "recbole_cadmr.models.mentor",
 }
 
 

@@ -25,6 +25,7 @@ TRAINERS = {
 }
 
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
+_DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
 BEST = "model.pt"
 LAST = "resume.pt"
 
@@ -97,6 +98,8 @@ class RunTrainer(recbole.trainer.Trainer):
             save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch_idx)})
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
+        if hasattr(self.model, "before_epoch"):
+            self.model.before_epoch()
         losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         seconds = perf_counter() - start
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
@@ -107,9 +110,13 @@ class RunTrainer(recbole.trainer.Trainer):
 
     def _set_learning_rate(self, epoch: int) -> None:
         """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
-        if self.config["learning_rate_schedule"] == "cosine":
+        schedule, share = self.config["learning_rate_schedule"], 1.0
+        if schedule == "cosine":
             done = (epoch - self._first_epoch) / max(self.epochs - self._first_epoch, 1)
             share = _LEAST_RATE + (1 - _LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2
+        elif schedule == "exponential":
+            share = _DECAY ** ((epoch - self._first_epoch) / _DECAY_EPOCHS)
+        if schedule != "constant":
             for group in (group for optimizer in self._optimizers().values() for group in optimizer.param_groups):
                 group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 

@@ -1,0 +1,109 @@
+"""The base of models that are trained on triples and score by an inner product of a user's and an item's vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_cadmr.layers.features import FeatureTable
+from recbole_cadmr.layers.propagation import neighbour_matrix
+from recbole_cadmr.models.base import CachingRecommender
+
+
+class MultimodalRecommender(CachingRecommender):
+    """Users [n_users, d] and items [n_items, d] as vectors by :meth:`forward`; scores are their inner products.
+
+    Settings that all have in common are declared in ``properties/shared/multimodal.yaml``.
+
+    Attributes:
+        scores_cold_items: whether an item without train interactions gets a vector out of its content.
+    """
+
+    input_type = InputType.PAIRWISE
+    multimodal = True
+    shared_settings = "multimodal"
+    scores_cold_items = True
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.size = config["embedding_size"]
+        self.R = _binary(dataset.inter_matrix(form="csr"))  # [n_users, n_items] of the train part, with padding
+        self._dataset_modalities = dataset.modalities()
+        self._nearest = dataset.nearest_items
+        self.k = config["neighbours"]
+        self.trainable_features = config["trainable_features"]
+
+    # What a model is made of
+
+    def user_embedding(self, size: int | None = None) -> nn.Embedding:
+        """Free vectors of the users [n_users, size], Xavier uniform; the padding user's is 0."""
+        return _embedding(self.n_users, size or self.size, np.diff(self.R.indptr) > 0)
+
+    def item_embedding(self, size: int | None = None) -> nn.Embedding:
+        """Free vectors of the items [n_items, size], Xavier uniform; 0 for items without train interactions.
+
+        Nothing can be learned about these: a random vector would be noise beside what their content says.
+        """
+        return _embedding(self.n_items, size or self.size, np.bincount(self.R.indices, minlength=self.n_items) > 0)
+
+    def feature_tables(self) -> nn.ModuleDict:
+        """A :class:`FeatureTable` for each modality, by name."""
+        tables = {name: FeatureTable(m, self.trainable_features) for name, m in self._dataset_modalities.items()}
+        return nn.ModuleDict(tables)
+
+    def neighbour_matrix(self, name: str, weighted: bool = False) -> sp.csr_matrix:
+        """The item and its nearest others by one modality, ``neighbours`` in all: [n_items, n_items]."""
+        return neighbour_matrix(self._nearest(name, self.k - 1), self.k, weighted)
+
+    def modality_weights(self, given: Any) -> dict[str, float]:
+        """Weights by name that add up to 1, from a mapping that may leave modalities out; equal ones from None.
+
+        A modality that the mapping leaves out weighs as much as those that it names do on average.
+        """
+        names = list(self._dataset_modalities)
+        known = {name: float(given[name]) for name in names if given and name in given}
+        default = sum(known.values()) / len(known) if known else 1.0
+        weights = {name: known.get(name, default) for name in names}
+        total = sum(weights.values())
+        return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
+
+    # Scores
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Vectors of all users [n_users, d] and all items [n_items, d]."""
+        raise NotImplementedError
+
+    def triple(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids [B] of users, items they have, and items they do not have."""
+        return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of the batch's users for all items [B, n_items]."""
+        users, items = self._cached("vectors", self.forward)
+        return users[interaction[self.USER_ID]] @ items.T
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores [B] of pairs of user and item."""
+        users, items = self._cached("vectors", self.forward)
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(1)
+
+
+def _embedding(n: int, size: int, known: np.ndarray) -> nn.Embedding:
+    table = nn.Embedding(n, size)
+    nn.init.xavier_uniform_(table.weight)
+    with torch.no_grad():
+        table.weight[torch.from_numpy(~known)] = 0.0
+    return table
+
+
+def _binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    matrix = sp.csr_matrix(matrix, dtype=np.float32)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
