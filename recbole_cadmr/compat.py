@@ -51,9 +51,12 @@ def status() -> dict[str, str]:
 def mend_numpy_aliases() -> bool:
     """Give numpy 2 the names ``float_``, ``complex_`` and ``unicode_`` that RecBole's ``Config`` reads.
 
+    Any numpy since 1.24 gets ``float``, too, which RecBole's metrics use and its ``Config`` puts back: a metric may be
+    asked for without one.
+
     https://github.com/RUCAIBox/RecBole/pull/2203
     """
-    aliases = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+    aliases = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": np.float64}
     missing = [name for name in aliases if not hasattr(np, name)]
     for name in missing:
         setattr(np, name, aliases[name])

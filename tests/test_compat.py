@@ -27,7 +27,7 @@ def in_new_process(code: str) -> str:
 
 
 def test_numpy_aliases_are_what_recbole_expects(monkeypatch):
-    wanted = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_}
+    wanted = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": np.float64}
     for name in wanted:
         monkeypatch.delattr(np, name, raising=False)
     assert compat.mend_numpy_aliases()

@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("train", _add_train, "train a model and evaluate it"),
         ("evaluate", _add_evaluate, "score a checkpoint with other metrics, masking or part"),
         ("recommend", _add_recommend, "write the top items of users, or of people given by their history"),
+        ("benchmark", _add_benchmark, "many models on many data sets over several seeds, side by side"),
         ("table", _add_table, "finished runs side by side, as markdown"),
         ("prepare", _add_prepare, "turn other layouts into a data set"),
         ("generate", _add_generate, "make a synthetic data set as the embedded one"),
@@ -207,6 +208,45 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Settings: --name=value for all models that have it, --MODEL.name=value for one."
+    parser.add_argument("--models", required=True, help="as in CADMR@best,LightGCN,FREEDOM; @ names a preset")
+    parser.add_argument("--datasets", default="synthetic", help="as in baby,sports (default: the embedded one)")
+    parser.add_argument("--seeds", default="3", help="how many (5), or which (1,2,2020); default 3")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the benchmark; an own one goes on")
+    parser.add_argument("--tune", default="0", metavar="N", help="settings of each model to try on validation first")
+    parser.add_argument("--jobs", default="1", help="cells at once (default 1)")
+    parser.add_argument("--memory", metavar="GB", help="memory a cell may use (default: its share of what is free)")
+    parser.add_argument("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster, or 'local'")
+    parser.add_argument("--runs", nargs="+", default=[], metavar="DIR", help="finished runs to set beside the cells")
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        from recbole_cadmr.workflows.benchmark.benchmark import TABLE, benchmark
+        from recbole_cadmr.workflows.benchmark.plan import seeds_of
+
+        benchmark(
+            _names(known.models),
+            _names(known.datasets),
+            seeds_of(known.seeds),
+            known.output,
+            settings=settings_of(rest),
+            tune=_whole_number(known.tune, "--tune", least=0),
+            jobs=_whole_number(known.jobs, "--jobs", least=1),
+            memory=_positive(known.memory, "--memory"),
+            ray_address=known.ray_address,
+            runs=known.runs,
+        )
+        print("\n" + (Path(known.output) / TABLE).read_text(encoding="utf-8"))
+        print(f"files: {', '.join(str(path) for path in sorted(Path(known.output).iterdir()) if path.is_file())}")
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     from recbole_cadmr.data.prepare import SOURCES
 
@@ -261,11 +301,24 @@ def _refuse_existing(path: str | None) -> None:
         raise UserError(f"{path} is already there; choose another --output")
 
 
-def _whole_number(text: str, option: str) -> int:
+def _whole_number(text: str, option: str, least: int | None = None) -> int:
     try:
-        return int(text)
+        number = int(text)
     except ValueError as error:
         raise UserError(f"{option} must be a whole number, not {text!r}") from error
+    if least is not None and number < least:
+        raise UserError(f"{option} must be at least {least}, not {number}")
+    return number
+
+
+def _positive(text: str | None, option: str) -> float | None:
+    try:
+        number = None if text is None else float(text)
+    except ValueError as error:
+        raise UserError(f"{option} must be a number, not {text!r}") from error
+    if number is not None and not number > 0:
+        raise UserError(f"{option} must be above 0, not {text}")
+    return number
 
 
 def _truth(text: str | None, option: str) -> bool | None:

@@ -28,6 +28,8 @@ class LinearCADMR(HistoryRecommender):
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
     multimodal = True
+    deterministic = True
+    scores_cold_items = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

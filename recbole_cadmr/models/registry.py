@@ -27,6 +27,14 @@ MODELS = {
     "MENTOR": "recbole_cadmr.models.mentor",
 }
 
+# RecBole's models in which nothing is drawn; of the package's, a class says so by ``deterministic``.
+_DETERMINISTIC = ("ADMMSLIM", "EASE", "ItemKNN", "Pop")
+
+
+def is_deterministic(name: str) -> bool:
+    """Whether the model called ``name`` is the same whatever the seed."""
+    return name in _DETERMINISTIC or getattr(get_model(name), "deterministic", False)
+
 
 def get_model(name: str) -> type:
     """The class of the model called ``name``.

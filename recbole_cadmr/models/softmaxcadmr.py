@@ -47,6 +47,7 @@ class SoftmaxCADMR(HistoryRecommender):
 
     input_type = InputType.LISTWISE
     multimodal = True
+    scores_cold_items = True
     loss_names = ("cross_entropy",)
     attention_weight: Tensor
 

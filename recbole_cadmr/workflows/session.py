@@ -49,7 +49,8 @@ def open_session(config: Config, folder: Path) -> Session:
     # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
     config["checkpoint_dir"] = str(folder)
-    init_seed(config["seed"], config["reproducibility"])
+    split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
+    init_seed(split_seed, config["reproducibility"])
     dataset = MultimodalDataset(config)
     if max(config["topk"]) >= dataset.item_num:
         raise UserError(

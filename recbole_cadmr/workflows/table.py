@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from recbole_cadmr.workflows.results import read_result
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
-_NO_CONFIGURATION = ("seed", "threads", "show_progress", "resume_step", "use_gpu", "gpu_id",
+_NO_CONFIGURATION = ("seed", "threads", "show_progress", "resume_step", "use_gpu", "gpu_id", "save_lists",
                      "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
 # What must agree for two results to stand in one table; seeds and threads may differ.
-_COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
+COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
 
 def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[str] = METRICS) -> str:
@@ -34,13 +34,13 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     for folder, result in zip(folders, results):
         if result["fingerprint"]["sha256"] != first["fingerprint"]["sha256"]:
             raise UserError(f"{folder} was measured on other data than {folders[0]}")
-        for name in _COMPARABLE:
+        for name in COMPARABLE:
             if result["protocol"][name] != first["protocol"][name]:
                 raise UserError(f"{folder} was measured under another protocol than {folders[0]}: {name} differs")
         if not result["test_result"] or not set(metrics) <= result["test_result"].keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
-        settings = {name: value for name, value in result["settings"].items() if name not in _NO_CONFIGURATION}
-        rows.setdefault(json.dumps([result["model"], settings], sort_keys=True), []).append(result)
+        key = json.dumps([result["model"], configuration(result)], sort_keys=True)
+        rows.setdefault(key, []).append(result)
     for runs in rows.values():
         if len({run["protocol"]["seed"] for run in runs}) < len(runs):
             raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
@@ -55,6 +55,11 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
         name, preset = runs[0]["model"], runs[0]["settings"].get("preset") or ""
         lines.append(f"| {name} | {preset} | {len(runs)} | {figures} | {training:.0f} s | {evaluation:.1f} s |")
     return "\n".join(lines)
+
+
+def configuration(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a result in which the runs of one row agree."""
+    return {name: value for name, value in result["settings"].items() if name not in _NO_CONFIGURATION}
 
 
 def _mean(values: Iterable[float]) -> str:

@@ -16,6 +16,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.trainer import BEST, LAST
 from recbole_cadmr.workflows.curves import learning_curves
+from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
 from recbole_cadmr.workflows.results import metric_table, training_result, write_json
 from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, run_log
 from recbole_cadmr.workflows.session import Session, check_data, open_session, read_checkpoint, restore_config
@@ -116,6 +117,8 @@ def _run(session: Session, folder: Path, callback: Callable[[int, float], Any] |
         )
         trainer.load_best()
         test = trainer.evaluate(session.test_data, False, show_progress=show) if config["evaluate_test"] else None
+        if config["save_lists"] and test is not None:
+            write_lists(test_lists(session, max(config["topk"])), folder / LISTS)
     except KeyboardInterrupt as error:
         kept = (folder / LAST).is_file()
         raise Interrupted(

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
+from recbole_cadmr import html
 from recbole_cadmr.data.prepare.survey import ModalityLook, Survey, survey
 
 _COLOURS = {"train": "#1f5fbf", "valid": "#e08e0b", "test": "#3a9d5d"}
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: #1c2733; background: #fff; }
-main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 64px; }
-h1 { margin: 0 0 4px; } h2 { margin: 44px 0 8px; } p.lead { color: #56636f; margin: 0 0 20px; max-width: 46em; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
-.facts div { border: 1px solid #dde3e9; border-radius: 8px; padding: 10px 14px; }
-.facts b { display: block; font-size: 22px; } .facts span { color: #56636f; font-size: 14px; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 16px; }
-.charts > * { min-width: 0; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid #dde3e9; }
-td small, th small { color: #56636f; }
-"""
 
 
 def write_page(folder: Path, name: str) -> Path:
@@ -51,15 +37,8 @@ def write_page(folder: Path, name: str) -> Path:
             f"their vectors. {_together(look)}</p>",
             _nearest(look),
         ]
-    facts = json.dumps(asdict(look) | {"titles": None}).replace("<", "\\u003c")
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}</title><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>"
-        f'<body><main>{"".join(body)}</main><script type="application/json" id="facts">{facts}</script></body></html>\n'
-    )
     path = folder / f"{name}.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
+    html.write_page(path, name, body, asdict(look) | {"titles": None})
     return path
 
 
@@ -72,9 +51,7 @@ def _facts(look: Survey) -> str:
         "density": f"{total / look.n_users / look.n_items:.3%}",
         **{f"in {part}": f"{count:,}" for part, count in look.counts.items()},
     }
-    return (
-        '<div class="facts">' + "".join(f"<div><b>{v}</b><span>{k}</span></div>" for k, v in facts.items()) + "</div>"
-    )
+    return html.facts_grid(facts)
 
 
 def _degrees(look: Survey, side: str) -> str:
@@ -83,41 +60,28 @@ def _degrees(look: Survey, side: str) -> str:
                    marker={"color": _COLOURS.get(part), "size": 6})
         for part, degrees in look.degrees[side].items()
     ]  # fmt: skip
-    return _chart(f"degrees-{side}", traces, f"interactions of one of the {side}", f"how many {side}", "log", "log")
+    return html.chart(f"degrees-{side}", traces, f"interactions of one of the {side}", f"how many {side}", "log", "log")
 
 
 def _coverage(look: Survey) -> str:
     bar = go.Bar(
-        x=[modality.name for modality in look.modalities],
+        x=[html.label(modality.name) for modality in look.modalities],
         y=[modality.covered / look.n_items for modality in look.modalities],
         text=[f"{modality.covered:,} of {look.n_items:,}" for modality in look.modalities],
         marker={"color": _COLOURS["train"]},
         width=0.4,
     )
-    return _chart("coverage", [bar], "modality", "share of items", tick=".0%")
+    return html.chart("coverage", [bar], "modality", "share of items", tick=".0%")
 
 
 def _spectra(look: Survey) -> str:
     traces = [
-        go.Scatter(x=list(range(1, len(modality.variance) + 1)), y=modality.variance, name=modality.name, mode="lines")
+        go.Scatter(x=list(range(1, len(modality.variance) + 1)), y=modality.variance, name=html.label(modality.name),
+                   mode="lines")
         for modality in look.modalities
         if modality.variance
-    ]
-    return _chart("spectra", traces, "directions", "share of variance", "log", tick=".0%")
-
-
-def _chart(
-    name: str, traces: list[go.Scatter | go.Bar], x: str, y: str, x_type: str = "-", y_type: str = "-", tick: str = ""
-) -> str:
-    figure = go.Figure(traces)
-    figure.update_layout(
-        template="plotly_white", height=340, margin={"l": 60, "r": 10, "t": 10, "b": 50}, font={"size": 13},
-        legend={"orientation": "h", "y": 1.08}, xaxis={"title": {"text": x}, "type": x_type},
-        yaxis={"title": {"text": y}, "type": y_type, "tickformat": tick, "rangemode": "tozero"},
-    )  # fmt: skip
-    return figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=name, config={"displayModeBar": False, "responsive": True}
-    )
+    ]  # fmt: skip
+    return html.chart("spectra", traces, "directions", "share of variance", "log", tick=".0%")
 
 
 def _together(look: Survey) -> str:

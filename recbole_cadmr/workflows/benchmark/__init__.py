@@ -1,0 +1,1 @@
+"""Many models on many data sets over many seeds: planned, run, and set side by side."""

@@ -1,0 +1,103 @@
+"""Figures out of recommendation lists: by user, by stratum, and of the lists as a whole; by RecBole's own metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import recbole.evaluator.metrics as recbole_metrics
+import torch
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.collector import DataStruct
+
+from recbole_cadmr.workflows.lists import TestLists
+
+RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
+_ACTIVITY = (("users with 1 to 5 train items", 1, 5), ("users with 6 to 10", 6, 10), ("users with more", 11, np.inf))
+_RARE = 5  # most train interactions of a rare item
+_TAIL = 0.8  # share of the items, the least chosen ones, that make the tail
+
+
+def by_user(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, np.ndarray]:
+    """Each metric of each user: float64 [T] by RecBole's names (``recall@20``)."""
+    return _by_user(lists, lists.top, np.ones(len(lists.held_item), dtype=bool), topk, metrics)[1]
+
+
+def strata(lists: TestLists) -> dict[str, np.ndarray]:
+    """Which held-out pairs belong to each stratum: bool [n] by its name. Empty strata are left out."""
+    degree, activity = lists.item_degree[lists.held_item], lists.user_degree[lists.held_row]
+    chosen = {
+        "cold items (no train interaction)": degree == 0,
+        f"rare items (1 to {_RARE})": (degree > 0) & (degree <= _RARE),
+        "other items": degree > _RARE,
+        "items missing a modality": lists.missing[lists.held_item],
+        "users without train items": activity == 0,
+        **{name: (activity >= low) & (activity <= high) for name, low, high in _ACTIVITY},
+    }
+    return {name: pairs for name, pairs in chosen.items() if pairs.any()}
+
+
+def by_stratum(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, dict[str, float]]:
+    """Means over the users that have held-out items of a stratum; ``users`` and ``pairs`` say how many these are.
+
+    A stratum restricts what is to be found, never the candidates. ``cold items among themselves`` is the exception, and
+    is there if the model can score them: cold items alone are ranked.
+    """
+    figures = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in strata(lists).items()}
+    cold = lists.item_degree[lists.held_item] == 0
+    if cold.any() and lists.top_cold.shape[1]:
+        figures["cold items among themselves"] = _means(lists, lists.top_cold, cold, topk, metrics)
+    return figures
+
+
+def _means(
+    lists: TestLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
+) -> dict[str, float]:
+    users, values = _by_user(lists, top, pairs, topk, metrics)
+    counts = {"users": float(len(users)), "pairs": float(pairs.sum())}
+    return counts | {name: float(value.mean()) for name, value in values.items()}
+
+
+def diversity(lists: TestLists, topk: Sequence[int]) -> dict[str, float]:
+    """Coverage (share of all items that anyone is shown), Gini index of how often items are shown, and share of what is
+    shown that belongs to the tail, the 80% of the items with the fewest train interactions."""
+    n_items = len(lists.item_degree)
+    data = DataStruct()
+    data.set("rec.items", torch.from_numpy(lists.top.astype(np.int64)))
+    data.set("data.num_items", n_items)
+    figures: dict[str, float] = {}
+    for name in ("ItemCoverage", "GiniIndex"):
+        figures |= getattr(recbole_metrics, name)(_settings(topk)).calculate_metric(data)
+    order = np.argsort(lists.item_degree[1:], kind="stable") + 1
+    tail = np.zeros(n_items, dtype=bool)
+    tail[order[: int(_TAIL * len(order))]] = True
+    shown = tail[lists.top]
+    figures |= {f"tailpercentage@{k}": shown[:, :k].mean() for k in topk}
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _by_user(
+    lists: TestLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Places of the users that have any of the held-out ``pairs``, and their metrics."""
+    row, item, n_items = lists.held_row[pairs].astype(np.int64), lists.held_item[pairs], len(lists.item_degree)
+    size = np.bincount(row, minlength=len(lists.users))
+    users = np.flatnonzero(size)
+    held = np.sort(row * n_items + item)
+    shown = users[:, None] * n_items + top[users]
+    hits = held[np.searchsorted(held, shown).clip(max=len(held) - 1)] == shown  # [users, K]
+    longest = max(topk)
+    if hits.shape[1] < longest:  # fewer candidates than places
+        hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
+    values: dict[str, np.ndarray] = {}
+    for name in metrics:
+        metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
+        needs_size = name in ("Recall", "NDCG", "MAP")
+        of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))
+        values |= {f"{name.lower()}@{k}": of_all[:, k - 1].astype(np.float64) for k in topk}
+    return users, values
+
+
+def _settings(topk: Sequence[int]) -> Mapping[str, Any]:
+    return {"topk": list(topk), "metric_decimal_place": 16}

@@ -1,0 +1,175 @@
+"""Cells run side by side, each in a process of its own, within the memory there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import yaml
+
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.training.trainer import LAST
+from recbole_cadmr.workflows.benchmark.plan import Cell
+from recbole_cadmr.workflows.run_folder import is_used
+
+RUN, LOG, FAILURE, SETTINGS = "run", "log.txt", "failure.txt", "settings.yaml"
+_POLL = 0.2  # seconds between two looks at the running processes
+_GRACE = 20  # seconds that a stopped process has to write its state
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell with its place and what it may use.
+
+    Attributes:
+        folder: holds the settings, the log, and the run itself in ``run``.
+        memory: bytes that it is expected to need.
+    """
+
+    cell: Cell
+    folder: Path
+    memory: int
+    threads: int
+
+    @property
+    def run(self) -> Path:
+        """The run's own folder."""
+        return self.folder / RUN
+
+    @property
+    def finished(self) -> bool:
+        """Whether its result is there."""
+        return is_used(self.run)
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no result; None if nothing went wrong."""
+        file = self.folder / FAILURE
+        return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+    def fail(self, reason: str) -> None:
+        """Take note of why there is no result."""
+        with write_aside(self.folder / FAILURE) as temporary:
+            temporary.write_text(reason + "\n", encoding="utf-8")
+
+    def command(self) -> list[str]:
+        """What runs the cell, or goes on with it."""
+        python = [sys.executable, "-m", "recbole_cadmr", "train"]
+        if (self.run / LAST).is_file():
+            return [*python, "--resume", str(self.run)]
+        return [*python, "--config_files", str(self.folder / SETTINGS), "--output", str(self.run)]
+
+    def prepare(self) -> None:
+        """Write the settings of the run, and forget an earlier failure and what never came to a first epoch."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stop_orphan()
+        (self.folder / FAILURE).unlink(missing_ok=True)
+        if not (self.run / LAST).is_file():
+            shutil.rmtree(self.run, ignore_errors=True)
+        with write_aside(self.folder / SETTINGS) as temporary:
+            settings = {**self.cell.file_settings, "threads": self.threads}
+            temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+    def _stop_orphan(self) -> None:
+        """Stop the process of a benchmark that was killed, which would write to the same folder."""
+        for process in psutil.process_iter(["cmdline"]):
+            if str(self.folder) in " ".join(process.info["cmdline"] or []) and process.pid != os.getpid():
+                process.kill()
+                process.wait(_GRACE)
+
+
+Done = Callable[[Task, float], None]
+
+
+def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Callable[[Task], None], done: Done) -> None:
+    """Run tasks on this machine, ``jobs`` at a time; what fails says so in its folder and stops nothing.
+
+    A task starts when the memory that it needs is free, and is stopped when it takes more than its share.
+
+    Args:
+        limit: bytes a task may use; if not given, what is free when nothing runs, divided by ``jobs``.
+        started, done: called with each task as it starts, and with its seconds as it ends, well or not.
+    """
+    waiting = list(tasks)
+    running: dict[subprocess.Popen[bytes], tuple[Task, float]] = {}
+    share = limit or int(0.9 * psutil.virtual_memory().available / jobs)
+    try:
+        while waiting or running:
+            for process, (task, start) in list(running.items()):
+                if process.poll() is None and not _too_large(process, share):
+                    continue
+                del running[process]
+                _finish(task, process, share)
+                done(task, time.monotonic() - start)
+            while waiting and len(running) < jobs:
+                task = waiting[0]
+                if task.memory > share:
+                    task.prepare()
+                    task.fail(f"skipped: it needs about {_gb(task.memory)} of memory, and may use {_gb(share)}")
+                    done(waiting.pop(0), 0.0)
+                    continue
+                if running and task.memory > psutil.virtual_memory().available:
+                    break
+                task.prepare()
+                started(task)
+                running[_start(task)] = (waiting.pop(0), time.monotonic())
+            time.sleep(_POLL)
+    except BaseException:
+        for process in running:
+            process.send_signal(signal.SIGINT)  # what runs keeps its state
+        for process in running:
+            _end(process)
+        raise
+
+
+def _start(task: Task) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(task.threads)}
+    with open(task.folder / LOG, "ab") as log:
+        return subprocess.Popen(
+            task.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+
+
+def _too_large(process: subprocess.Popen[bytes], share: int) -> bool:
+    try:
+        if psutil.Process(process.pid).memory_info().rss <= share:
+            return False
+    except psutil.Error:
+        return False
+    process.kill()
+    process.wait()
+    return True
+
+
+def _finish(task: Task, process: subprocess.Popen[bytes], share: int) -> None:
+    if task.finished:
+        return
+    if process.returncode == -signal.SIGKILL:
+        task.fail(f"stopped: it took more memory than there was (it may use {_gb(share)})")
+    else:
+        task.fail(f"failed: {last_words(task.folder / LOG)} (all of it: {task.folder / LOG})")
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log that says something."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it left no word")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _gb(size: int) -> str:
+    return f"{size / 2**30:.1f} GB"

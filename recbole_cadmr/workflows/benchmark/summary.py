@@ -1,0 +1,193 @@
+"""Finished runs as rows of a table: what the tables and the report are drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.registry import is_deterministic
+from recbole_cadmr.workflows.benchmark.measure import by_stratum, by_user, diversity
+from recbole_cadmr.workflows.benchmark.significance import Comparison, compare
+from recbole_cadmr.workflows.lists import LISTS, read_lists
+from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.table import COMPARABLE, configuration
+
+
+@dataclass
+class Row:
+    """A model with its settings on a data set, over its seeds.
+
+    Attributes:
+        name: the model, with its preset and with settings where these tell two rows apart.
+        settings: what differs from the defaults, but for seed and machine.
+        metrics: by name (``recall@20``, ``itemcoverage@20``), one value a run, in the order of ``results``.
+        users: by ranking metric, float64 [T], a mean over the runs.
+        strata: by stratum and metric, one value a run; ``users`` and ``pairs`` count what it is measured on.
+        results: the content of each run's ``result.json``, by ascending seed.
+        deterministic: whether one run stands for all seeds.
+        scores_cold_items: whether there are items without train interactions, and it scores them by their content.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    results: list[dict[str, Any]]
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    users: dict[str, np.ndarray] = field(default_factory=dict)
+    strata: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    deterministic: bool = False
+    scores_cold_items: bool = False
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the runs."""
+        return [result["protocol"]["seed"] for result in self.results]
+
+    def mean(self, metric: str) -> float:
+        """Mean over the runs."""
+        return float(np.mean(self.metrics[metric]))
+
+    def deviation(self, metric: str) -> float | None:
+        """Sample standard deviation over the runs; None of one run."""
+        values = self.metrics[metric]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training, construction and fit included, without evaluation; a mean over the runs."""
+        return float(np.mean([sum(result["seconds"].values()) for result in self.results]))
+
+    @property
+    def evaluation_seconds(self) -> float:
+        """Seconds of one evaluation."""
+        return float(np.mean([result["seconds_per_evaluation"] or 0.0 for result in self.results]))
+
+    @property
+    def peak_memory(self) -> float:
+        """Largest resident size of the process in bytes, the largest over the runs."""
+        return float(max(result["peak_memory_bytes"] for result in self.results))
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers."""
+        return int(self.results[0]["parameters"])
+
+
+@dataclass
+class DatasetTable:
+    """All rows of one data set, best first by the metric that models were chosen by.
+
+    Attributes:
+        protocol: what all rows have in common, as in ``result.json``.
+        counts: users, items, and interactions of the three parts.
+        comparisons: by ranking metric and row, each row against the best other.
+        missing: by label, what is said in place of a row that has no result (failed, skipped).
+    """
+
+    dataset: str
+    protocol: dict[str, Any]
+    counts: dict[str, Any]
+    rows: list[Row]
+    comparisons: dict[str, dict[str, Comparison]]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ranking_metrics(self) -> list[str]:
+        """Names of the ranking metrics, in the order they were asked for."""
+        names = [name.lower() for name in self.protocol["metrics"]]
+        return [f"{name}@{k}" for name in names for k in self.protocol["topk"]]
+
+    def places(self, metric: str) -> list[str]:
+        """Names of the rows by a ranking metric, best first."""
+        return [row.name for row in sorted(self.rows, key=lambda row: -row.mean(metric))]
+
+
+def summarise(folders: Sequence[Path], missing: Mapping[str, str] | None = None) -> DatasetTable:
+    """The table of finished runs on one data set, each with its lists.
+
+    Raises:
+        UserError: if a run is not finished, has no lists or no test figures, or was measured on other data or under
+            another protocol than the first.
+    """
+    results = [(folder, read_result(folder)) for folder in folders]
+    check_comparable(results)
+    groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for folder, result in results:
+        groups.setdefault(json.dumps([result["model"], configuration(result)], sort_keys=True), []).append(
+            (folder, result)
+        )
+    names = _names([group[0][1] for group in groups.values()])
+    rows = [_row(name, group) for name, group in zip(names, groups.values())]
+    first = results[0][1]
+    table = DatasetTable(
+        first["dataset"], first["protocol"], first["fingerprint"]["counts"], rows, {}, dict(missing or {})
+    )
+    valid_metric = first["protocol"]["valid_metric"].lower()
+    table.rows.sort(key=lambda row: -row.mean(valid_metric))
+    table.comparisons = {
+        metric: compare({row.name: row.users[metric] for row in rows if metric in row.users})
+        for metric in table.ranking_metrics
+    }
+    return table
+
+
+def check_comparable(results: Iterable[tuple[Path, dict[str, Any]]]) -> None:
+    """Raise :class:`UserError` unless all results were measured on the same data under one protocol."""
+    (first_folder, first), *others = results
+    for folder, result in [(first_folder, first), *others]:
+        if result["fingerprint"]["sha256"] != first["fingerprint"]["sha256"]:
+            raise UserError(f"{folder} was measured on other data than {first_folder}; keep it out of this table")
+        for name in (*COMPARABLE, "metrics", "topk", "valid_metric"):
+            if result["protocol"][name] != first["protocol"][name]:
+                raise UserError(
+                    f"{folder} was measured under another protocol than {first_folder}: {name} is "
+                    f"{result['protocol'][name]}, not {first['protocol'][name]}; keep it out of this table"
+                )
+        if not result["test_result"]:
+            raise UserError(f"{folder} has no test figures; read them with: evaluate --run {folder}")
+
+
+def _row(name: str, group: list[tuple[Path, dict[str, Any]]]) -> Row:
+    group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
+    results = [result for _, result in group]
+    seeds = [result["protocol"]["seed"] for result in results]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"two of the runs of {name} have the same settings and seed; give one of them")
+    model, topk = results[0]["model"], results[0]["protocol"]["topk"]
+    row = Row(name, configuration(results[0]), results, deterministic=is_deterministic(model))
+    users: dict[str, list[np.ndarray]] = {}
+    for folder, result in group:
+        lists = read_lists(folder / LISTS)
+        row.scores_cold_items = lists.top_cold.shape[1] > 0
+        ranking = by_user(lists, topk, result["protocol"]["metrics"])
+        for metric, values in ranking.items():
+            users.setdefault(metric, []).append(values)
+        for metric, value in {**result["test_result"], **diversity(lists, topk)}.items():
+            row.metrics.setdefault(metric, []).append(value)
+        for stratum, figures in by_stratum(lists, topk, result["protocol"]["metrics"]).items():
+            for metric, value in figures.items():
+                row.strata.setdefault(stratum, {}).setdefault(metric, []).append(value)
+    row.users = {metric: np.mean(values, 0) for metric, values in users.items()}
+    return row
+
+
+def _names(results: list[dict[str, Any]]) -> list[str]:
+    """Names of the configurations: model and preset, and the settings where these are not enough."""
+    short = [
+        result["model"] + (f" ({preset})" if (preset := configuration(result).get("preset")) else "")
+        for result in results
+    ]
+    settings = [{k: v for k, v in configuration(result).items() if k != "preset"} for result in results]
+    names = []
+    for name, own in zip(short, settings):
+        twins = [other for other_name, other in zip(short, settings) if other_name == name]
+        differing = [k for k, v in own.items() if any(twin.get(k) != v for twin in twins)]
+        names.append(
+            f"{name} {', '.join(f'{k}={own[k]}' for k in differing)}" if len(twins) > 1 and differing else name
+        )
+    return names

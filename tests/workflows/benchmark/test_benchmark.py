@@ -1,0 +1,190 @@
+"""The command as a user types it: cells, tables, going on, failures, memory, another protocol."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.workflows.benchmark.benchmark import benchmark
+from recbole_cadmr.workflows.results import read_result
+from tests.micro import write_micro
+
+QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
+
+
+def command(folder, *more):
+    return ["benchmark", "--output", str(folder), *QUICK, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Pop, and BPR with two seeds, on the micro set; and the place of the data."""
+    place = tmp_path_factory.mktemp("benchmark")
+    data = f"--data_path={write_micro(place / 'dataset')}"
+    arguments = command(place / "out", data, "--models=Pop,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
+    assert main(arguments) == 0
+    return place / "out", arguments, data
+
+
+def cells(folder):
+    return sorted(path.name for path in (folder / "cells").iterdir())
+
+
+def test_every_cell_stands_in_the_tables(finished):
+    folder, _, _ = finished
+    results = [read_result(folder / "cells" / name / "run") for name in cells(folder)]
+    assert sorted((r["model"], r["protocol"]["seed"]) for r in results) == [("BPR", 1), ("BPR", 2), ("Pop", 1)]
+    with open(folder / "results.csv") as file:
+        lines = {(r["model"], r["seed"], r["figure"]): r["value"] for r in csv.DictReader(file)}
+    for result in results:
+        for name, value in result["test_result"].items():
+            assert float(lines[result["model"], str(result["protocol"]["seed"]), name]) == value
+    text = (folder / "table.md").read_text()
+    of_bpr = [result["test_result"]["recall@2"] for result in results if result["model"] == "BPR"]
+    assert f"{np.mean(of_bpr):.4f} ± {np.std(of_bpr, ddof=1):.4f}" in text and "| Pop | deterministic |" in text
+    assert "ranking over all items, train items left out" in text
+    assert r"\begin{tabular}" in (folder / "table.tex").read_text() and (folder / "report.html").is_file()
+
+
+def test_the_same_command_runs_nothing_again_and_writes_the_same_table(finished, capsys):
+    folder, arguments, _ = finished
+    before = (folder / "table.md").read_text()
+    stamps = {name: (folder / "cells" / name / "run" / "result.json").stat().st_mtime_ns for name in cells(folder)}
+    assert main(arguments) == 0 and "3 of them finished; nothing left to run" in capsys.readouterr().out
+    assert (folder / "table.md").read_text() == before
+    assert stamps == {n: (folder / "cells" / n / "run" / "result.json").stat().st_mtime_ns for n in cells(folder)}
+
+
+def test_another_protocol_is_refused(finished, capsys):
+    folder, arguments, _ = finished
+    before = cells(folder)
+    assert main([*arguments, "--mask_valid_at_test=True"]) == 2
+    assert "under another protocol: on micro mask_valid_at_test is False, not True" in capsys.readouterr().err
+    assert cells(folder) == before
+
+
+def test_a_folder_at_work_is_refused(finished, capsys):
+    folder, arguments, _ = finished
+    me = psutil.Process()
+    (folder / ".lock").write_text(f"{me.pid} {me.create_time()}")
+    assert main(arguments) == 2 and "a benchmark is at work in" in capsys.readouterr().err
+    (folder / ".lock").write_text(f"{me.pid} 1.0")  # of a process that is gone, whose number another one has now
+    assert main(arguments) == 0 and not (folder / ".lock").exists()
+
+
+def test_a_folder_that_is_no_benchmark_is_refused(finished, tmp_path, capsys):
+    (tmp_path / "mine").write_text("x")
+    assert main(command(tmp_path, finished[2], "--models=Pop")) == 2
+    assert "already used, and not by a benchmark" in capsys.readouterr().err
+
+
+def test_finished_runs_stand_beside_the_cells_if_they_can_be_compared(finished, tmp_path, capsys):
+    folder, arguments, data = finished
+    given = {"data_path": data.partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+    ease = recbole_cadmr.train("EASE", "micro", output=tmp_path / "ease", settings=given)
+    other = recbole_cadmr.train(
+        "EASE", "micro", output=tmp_path / "other", settings={**given, "mask_valid_at_test": True}
+    )
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    arguments = [str(copy) if part == str(folder) else part for part in arguments]
+    assert main([*arguments, "--runs", str(ease.folder)]) == 0
+    row = next(line for line in (copy / "table.md").read_text().splitlines() if line.startswith("| EASE |"))
+    assert f"{ease.result['test_result']['recall@2']:.4f}" in row
+    capsys.readouterr()
+    assert main([*arguments, "--runs", str(other.folder)]) == 2
+    assert "under another protocol" in capsys.readouterr().err
+
+
+def test_a_failed_cell_shows_its_error_and_stops_nothing(finished, tmp_path, capsys):
+    # With every item of the train part, ann leaves no negative item.
+    data = write_micro(tmp_path / "dataset", train=["ann a", "ann b", "bob b", "bob a"])
+    assert main(command(tmp_path / "out", f"--data_path={data}", "--models=BPR,Pop", "--seeds=1")) == 0
+    output = capsys.readouterr().out
+    assert "a user has every item" in output
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "- BPR, seed 1: failed: error: a user has every item" in text and "| Pop |" in text
+
+
+def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
+    arguments = command(tmp_path / "out", finished[2], "--models=Pop", "--memory=0.001")
+    assert main(arguments) == 2  # nothing else is left
+    arguments = [part for part in arguments if part != "--memory=0.001"]
+    failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
+    assert "skipped: it needs about 0.7 GB of memory, and may use 0.0 GB" in failure.read_text()
+    assert main(arguments) == 0 and not failure.exists()
+
+
+def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, monkeypatch):
+    from recbole_cadmr.workflows.benchmark import benchmark as module
+
+    monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
+    assert main(command(tmp_path / "out", finished[2], "--models=Pop", "--memory=0.1")) == 2
+    failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
+    assert "took more memory than there was (it may use 0.1 GB)" in failure.read_text()
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
+    arguments = ["benchmark", "--models=Pop,BPR", "--seeds=1", "--epochs=400", "--stopping_step=1000", "--threads=1"]
+    python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
+    first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    mark = "cells/synthetic-BPR-1-*/run/model.pt"
+    end = time.monotonic() + 120
+    while not list((tmp_path / "out").glob(mark)) and time.monotonic() < end:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    (pop,) = (tmp_path / "out").glob("cells/synthetic-Pop-1-*/run/result.json")
+    stamp = pop.stat().st_mtime_ns
+    assert not list((tmp_path / "out").glob("cells/synthetic-BPR-1-*/run/result.json"))
+    (log,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/log.txt")
+    subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
+    assert "going on with epoch" in log.read_text() and pop.stat().st_mtime_ns == stamp
+    (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
+    assert read_result(run)["epochs_run"] == 400
+
+
+def test_tuning_tries_as_many_settings_of_each_model_and_reads_no_test_part(finished, tmp_path):
+    settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
+    benchmark(["BPR"], ["micro"], [1, 2], tmp_path / "out", settings=settings, tune=3, jobs=2)
+    results = {name: read_result(tmp_path / "out" / "cells" / name / "run") for name in cells(tmp_path / "out")}
+    trials = {name: result for name, result in results.items() if not result["test_read"]}
+    finals = [result for result in results.values() if result["test_read"]]
+    assert len(trials) == 3 and sorted(final["protocol"]["seed"] for final in finals) == [1, 2]
+    best = max(trials.values(), key=lambda result: result["best_valid_score"])["best_valid_score"]
+    for final in finals:
+        own = {k: v for k, v in final["settings"].items() if k in ("learning_rate", "embedding_size", "weight_decay")}
+        assert any(
+            own.items() <= trial["settings"].items() for trial in trials.values() if trial["best_valid_score"] == best
+        )
+
+
+def test_no_seed_is_an_error():
+    with pytest.raises(UserError, match="at least one seed"):
+        benchmark(["Pop"], ["synthetic"], [], "out")
+
+
+def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
+    folder, _, data = finished
+    arguments = command(tmp_path / "out", data, "--models=Pop,BPR", "--seeds=2", "--epochs=3", "--ray-address=local")
+    assert main(arguments) == 0
+    assert cells(tmp_path / "out") == cells(folder)
+    for name in cells(folder):
+        one, other = (read_result(place / "cells" / name / "run") for place in (folder, tmp_path / "out"))
+        assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
+
+
+def test_no_cluster_at_an_address_is_said(tmp_path, finished, capsys):
+    assert main(command(tmp_path / "out", finished[2], "--models=Pop", "--ray-address=127.0.0.1:1")) == 2
+    assert "there is no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
