@@ -61,6 +61,19 @@ def test_every_interaction_and_every_vector_come_through(tmp_path, extra, dtype)
         assert items[dataset.item_graph("text").idx[i, 0]] == str((int(items[i]) + 1) % 4)
 
 
+def test_another_split_is_drawn_from_all_interactions(tmp_path):
+    rows = [(user, item, 0) for user in range(10) for item in range(20) if (user + item) % 3]
+    source = write_source(tmp_path / "source", rows=rows, n_rows=20)
+    place = prepare_mmrec(source, "cold", tmp_path / "dataset", "cold-items", seed=5)
+    parts = [
+        [tuple(map(int, line.split("\t"))) for line in (place / f"cold.{part}.inter").read_text().splitlines()[1:]]
+        for part in ("train", "valid", "test")
+    ]
+    assert sorted(pair for part in parts for pair in part) == sorted((user, item) for user, item, _ in rows)
+    items = [{item for _, item in part} for part in parts]
+    assert [len(part) for part in items] == [16, 2, 2] and not (items[0] & items[1] or items[0] & items[2])
+
+
 def test_the_settings_of_the_set(tmp_path):
     prepare_mmrec(write_source(tmp_path / "a"), "one", tmp_path / "dataset")
     settings = yaml.safe_load((tmp_path / "dataset" / "one" / "one.yaml").read_text())

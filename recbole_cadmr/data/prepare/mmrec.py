@@ -1,4 +1,4 @@
-"""Import a folder in the layout of the MMRec toolbox (NAME.inter, *_feat*.npy, *_knn*.npz), keeping its split."""
+"""Import a folder in the layout of the MMRec toolbox (NAME.inter, *_feat*.npy, *_knn*.npz), with its split or another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.graph import read_graph
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.split import PARTS
+from recbole_cadmr.data.prepare.split import PARTS, SPLITS
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
@@ -21,6 +21,7 @@ from recbole_cadmr.files import folder_aside
 # Endings that RecBole reads itself, and the settings of the data set.
 _RESERVED = {"inter", "item", "user", "kg", "link", "net", "yaml"}
 _OPTIONAL = {"rating", "timestamp"}
+OWN = "own"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, type=Path, metavar="DIR", help="the folder to import")
     parser.add_argument("--name", help="name of the data set (default: that of the .inter file)")
     parser.add_argument("--data_path", default="dataset", type=Path, help="folder of the data sets (default: dataset)")
+    parser.add_argument(
+        "--split", default=OWN, choices=(OWN, *SPLITS), help="how to hold out (default: the split that came with it)"
+    )
+    parser.add_argument("--seed", default=2020, type=int, help="of a split other than its own (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
-    return prepare_mmrec(arguments.source, arguments.name, arguments.data_path)
+    return prepare_mmrec(arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed)
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,18 @@ class _Files:
     graph: Path | None
 
 
-def prepare_mmrec(source: Path, name: str | None = None, data_path: Path = Path("dataset")) -> Path:
+def prepare_mmrec(
+    source: Path, name: str | None = None, data_path: Path = Path("dataset"), split: str = OWN, seed: int = 2020
+) -> Path:
     """Write ``data_path/NAME`` from a folder in the layout of the MMRec toolbox.
 
     The folder holds one ``*.inter`` (tab separated, columns ``userID itemID [rating timestamp] x_label``; label 0 is
     train, 1 validation, 2 test), for each modality ``MODALITY_feat*.npy`` (rows by item id, float16, 32 or 64) or
     ``MODALITY_knn*.npz`` (``idx`` and ``cos`` of the nearest items) or both. Ids stay as they are. The same input
     gives the same bytes.
+
+    Args:
+        split: ``own`` keeps the labels; any of ``SPLITS`` draws others by ``seed`` from all interactions.
 
     Raises:
         UserError: if a file is missing or malformed, features do not fit the items, or the data set is there already.
@@ -65,18 +75,20 @@ def prepare_mmrec(source: Path, name: str | None = None, data_path: Path = Path(
     if Path(name).name != name or name.startswith("."):
         raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
     interactions = _read_interactions(found[0])
+    parts = _parts(interactions, split, seed)
     modalities = _find_features(source)
     for modality in modalities:
         _check(modality, interactions["itemID"])
     features = [_features(modality) for modality in modalities]
     settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
     origin = Origin(
-        "Imported from a folder in the layout of the MMRec toolbox, with the split that came with it.",
+        "Imported from a folder in the layout of the MMRec toolbox, with "
+        + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {seed}."),
         "Its licence is that of its source.",
         [found[0], *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
     )
     with folder_aside(Path(data_path) / name) as folder:
-        write_data_set(folder, Prepared(name, _parts(interactions), {}, features, settings), origin)
+        write_data_set(folder, Prepared(name, parts, {}, features, settings), origin)
     return Path(data_path) / name
 
 
@@ -151,9 +163,13 @@ def _load(path: Path) -> np.ndarray:
         raise UserError(f"{path} is damaged, or not an array of numbers") from error
 
 
-def _parts(interactions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _parts(interactions: pd.DataFrame, split: str, seed: int) -> dict[str, pd.DataFrame]:
     columns = {"userID": "user_id", "itemID": "item_id"}
     table = interactions.rename(columns=columns).astype(dict.fromkeys(columns.values(), str))
+    if split != OWN:
+        if "timestamp" in table:
+            table["timestamp"] = pd.to_numeric(table["timestamp"])
+        table["x_label"] = SPLITS[split](table, np.random.default_rng(seed))
     return {part: table[table["x_label"] == label] for label, part in enumerate(PARTS)}
 
 
