@@ -221,10 +221,11 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="+", default=[], metavar="DIR", help="finished runs to set beside the cells")
 
     def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-        from recbole_cadmr.workflows.benchmark.benchmark import TABLE, benchmark
+        from recbole_cadmr.workflows.benchmark.benchmark import benchmark
         from recbole_cadmr.workflows.benchmark.plan import seeds_of
+        from recbole_cadmr.workflows.benchmark.tables import first_tables
 
-        benchmark(
+        tables = benchmark(
             _names(known.models),
             _names(known.datasets),
             seeds_of(known.seeds),
@@ -236,8 +237,8 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
             ray_address=known.ray_address,
             runs=known.runs,
         )
-        print("\n" + (Path(known.output) / TABLE).read_text(encoding="utf-8"))
-        print(f"files: {', '.join(str(path) for path in sorted(Path(known.output).iterdir()) if path.is_file())}")
+        print("\n" + first_tables(tables))
+        print("files: " + ", ".join(map(str, sorted(Path(known.output).glob("[!.]*.*")))))
         return 0
 
     parser.set_defaults(run=run)

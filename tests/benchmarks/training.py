@@ -69,8 +69,8 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
         recboles = seconds(lambda: trainer.evaluate(valid, False))
         trainer.eval_collector = collector
         share = evaluation / config["eval_step"] / epoch
-        print(f"  an evaluation {evaluation:.2f} s, RecBole's {recboles:.2f} s, ratio {recboles / evaluation:.1f}; ", end="")
-        print(f"{share:.0%} of training, evaluating every {config['eval_step']} epochs")
+        print(f"  an evaluation {evaluation:.2f} s, RecBole's {recboles:.2f} s, ratio {recboles / evaluation:.1f}")
+        print(f"  evaluation is {share:.0%} of training, every {config['eval_step']} epochs")
 
 
 def main() -> None:

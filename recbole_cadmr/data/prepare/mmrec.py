@@ -1,4 +1,4 @@
-"""Import a folder in the layout of the MMRec toolbox (NAME.inter, *_feat*.npy, *_knn*.npz), with its split or another."""
+"""Import a folder in the layout of the MMRec toolbox: NAME.inter, *_feat*.npy, *_knn*.npz; its split or another."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def protocol_lines(table: DatasetTable) -> list[str]:
     masked = "train and validation items" if protocol["mask_valid_at_test"] else "train items"
     split = "as it came" if protocol["split"] == "pre-split" else f"{protocol['split']}, {protocol['group_by']}"
     return [
-        f"{table.dataset}{note}: {counts['users']:,} users, {counts['items']:,} items; {train:,} interactions in train, {valid:,} in validation, {test:,} in test; split {split}",
+        f"{table.dataset}{note}: {counts['users']:,} users, {counts['items']:,} items, {train:,} train interactions, "
+        f"{valid:,} to validate, {test:,} to test; split {split}",
         f"ranking over {protocol['candidates']}, {masked} left out; means over users with a held-out item; chosen by "
         f"validation {protocol['valid_metric']}, the test part read once a run",
     ]
@@ -95,16 +96,28 @@ def markdown(tables: Sequence[DatasetTable]) -> str:
     return "\n".join(line for table in tables for line in _markdown_section(table)).rstrip() + "\n"
 
 
-def _markdown_section(table: DatasetTable) -> Iterable[str]:
+def first_tables(tables: Sequence[DatasetTable]) -> str:
+    """What a person wants to see first: the headline figures of each data set, and what has no result."""
+    return "\n".join(line for table in tables for line in (*_first(table), ""))
+
+
+def _first(table: DatasetTable) -> Iterable[str]:
     metrics = headline(table)
     yield f"## {table.dataset}\n"
     yield from (f"- {line}" for line in protocol_lines(table))
-    yield "- best in bold, second underlined; * better than every other model beyond chance (paired t-test over users, "
-    yield "  scores averaged over seeds, two-sided, Holm-corrected, p < .05)\n"
+    yield (
+        "- best in bold, second underlined; * better than every other model beyond chance (paired t-test over users, "
+        "scores averaged over seeds, two-sided, Holm-corrected, p < .05)\n"
+    )
     head = ["model", "seeds", *metrics, "training", "evaluation", "peak memory", "parameters"]
     yield from _grid(head, [_markdown_row(table, row, metrics) for row in table.rows])
     if table.missing:
         yield from ("", *(f"- {label}: {reason}" for label, reason in table.missing.items()))
+
+
+def _markdown_section(table: DatasetTable) -> Iterable[str]:
+    metrics = headline(table)
+    yield from _first(table)
     yield from ("", "Against the best other model:", "")
     cells = [[row.name, *(comparison(table, row, metric) for metric in metrics)] for row in table.rows]
     yield from _grid(["model", *metrics], cells)
