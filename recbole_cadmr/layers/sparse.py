@@ -10,6 +10,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+_BLOCK = 2**16  # entries gathered at once
+
 
 class SparseMatrix:
     """A constant sparse matrix M [n, m] on a device, stored with its transpose for the gradient."""
@@ -61,6 +63,10 @@ class EdgeMatrix:
         """``M E`` [n, d] for the values [nnz] of M and a dense E [m, d]; gradients reach both."""
         return _EdgeProduct.apply(self, value, E)
 
+    def products(self, A: Tensor, B: Tensor) -> Tensor:
+        """``A[row] . B[column]`` of every entry [nnz], for A [n, d] and B [m, d]: what an attention starts from."""
+        return _EntryProducts.apply(self, A, B)
+
     def softmax(self, score: Tensor) -> Tensor:
         """Softmax of scores [nnz] over the entries of each row."""
         n = self.shape[0]
@@ -72,25 +78,52 @@ class EdgeMatrix:
 
 
 class _EdgeProduct(torch.autograd.Function):
-    _BLOCK = 2**16  # entries whose values' gradient is computed at once
-
     @staticmethod
     def forward(ctx: Any, edges: EdgeMatrix, value: Tensor, E: Tensor) -> Tensor:
         ctx.edges = edges
         ctx.save_for_backward(value, E)
-        return _csr(edges.begin, edges.column, value.detach(), edges.shape) @ E
+        return _there(edges, value.detach()) @ E
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
         edges, (value, E), G = ctx.edges, ctx.saved_tensors, gradients[0].contiguous()
-        of_value = of_E = None
-        if ctx.needs_input_grad[1]:
-            blocks = zip(edges.row.split(_EdgeProduct._BLOCK), edges.column.split(_EdgeProduct._BLOCK))
-            of_value = torch.cat([(G[row] * E[column]).sum(1) for row, column in blocks])
-        if ctx.needs_input_grad[2]:
-            back = _csr(edges.back_begin, edges.back_row, value[edges.back_order], edges.shape[::-1])
-            of_E = back @ G
+        of_value = _entry_products(edges, G, E) if ctx.needs_input_grad[1] else None
+        of_E = _back(edges, value) @ G if ctx.needs_input_grad[2] else None
         return None, of_value, of_E
+
+
+class _EntryProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, edges: EdgeMatrix, A: Tensor, B: Tensor) -> Tensor:
+        ctx.edges = edges
+        ctx.save_for_backward(A, B)
+        return _entry_products(edges, A.detach(), B.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        edges, (A, B), g = ctx.edges, ctx.saved_tensors, gradients[0]
+        of_A = _there(edges, g) @ B if ctx.needs_input_grad[1] else None
+        of_B = _back(edges, g) @ A if ctx.needs_input_grad[2] else None
+        return None, of_A, of_B
+
+
+def _entry_products(edges: EdgeMatrix, A: Tensor, B: Tensor) -> Tensor:
+    """``A[row] . B[column]`` of every entry; gathering the rows takes ten times as long as torch's own product."""
+    if A.is_cuda or torch.backends.mkl.is_available():
+        places = _there(edges, A.new_zeros(len(edges.row)))
+        return torch.sparse.sampled_addmm(places, A, B.T, beta=0.0).values()
+    blocks = zip(edges.row.split(_BLOCK), edges.column.split(_BLOCK))
+    return torch.cat([(A[row] * B[column]).sum(1) for row, column in blocks])
+
+
+def _there(edges: EdgeMatrix, value: Tensor) -> Tensor:
+    """The matrix of the values."""
+    return _csr(edges.begin, edges.column, value, edges.shape)
+
+
+def _back(edges: EdgeMatrix, value: Tensor) -> Tensor:
+    """The transposed matrix of the values."""
+    return _csr(edges.back_begin, edges.back_row, value[edges.back_order], edges.shape[::-1])
 
 
 def _compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:

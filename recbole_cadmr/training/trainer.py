@@ -15,6 +15,7 @@ from recbole.utils import get_trainer as get_recbole_trainer
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.state import AttributeWatch, random_state, set_random_state
 
 # Trainers of the package's models, by class; every other model gets RecBole's.
@@ -44,9 +45,11 @@ class RunTrainer(recbole.trainer.Trainer):
     """
 
     optimizer: Any
+    eval_step: int
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
+        self.eval_collector = RankingCollector(config)
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
         self.header: dict[str, Any] = {}
@@ -79,6 +82,7 @@ class RunTrainer(recbole.trainer.Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False
+        self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
         self._ensure_optimizer()
         score, result = super().fit(train_data, valid_data, **options)
         return float(score), result

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.sampler import Sampler
 
 from recbole_cadmr.data.fingerprint import fingerprint
-from recbole_cadmr.data.loaders import derived_eval_batch_size
+from recbole_cadmr.data.loaders import TripleLoader, derived_eval_batch_size
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from tests.micro import TRAIN, open_micro, write_micro
+
+TRIPLE = ("user_id", "item_id", "neg_item_id")
 
 
 def parts_of(session):
@@ -81,6 +83,86 @@ def test_the_sampler_knows_the_train_part_alone(tmp_path):
     sampler = session.train_data._sampler
     assert sampler.datasets == [session.train_data._dataset]
     assert len(sampler._get_candidates_list()) == len(TRAIN)
+
+
+def triples_of(loader):
+    """Triples of one epoch by batch, in tokens."""
+    users, items = (loader._dataset.field2id_token[field] for field in ("user_id", "item_id"))
+    return [
+        [(users[u], items[i], items[j]) for u, i, j in zip(*(batch[field].tolist() for field in TRIPLE))]
+        for batch in loader
+    ]
+
+
+def flat(batches):
+    return [triple for batch in batches for triple in batch]
+
+
+def test_an_epoch_of_triples_has_every_interaction_once(tmp_path):
+    loader = open_micro(write_micro(tmp_path), "BPR", train_batch_size=3).train_data
+    epochs = [triples_of(loader) for _ in range(2)]
+    for epoch in epochs:
+        assert [len(batch) for batch in epoch] == [3, 3, 2] and len(loader) == 3
+        assert sorted(f"{user} {item}" for user, item, _ in flat(epoch)) == sorted(TRAIN)
+    assert [triple[:2] for triple in flat(epochs[0])] != [triple[:2] for triple in flat(epochs[1])]
+    unshuffled = open_micro(tmp_path, "BPR", shuffle=False).train_data
+    assert [f"{user} {item}" for user, item, _ in flat(triples_of(unshuffled))] == TRAIN
+
+
+def test_negative_items_are_those_of_the_train_part_that_the_user_does_not_have(tmp_path):
+    train = [row for row in TRAIN if not row.endswith(" c")]  # c is known from the other parts alone
+    loader = open_micro(write_micro(tmp_path, train=train), "BPR").train_data
+    drawn = {}
+    for _ in range(50):
+        for user, _, negative in flat(triples_of(loader)):
+            drawn.setdefault(user, set()).add(negative)
+    assert drawn == {"ann": {"d"}, "bob": {"a", "d"}, "cid": {"b"}, "dot": {"a", "b"}}
+
+
+def test_negative_items_are_drawn_alike_whatever_their_popularity(tmp_path):
+    loader = open_micro(write_micro(tmp_path, train=[*TRAIN, "eve a", "zoe a"]), "BPR").train_data
+    ids = loader._dataset.field2token_id
+    n = 30_000
+    drawn = loader.negative_items(torch.full((n,), ids["user_id"]["dot"]))  # dot has d
+    counts = torch.bincount(drawn, minlength=5)[[ids["item_id"][item] for item in "abc"]]
+    chi_square = ((counts - n / 3).square() / (n / 3)).sum()
+    assert counts.sum() == n and chi_square < 13.8  # of two degrees of freedom, passed once in a thousand
+
+
+def test_the_seed_and_the_generator_fix_the_triples(tmp_path):
+    folder = write_micro(tmp_path)
+    one, same, other = (open_micro(folder, "BPR", train_batch_size=3, seed=seed).train_data for seed in (5, 5, 6))
+    first = triples_of(one)
+    state = one.generator.get_state()
+    second = triples_of(one)
+    torch.manual_seed(0)  # no other generator has a part in it
+    assert [triples_of(same), triples_of(same)] == [first, second]
+    assert triples_of(other) != first != second
+    same.generator.set_state(state)
+    assert triples_of(same) == second
+
+
+@pytest.mark.parametrize("rows", [[*TRAIN, "cid b"], [*(row for row in TRAIN if row[-1] != "c"), "cid b"]])
+def test_a_user_with_every_item_of_the_train_part_is_refused(tmp_path, rows):
+    with pytest.raises(UserError, match="a user has every item"):
+        open_micro(write_micro(tmp_path, train=rows), "BPR")
+
+
+@pytest.mark.parametrize(
+    ("model", "sampling", "expected"),
+    [
+        ("BPR", {}, TripleLoader),
+        ("VBPR", {}, TripleLoader),
+        ("BPR", {"distribution": "popularity", "sample_num": 1}, TrainDataLoader),
+        ("BPR", {"distribution": "uniform", "sample_num": 2}, TrainDataLoader),
+        ("BPR", {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 2}, TrainDataLoader),
+        ("NeuMF", {}, TrainDataLoader),
+    ],
+)
+def test_other_ways_to_sample_are_left_to_recbole(tmp_path, model, sampling, expected):
+    settings = {"train_neg_sample_args": sampling} if sampling else {}
+    loader = open_micro(write_micro(tmp_path), model, **settings).train_data
+    assert type(loader) is expected
 
 
 def test_evaluation_steps_follow_the_catalogue():

@@ -17,7 +17,7 @@ from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.workflows.run_folder import scratch_folder
 from recbole_cadmr.workflows.session import open_session
-from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
+from tests.micro import TEXT, TRAIN, open_micro, write_micro
 
 USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
 SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"regularisation": 2.0}}
@@ -123,15 +123,6 @@ def test_scores_are_the_same_where_the_attention_does_not_fit_in_memory(tmp_path
     model.train().eval()
     monkeypatch.setattr(softmaxcadmr, "free_bytes", lambda device: 0)
     assert torch.allclose(scores_of(model), whole, atol=1e-6)
-
-
-def test_permuting_the_files_of_features_changes_no_score(tmp_path):
-    one, other = write_micro(tmp_path / "one"), write_micro(tmp_path / "other")
-    for name, features in (("text", TEXT), ("image", IMAGE)):
-        order = list(features)[::-1]
-        (other / "micro" / f"micro.{name}").write_text("\n".join(["item_id:token", *order]) + "\n")
-        np.save(other / "micro" / f"micro.{name}.npy", np.array([features[i] for i in order], dtype=np.float32))
-    assert torch.allclose(scores_of(model_of(one)), scores_of(model_of(other)), atol=1e-5)
 
 
 def test_the_weight_is_chosen_on_validation_at_the_best_epoch(tmp_path):

@@ -1,0 +1,110 @@
+"""What an evaluation keeps of a batch of scores: RecBole's entries, bit for bit, with less work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.evaluator.collector import Collector, DataStruct
+from torch import Tensor
+
+_ITEMS, _HITS = "rec.items", "rec.topk"
+_GROUPS = 2  # groups of items a place of the list, see hits_by_rank
+_BLOCK = 64  # rows of scores counted at once, which stay in the processor's cache
+
+
+class RankingCollector(Collector):
+    """RecBole's collector without a dense matrix [users, items] of held-out items and without copying what it returns.
+
+    The list of best items (``rec.items``) and where in it the held-out ones are (``rec.topk``) are this class's;
+    everything else is RecBole's. Ties are broken as ``torch.topk`` of the user's scores does.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._collected: dict[str, list[Tensor]] = {key: [] for key in (_ITEMS, _HITS) if self.register.need(key)}
+        for key in self._collected:
+            setattr(self.register, key, False)  # super() is not to do it, too
+
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Interaction, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Keep what the metrics need of the scores [B, n_items] and the held-out (row, item) pairs of a batch."""
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        if not self._collected:
+            return
+        k, n_items = max(self.topk), scores_tensor.shape[1]
+        held_out = (positive_u * n_items + positive_i).to(scores_tensor.device).unique()  # ascending
+        # A GPU's topk is fast, and breaks ties by the shape of the batch, so that it has to be asked for all of it.
+        if _ITEMS not in self._collected and scores_tensor.device.type == "cpu" and n_items >= 2 * _GROUPS * k:
+            self._collected[_HITS].append(hits_by_rank(scores_tensor, held_out, k))
+            return
+        best = scores_tensor.topk(k, dim=-1).indices
+        for key, batches in self._collected.items():
+            batches.append(best if key == _ITEMS else hits(best, held_out, n_items))
+
+    def get_data_struct(self) -> DataStruct:
+        """All that was collected, on the CPU; what belongs to one evaluation is forgotten here."""
+        taken = DataStruct()
+        for key, value in list(self.data_struct._data_dict.items()):
+            taken.set(key, value.cpu() if isinstance(value, Tensor) else value)
+            if isinstance(value, Tensor):  # what data_collect found are numbers and counters
+                del self.data_struct[key]
+        for key, batches in self._collected.items():
+            if batches:
+                taken.set(key, torch.cat(batches).cpu())
+                batches.clear()
+        return taken
+
+
+def hits(best: Tensor, held_out: Tensor, n_items: int) -> Tensor:
+    """Where the held-out items are in the lists ``best`` [B, k] of items, and in the last column how many there are.
+
+    Args:
+        held_out: int64, ``row * n_items + item`` of each, ascending.
+
+    Returns:
+        int64 [B, k + 1], 1 where the list has a held-out item.
+    """
+    rows = torch.arange(len(best), device=best.device)
+    size = torch.bincount(held_out // n_items, minlength=len(best))
+    return torch.cat([_contained(rows[:, None] * n_items + best, held_out), size[:, None]], dim=1)
+
+
+def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
+    """:func:`hits` in the lists of the ``k`` best of ``scores`` [B, n_items], without the lists.
+
+    The place of an item is the number of better ones. Few need counting: of more than ``k`` groups of items the ``k``
+    best, by their best item, hold ``k`` items as good as the last of these, and what is worse than it is in no list.
+    Rows in which a held-out item ties with another one in the list get ``torch.topk``.
+    """
+    n_items = scores.shape[1]
+    row, item = held_out // n_items, held_out % n_items
+    found = torch.zeros(len(scores), k + 1, dtype=torch.int64)
+    found[:, k] = torch.bincount(row, minlength=len(scores))
+    groups = _GROUPS * k
+    inside = n_items // groups * groups
+    bound = scores[:, :inside].view(len(scores), -1, groups).amax(1).topk(k, dim=1).values[:, -1]
+    score = scores[row, item]
+    near = ~(score < bound[row])  # NaN counts as best, as in topk
+    row, score = row[near], score[near]
+    better, same = torch.zeros_like(row), torch.zeros_like(row)
+    for block in torch.arange(len(row)).split(_BLOCK):
+        theirs, own = scores[row[block]], score[block, None]
+        better[block] = n_items - (theirs <= own).sum(1)
+        same[block] = (theirs == own).sum(1)
+    tied = row[(same != 1) & ((better < k) | score.isnan())].unique()
+    listed = better < k
+    found[row[listed], better[listed]] = 1
+    if len(tied):
+        found[tied, :k] = _contained(tied[:, None] * n_items + scores[tied].topk(k, dim=-1).indices, held_out)
+    return found
+
+
+def _contained(keys: Tensor, known: Tensor) -> Tensor:
+    """1 for each of ``keys`` that is among the ascending ``known``, else 0."""
+    if not len(known):
+        return torch.zeros_like(keys)
+    place = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
+    return (known[place] == keys).long()
