@@ -317,7 +317,7 @@ def _positive(text: str | None, option: str) -> float | None:
         number = None if text is None else float(text)
     except ValueError as error:
         raise UserError(f"{option} must be a number, not {text!r}") from error
-    if number is not None and not number > 0:
+    if number is not None and not 0 < number < float("inf"):
         raise UserError(f"{option} must be above 0, not {text}")
     return number
 

@@ -17,7 +17,7 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.data.rows import RatingRows, binary
 from recbole_cadmr.errors import UserError
 
 # Scores held at once in evaluation; RecBole's default of 4,096 would score one user a step.
@@ -168,10 +168,10 @@ class FullRankingLoader(FullSortEvalDataLoader):
         self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         self.is_sequential = False
-        positive = _binary(dataset.inter_matrix(form="csr"))
+        positive = binary(dataset.inter_matrix(form="csr"))
         self._positive = RatingRows(positive)
-        known = _binary(known)
-        self._history = RatingRows(_binary(known - known.multiply(positive)))
+        known = binary(known)
+        self._history = RatingRows(binary(known - known.multiply(positive)))
         self.uid_list = torch.from_numpy(np.flatnonzero(np.diff(positive.indptr)))
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
@@ -182,11 +182,3 @@ class FullRankingLoader(FullSortEvalDataLoader):
         at = torch.as_tensor(index)
         users = self.uid_list[at]
         return self.user_df[at], self._history.entries(users), *self._positive.entries(users)
-
-
-def _binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
-    matrix = sp.csr_matrix(matrix)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    matrix.data[:] = 1
-    return matrix

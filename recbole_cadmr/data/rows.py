@@ -44,6 +44,15 @@ class RowBatch:
         return replace(self, value=value)
 
 
+def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """The places of a matrix's entries other than 0, each once and as 1.0."""
+    matrix = sp.csr_matrix(matrix, dtype="float32", copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    matrix.data[:] = 1
+    return matrix
+
+
 class RatingRows:
     """Binary rows of a sparse matrix on a device.
 

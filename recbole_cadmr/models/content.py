@@ -12,16 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
 
 
 def training_rows(dataset: Any) -> sp.csr_matrix:
     """R [U, I]: users of the train part by items without the padding item, every entry 1."""
-    R = dataset.inter_matrix(form="csr").astype(np.float32)[:, 1:].tocsr()
-    R.sum_duplicates()
-    R.data[:] = 1
-    return R
+    return binary(dataset.inter_matrix(form="csr")[:, 1:])
 
 
 def content_attention(dataset: Any, R: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, str]:

@@ -11,6 +11,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_cadmr.data.rows import binary
 from recbole_cadmr.layers.features import FeatureTable
 from recbole_cadmr.layers.propagation import neighbour_matrix
 from recbole_cadmr.models.base import CachingRecommender
@@ -33,7 +34,7 @@ class MultimodalRecommender(CachingRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.size = config["embedding_size"]
-        self.R = _binary(dataset.inter_matrix(form="csr"))  # [n_users, n_items] of the train part, with padding
+        self.R = binary(dataset.inter_matrix(form="csr"))  # [n_users, n_items] of the train part, with padding
         self._dataset_modalities = dataset.modalities()
         self._nearest = dataset.nearest_items
         self.k = config["neighbours"]
@@ -100,10 +101,3 @@ def _embedding(n: int, size: int, known: np.ndarray) -> nn.Embedding:
     with torch.no_grad():
         table.weight[torch.from_numpy(~known)] = 0.0
     return table
-
-
-def _binary(matrix: sp.csr_matrix) -> sp.csr_matrix:
-    matrix = sp.csr_matrix(matrix, dtype=np.float32)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix

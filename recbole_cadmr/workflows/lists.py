@@ -22,7 +22,7 @@ class TestLists:
     Attributes:
         users: int32 [T], ascending.
         top: int32 [T, K], the best items of each, best first; those of the train part (and what else the protocol
-            leaves out) are not among them.
+            leaves out) are not among them, and 0 stands where there are no more.
         top_cold: int32 [T, C], the same with items without train interactions as the only candidates; [T, 0] if there
             are none, or the model cannot score them.
         held_row, held_item: int32 [n], the held-out pairs: place of the user in ``users``, and the item.
@@ -59,8 +59,8 @@ def test_lists(session: Session, k: int) -> TestLists:
     seen = 0
     for batch in data:
         interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
-        top.append(scores.topk(min(k, n_items - 1), dim=1).indices.cpu())
-        top_cold.append(scores.masked_fill(~cold, -torch.inf).topk(min(k, n_cold), dim=1).indices.cpu())
+        top.append(_best(scores, min(k, n_items - 1)))
+        top_cold.append(_best(scores.masked_fill(~cold, -torch.inf), min(k, n_cold)))
         rows.append(row + seen)
         seen += len(scores)
         users.append(interaction[field].cpu())
@@ -75,6 +75,11 @@ def test_lists(session: Session, k: int) -> TestLists:
         missing = ~torch.stack(present).all(0).numpy()
     degrees = user_degree.astype(np.int32), item_degree.astype(np.int32)
     return TestLists(who, lists, cold_lists, held_row, held_item, *degrees, missing)
+
+
+def _best(scores: torch.Tensor, k: int) -> torch.Tensor:
+    value, item = scores.topk(k, dim=1)
+    return item.masked_fill(value == -torch.inf, 0).cpu()
 
 
 def write_lists(lists: TestLists, path: Path) -> None:

@@ -33,10 +33,13 @@ def read_space(model: str, preset: str | None = None) -> dict[str, list[Any]]:
     return space
 
 
-def random_settings(space: Mapping[str, Sequence[Any]], n: int, key: str) -> list[dict[str, Any]]:
+def random_settings(
+    space: Mapping[str, Sequence[Any]], n: int, key: str, defaults: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """``n`` different settings to try: first the defaults ({}), then points of the space, drawn without repetition.
 
     Args:
+        defaults: the point of the space, if any, that the defaults are, which is not tried twice.
         key: what the draw depends on; the same key gives the same settings, and the first of more.
 
     Fewer than ``n`` if the space has no more points.
@@ -47,14 +50,21 @@ def random_settings(space: Mapping[str, Sequence[Any]], n: int, key: str) -> lis
     if size <= 10_000:
         points = list(itertools.product(*space.values())) if names else []
         drawn.shuffle(points)
+        points = [point for point in points if not _is_default(dict(zip(names, point)), defaults)]
         points = points[: n - 1]
     else:
         found: dict[tuple[int, ...], tuple[Any, ...]] = {}
         while len(found) < n - 1:
             place = tuple(drawn.randrange(len(choices)) for choices in space.values())
-            found[place] = tuple(choices[i] for i, choices in zip(place, space.values()))
+            point = tuple(choices[i] for i, choices in zip(place, space.values()))
+            if not _is_default(dict(zip(names, point)), defaults):
+                found[place] = point
         points = list(found.values())
     return [{}, *(dict(zip(names, point)) for point in points)][:n]
+
+
+def _is_default(point: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> bool:
+    return defaults is not None and all(defaults[name] == value for name, value in point.items())
 
 
 def best_of(trials: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ from recbole_cadmr.workflows.results import read_result
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
-_NO_CONFIGURATION = ("seed", "threads", "show_progress", "resume_step", "use_gpu", "gpu_id", "save_lists",
-                     "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
+_NO_CONFIGURATION = ("seed", "split_seed", "evaluate_test", "save_lists", "threads", "show_progress", "resume_step",
+                     "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
 # What must agree for two results to stand in one table; seeds and threads may differ.
 COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
@@ -31,19 +31,14 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     results = [read_result(Path(folder)) for folder in folders]
     first = results[0]
     rows: dict[str, list[dict[str, Any]]] = {}
+    check_comparable(list(zip(map(Path, folders), results)))
     for folder, result in zip(folders, results):
-        if result["fingerprint"]["sha256"] != first["fingerprint"]["sha256"]:
-            raise UserError(f"{folder} was measured on other data than {folders[0]}")
-        for name in COMPARABLE:
-            if result["protocol"][name] != first["protocol"][name]:
-                raise UserError(f"{folder} was measured under another protocol than {folders[0]}: {name} differs")
-        if not result["test_result"] or not set(metrics) <= result["test_result"].keys():
+        if not set(metrics) <= result["test_result"].keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
         key = json.dumps([result["model"], configuration(result)], sort_keys=True)
         rows.setdefault(key, []).append(result)
     for runs in rows.values():
-        if len({run["protocol"]["seed"] for run in runs}) < len(runs):
-            raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
+        check_seeds(runs)
     lines = [
         f"| {first['dataset']} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
         "|---" * (len(metrics) + 5) + "|",
@@ -55,6 +50,29 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
         name, preset = runs[0]["model"], runs[0]["settings"].get("preset") or ""
         lines.append(f"| {name} | {preset} | {len(runs)} | {figures} | {training:.0f} s | {evaluation:.1f} s |")
     return "\n".join(lines)
+
+
+def check_comparable(results: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Raise :class:`UserError` unless all results are test figures of the same interactions under one protocol."""
+    (first_folder, first), *_ = results
+    for folder, result in results:
+        for part in ("id_maps", "interactions"):  # features are a model's own affair
+            if result["fingerprint"][part] != first["fingerprint"][part]:
+                raise UserError(f"{folder} was measured on other data than {first_folder}")
+        for name in COMPARABLE:
+            if result["protocol"][name] != first["protocol"][name]:
+                raise UserError(
+                    f"{folder} was measured under another protocol than {first_folder}: {name} is "
+                    f"{result['protocol'][name]}, not {first['protocol'][name]}"
+                )
+        if not result["test_result"]:
+            raise UserError(f"{folder} has no test result; read it with: evaluate --run {folder}")
+
+
+def check_seeds(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise :class:`UserError` if two runs of one configuration have the same seed."""
+    if len({run["protocol"]["seed"] for run in runs}) < len(runs):
+        raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
 
 
 def configuration(result: Mapping[str, Any]) -> dict[str, Any]:

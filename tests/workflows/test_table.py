@@ -47,8 +47,8 @@ def test_the_table_shows_the_figures_of_the_files(brief_run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda r: r["fingerprint"].update(sha256="other"), "other data"),
-        (lambda r: r["protocol"].update(mask_valid_at_test=True), "mask_valid_at_test differs"),
+        (lambda r: r["fingerprint"].update(interactions="other"), "other data"),
+        (lambda r: r["protocol"].update(mask_valid_at_test=True), "mask_valid_at_test is True, not False"),
         (lambda r: r.update(test_result=None), "no test result"),
         (lambda r: r.update(schema_version=99), "schema version"),
     ],

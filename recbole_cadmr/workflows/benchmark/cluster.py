@@ -17,73 +17,77 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.benchmark.pool import LOG, RUN, SETTINGS, Done, Task, last_words
+from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.workflows.benchmark.pool import LOG, RUN, SETTINGS, Done, Task, conclude, stop_if_too_large
+from recbole_cadmr.workflows.lists import LISTS
+from recbole_cadmr.workflows.run_folder import CURVES, RESULT
 
-_KEPT = ("result.json", "model.pt", "test_lists.npz", "learning_curves.svg")
+_KEPT = (RESULT, BEST, LISTS, CURVES)
 
 
-def run_on_cluster(tasks: Sequence[Task], address: str, started: Callable[[Task], None], done: Done) -> None:
-    """Run tasks on the cluster at ``address`` (``local`` starts one on this machine).
+def run_on_cluster(
+    tasks: Sequence[Task], address: str, limit: int | None, started: Callable[[Task], None], done: Done
+) -> None:
+    """Run tasks on the cluster at ``address`` (``local`` starts one on this machine, ``auto`` finds one here).
 
     Each task asks for its threads as cores, its memory, and, on a cluster with GPUs, for one of these. Every node needs
-    this package installed.
+    this package installed. A task whose node dies starts anew on another one.
+
+    Args:
+        limit: bytes a task may use; what it is expected to need is asked for, and not watched, if not given.
 
     Raises:
-        UserError: if the cluster cannot be reached, or no node has what a task asks for.
+        UserError: if the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        if address != "local":
+        if address not in ("local", "auto"):
             socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself would try for half a minute
         ray.init(address=address, log_to_driver=False, **({"include_dashboard": False} if address == "local" else {}))
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"there is no Ray cluster at {address} ({str(error).splitlines()[0]}); give HOST:PORT"
-        ) from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"there is no Ray cluster at {address} ({reason}); give HOST:PORT, auto or local") from error
     try:
-        _run(ray, tasks, started, done)
+        _run(ray, tasks, limit, started, done)
     finally:
         ray.shutdown()
 
 
-def _run(ray: Any, tasks: Sequence[Task], started: Callable[[Task], None], done: Done) -> None:
+def _run(ray: Any, tasks: Sequence[Task], limit: int | None, started: Callable[[Task], None], done: Done) -> None:
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
     packed: dict[Path, Any] = {}
-    waiting: dict[Any, tuple[Task, float]] = {}
+    waiting: dict[Any, Task] = {}
     for task in tasks:
-        if not _fits(ray.nodes(), task, gpus):
+        if not _fits(ray.nodes(), task, gpus) or (limit and task.memory > limit):
             task.prepare()
             task.fail(f"skipped: no node of the cluster has {task.threads} cores and {task.memory / 2**30:.1f} GB free")
             done(task, 0.0)
             continue
-        data = task.cell.contender.config().data_folder
+        data = task.cell.contender.resolved.data_folder
         if data not in packed:
             packed[data] = ray.put(_pack(data))
         task.prepare()
         started(task)
-        remote = ray.remote(_run_cell).options(
-            num_cpus=task.threads, num_gpus=gpus, memory=task.memory, max_retries=2
-        )  # a node may die
+        needs = {"num_cpus": task.threads, "num_gpus": gpus, "memory": task.memory, "max_retries": 2}
         settings = (task.folder / SETTINGS).read_text(encoding="utf-8")
-        waiting[remote.remote(settings, packed[data], data.name)] = (task, time.monotonic())
+        waiting[ray.remote(_run_cell).options(**needs).remote(settings, packed[data], data.name, limit)] = task
     while waiting:
         (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        task, start = waiting.pop(ready)
+        task, seconds = waiting.pop(ready), 0.0
         try:
-            files, log = ray.get(ready)
+            files, log, status, stopped, seconds = ray.get(ready)
         except Exception as error:  # whatever kept the task from ending, it is this task's failure alone
-            task.fail(f"failed: {str(error).splitlines()[-1]}")
+            task.fail(f"failed: {next(reversed(str(error).splitlines()), type(error).__name__)}")
         else:
             (task.folder / LOG).write_text(log, encoding="utf-8")
             task.run.mkdir(exist_ok=True)
-            for name in sorted(files, key=lambda name: name == "result.json"):  # which says that the run is whole
+            for name in sorted(files, key=lambda name: name == RESULT):  # which says that the run is whole
                 (task.run / name).write_bytes(files[name])
-            if not task.finished:
-                task.fail(f"failed: {last_words(task.folder / LOG)} (all of it: {task.folder / LOG})")
-        done(task, time.monotonic() - start)
+            conclude(task, status, stopped, limit)
+        done(task, seconds)
 
 
 def _fits(nodes: Sequence[dict[str, Any]], task: Task, gpus: int) -> bool:
@@ -107,10 +111,12 @@ def _pack(folder: Path) -> bytes:
 
 
 def _unpack(packed: bytes, name: str) -> Path:
-    """The data set's parent folder on this node, written by the first task that needs it."""
-    root = Path(tempfile.gettempdir()) / f"recbole_cadmr-{hashlib.sha256(packed).hexdigest()[:16]}"
+    """The data set's parent folder on this node, in the user's cache, written by the first task that needs it."""
+    cache = Path.home() / ".cache" / "recbole_cadmr" / "cluster"
+    cache.mkdir(parents=True, exist_ok=True)
+    root = cache / hashlib.sha256(packed).hexdigest()
     if not root.is_dir():
-        aside = Path(tempfile.mkdtemp(dir=root.parent))
+        aside = Path(tempfile.mkdtemp(dir=cache))
         with zipfile.ZipFile(io.BytesIO(packed)) as archive:
             archive.extractall(aside / name)
         with suppress(OSError):  # another task was faster
@@ -118,16 +124,22 @@ def _unpack(packed: bytes, name: str) -> Path:
     return root
 
 
-def _run_cell(settings: str, packed: bytes, dataset: str) -> tuple[dict[str, bytes], str]:
-    """Run a cell on a node; its files by name, and its log."""
-    data_path = _unpack(packed, dataset)
+def _run_cell(
+    settings: str, packed: bytes, dataset: str, limit: int | None
+) -> tuple[dict[str, bytes], str, int, bool, float]:
+    """Run a cell on a node: its files by name, log, exit status, whether it was stopped for its memory, and seconds."""
+    data_path, start, stopped = _unpack(packed, dataset), time.monotonic(), False
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / SETTINGS).write_text(settings, encoding="utf-8")
         command = [sys.executable, "-m", "recbole_cadmr", "train", "--config_files", str(folder / SETTINGS)]
         with open(folder / LOG, "wb") as log:
-            subprocess.run(
+            process = subprocess.Popen(
                 [*command, "--data_path", str(data_path), "--output", str(folder / RUN)], stdout=log, stderr=log
             )
+            while process.poll() is None:
+                stopped = stop_if_too_large(process, limit)
+                time.sleep(0.2)
         files = {name: (folder / RUN / name).read_bytes() for name in _KEPT if (folder / RUN / name).is_file()}
-        return files, (folder / LOG).read_text(encoding="utf-8", errors="replace")
+        words = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    return files, words, process.returncode, stopped, time.monotonic() - start

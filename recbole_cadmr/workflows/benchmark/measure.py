@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import recbole.evaluator.metrics as recbole_metrics
-import torch
 from recbole.evaluator.base_metric import TopkMetric
-from recbole.evaluator.collector import DataStruct
 
 from recbole_cadmr.workflows.lists import TestLists
 
+COLD = "cold items"  # how the names of their strata begin
 RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
 _ACTIVITY = (("users with 1 to 5 train items", 1, 5), ("users with 6 to 10", 6, 10), ("users with more", 11, np.inf))
 _RARE = 5  # most train interactions of a rare item
+_COLD = "cold items (no train interaction)"
 _TAIL = 0.8  # share of the items, the least chosen ones, that make the tail
 
 
@@ -28,7 +28,7 @@ def strata(lists: TestLists) -> dict[str, np.ndarray]:
     """Which held-out pairs belong to each stratum: bool [n] by its name. Empty strata are left out."""
     degree, activity = lists.item_degree[lists.held_item], lists.user_degree[lists.held_row]
     chosen = {
-        "cold items (no train interaction)": degree == 0,
+        _COLD: degree == 0,
         f"rare items (1 to {_RARE})": (degree > 0) & (degree <= _RARE),
         "other items": degree > _RARE,
         "items missing a modality": lists.missing[lists.held_item],
@@ -41,13 +41,16 @@ def strata(lists: TestLists) -> dict[str, np.ndarray]:
 def by_stratum(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, dict[str, float]]:
     """Means over the users that have held-out items of a stratum; ``users`` and ``pairs`` say how many these are.
 
-    A stratum restricts what is to be found, never the candidates. ``cold items among themselves`` is the exception, and
-    is there if the model can score them: cold items alone are ranked.
+    A stratum restricts what is to be found, never the candidates. ``cold items among themselves`` is the exception:
+    cold items alone are ranked. A model that cannot score cold items has no metrics of the two.
     """
-    figures = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in strata(lists).items()}
-    cold = lists.item_degree[lists.held_item] == 0
-    if cold.any() and lists.top_cold.shape[1]:
-        figures["cold items among themselves"] = _means(lists, lists.top_cold, cold, topk, metrics)
+    chosen = strata(lists)
+    figures = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in chosen.items()}
+    if _COLD in chosen:
+        among = _means(lists, lists.top_cold, chosen[_COLD], topk, metrics)
+        can = lists.top_cold.shape[1] > 0
+        for name, entry in ((_COLD, figures[_COLD]), (f"{COLD} among themselves", among)):
+            figures[name] = entry if can else {count: entry[count] for count in ("users", "pairs")}
     return figures
 
 
@@ -61,20 +64,25 @@ def _means(
 
 def diversity(lists: TestLists, topk: Sequence[int]) -> dict[str, float]:
     """Coverage (share of all items that anyone is shown), Gini index of how often items are shown, and share of what is
-    shown that belongs to the tail, the 80% of the items with the fewest train interactions."""
-    n_items = len(lists.item_degree)
-    data = DataStruct()
-    data.set("rec.items", torch.from_numpy(lists.top.astype(np.int64)))
-    data.set("data.num_items", n_items)
-    figures: dict[str, float] = {}
-    for name in ("ItemCoverage", "GiniIndex"):
-        figures |= getattr(recbole_metrics, name)(_settings(topk)).calculate_metric(data)
+    shown that belongs to the tail, the 80% of the items with the fewest train interactions.
+
+    The first two are RecBole's ``ItemCoverage`` and ``GiniIndex`` without the padding item, which RecBole counts as one
+    that is never shown.
+    """
+    n_items = len(lists.item_degree) - 1
     order = np.argsort(lists.item_degree[1:], kind="stable") + 1
-    tail = np.zeros(n_items, dtype=bool)
-    tail[order[: int(_TAIL * len(order))]] = True
-    shown = tail[lists.top]
-    figures |= {f"tailpercentage@{k}": shown[:, :k].mean() for k in topk}
-    return {name: float(value) for name, value in figures.items()}
+    tail = np.zeros(n_items + 1, dtype=bool)
+    tail[order[: int(_TAIL * n_items)]] = True
+    figures = {}
+    for k in topk:
+        shown = np.sort(counts := np.bincount(lists.top[:, :k].ravel(), minlength=n_items + 1)[1:])
+        total = max(int(shown.sum()), 1)
+        figures[f"itemcoverage@{k}"] = float((shown > 0).mean())
+        figures[f"giniindex@{k}"] = float(
+            ((2 * np.arange(1, n_items + 1) - n_items - 1) * shown).sum() / n_items / total
+        )
+        figures[f"tailpercentage@{k}"] = float(counts[tail[1:]].sum() / total)
+    return figures
 
 
 def _by_user(
@@ -92,6 +100,7 @@ def _by_user(
         hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
     values: dict[str, np.ndarray] = {}
     for name in metrics:
+        name = {known.lower(): known for known in RANKING}[name.lower()]
         metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
         needs_size = name in ("Recall", "NDCG", "MAP")
         of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))

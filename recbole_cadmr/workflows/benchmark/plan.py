@@ -12,9 +12,26 @@ from typing import Any
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import is_deterministic, model_names
+from recbole_cadmr.workflows.benchmark.measure import RANKING
 
 # Settings that every cell has unless told otherwise; a split that is drawn is the same one for all seeds.
 _COMMON = {"save_lists": True, "show_progress": False, "split_seed": 2020}
+# What the plan decides, and where that is said instead.
+_NOT_SETTINGS = {
+    "model": "--models",
+    "dataset": "--datasets",
+    "preset": "--models MODEL@PRESET",
+    "seed": "--seeds",
+    "output": "--output",
+    "checkpoint_dir": "--output",
+    "config_files": "settings as --name=value",
+    "evaluate_test": "nothing instead: tables need the test part",
+    "save_lists": "nothing instead: tables need the lists",
+}
+# Settings of a machine: the same run on another one has others.
+_MACHINE = ("data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads", "show_progress", "resume_step",
+            "state", "eval_batch_size", "worker", "seed", "split_seed", "evaluate_test", "save_lists")  # fmt: skip
+_MOST_SEEDS = 100
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,11 @@ class Contender:
         """The run with one seed."""
         return Cell(self, {**self.settings, **more, "seed": seed})
 
+    @cached_property
+    def resolved(self) -> Config:
+        """The settings of the contender without a cell's own."""
+        return self.config()
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -49,10 +71,17 @@ class Cell:
     settings: Mapping[str, Any]
 
     @cached_property
+    def digest(self) -> str:
+        """A hash of the model and all of its settings, defaults included, but for the seed."""
+        more = {name: value for name, value in self.settings.items() if name not in self.contender.settings}
+        everything = self.contender.config(**more).plain_settings()
+        kept = {name: value for name, value in everything.items() if name not in (*_MACHINE, "preset")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    @property
     def name(self) -> str:
-        """Name of the cell's folder; other settings make another name."""
-        digest = hashlib.sha256(json.dumps(dict(self.settings), sort_keys=True, default=str).encode()).hexdigest()[:8]
-        return f"{self.contender.dataset}-{self.contender.label}-{self.settings['seed']}-{digest}"
+        """Name of the cell's folder; other settings make another name, and so do other defaults of a new version."""
+        return f"{self.contender.dataset}-{self.contender.label}-{self.settings['seed']}-{self.digest}"
 
     @property
     def file_settings(self) -> dict[str, Any]:
@@ -77,30 +106,42 @@ def contenders(models: Sequence[str], datasets: Sequence[str], settings: Mapping
             raise UserError(f"a benchmark needs at least one {what}")
         if len(set(names)) < len(names):
             raise UserError(f"a {what} is named twice in {', '.join(names)}")
+    for name in settings:
+        if name.rpartition(".")[2] in _NOT_SETTINGS:
+            raise UserError(f"--{name} is no setting of a benchmark; use {_NOT_SETTINGS[name.rpartition('.')[2]]}")
     found, used = [], set()
     for dataset in datasets:
+        same: dict[tuple[str, str], str] = {}
         for label in models:
-            model, _, preset = label.partition("@")
-            known = Contender(model, preset or None, dataset).config(**_of_the_data(settings)).declarations
+            model, at, preset = label.partition("@")
+            if at and not preset:
+                raise UserError(f"'{label}' names no preset; leave out the @")
+            place = {name: settings[name] for name in ("data_path",) if name in settings}
+            known = Contender(model, preset or None, dataset, place).resolved.declarations
             own = {name: value for name, value in settings.items() if "." not in name and name in known}
-            mine = {name for name in settings if name.startswith(f"{model}.")}
-            own |= {name.partition(".")[2]: settings[name] for name in mine}
-            used |= mine | {name for name in own if name in settings}
+            mine = {name for name in settings if name.rpartition(".")[0] in (model, label)}
+            used |= mine | own.keys()
+            own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
             contender = Contender(model, preset or None, dataset, own)
-            contender.config()
+            _check_metrics(contender.resolved)
+            twin = same.setdefault((model, contender.cell(0).digest), label)
+            if twin != label:
+                raise UserError(f"{twin} and {label} are the same model with the same settings; name one of them")
             found.append(contender)
     for name in settings.keys() - used:
-        owner, dot, rest = name.partition(".")
-        if dot and owner not in {label.partition("@")[0] for label in models}:
+        owner, _, rest = name.rpartition(".")
+        if owner and owner not in {*models, *(label.partition("@")[0] for label in models)}:
             near = did_you_mean(owner, model_names())
             raise UserError(f"--{name} is for {owner}, which is none of the models of this benchmark{near}")
-        known_names = {n for c in found for n in c.config().declarations}
-        raise UserError(f"none of the models has a setting '{rest or name}'{did_you_mean(rest or name, known_names)}")
+        known_names = {n for contender in found for n in contender.resolved.declarations}
+        raise UserError(f"none of the models has a setting '{rest}'{did_you_mean(rest, known_names)}")
     return found
 
 
-def _of_the_data(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("data_path",) if name in settings}
+def _check_metrics(config: Config) -> None:
+    for name in config["metrics"]:
+        if name.lower() not in {metric.lower() for metric in RANKING}:
+            raise UserError(f"a benchmark measures {', '.join(RANKING)} and what it always adds, not {name}")
 
 
 def seeds_of(text: str) -> list[int]:
@@ -115,6 +156,8 @@ def seeds_of(text: str) -> list[int]:
     seeds = [int(part) for part in parts]
     if "," not in text:
         seeds = list(range(1, seeds[0] + 1)) if seeds else []
+    if "," not in text and len(seeds) > _MOST_SEEDS:
+        raise UserError(f"--seeds {text} means {len(seeds):,} seeds; for the one seed {text} give {text},")
     if not seeds:
         raise UserError("--seeds names no seed; give a number of seeds such as 5, or seeds such as 1,2,3")
     if len(set(seeds)) < len(seeds):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from recbole_cadmr.training.trainer import LAST
 from recbole_cadmr.workflows.benchmark.plan import Cell
 from recbole_cadmr.workflows.run_folder import is_used
 
-RUN, LOG, FAILURE, SETTINGS = "run", "log.txt", "failure.txt", "settings.yaml"
+RUN, LOG, FAILURE, SETTINGS, PROCESS = "run", "log.txt", "failure.txt", "settings.yaml", "process.txt"
 _POLL = 0.2  # seconds between two looks at the running processes
+_RESERVE = 256 * 2**20  # bytes of the machine's memory that stay free
+_KILLED = -9  # status of a process that was killed
 _GRACE = 20  # seconds that a stopped process has to write its state
 
 
@@ -79,11 +82,13 @@ class Task:
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
     def _stop_orphan(self) -> None:
-        """Stop the process of a benchmark that was killed, which would write to the same folder."""
-        for process in psutil.process_iter(["cmdline"]):
-            if str(self.folder) in " ".join(process.info["cmdline"] or []) and process.pid != os.getpid():
-                process.kill()
-                process.wait(_GRACE)
+        """Stop the process that a killed benchmark left at work here, which would write to the same folder."""
+        with suppress(OSError, ValueError, psutil.Error):
+            pid, created = (self.folder / PROCESS).read_text().split()
+            orphan = psutil.Process(int(pid))
+            if str(orphan.create_time()) == created:
+                orphan.kill()
+                orphan.wait(_GRACE)
 
 
 Done = Callable[[Task, float], None]
@@ -92,31 +97,36 @@ Done = Callable[[Task, float], None]
 def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Callable[[Task], None], done: Done) -> None:
     """Run tasks on this machine, ``jobs`` at a time; what fails says so in its folder and stops nothing.
 
-    A task starts when the memory that it needs is free, and is stopped when it takes more than its share.
+    A task starts when the memory that it needs is free. One that takes more than it may is stopped, and so is the
+    largest when the machine has next to none left.
 
     Args:
-        limit: bytes a task may use; if not given, what is free when nothing runs, divided by ``jobs``.
+        limit: bytes a task may use; all that is free if not given.
         started, done: called with each task as it starts, and with its seconds as it ends, well or not.
     """
     waiting = list(tasks)
     running: dict[subprocess.Popen[bytes], tuple[Task, float]] = {}
-    share = limit or int(0.9 * psutil.virtual_memory().available / jobs)
     try:
         while waiting or running:
+            largest = max(running, key=memory_used, default=None)
             for process, (task, start) in list(running.items()):
-                if process.poll() is None and not _too_large(process, share):
+                scarce = process is largest and psutil.virtual_memory().available < _RESERVE
+                stopped = stop_if_too_large(process, 0 if scarce else limit)
+                if process.poll() is None:
                     continue
                 del running[process]
-                _finish(task, process, share)
+                conclude(task, process.returncode, stopped, limit)
                 done(task, time.monotonic() - start)
             while waiting and len(running) < jobs:
-                task = waiting[0]
-                if task.memory > share:
+                task, free = waiting[0], psutil.virtual_memory().available
+                if task.memory > (limit or free):
+                    if running and not limit:
+                        break  # there may be room when these are done
                     task.prepare()
-                    task.fail(f"skipped: it needs about {_gb(task.memory)} of memory, and may use {_gb(share)}")
+                    task.fail(f"skipped: it needs about {_gb(task.memory)} of memory, and may use {_gb(limit or free)}")
                     done(waiting.pop(0), 0.0)
                     continue
-                if running and task.memory > psutil.virtual_memory().available:
+                if running and task.memory > free:
                     break
                 task.prepare()
                 started(task)
@@ -133,27 +143,41 @@ def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Call
 def _start(task: Task) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(task.threads)}
     with open(task.folder / LOG, "ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             task.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )
+    with suppress(psutil.Error):
+        (task.folder / PROCESS).write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
+    return process
 
 
-def _too_large(process: subprocess.Popen[bytes], share: int) -> bool:
+def memory_used(process: subprocess.Popen[bytes]) -> int:
+    """Resident bytes of a process; 0 if it has ended."""
     try:
-        if psutil.Process(process.pid).memory_info().rss <= share:
-            return False
+        return int(psutil.Process(process.pid).memory_info().rss)
     except psutil.Error:
+        return 0
+
+
+def stop_if_too_large(process: subprocess.Popen[bytes], limit: int | None) -> bool:
+    """Kill a process that uses more than ``limit`` bytes; whether it was."""
+    if limit is None or memory_used(process) <= limit:
         return False
     process.kill()
     process.wait()
     return True
 
 
-def _finish(task: Task, process: subprocess.Popen[bytes], share: int) -> None:
+def conclude(task: Task, status: int, stopped: bool, limit: int | None) -> None:
+    """Take note of why a task that has ended left no result; nothing is kept to go on with where it has one."""
+    (task.folder / PROCESS).unlink(missing_ok=True)
     if task.finished:
-        return
-    if process.returncode == -signal.SIGKILL:
-        task.fail(f"stopped: it took more memory than there was (it may use {_gb(share)})")
+        (task.run / LAST).unlink(missing_ok=True)
+    elif stopped:
+        allowed = f"it may use {_gb(limit)}" if limit else "next to none was left"
+        task.fail(f"stopped: it took more memory than there was ({allowed})")
+    elif status == _KILLED:
+        task.fail("stopped: it was killed from outside, maybe for want of memory")
     else:
         task.fail(f"failed: {last_words(task.folder / LOG)} (all of it: {task.folder / LOG})")
 

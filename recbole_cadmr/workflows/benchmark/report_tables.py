@@ -8,7 +8,6 @@ from html import escape
 from recbole_cadmr.workflows.benchmark.report_charts import main_metric
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
 from recbole_cadmr.workflows.benchmark.tables import (
-    COLD,
     chosen_settings,
     headline,
     memory,
@@ -64,9 +63,9 @@ def strata_table(table: DatasetTable, metric: str) -> str:
     names = strata_names(table)
     means = {
         (row.name, name): sum(row.strata[name][metric]) / len(row.strata[name][metric])
-        for row in table.rows for name in row.strata
+        for row in table.rows for name in row.strata if metric in row.strata[name]
     }  # fmt: skip
-    best = {name: max(mean for (_, stratum), mean in means.items() if stratum == name) for name in names}
+    best = {name: max((mean for (_, stratum), mean in means.items() if stratum == name), default=0) for name in names}
     pairs = {name: next(row.strata[name]["pairs"][0] for row in table.rows if name in row.strata) for name in names}
     heads = "".join(f'<th class="n">{escape(name)}<br><small>{pairs[name]:,.0f} pairs</small></th>' for name in names)
     lines = []
@@ -75,7 +74,7 @@ def strata_table(table: DatasetTable, metric: str) -> str:
         for name in names:
             text, mean = escape(stratum_value(row, name, metric)), means.get((row.name, name))
             if mean is None:
-                cells.append(f'<td class="never">{text if name == COLD else "not measured"}</td>')
+                cells.append(f'<td class="never">{text or "not measured"}</td>')
                 continue
             share = mean / best[name] if best[name] else 0.0
             text = f"<b>{text}</b>" if best[name] and mean == best[name] else text

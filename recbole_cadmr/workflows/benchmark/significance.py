@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+_LEAST_USERS = 10
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -16,7 +18,8 @@ class Comparison:
     Attributes:
         other: the best of the others.
         difference: mean over users of the model's metric less the other's; above 0 the model is better.
-        p: two-sided p value of the paired t-test over users, Holm-corrected over all models of the table.
+        p: two-sided p value of the paired t-test over users, Holm-corrected over the tests of the best model against
+            each other one. The best model's own is the largest of these: of its being better than every other.
     """
 
     other: str
@@ -25,12 +28,12 @@ class Comparison:
 
     @property
     def better(self) -> bool:
-        """Whether the model is better than all others beyond chance (p < .05)."""
+        """Whether the model is better than every other beyond chance (p < .05)."""
         return self.difference > 0 and self.p < 0.05
 
 
 def compare(by_user: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
-    """Every model against the best other one; more is better.
+    """The best model against every other; more is better.
 
     Args:
         by_user: a metric of the same users in the same order, a mean over seeds: float64 [T] by model.
@@ -39,19 +42,17 @@ def compare(by_user: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
     """
     if len(by_user) < 2:
         return {}
-    best, second = sorted(by_user, key=lambda name: -by_user[name].mean())[:2]
-    others = {name: second if name == best else best for name in by_user}
-    p_values = [_paired_p(by_user[name], by_user[other]) for name, other in others.items()]
-    return {
-        name: Comparison(other, float((by_user[name] - by_user[other]).mean()), p)
-        for (name, other), p in zip(others.items(), holm(p_values))
-    }
+    best, *others = sorted(by_user, key=lambda name: -by_user[name].mean())
+    p_values = holm([_paired_p(by_user[best], by_user[other]) for other in others])
+    gaps = [float((by_user[other] - by_user[best]).mean()) for other in others]
+    compared = {other: Comparison(best, gap, p) for other, gap, p in zip(others, gaps, p_values)}
+    return {best: Comparison(others[0], -gaps[0], max(p_values)), **compared}
 
 
 def _paired_p(one: np.ndarray, other: np.ndarray) -> float:
-    difference = one - other
-    if np.ptp(difference) == 0:  # no variance: the test has no answer
-        return 0.0 if difference.any() else 1.0
+    """1 where there is no test: too few users, or a difference without variance."""
+    if len(one) < _LEAST_USERS or np.ptp(one - other) == 0:
+        return 1.0
     return float(stats.ttest_rel(one, other).pvalue)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from recbole_cadmr.workflows.benchmark.measure import by_stratum, by_user, diver
 from recbole_cadmr.workflows.benchmark.significance import Comparison, compare
 from recbole_cadmr.workflows.lists import LISTS, read_lists
 from recbole_cadmr.workflows.results import read_result
-from recbole_cadmr.workflows.table import COMPARABLE, configuration
+from recbole_cadmr.workflows.table import check_comparable, check_seeds, configuration
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Row:
         strata: by stratum and metric, one value a run; ``users`` and ``pairs`` count what it is measured on.
         results: the content of each run's ``result.json``, by ascending seed.
         deterministic: whether one run stands for all seeds.
-        scores_cold_items: whether there are items without train interactions, and it scores them by their content.
+        tried: how many settings it was chosen from on validation; 0 if it was not.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Row:
     users: dict[str, np.ndarray] = field(default_factory=dict)
     strata: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     deterministic: bool = False
-    scores_cold_items: bool = False
+    tried: int = 0
 
     @property
     def seeds(self) -> list[int]:
@@ -107,8 +107,14 @@ class DatasetTable:
         return [row.name for row in sorted(self.rows, key=lambda row: -row.mean(metric))]
 
 
-def summarise(folders: Sequence[Path], missing: Mapping[str, str] | None = None) -> DatasetTable:
+def summarise(
+    folders: Sequence[Path], missing: Mapping[str, str] | None = None, tried: Mapping[Path, int] | None = None
+) -> DatasetTable:
     """The table of finished runs on one data set, each with its lists.
+
+    Args:
+        missing: by label, why there is no result.
+        tried: by folder, how many settings were tried on validation before it.
 
     Raises:
         UserError: if a run is not finished, has no lists or no test figures, or was measured on other data or under
@@ -116,6 +122,10 @@ def summarise(folders: Sequence[Path], missing: Mapping[str, str] | None = None)
     """
     results = [(folder, read_result(folder)) for folder in folders]
     check_comparable(results)
+    for name in ("metrics", "topk", "valid_metric"):
+        for folder, result in results:
+            if result["protocol"][name] != results[0][1]["protocol"][name]:
+                raise UserError(f"{folder} was measured by other {name} than {results[0][0]}")
     groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for folder, result in results:
         groups.setdefault(json.dumps([result["model"], configuration(result)], sort_keys=True), []).append(
@@ -123,6 +133,8 @@ def summarise(folders: Sequence[Path], missing: Mapping[str, str] | None = None)
         )
     names = _names([group[0][1] for group in groups.values()])
     rows = [_row(name, group) for name, group in zip(names, groups.values())]
+    for row, group in zip(rows, groups.values()):
+        row.tried = max((tried or {}).get(folder, 0) for folder, _ in group)
     first = results[0][1]
     table = DatasetTable(
         first["dataset"], first["protocol"], first["fingerprint"]["counts"], rows, {}, dict(missing or {})
@@ -136,34 +148,15 @@ def summarise(folders: Sequence[Path], missing: Mapping[str, str] | None = None)
     return table
 
 
-def check_comparable(results: Iterable[tuple[Path, dict[str, Any]]]) -> None:
-    """Raise :class:`UserError` unless all results were measured on the same data under one protocol."""
-    (first_folder, first), *others = results
-    for folder, result in [(first_folder, first), *others]:
-        if result["fingerprint"]["sha256"] != first["fingerprint"]["sha256"]:
-            raise UserError(f"{folder} was measured on other data than {first_folder}; keep it out of this table")
-        for name in (*COMPARABLE, "metrics", "topk", "valid_metric"):
-            if result["protocol"][name] != first["protocol"][name]:
-                raise UserError(
-                    f"{folder} was measured under another protocol than {first_folder}: {name} is "
-                    f"{result['protocol'][name]}, not {first['protocol'][name]}; keep it out of this table"
-                )
-        if not result["test_result"]:
-            raise UserError(f"{folder} has no test figures; read them with: evaluate --run {folder}")
-
-
 def _row(name: str, group: list[tuple[Path, dict[str, Any]]]) -> Row:
     group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
     results = [result for _, result in group]
-    seeds = [result["protocol"]["seed"] for result in results]
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"two of the runs of {name} have the same settings and seed; give one of them")
+    check_seeds(results)
     model, topk = results[0]["model"], results[0]["protocol"]["topk"]
     row = Row(name, configuration(results[0]), results, deterministic=is_deterministic(model))
     users: dict[str, list[np.ndarray]] = {}
     for folder, result in group:
         lists = read_lists(folder / LISTS)
-        row.scores_cold_items = lists.top_cold.shape[1] > 0
         ranking = by_user(lists, topk, result["protocol"]["metrics"])
         for metric, values in ranking.items():
             users.setdefault(metric, []).append(values)

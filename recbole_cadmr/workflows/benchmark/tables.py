@@ -6,14 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from recbole_cadmr.workflows.benchmark.measure import COLD
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
 
 HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings that belong to the data set or the protocol, which the head of the table tells.
 _OF_THE_DATA = {"benchmark_filename", "modalities", "item_graphs", "data_note", "mask_valid_at_test", "metrics", "topk",
                 "valid_metric", "split_seed", "eval_args", "preset"}  # fmt: skip
-COLD = "cold items among themselves"
-
 
 # What the tables say in words
 
@@ -35,7 +34,19 @@ def protocol_lines(table: DatasetTable) -> list[str]:
         f"{valid:,} to validate, {test:,} to test; split {split}",
         f"ranking over {protocol['candidates']}, {masked} left out; means over users with a held-out item; chosen by "
         f"validation {protocol['valid_metric']}, the test part read once a run",
+        f"{_tuning(table)}; seconds are of runs with {_threads(table)}",
     ]
+
+
+def _tuning(table: DatasetTable) -> str:
+    if not any(row.tried for row in table.rows):
+        return "settings as given, none tried for this table"
+    return "settings chosen on validation, how many of the same budget are listed below (small spaces have no more)"
+
+
+def _threads(table: DatasetTable) -> str:
+    threads = sorted({result["protocol"]["threads"] for row in table.rows for result in row.results})
+    return "1 thread" if threads == [1] else f"{' or '.join(map(str, threads))} threads"
 
 
 def value(row: Row, metric: str) -> str:
@@ -61,9 +72,16 @@ def seconds(duration: float) -> str:
     return f"{duration / 60:.0f} min" if duration < 7200 else f"{duration / 3600:.1f} h"
 
 
+def _cost(row: Row) -> list[str]:
+    """Training, evaluation, memory, parameters."""
+    spent = [seconds(row.training_seconds), seconds(row.evaluation_seconds), memory(row.peak_memory)]
+    return [*spent, f"{row.parameters:,}"]
+
+
 def chosen_settings(row: Row) -> str:
     """Settings of a row other than the defaults."""
-    return ", ".join(f"{k}={v}" for k, v in row.settings.items() if k not in _OF_THE_DATA) or "defaults"
+    chosen = ", ".join(f"{k}={v}" for k, v in row.settings.items() if k not in _OF_THE_DATA) or "defaults"
+    return chosen + (f" (best of {row.tried} on validation)" if row.tried else "")
 
 
 def comparison(table: DatasetTable, row: Row, metric: str) -> str:
@@ -84,7 +102,7 @@ def stratum_value(row: Row, stratum: str, metric: str) -> str:
     """Mean over the runs, or what is said of a model that cannot score the stratum."""
     figures = row.strata.get(stratum, {}).get(metric)
     if figures is None:
-        return "cannot score them" if stratum == COLD else ""
+        return "cannot score them" if stratum.startswith(COLD) else ""
     return f"{sum(figures) / len(figures):.4f}"
 
 
@@ -136,9 +154,7 @@ def _markdown_section(table: DatasetTable) -> Iterable[str]:
 
 
 def _markdown_row(table: DatasetTable, row: Row, metrics: Sequence[str]) -> list[str]:
-    figures = [_marked(table, row, metric) for metric in metrics]
-    cost = [seconds(row.training_seconds), seconds(row.evaluation_seconds), memory(row.peak_memory)]
-    return [row.name, runs_of(row), *figures, *cost, f"{row.parameters:,}"]
+    return [row.name, runs_of(row), *(_marked(table, row, metric) for metric in metrics), *_cost(row)]
 
 
 def _markdown_strata(table: DatasetTable) -> Iterable[str]:
@@ -168,7 +184,7 @@ def _marked(table: DatasetTable, row: Row, metric: str) -> str:
 def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
     yield f"| {' | '.join(head)} |"
     yield "|" + "---|" * len(head)
-    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield from (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
 
 
 # LaTeX
@@ -184,15 +200,18 @@ def _latex_table(table: DatasetTable) -> Iterable[str]:
     yield "\\begin{table}"
     yield f"\\caption{{{_escaped('. '.join(protocol_lines(table)))}. Best bold, second underlined; "
     yield "$^*$ better than every other beyond chance (paired t-test over users, Holm-corrected, $p<.05$).}"
-    yield f"\\begin{{tabular}}{{lr{'r' * len(metrics)}rr}}"
+    yield f"\\begin{{tabular}}{{lr{'r' * len(metrics)}rrrr}}"
     yield "\\toprule"
-    yield " & ".join(["Model", "Seeds", *map(_escaped, metrics), "Training", "Parameters"]) + r" \\"
+    cost = ["Training", "Evaluation", "Memory", "Parameters"]
+    yield " & ".join(["Model", "Seeds", *map(_escaped, metrics), *cost]) + r" \\"
     yield "\\midrule"
     for row in table.rows:
         figures = [_latex_value(table, row, metric) for metric in metrics]
-        cells = [_escaped(row.name), runs_of(row), *figures, seconds(row.training_seconds), f"{row.parameters:,}"]
+        cells = [_escaped(row.name), runs_of(row), *figures, *_cost(row)]
         yield " & ".join(cells) + r" \\"
-    yield from ("\\bottomrule", "\\end{tabular}", "\\end{table}", "")
+    yield from ("\\bottomrule", "\\end{tabular}")
+    yield from (f"{_escaped(f'{label}: {reason}')}\\\\" for label, reason in table.missing.items())
+    yield from ("\\end{table}", "")
 
 
 def _latex_value(table: DatasetTable, row: Row, metric: str) -> str:
@@ -235,4 +254,10 @@ def csv_text(tables: Sequence[DatasetTable]) -> str:
                     "epochs": result["epochs_run"],
                 }
                 writer.writerows([table.dataset, row.name, seed, name, number] for name, number in figures.items())
+            for metric, compared in table.comparisons.items():
+                if row.name in compared:
+                    found = compared[row.name]
+                    name = f"{metric} against {found.other}"
+                    writer.writerow([table.dataset, row.name, "all", f"{name}: difference", found.difference])
+                    writer.writerow([table.dataset, row.name, "all", f"{name}: p", found.p])
     return file.getvalue()

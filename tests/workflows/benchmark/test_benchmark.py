@@ -61,7 +61,7 @@ def test_the_same_command_runs_nothing_again_and_writes_the_same_table(finished,
     folder, arguments, _ = finished
     before = (folder / "table.md").read_text()
     stamps = {name: (folder / "cells" / name / "run" / "result.json").stat().st_mtime_ns for name in cells(folder)}
-    assert main(arguments) == 0 and "3 of them finished; nothing left to run" in capsys.readouterr().out
+    assert main(arguments) == 0 and "3 cells, 3 finished; nothing left to run" in capsys.readouterr().out
     assert (folder / "table.md").read_text() == before
     assert stamps == {n: (folder / "cells" / n / "run" / "result.json").stat().st_mtime_ns for n in cells(folder)}
 
@@ -70,7 +70,7 @@ def test_another_protocol_is_refused(finished, capsys):
     folder, arguments, _ = finished
     before = cells(folder)
     assert main([*arguments, "--mask_valid_at_test=True"]) == 2
-    assert "under another protocol: on micro mask_valid_at_test is False, not True" in capsys.readouterr().err
+    assert "micro under another protocol: mask_valid_at_test is False, not True" in capsys.readouterr().err
     assert cells(folder) == before
 
 
@@ -81,6 +81,28 @@ def test_a_folder_at_work_is_refused(finished, capsys):
     assert main(arguments) == 2 and "a benchmark is at work in" in capsys.readouterr().err
     (folder / ".lock").write_text(f"{me.pid} 1.0")  # of a process that is gone, whose number another one has now
     assert main(arguments) == 0 and not (folder / ".lock").exists()
+
+
+def test_other_interactions_are_refused(tmp_path, capsys):
+    data = write_micro(tmp_path / "dataset")
+    arguments = command(tmp_path / "out", f"--data_path={data}", "--models=Pop", "--seeds=1")
+    assert main(arguments) == 0
+    test = data / "micro" / "micro.test.inter"
+    test.write_text(test.read_text().replace("dot\tb", "dot\ta"))
+    assert main(arguments) == 2
+    assert "holds a benchmark on micro of other interactions than there are now" in capsys.readouterr().err
+
+
+def test_one_model_cannot_have_a_protocol_of_its_own(finished, tmp_path, capsys):
+    arguments = command(tmp_path / "out", finished[2], "--models=Pop,EASE", "--EASE.mask_valid_at_test=True")
+    assert main(arguments) == 2 and not (tmp_path / "out").exists()
+    assert "EASE would be measured under another protocol than Pop" in capsys.readouterr().err
+
+
+def test_one_model_may_see_other_features(finished, tmp_path):
+    arguments = command(tmp_path / "out", finished[2], "--models=VBPR,Pop", "--seeds=1", "--VBPR.modalities=[text]")
+    assert main([*arguments, "--VBPR.epochs=1"]) == 0
+    assert "| VBPR | 1 |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_a_folder_that_is_no_benchmark_is_refused(finished, tmp_path, capsys):
@@ -127,16 +149,16 @@ def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
 
 
 def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, monkeypatch):
-    from recbole_cadmr.workflows.benchmark import benchmark as module
+    from recbole_cadmr.workflows.benchmark import work as module
 
     monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
     assert main(command(tmp_path / "out", finished[2], "--models=Pop", "--memory=0.1")) == 2
     failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
-    assert "took more memory than there was (it may use 0.1 GB)" in failure.read_text()
+    assert "stopped: it took more memory than there was (it may use 0.1 GB)" in failure.read_text()
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
-    arguments = ["benchmark", "--models=Pop,BPR", "--seeds=1", "--epochs=400", "--stopping_step=1000", "--threads=1"]
+    arguments = ["benchmark", "--models=Pop,BPR", "--seeds=1", "--epochs=150", "--stopping_step=1000", "--threads=1"]
     python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
     first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     mark = "cells/synthetic-BPR-1-*/run/model.pt"
@@ -152,22 +174,22 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
     subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
     assert "going on with epoch" in log.read_text() and pop.stat().st_mtime_ns == stamp
     (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
-    assert read_result(run)["epochs_run"] == 400
+    assert read_result(run)["epochs_run"] == 150
 
 
 def test_tuning_tries_as_many_settings_of_each_model_and_reads_no_test_part(finished, tmp_path):
     settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
     benchmark(["BPR"], ["micro"], [1, 2], tmp_path / "out", settings=settings, tune=3, jobs=2)
     results = {name: read_result(tmp_path / "out" / "cells" / name / "run") for name in cells(tmp_path / "out")}
-    trials = {name: result for name, result in results.items() if not result["test_read"]}
-    finals = [result for result in results.values() if result["test_read"]]
-    assert len(trials) == 3 and sorted(final["protocol"]["seed"] for final in finals) == [1, 2]
-    best = max(trials.values(), key=lambda result: result["best_valid_score"])["best_valid_score"]
-    for final in finals:
-        own = {k: v for k, v in final["settings"].items() if k in ("learning_rate", "embedding_size", "weight_decay")}
-        assert any(
-            own.items() <= trial["settings"].items() for trial in trials.values() if trial["best_valid_score"] == best
-        )
+    trials = [result for result in results.values() if result["protocol"]["seed"] == 1]
+    assert len(trials) == 3 and len(results) == 4  # the winner is the cell of the first seed
+    (winner,) = (trial for trial in trials if trial["test_read"])
+    assert winner["best_valid_score"] == max(trial["best_valid_score"] for trial in trials)
+    (other,) = (result for result in results.values() if result["protocol"]["seed"] == 2)
+    names = ("learning_rate", "embedding_size", "weight_decay")
+    assert [other["settings"].get(name) for name in names] == [winner["settings"].get(name) for name in names]
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "(best of 3 on validation)" in text and text.count("| BPR | 2 |") == 1
 
 
 def test_no_seed_is_an_error():

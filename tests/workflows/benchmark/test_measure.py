@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.metrics import GiniIndex, ItemCoverage
 
 import recbole_cadmr
 from recbole_cadmr.errors import UserError
@@ -50,7 +53,9 @@ def test_strata_restrict_what_is_to_be_found_and_not_the_candidates():
 
 def test_a_model_that_cannot_score_cold_items_has_no_ranking_among_them():
     found = by_stratum(lists(top_cold=np.zeros((2, 0))), [1], ["Recall"])
-    assert "cold items among themselves" not in found and "cold items (no train interaction)" in found
+    assert (
+        found["cold items among themselves"] == found["cold items (no train interaction)"] == {"users": 1, "pairs": 1}
+    )
 
 
 def test_strata_of_items_and_of_users_each_hold_every_pair_once():
@@ -63,11 +68,25 @@ def test_strata_of_items_and_of_users_each_hold_every_pair_once():
 
 def test_diversity_by_hand():
     found = diversity(lists(), [1, 3])
-    assert found["itemcoverage@1"] == 2 / 5 or found["itemcoverage@1"] == 2 / 6  # RecBole counts the padding item, too
+    assert found["itemcoverage@1"] == 2 / 5 and found["itemcoverage@3"] == 1.0
+    assert found["giniindex@1"] == pytest.approx((-4 * 0 - 2 * 0 + 0 * 0 + 2 * 1 + 4 * 1) / 5 / 2)
     assert found["tailpercentage@1"] == 0.5  # of items 2 and 5, the tail of four (1, 2, 3, 4) holds one
-    assert found["tailpercentage@3"] == 5 / 6
-    shown_alike = diversity(lists(top=[[1, 2, 3], [4, 5, 1]]), [1])
-    assert found["giniindex@3"] < found["giniindex@1"] and shown_alike["giniindex@1"] == found["giniindex@1"]
+    assert found["tailpercentage@3"] == pytest.approx(5 / 6)
+    short = diversity(lists(top=[[2, 0, 0], [5, 2, 0]]), [3])  # 0: no more candidates
+    assert short["itemcoverage@3"] == 2 / 5 and short["tailpercentage@3"] == pytest.approx(2 / 3)
+
+
+def test_diversity_agrees_with_recbole_where_it_counts_no_padding_item():
+    rng = np.random.default_rng(0)
+    top = np.stack([rng.permutation(5)[:3] + 1 for _ in range(40)])
+    data = DataStruct()
+    data.set("rec.items", torch.from_numpy(top))
+    data.set("data.num_items", 5)
+    settings = {"topk": [2, 3], "metric_decimal_place": 16}
+    found = diversity(lists(top=top), [2, 3])
+    for metric in (ItemCoverage, GiniIndex):
+        for name, value in metric(settings).calculate_metric(data).items():
+            assert found[name] == pytest.approx(value, abs=1e-12)
 
 
 def test_lists_survive_a_file_and_a_damaged_one_is_named(tmp_path):

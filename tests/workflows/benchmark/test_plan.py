@@ -20,7 +20,7 @@ def test_seeds(text, seeds):
     assert seeds_of(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", ",", "-1", "one", "1,1"])
+@pytest.mark.parametrize("text", ["", "0", ",", "-1", "one", "1,1", "2020"])
 def test_seeds_that_are_none(text):
     with pytest.raises(UserError, match="--seeds"):
         seeds_of(text)
@@ -32,10 +32,18 @@ def test_settings_reach_the_models_that_have_them():
     assert dict(found[1].settings) == {"n_layers": 3, "epochs": 7}
 
 
+def test_settings_of_one_preset():
+    given = {"CADMR@best.epochs": 3, "CADMR.learning_rate": 0.1}
+    found = contenders(["CADMR", "CADMR@best"], ["synthetic"], given)
+    assert dict(found[0].settings) == {"learning_rate": 0.1}
+    assert dict(found[1].settings) == {"learning_rate": 0.1, "epochs": 3}
+
+
 def test_cells_differ_by_what_was_given_and_by_nothing_else():
     (one,), (same,), (other,) = (contenders(["BPR"], ["synthetic"], s) for s in ({}, {}, {"epochs": 3}))
     assert one.cell(1).name == same.cell(1).name
     assert len({one.cell(1).name, one.cell(2).name, other.cell(1).name}) == 3
+    assert one.cell(1, epochs=300).name == one.cell(1).name  # the default said aloud
     assert [cell.settings["seed"] for cell in cells_of(one, [4, 5])] == [4, 5]
 
 
@@ -57,6 +65,11 @@ def test_what_is_deterministic_runs_once(model):
         (["BPR"], ["synthetic"], {"BPR.n_layer": 1}, "there is no setting 'n_layer'"),
         (["BPR", "BPR"], ["synthetic"], {}, "named twice"),
         ([], ["synthetic"], {}, "at least one model"),
+        (["Pop@"], ["synthetic"], {}, "names no preset"),
+        (["CADMR", "CADMR@paper"], ["synthetic"], {}, "are the same model with the same settings"),
+        (["BPR"], ["synthetic"], {"dataset": "micro"}, "use --datasets"),
+        (["BPR"], ["synthetic"], {"BPR.seed": 7}, "use --seeds"),
+        (["BPR"], ["synthetic"], {"metrics": ["Recall", "ItemCoverage"]}, "measures Recall, NDCG"),
     ],
 )
 def test_mistakes_are_named(models, datasets, settings, words):
@@ -70,6 +83,8 @@ def test_a_search_begins_with_the_defaults_and_repeats_nothing():
     assert tried[0] == {} and len({tuple(point.items()) for point in tried}) == 5
     assert random_settings(space, 3, "key") == tried[:3] and random_settings(space, 5, "other") != tried
     assert len(random_settings(space, 100, "key")) == 7 and random_settings({}, 4, "key") == [{}]
+    without = random_settings(space, 100, "key", {"a": 2, "b": 1, "c": 0})
+    assert len(without) == 6 and {"a": 2, "b": 1} not in without
     wide = {str(i): [0, 1, 2, 3] for i in range(12)}
     assert random_settings(wide, 4, "key") == random_settings(wide, 9, "key")[:4]
 

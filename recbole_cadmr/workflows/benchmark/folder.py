@@ -1,0 +1,139 @@
+"""The folder of a benchmark: whose it is, what protocol it holds, and finished runs that are taken into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import sha256_of
+from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.workflows.benchmark.plan import Contender
+from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
+from recbole_cadmr.workflows.results import read_result, write_json
+from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
+from recbole_cadmr.workflows.session import load_session
+
+ADOPTED, PROTOCOL, LOCK = "runs", "benchmark.json", ".lock"
+_AGREED = ("mask_valid_at_test", "eval_args", "benchmark_filename", "metrics", "topk", "valid_metric")
+
+
+def protocols(found: Sequence[Contender]) -> dict[str, dict[str, Any]]:
+    """What everything in a folder has to agree in, by data set: the protocol, and a hash of the interactions.
+
+    Raises:
+        UserError: if the settings of one model make its protocol another one.
+    """
+    agreed: dict[str, dict[str, Any]] = {}
+    hashes: dict[str, str] = {}
+    for contender in found:
+        config, dataset = contender.resolved, contender.dataset
+        if dataset not in hashes:
+            files = sorted(config.data_folder.glob("*.inter"))
+            hashes[dataset] = hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
+        mine = {name: config[name] for name in _AGREED} | {"interactions": hashes[dataset]}
+        mine = json.loads(json.dumps(mine, default=str))
+        for name, value in agreed.setdefault(dataset, mine).items():
+            if mine[name] != value:
+                raise UserError(
+                    f"{contender.label} would be measured under another protocol than {found[0].label}: {name} is "
+                    f"{mine[name]}, not {value}; give it to all models or to none"
+                )
+    return agreed
+
+
+def open_folder(root: Path, agreed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Take note of the protocol in the folder, or refuse a folder of another one."""
+    file = root / PROTOCOL
+    known: Any = {}
+    if file.is_file():
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            differing = next(
+                ((dataset, name) for dataset in known.keys() & agreed.keys() for name, value in agreed[dataset].items()
+                 if known[dataset].get(name) != value),
+                None,
+            )  # fmt: skip
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{file} cannot be read: {error}; choose another --output") from error
+        if differing:
+            dataset, name = differing
+            what = (
+                "of other interactions than there are now"
+                if name == "interactions"
+                else f"under another protocol: {name} is {known[dataset].get(name)}, not {agreed[dataset][name]}"
+            )
+            raise UserError(f"{root} holds a benchmark on {dataset} {what}; choose another --output")
+    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
+    write_json(file, {**known, **agreed})
+
+
+@contextmanager
+def alone_in(root: Path) -> Iterator[None]:
+    """Refuse a folder that another benchmark is at work in: each would stop the other's cells."""
+    file, me = root / LOCK, psutil.Process()
+    with suppress(OSError, ValueError, psutil.Error):
+        pid, created = file.read_text().split()
+        if str(psutil.Process(int(pid)).create_time()) == created:
+            raise UserError(f"a benchmark is at work in {root} (process {pid}); wait for it, or stop it")
+    file.write_text(f"{me.pid} {me.create_time()}")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def adopt(
+    root: Path,
+    runs: Sequence[str | os.PathLike[str]],
+    agreed: Mapping[str, Mapping[str, Any]],
+    data_path: str | None = None,
+) -> list[Path]:
+    """Finished runs from elsewhere, with their lists: folders in ``root`` that hold what the tables need.
+
+    Raises:
+        UserError: if a run is not finished, its test part was not read, or its data set or protocol is another.
+    """
+    folders = []
+    for run in map(Path, runs):
+        result = read_result(run)
+        protocol = agreed.get(result["dataset"])
+        if protocol is None:
+            raise UserError(f"{run} is of {result['dataset']}, which is not in --datasets")
+        for name in ("mask_valid_at_test", "metrics", "topk", "valid_metric"):
+            if result["protocol"][name] != protocol[name]:
+                raise UserError(
+                    f"{run} was measured under another protocol than this benchmark: {name} is "
+                    f"{result['protocol'][name]}, not {protocol[name]}"
+                )
+        if not result["test_read"]:
+            raise UserError(f"{run} has no test figures; read them with: evaluate --run {run}")
+        mark = sha256_of(run / RESULT)[:8]
+        folder = root / ADOPTED / f"{result['dataset']}-{result['model']}-{result['protocol']['seed']}-{mark}"
+        folders.append(folder)
+        if (folder / RESULT).is_file():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        if (run / LISTS).is_file():
+            shutil.copy(run / LISTS, folder / LISTS)
+        else:
+            print(f"lists of {run}", flush=True)
+            complete_lists(run, folder / LISTS, data_path)
+        write_json(folder / RESULT, result)
+    return folders
+
+
+def complete_lists(run: Path, path: Path, data_path: str | None = None) -> None:
+    """Write the lists of a finished run, from its best model."""
+    with scratch_folder() as scratch:
+        session = load_session(run / BEST, scratch, data_path)
+        write_lists(test_lists(session, max(session.config["topk"])), path)

@@ -1,0 +1,147 @@
+"""The cells of a benchmark on their way: tried, run, told about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from recbole_cadmr.workflows.benchmark.cluster import run_on_cluster
+from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, sizes
+from recbole_cadmr.workflows.benchmark.folder import complete_lists
+from recbole_cadmr.workflows.benchmark.plan import Cell, Contender, cells_of
+from recbole_cadmr.workflows.benchmark.pool import Task, run_tasks
+from recbole_cadmr.workflows.benchmark.tables import seconds
+from recbole_cadmr.workflows.evaluate import read_test
+from recbole_cadmr.workflows.lists import LISTS
+from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.search import best_of, random_settings, read_space
+
+CELLS = "cells"
+
+
+class Work:
+    """What is to be run, where and by how many at a time.
+
+    Attributes:
+        tried: by cell, how many settings of its contender were tried on validation.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        found: Sequence[Contender],
+        seeds: Sequence[int],
+        jobs: int,
+        memory: float | None,
+        address: str | None,
+    ) -> None:
+        self.root, self.found, self.seeds = root, found, seeds
+        self.jobs, self.address = jobs, address
+        self.limit = int(memory * 2**30) if memory else None
+        self.threads = 1 if address else max(1, (psutil.cpu_count(logical=False) or 1) // jobs)
+        self.seconds = Seconds()
+        self.counts = {dataset: sizes(config) for dataset, config in {c.dataset: c.resolved for c in found}.items()}
+        self.tried: dict[Path, int] = {}
+
+    def _task(self, cell: Cell) -> Task:
+        config = cell.contender.resolved
+        memory = memory_bytes(config, self.counts[cell.contender.dataset])
+        return Task(cell, self.root / CELLS / cell.name, memory, config["threads"] or self.threads)
+
+    def plain(self) -> list[Task]:
+        """The cells of the tables, with the settings that were given."""
+        return [self._task(cell) for contender in self.found for cell in cells_of(contender, self.seeds)]
+
+    def tuned(self, n: int) -> list[Task]:
+        """The cells of the tables, with the best of ``n`` settings of each contender on validation.
+
+        All are tried with the first seed; the best trial is then the cell of that seed, and its test part is read.
+        """
+        trials = [(contender, self._trials(contender, n)) for contender in self.found]
+        self.run([task for _, tried in trials for _, task in tried], "trials on validation")
+        finals = []
+        for contender, tried in trials:
+            finished = [(settings, read_result(task.run)) for settings, task in tried if task.finished]
+            if not finished:
+                finals += [task for _, task in tried[:1]]  # which says why
+                continue
+            chosen = best_of(finished)
+            winner = next(task for settings, task in tried if settings == chosen)
+            mine = [self._task(cell) for cell in cells_of(contender, self.seeds, **chosen)]
+            mine = [winner if task.cell.settings["seed"] == self.seeds[0] else task for task in mine]
+            self._read_test(winner, contender)
+            self.tried |= {task.run: len(finished) for task in mine}
+            finals += mine
+        return finals
+
+    def _trials(self, contender: Contender, n: int) -> list[tuple[Mapping[str, Any], Task]]:
+        space = read_space(contender.model, contender.resolved["preset"])
+        space = {name: choices for name, choices in space.items() if name not in contender.settings}
+        defaults = {name: contender.resolved[name] for name in space}
+        tried = random_settings(space, n, f"{contender.label} {contender.dataset}", defaults)
+        hidden = {"evaluate_test": False, "save_lists": False}
+        return [(settings, self._task(contender.cell(self.seeds[0], **settings, **hidden))) for settings in tried]
+
+    def _read_test(self, winner: Task, contender: Contender) -> None:
+        data_path = contender.settings.get("data_path")
+        if not read_result(winner.run)["test_read"]:
+            read_test(winner.run, data_path)
+        if not (winner.run / LISTS).is_file():
+            complete_lists(winner.run, winner.run / LISTS, data_path)
+
+    def run(self, tasks: Sequence[Task], what: str = "cells") -> None:
+        """Run what is not finished, saying how long it may take."""
+        for task in tasks:
+            if task.finished:
+                self._measured(task)
+        waiting = [task for task in tasks if not task.finished]
+        print(f"{len(tasks)} {what}, {len(tasks) - len(waiting)} finished; {self._estimate(waiting)}", flush=True)
+        if not waiting:
+            return
+        begun, left = time.monotonic(), list(waiting)
+        number = {task.cell.name: f"[{place}/{len(waiting)}] {task.cell.name}" for place, task in enumerate(waiting, 1)}
+
+        def started(task: Task) -> None:
+            print(f"{number[task.cell.name]} {'waits for a node' if self.address else 'begins'}", flush=True)
+
+        def done(task: Task, taken: float) -> None:
+            left.remove(task)
+            words = f"{self._words(task)} in {seconds(taken)}" if task.finished else task.failure or "failed"
+            if task.finished:
+                self._measured(task)
+            gone = f"{seconds(time.monotonic() - begun)} gone, {self._estimate(left)}"
+            print(f"{number[task.cell.name]}: {words}; {gone}", flush=True)
+
+        if self.address:
+            run_on_cluster(waiting, self.address, self.limit, started, done)
+        else:
+            run_tasks(waiting, self.jobs, self.limit, started, done)
+
+    def _words(self, task: Task) -> str:
+        result = read_result(task.run)
+        score = result["best_valid_score"]
+        return f"validation {result['protocol']['valid_metric']} {'none' if score is None else f'{score:.4f}'}"
+
+    def _measured(self, task: Task) -> None:
+        result = read_result(task.run)
+        taken = sum(result["seconds"].values()) + result["evaluation_seconds"]
+        self.seconds.measured(task.cell.contender.label, task.cell.contender.dataset, taken)
+
+    def _estimate(self, tasks: Sequence[Task]) -> str:
+        if not tasks:
+            return "nothing left to run"
+        known, unknown = 0.0, []
+        for task in tasks:
+            contender = task.cell.contender
+            interactions = self.counts[contender.dataset]["interactions"]
+            guess = self.seconds.of(contender.label, contender.dataset, interactions, task.cell.settings.get("epochs"))
+            if guess is None:
+                unknown.append(contender.label)
+            known += guess or 0.0
+        rest = f"what {', '.join(dict.fromkeys(unknown))} takes, which nothing is known about" if unknown else ""
+        about = f"about {seconds(known / self.jobs)}" if known else ""
+        return f"{' and '.join(filter(None, (about, rest)))} left"
