@@ -84,7 +84,8 @@ def _write(root: Path, tasks: Sequence[Task], adopted: Sequence[Path], tried: Ma
             if not task.finished
         }
         if folders:
-            tables.append(summarise(folders, missing, tried))
+            names = {task.run: f"{task.cell.contender.label} {task.cell.digest}" for task in mine}
+            tables.append(summarise(folders, missing, tried, names))
         else:
             print("\n".join(f"{dataset}, {label}: {reason}" for label, reason in missing.items()), flush=True)
     if not tables:

@@ -108,13 +108,17 @@ class DatasetTable:
 
 
 def summarise(
-    folders: Sequence[Path], missing: Mapping[str, str] | None = None, tried: Mapping[Path, int] | None = None
+    folders: Sequence[Path],
+    missing: Mapping[str, str] | None = None,
+    tried: Mapping[Path, int] | None = None,
+    contenders: Mapping[Path, str] | None = None,
 ) -> DatasetTable:
     """The table of finished runs on one data set, each with its lists.
 
     Args:
         missing: by label, why there is no result.
         tried: by folder, how many settings were tried on validation before it.
+        contenders: by folder, what makes runs one row; others join the row of the same model and changed settings.
 
     Raises:
         UserError: if a run is not finished, has no lists or no test figures, or was measured on other data or under
@@ -127,10 +131,12 @@ def summarise(
             if result["protocol"][name] != results[0][1]["protocol"][name]:
                 raise UserError(f"{folder} was measured by other {name} than {results[0][0]}")
     groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    of_configuration: dict[str, str] = {}
     for folder, result in results:
-        groups.setdefault(json.dumps([result["model"], configuration(result)], sort_keys=True), []).append(
-            (folder, result)
-        )
+        own = json.dumps([result["model"], configuration(result)], sort_keys=True)
+        key = contenders[folder] if contenders and folder in contenders else of_configuration.get(own, own)
+        of_configuration.setdefault(own, key)
+        groups.setdefault(key, []).append((folder, result))
     names = _names([group[0][1] for group in groups.values()])
     rows = [_row(name, group) for name, group in zip(names, groups.values())]
     for row, group in zip(rows, groups.values()):
