@@ -27,8 +27,9 @@ MODELS = {
     "MENTOR": "recbole_cadmr.models.mentor",
 }
 
-# RecBole's models in which nothing is drawn; of the package's, a class says so by ``deterministic``.
-_DETERMINISTIC = ("ADMMSLIM", "EASE", "ItemKNN", "Pop")
+# RecBole's models in which nothing is drawn; of the package's, a class says so by ``deterministic``. Pop is none of
+# them: it counts the items of a batch once each, sampled negative ones included.
+_DETERMINISTIC = ("ADMMSLIM", "EASE", "ItemKNN")
 
 
 def is_deterministic(name: str) -> bool:

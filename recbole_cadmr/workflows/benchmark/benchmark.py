@@ -69,7 +69,12 @@ def benchmark(
             work.run(tasks)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt("stopped; what is finished is kept, the same command goes on") from error
-    return _write(root, tasks, adopted, work.tried)
+    tables = _write(root, tasks, adopted, work.tried)
+    told = {task.run for task in tasks} | {Path(run).absolute() for run in runs}
+    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / RUN) and folder / RUN not in told]
+    if others:
+        print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
+    return tables
 
 
 def _write(root: Path, tasks: Sequence[Task], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[DatasetTable]:
@@ -94,9 +99,6 @@ def _write(root: Path, tasks: Sequence[Task], adopted: Sequence[Path], tried: Ma
         with write_aside(root / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_report(tables, root / REPORT)
-    others = sum(is_used(folder / RUN) for folder in (root / CELLS).iterdir()) - sum(task.finished for task in tasks)
-    if others > 0:
-        print(f"{others} finished cells of {root} are not of this command and not in its tables", flush=True)
     return tables
 
 

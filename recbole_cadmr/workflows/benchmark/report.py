@@ -40,8 +40,8 @@ ul.protocol { color: #56636f; font-size: 15px; margin: 0 0 20px; padding-left: 2
 .facts { grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); } .facts b { font-size: 19px; line-height: 1.3;
   overflow-wrap: break-word; }
 .charts figure { margin: 0; } figcaption { color: #56636f; font-size: 14px; } figcaption b { color: #1c2733; }
-table { font-size: 13px; font-variant-numeric: tabular-nums; } th { font-weight: 600; vertical-align: bottom; }
-th, td { padding: 5px 7px; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
+table { font-size: 12.5px; font-variant-numeric: tabular-nums; } th { font-weight: 600; vertical-align: bottom; }
+th, td { padding: 5px 5px; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
 tbody tr:hover td { background: #f4f7fa; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; padding-left: 0;
   min-width: 105px; max-width: 190px; overflow-wrap: break-word; }

@@ -29,10 +29,10 @@ def command(folder, *more):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Pop, and BPR with two seeds, on the micro set; and the place of the data."""
+    """EASE, and BPR with two seeds, on the micro set; and the place of the data."""
     place = tmp_path_factory.mktemp("benchmark")
     data = f"--data_path={write_micro(place / 'dataset')}"
-    arguments = command(place / "out", data, "--models=Pop,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
+    arguments = command(place / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
     assert main(arguments) == 0
     return place / "out", arguments, data
 
@@ -44,7 +44,7 @@ def cells(folder):
 def test_every_cell_stands_in_the_tables(finished):
     folder, _, _ = finished
     results = [read_result(folder / "cells" / name / "run") for name in cells(folder)]
-    assert sorted((r["model"], r["protocol"]["seed"]) for r in results) == [("BPR", 1), ("BPR", 2), ("Pop", 1)]
+    assert sorted((r["model"], r["protocol"]["seed"]) for r in results) == [("BPR", 1), ("BPR", 2), ("EASE", 1)]
     with open(folder / "results.csv") as file:
         lines = {(r["model"], r["seed"], r["figure"]): r["value"] for r in csv.DictReader(file)}
     for result in results:
@@ -52,7 +52,7 @@ def test_every_cell_stands_in_the_tables(finished):
             assert float(lines[result["model"], str(result["protocol"]["seed"]), name]) == value
     text = (folder / "table.md").read_text()
     of_bpr = [result["test_result"]["recall@2"] for result in results if result["model"] == "BPR"]
-    assert f"{np.mean(of_bpr):.4f} ± {np.std(of_bpr, ddof=1):.4f}" in text and "| Pop | deterministic |" in text
+    assert f"{np.mean(of_bpr):.4f} ± {np.std(of_bpr, ddof=1):.4f}" in text and "| EASE | deterministic |" in text
     assert "ranking over all items, train items left out" in text
     assert r"\begin{tabular}" in (folder / "table.tex").read_text() and (folder / "report.html").is_file()
 
@@ -85,7 +85,7 @@ def test_a_folder_at_work_is_refused(finished, capsys):
 
 def test_other_interactions_are_refused(tmp_path, capsys):
     data = write_micro(tmp_path / "dataset")
-    arguments = command(tmp_path / "out", f"--data_path={data}", "--models=Pop", "--seeds=1")
+    arguments = command(tmp_path / "out", f"--data_path={data}", "--models=EASE", "--seeds=1")
     assert main(arguments) == 0
     test = data / "micro" / "micro.test.inter"
     test.write_text(test.read_text().replace("dot\tb", "dot\ta"))
@@ -100,21 +100,21 @@ def test_one_model_cannot_have_a_protocol_of_its_own(finished, tmp_path, capsys)
 
 
 def test_one_model_may_see_other_features(finished, tmp_path):
-    arguments = command(tmp_path / "out", finished[2], "--models=VBPR,Pop", "--seeds=1", "--VBPR.modalities=[text]")
+    arguments = command(tmp_path / "out", finished[2], "--models=VBPR,EASE", "--seeds=1", "--VBPR.modalities=[text]")
     assert main([*arguments, "--VBPR.epochs=1"]) == 0
     assert "| VBPR | 1 |" in (tmp_path / "out" / "table.md").read_text()
 
 
 def test_a_folder_that_is_no_benchmark_is_refused(finished, tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
-    assert main(command(tmp_path, finished[2], "--models=Pop")) == 2
+    assert main(command(tmp_path, finished[2], "--models=EASE")) == 2
     assert "already used, and not by a benchmark" in capsys.readouterr().err
 
 
 def test_finished_runs_stand_beside_the_cells_if_they_can_be_compared(finished, tmp_path, capsys):
     folder, arguments, data = finished
     given = {"data_path": data.partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
-    ease = recbole_cadmr.train("EASE", "micro", output=tmp_path / "ease", settings=given)
+    ease = recbole_cadmr.train("ItemKNN", "micro", output=tmp_path / "ease", settings=given)
     other = recbole_cadmr.train(
         "EASE", "micro", output=tmp_path / "other", settings={**given, "mask_valid_at_test": True}
     )
@@ -122,7 +122,7 @@ def test_finished_runs_stand_beside_the_cells_if_they_can_be_compared(finished, 
     shutil.copytree(folder, copy)
     arguments = [str(copy) if part == str(folder) else part for part in arguments]
     assert main([*arguments, "--runs", str(ease.folder)]) == 0
-    row = next(line for line in (copy / "table.md").read_text().splitlines() if line.startswith("| EASE |"))
+    row = next(line for line in (copy / "table.md").read_text().splitlines() if line.startswith("| ItemKNN |"))
     assert f"{ease.result['test_result']['recall@2']:.4f}" in row
     capsys.readouterr()
     assert main([*arguments, "--runs", str(other.folder)]) == 2
@@ -132,15 +132,15 @@ def test_finished_runs_stand_beside_the_cells_if_they_can_be_compared(finished, 
 def test_a_failed_cell_shows_its_error_and_stops_nothing(finished, tmp_path, capsys):
     # With every item of the train part, ann leaves no negative item.
     data = write_micro(tmp_path / "dataset", train=["ann a", "ann b", "bob b", "bob a"])
-    assert main(command(tmp_path / "out", f"--data_path={data}", "--models=BPR,Pop", "--seeds=1")) == 0
+    assert main(command(tmp_path / "out", f"--data_path={data}", "--models=BPR,EASE", "--seeds=1")) == 0
     output = capsys.readouterr().out
     assert "a user has every item" in output
     text = (tmp_path / "out" / "table.md").read_text()
-    assert "- BPR, seed 1: failed: error: a user has every item" in text and "| Pop |" in text
+    assert "- BPR, seed 1: failed: error: a user has every item" in text and "| EASE |" in text
 
 
 def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
-    arguments = command(tmp_path / "out", finished[2], "--models=Pop", "--memory=0.001")
+    arguments = command(tmp_path / "out", finished[2], "--models=EASE", "--memory=0.001")
     assert main(arguments) == 2  # nothing else is left
     arguments = [part for part in arguments if part != "--memory=0.001"]
     failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
@@ -152,13 +152,13 @@ def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, mo
     from recbole_cadmr.workflows.benchmark import work as module
 
     monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
-    assert main(command(tmp_path / "out", finished[2], "--models=Pop", "--memory=0.1")) == 2
+    assert main(command(tmp_path / "out", finished[2], "--models=EASE", "--memory=0.1")) == 2
     failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
     assert "stopped: it took more memory than there was (it may use 0.1 GB)" in failure.read_text()
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
-    arguments = ["benchmark", "--models=Pop,BPR", "--seeds=1", "--epochs=150", "--stopping_step=1000", "--threads=1"]
+    arguments = ["benchmark", "--models=EASE,BPR", "--seeds=1", "--epochs=150", "--stopping_step=1000", "--threads=1"]
     python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
     first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     mark = "cells/synthetic-BPR-1-*/run/model.pt"
@@ -167,12 +167,12 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
         time.sleep(0.1)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    (pop,) = (tmp_path / "out").glob("cells/synthetic-Pop-1-*/run/result.json")
-    stamp = pop.stat().st_mtime_ns
+    (ease,) = (tmp_path / "out").glob("cells/synthetic-EASE-1-*/run/result.json")
+    stamp = ease.stat().st_mtime_ns
     assert not list((tmp_path / "out").glob("cells/synthetic-BPR-1-*/run/result.json"))
     (log,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/log.txt")
     subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
-    assert "going on with epoch" in log.read_text() and pop.stat().st_mtime_ns == stamp
+    assert "going on with epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
     (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
     assert read_result(run)["epochs_run"] == 150
 
@@ -199,7 +199,7 @@ def test_no_seed_is_an_error():
 
 def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
     folder, _, data = finished
-    arguments = command(tmp_path / "out", data, "--models=Pop,BPR", "--seeds=2", "--epochs=3", "--ray-address=local")
+    arguments = command(tmp_path / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--ray-address=local")
     assert main(arguments) == 0
     assert cells(tmp_path / "out") == cells(folder)
     for name in cells(folder):
@@ -208,5 +208,5 @@ def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
 
 
 def test_no_cluster_at_an_address_is_said(tmp_path, finished, capsys):
-    assert main(command(tmp_path / "out", finished[2], "--models=Pop", "--ray-address=127.0.0.1:1")) == 2
+    assert main(command(tmp_path / "out", finished[2], "--models=EASE", "--ray-address=127.0.0.1:1")) == 2
     assert "there is no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
