@@ -33,7 +33,8 @@ def row(name, model, recalls, duration, cold=None, **settings):
     history = [{"epoch": e, "seconds": duration * (e + 1), "valid_score": s} for e, s in enumerate((0.1, None, 0.2))]
     results = [
         {"model": model, "protocol": {"seed": seed, "threads": 1},
-         "seconds": {"construction": 0.5, "training": duration - 0.5}, "seconds_per_evaluation": 0.25, "peak_memory_bytes": 3 * 2**29, "parameters": 12345, "history": history}
+         "seconds": {"construction": 0.5, "training": duration - 0.5}, "seconds_per_evaluation": 0.25,
+         "peak_memory_bytes": 3 * 2**29, "parameters": 12345, "history": history}
         for seed in range(len(recalls))
     ]  # fmt: skip
     metrics = {metric: [share * recall for recall in recalls] for metric, share in shares.items()}
