@@ -41,8 +41,7 @@ class Session:
 
 def open_session(config: Config, folder: Path) -> Session:
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
+    _use_threads(config["threads"])
     # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
     # (torch.use_deterministic_algorithms would say it to the compiler too, which takes 2 s to import.)
     torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
@@ -70,6 +69,19 @@ def open_session(config: Config, folder: Path) -> Session:
     trainer.header = checkpoint_header(config, marks)
     trainer.eval_collector.data_collect(train_data)
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, marks)
+
+
+# Threads of torch that a run of this process was given, and how many there were before.
+_threads: dict[str, int] = {}
+
+
+def _use_threads(n: int | None) -> None:
+    """Give torch ``n`` threads, or those back that it had before a run was given others."""
+    now = torch.get_num_threads()
+    if now != _threads.get("given"):
+        _threads["own"] = now
+    torch.set_num_threads(n or _threads["own"])
+    _threads["given"] = torch.get_num_threads()
 
 
 def checkpoint_header(config: Config, marks: Mapping[str, Any]) -> dict[str, Any]:

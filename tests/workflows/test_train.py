@@ -141,3 +141,18 @@ def test_recboles_models_run_and_reload_the_same_way(brief_run, tmp_path, model,
     assert result["test_result"].keys() == brief_run.result["test_result"].keys()
     assert not (tmp_path / "log").exists() and not (tmp_path / "saved").exists()
     assert recbole_cadmr.evaluate(folder / "model.pt")["result"] == result["test_result"]
+
+
+def test_threads_of_a_run_are_not_those_of_the_next(tmp_path):
+    from tests.micro import open_micro, write_micro
+
+    folder, before = write_micro(tmp_path), torch.get_num_threads()
+    try:
+        for given, expected in ((3, 3), (3, 3), (1, 1), (None, before), (None, before)):
+            open_micro(folder, "BPR", threads=given)
+            assert torch.get_num_threads() == expected
+        torch.set_num_threads(before + 1)  # whoever runs us has a say
+        open_micro(folder, "BPR")
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
