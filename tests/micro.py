@@ -32,6 +32,14 @@ SMALL = {
 }
 
 
+def train_matrix() -> np.ndarray:
+    """The train part as RecBole numbers it: users ann, bob, ... and items a, b, ... from 1 on, 0 for padding."""
+    R = np.zeros((6, 5))
+    for user, item in map(str.split, TRAIN):
+        R[["ann", "bob", "cid", "dot", "eve"].index(user) + 1, "abcd".index(item) + 1] = 1
+    return R
+
+
 def write_micro(
     folder: Path,
     train: list[str] | None = None,

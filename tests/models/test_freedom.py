@@ -7,19 +7,12 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
+from tests.micro import IMAGE, TEXT, open_micro, train_matrix, write_micro
 
-USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]  # ids 1, 2, ...; 0 is padding
+ITEMS = ["a", "b", "c", "d"]  # ids 1, 2, ...; 0 is padding
 TRIPLES = Interaction(
     {"user_id": torch.tensor([1, 2, 3]), "item_id": torch.tensor([1, 2, 4]), "neg_item_id": torch.tensor([3, 4, 2])}
 )
-
-
-def train_matrix():
-    R = np.zeros((6, 5))
-    for user, item in map(str.split, TRAIN):
-        R[USERS.index(user) + 1, ITEMS.index(item) + 1] = 1
-    return R
 
 
 def both_ways(R):
