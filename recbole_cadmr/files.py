@@ -92,6 +92,11 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_all(paths: Iterable[str | os.PathLike[str]]) -> str:
+    """One SHA-256 of several files' bytes, in the order given."""
+    return hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -13,6 +13,9 @@ from plotly.offline import get_plotlyjs
 
 from recbole_cadmr.files import write_aside
 
+# The colours of Okabe and Ito, which the colour-blind tell apart, but for the yellow that is too pale for a line.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3c4650")
+INK, GREY, FAINT = "#1c2733", "#56636f", "#b9c3cc"
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: #1c2733; background: #fff; }
 main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 64px; }
@@ -25,6 +28,36 @@ h1 { margin: 0 0 4px; } h2 { margin: 44px 0 8px; } p.lead { color: #56636f; marg
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 14px; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 6px 10px; border-bottom: 1px solid #dde3e9; }
 td small, th small { color: #56636f; }
+"""
+# Of a report: many figures in tables that are sorted.
+REPORT_STYLE = """
+main { max-width: 1160px; }
+h3 { margin: 40px 0 4px; font-size: 18px; } p.lead { font-size: 15px; margin-bottom: 12px; }
+.facts { grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); } .facts b { font-size: 19px; line-height: 1.3;
+  overflow-wrap: break-word; }
+table { font-size: 12.5px; font-variant-numeric: tabular-nums; } th { font-weight: 600; vertical-align: bottom; }
+th, td { padding: 5px 5px; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
+tbody tr:hover td { background: #f4f7fa; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; padding-left: 0; }
+th button { all: unset; cursor: pointer; } th button:hover, th button:focus-visible { text-decoration: underline; }
+th[aria-sort=descending] button::after { content: " ↓"; } th[aria-sort=ascending] button::after { content: " ↑"; }
+"""
+# A click on a head sorts by it, the greatest first; another one turns the order round. A finger scrolls past a chart
+# instead of zooming.
+REPORT_SCRIPT = """
+document.querySelectorAll("table.sortable th button").forEach(button => button.addEventListener("click", () => {
+  const head = button.closest("th"), body = head.closest("table").tBodies[0], place = head.cellIndex;
+  const down = head.getAttribute("aria-sort") !== "descending";
+  head.parentNode.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const key = row => row.cells[place].dataset.v;
+  const order = (a, b) => head.className === "n" ? key(a) - key(b) : key(a).localeCompare(key(b));
+  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
+}));
+addEventListener("load", () => {
+  if (matchMedia("(pointer: coarse)").matches) document.querySelectorAll(".js-plotly-plot").forEach(chart =>
+    Plotly.relayout(chart, { dragmode: false }));
+});
 """
 # Plotly measures a chart when it is met, before those that it shares its row with are there.
 _FIT = """
@@ -60,6 +93,13 @@ def facts_grid(facts: Mapping[str, str]) -> str:
     """What is to be seen at a glance: values by what they are."""
     cells = (f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in facts.items())
     return f'<div class="facts">{"".join(cells)}</div>'
+
+
+def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A plain table of cells that are escaped already."""
+    heads = "".join(f"<th>{name}</th>" for name in head)
+    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def chart(

@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("evaluate", _add_evaluate, "score a checkpoint with other metrics, masking or part"),
         ("recommend", _add_recommend, "write the top items of users, or of people given by their history"),
         ("benchmark", _add_benchmark, "many models on many data sets over several seeds, side by side"),
+        ("tune", _add_tune, "search settings on validation with Ray Tune"),
         ("table", _add_table, "finished runs side by side, as markdown"),
         ("prepare", _add_prepare, "turn other layouts into a data set"),
         ("generate", _add_generate, "make a synthetic data set as the embedded one"),
@@ -244,6 +245,95 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_tune(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Settings of all trials: --name=value; they are not searched."
+    parser.add_argument("--model", help="CADMR (default), or any other model")
+    parser.add_argument("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
+    parser.add_argument("--preset", help="a preset of the model (CADMR: paper)")
+    parser.add_argument("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
+    parser.add_argument("--data_path", help="folder of the data sets (default: dataset)")
+    parser.add_argument(
+        "--space", metavar="FILE", help="yaml file, 'name: [choices]' a line (default: the model's own)"
+    )
+    parser.add_argument("--trials", metavar="N", help="most trials, the first of which are the defaults (default 20)")
+    parser.add_argument("--sampler", help="random (default), grid, or bayesian")
+    parser.add_argument("--scheduler", help="asha (default), pbt, or fifo")
+    parser.add_argument("--grace", metavar="EPOCHS", help="epochs before a trial may be stopped, or changed (pbt)")
+    parser.add_argument("--output", metavar="DIR", help="folder of the search")
+    parser.add_argument(
+        "--resume", nargs="?", const="", metavar="DIR", help="go on with the search in DIR, or --output"
+    )
+    parser.add_argument("--cpus", metavar="CORES", help="cores of a trial, and its threads (default 1; fractions too)")
+    parser.add_argument("--gpus", metavar="GPUS", help="GPUs of a trial (default: one if there are any; fractions too)")
+    parser.add_argument("--jobs", metavar="N", help="most trials at once (default: as many as there is room for)")
+    parser.add_argument(
+        "--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster (default: one started here)"
+    )
+    parser.add_argument("--dashboard", action="store_true", help="let a cluster started here have Ray's dashboard")
+    parser.set_defaults(run=_tune)
+
+
+def _tune(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    from recbole_cadmr.workflows.tune.files import summary
+    from recbole_cadmr.workflows.tune.resources import Resources
+    from recbole_cadmr.workflows.tune.tune import resume, tune
+
+    settings = settings_of(rest)
+    trials = None if known.trials is None else _whole_number(known.trials, "--trials", least=1)
+    threads = settings.pop("threads", None)
+    cpus = _positive(known.cpus, "--cpus")
+    if threads is not None and cpus is not None:
+        raise UserError("--threads are the cores of a trial; give --cpus alone")
+    resources = Resources(
+        address=known.ray_address or "local",
+        cpus=cpus if threads is None else _positive(str(threads), "--threads"),
+        gpus=_positive(known.gpus, "--gpus", zero=True),
+        jobs=None if known.jobs is None else _whole_number(known.jobs, "--jobs", least=1),
+        dashboard=known.dashboard,
+    )
+    files = [file for group in known.config_files for file in group.split()]
+    if known.resume:
+        others = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
+        given = [f"--{name}" for name in others if getattr(known, name)]
+        if settings or files or given:
+            what = given[0] if given else "a setting"
+            raise UserError(f"--resume DIR goes on with the search in DIR as it was; leave out {what}")
+        found = resume(
+            known.resume,
+            trials=trials,
+            data_path=known.data_path,
+            resources=resources,
+        )
+    else:
+        if not known.output:
+            raise UserError("a search needs --output DIR, its folder")
+        if known.data_path:
+            settings["data_path"] = known.data_path
+        found = tune(
+            known.model,
+            known.dataset,
+            output=known.output,
+            preset=known.preset,
+            space=known.space,
+            sampler=known.sampler or "random",
+            scheduler=known.scheduler or "asha",
+            trials=trials,
+            grace=None if known.grace is None else _whole_number(known.grace, "--grace", least=1),
+            settings={**settings_in(files), **settings},
+            resources=resources,
+            resume=known.resume is not None,
+        )
+    print(summary(found.plan, found.records, found.winner, found.test, found.folder))
+    return 0
+
+
+def settings_in(files: Sequence[str]) -> dict[str, Any]:
+    """The settings in yaml files, in rising priority."""
+    from recbole_cadmr.config.declarations import read_yaml
+
+    return {name: value for file in files for name, value in read_yaml(Path(file)).items()}
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -312,12 +402,12 @@ def _whole_number(text: str, option: str, least: int | None = None) -> int:
     return number
 
 
-def _positive(text: str | None, option: str) -> float | None:
+def _positive(text: str | None, option: str, zero: bool = False) -> float | None:
     try:
         number = None if text is None else float(text)
     except ValueError as error:
         raise UserError(f"{option} must be a number, not {text!r}") from error
-    if number is not None and not 0 < number < float("inf"):
+    if number is not None and not (0 < number < float("inf") or (zero and number == 0)):
         raise UserError(f"{option} must be above 0, not {text}")
     return number
 

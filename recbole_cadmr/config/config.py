@@ -129,8 +129,20 @@ class Config(recbole.config.Config):
         for file, content in self._files.items():
             check_all(content, self.declarations, file)
         check_all(self.variable_config_dict, self.declarations, "settings")
+        self._check_schedule()
         self._changed_from(defaults)
         self._complete_settings_of_others()
+
+    def _check_schedule(self) -> None:
+        """Epochs and settings of ``settings_schedule``."""
+        schedule = self.external_config_dict.get("settings_schedule") or {}
+        for epoch, changes in schedule.items():
+            if not isinstance(epoch, int) or epoch < 1 or not isinstance(changes, dict):
+                raise UserError(
+                    f"settings_schedule must name epochs from 1 on and the settings they change, as in "
+                    f"{{20: {{learning_rate: 0.0005}}}}, not {epoch!r}: {changes!r}"
+                )
+            check_all(changes, self.declarations, f"settings_schedule, epoch {epoch}")
 
     def _complete_settings_of_others(self) -> None:
         """Mappings of another model's settings, checked and completed by that model's own declarations."""

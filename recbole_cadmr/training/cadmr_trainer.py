@@ -18,6 +18,11 @@ class CADMRTrainer(RunTrainer):
     pre-trained model itself, so fine-tuning that does not help costs nothing.
     """
 
+    @classmethod
+    def most_epochs(cls, config: Any) -> int:
+        """Those of both phases."""
+        return int(config["pretrain_epochs"]) + int(config["epochs"])
+
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Both phases; arguments and result as RecBole's ``fit``. A phase of no epochs is skipped."""
         if self._pending is None:

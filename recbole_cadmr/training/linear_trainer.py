@@ -17,6 +17,12 @@ class LinearTrainer(RunTrainer):
         self.eval_step = min(config["eval_step"], 1)
         self.stopping_step = self.epochs
 
+    @classmethod
+    def most_epochs(cls, config: Any) -> int:
+        """One for each value of ``regularisation``."""
+        values = config["regularisation"]
+        return len(values) if isinstance(values, (list, tuple)) else 1
+
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``.
 

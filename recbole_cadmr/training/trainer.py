@@ -26,9 +26,16 @@ TRAINERS = {
 }
 
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
+_OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
 BEST = "model.pt"
 LAST = "resume.pt"
+
+Observer = Callable[[list[dict[str, Any]], Callable[[], None]], Any]
+
+
+class Paused(Exception):
+    """Training has come to the epoch before which it was to pause; ``resume.pt`` holds its state."""
 
 
 class RunTrainer(recbole.trainer.Trainer):
@@ -42,10 +49,15 @@ class RunTrainer(recbole.trainer.Trainer):
         history: one entry a validation: epoch, phase, losses, metrics, diagnostics, seconds.
         seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
         header: what every checkpoint of this run carries beside the state; set it before ``fit``.
+        pause_at: the epoch before which :class:`Paused` is raised, its state written; None to train to the end.
+        observer: called before an epoch that follows a validation (and by :meth:`tell`) with the history so far and a
+            function that writes ``resume.pt``.
     """
 
     optimizer: Any
     eval_step: int
+    pause_at: int | None = None
+    observer: Observer | None = None
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         super().__init__(config, model)
@@ -61,6 +73,13 @@ class RunTrainer(recbole.trainer.Trainer):
         self._losses: dict[str, float] = {}
         self._attributes = AttributeWatch(model)
         self._pending: dict[str, Any] | None = None
+        self._kept_at = -math.inf
+        self._told = 0
+
+    @classmethod
+    def most_epochs(cls, config: Any) -> int:
+        """Epochs that a run may have, over all phases."""
+        return 1 if issubclass(cls, recbole.trainer.trainer.TraditionalTrainer) else int(config["epochs"])
 
     @property
     def phase(self) -> str:
@@ -97,9 +116,7 @@ class RunTrainer(recbole.trainer.Trainer):
             set_random_state(self._pending["random"])
             train_data.generator.set_state(self._pending["loader"].cpu())
             self._pending = None
-        every = self.config["resume_step"]
-        if every and (epoch_idx - self.start_epoch) % every == 0:
-            save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch_idx)})
+        self._keep_state(train_data, epoch_idx)
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
         if hasattr(self.model, "before_epoch"):
@@ -111,6 +128,28 @@ class RunTrainer(recbole.trainer.Trainer):
         if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
             self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
         return losses
+
+    def _keep_state(self, train_data: Any, epoch: int) -> None:
+        """Write ``resume.pt`` if it is due, tell the observer, and pause if this is the epoch to."""
+
+        def keep() -> None:
+            save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch)})
+            self._kept_at = perf_counter()
+
+        every, least = self.config["resume_step"], self.config["resume_seconds"]
+        pause = epoch == self.pause_at
+        due = every and (epoch - self.start_epoch) % every == 0 and perf_counter() - self._kept_at >= least
+        if due or pause:
+            keep()
+        self.tell(keep)
+        if pause:
+            raise Paused(epoch)
+
+    def tell(self, keep: Callable[[], None]) -> None:
+        """Call the observer if there were validations since it was called last."""
+        if self.observer is not None and len(self.history) > self._told:
+            self._told = len(self.history)
+            self.observer(self.history, keep)
 
     def _set_learning_rate(self, epoch: int) -> None:
         """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
@@ -208,7 +247,8 @@ class RunTrainer(recbole.trainer.Trainer):
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to the start of the epoch that ``state`` (the content of ``resume.pt``) was written at.
 
-        The random states are put back right before that epoch, so that nothing in between can disturb them.
+        The random states are put back right before that epoch, so that nothing in between can disturb them. Learning
+        rate and weight decay are those of the settings, which may have been changed since.
         """
         self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
@@ -216,7 +256,11 @@ class RunTrainer(recbole.trainer.Trainer):
             setattr(self, name, value)
         self._ensure_optimizer()
         for name, optimizer in self._optimizers().items():
+            own = [{key: group[key] for key in _OF_SETTINGS & group.keys()} for group in optimizer.param_groups]
             optimizer.load_state_dict(state["optimizers"][name])
+            for group, settings in zip(optimizer.param_groups, own):
+                group.pop("initial_lr", None)  # a schedule's, which starts from the settings again
+                group.update(settings)
         self._pending = {"random": state["random"], "loader": state["loader"]}
 
     # Evaluation
@@ -256,5 +300,3 @@ def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:
 def _numbers(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.4g}" for name, value in values.items())
 
-
-Callback = Callable[[int, float], Any]

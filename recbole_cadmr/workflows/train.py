@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.training.trainer import BEST, LAST
+from recbole_cadmr.training.trainer import BEST, LAST, Observer, Paused
 from recbole_cadmr.workflows.curves import learning_curves
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
 from recbole_cadmr.workflows.results import metric_table, training_result, write_json
@@ -48,6 +48,7 @@ def train(
     config_files: Sequence[str | os.PathLike[str]] = (),
     settings: Mapping[str, Any] | None = None,
     callback: Callable[[int, float], Any] | None = None,
+    observer: Observer | None = None,
 ) -> Run:
     """Train and evaluate a model.
 
@@ -58,6 +59,8 @@ def train(
         config_files: yaml files of settings, in rising priority.
         settings: settings by name, over all files.
         callback: called with epoch and validation score after every validation.
+        observer: called with all validations so far before an epoch that follows one, and at the end, when the
+            result is written; see :class:`RunTrainer`.
 
     Returns:
         The run, whose folder holds ``result.json``, the checkpoints, the log and the learning curves.
@@ -76,15 +79,22 @@ def train(
         # Nothing is left of a run that never began.
         stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder, name, level=config["state"] or "INFO"))
-        return _run(open_session(config, folder), folder, callback)
+        return _run(open_session(config, folder), folder, callback, observer)
 
 
 def resume(
     folder: str | os.PathLike[str],
     data_path: str | os.PathLike[str] | None = None,
     callback: Callable[[int, float], Any] | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    observer: Observer | None = None,
 ) -> Run:
     """Go on with a run that was cut, from the start of the epoch it was cut in, as if it never had been.
+
+    Args:
+        callback, observer: as in :func:`train`.
+        changes: settings that are others from here on.
 
     Raises:
         UserError: if the run is finished or never began, or the data have changed.
@@ -97,26 +107,70 @@ def resume(
     if not (folder / LAST).is_file():
         raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
     content = read_checkpoint(folder / LAST)
-    config = restore_config(content, data_path)
-    with run_log(folder, f"{config['model']}-{config['dataset']}", level=config["state"] or "INFO"):
-        session = open_session(config, folder)
-        check_data(session, content, folder / LAST)
-        session.trainer.header["changed"] = content["changed"]
-        session.trainer.restore(content)
-        logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']})")
-        return _run(session, folder, callback)
+    name = f"{content['model']}-{content['dataset']}"
+    with run_log(folder, name, level=content["settings"].get("state") or "INFO"):
+        session = _reopen(content, folder, data_path, changes)
+        return _run(session, folder, callback, observer)
 
 
-def _run(session: Session, folder: Path, callback: Callable[[int, float], Any] | None) -> Run:
-    config, trainer, logger = session.config, session.trainer, logging.getLogger()
-    show = bool(config["show_progress"])
+def _reopen(
+    content: Mapping[str, Any],
+    folder: Path,
+    data_path: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Session:
+    """The session of ``resume.pt``, with the settings that its epoch has by ``settings_schedule``, and ``changes``."""
+    schedule = content["settings"].get("settings_schedule") or {}
+    due = {name: value for epoch in sorted(schedule) if epoch <= content["epoch"]
+           for name, value in schedule[epoch].items()}  # fmt: skip
+    due.update(changes or {})
+    session = open_session(restore_config(content, data_path, due), folder)
+    check_data(session, content, folder / LAST)
+    try:
+        session.trainer.restore(dict(content))
+    except (KeyError, RuntimeError, ValueError) as error:
+        if not due:
+            raise
+        names = ", ".join(due)
+        raise UserError(f"{names} cannot change in the course of training: {str(error).splitlines()[0]}") from error
+    changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""
+    logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']}){changed}")
+    return session
+
+
+def _fit(
+    session: Session, folder: Path, callback: Callable[[int, float], Any] | None, observer: Observer | None
+) -> tuple[Session, float, Any]:
+    """Train to the end; a change of settings on the way takes a new session."""
+    while True:
+        config, trainer = session.config, session.trainer
+        later = [epoch for epoch in config["settings_schedule"] or () if epoch > trainer.start_epoch]
+        trainer.pause_at, trainer.observer = min(later, default=None), observer
+        try:
+            score, valid = trainer.fit(
+                session.train_data,
+                session.valid_data,
+                saved=True,
+                show_progress=bool(config["show_progress"]),
+                callback_fn=callback,
+            )
+        except Paused:
+            session = _reopen(read_checkpoint(folder / LAST), folder)
+        else:
+            return session, score, valid
+
+
+def _run(
+    session: Session, folder: Path, callback: Callable[[int, float], Any] | None, observer: Observer | None
+) -> Run:
+    logger = logging.getLogger()
     logger.info(_summary(session))
     try:
-        score, valid = trainer.fit(
-            session.train_data, session.valid_data, saved=True, show_progress=show, callback_fn=callback
-        )
+        session, score, valid = _fit(session, folder, callback, observer)
+        config, trainer = session.config, session.trainer
         trainer.load_best()
-        test = trainer.evaluate(session.test_data, False, show_progress=show) if config["evaluate_test"] else None
+        show, reads = bool(config["show_progress"]), config["evaluate_test"]
+        test = trainer.evaluate(session.test_data, False, show_progress=show) if reads else None
         if config["save_lists"] and test is not None:
             write_lists(test_lists(session, max(config["topk"])), folder / LISTS)
     except KeyboardInterrupt as error:
@@ -135,6 +189,7 @@ def _run(session: Session, folder: Path, callback: Callable[[int, float], Any] |
         logger.info("the test part was left unread (evaluate_test=False)\n")
     learning_curves(trainer.history, config["valid_metric"], folder / CURVES)
     write_json(folder / RESULT, result)
+    trainer.tell(lambda: None)
     logger.info("files: " + ", ".join(str(folder / name) for name in (RESULT, BEST, CURVES)))
     return Run(folder, result)
 

@@ -16,7 +16,8 @@ from recbole_cadmr.workflows.benchmark.report_charts import pareto_front
 from recbole_cadmr.workflows.benchmark.report_labels import HEIGHT, label_width, place_labels
 from recbole_cadmr.workflows.benchmark.significance import Comparison
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row, summarise
-from recbole_cadmr.workflows.benchmark.tables import COLD, seconds, value
+from recbole_cadmr.workflows.benchmark.tables import COLD, value
+from recbole_cadmr.workflows.words import seconds
 
 PROTOCOL = {"metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20", "data_note": "<i>note</i>",
             "mask_valid_at_test": False, "split": "pre-split", "group_by": None, "candidates": "all items"}  # fmt: skip

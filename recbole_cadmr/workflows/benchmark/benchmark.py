@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
-from recbole_cadmr.workflows.benchmark.folder import adopt, alone_in, open_folder, protocols
+from recbole_cadmr.workflows.at_work import alone_in, terminated_as_interrupted
+from recbole_cadmr.workflows.benchmark.folder import adopt, open_folder, protocols
 from recbole_cadmr.workflows.benchmark.plan import contenders
 from recbole_cadmr.workflows.benchmark.pool import RUN, Task
 from recbole_cadmr.workflows.benchmark.report import write_report
@@ -62,7 +60,7 @@ def benchmark(
     agreed = protocols(found)
     open_folder(root, agreed)
     try:
-        with alone_in(root), _terminated_as_interrupted():
+        with alone_in(root, "benchmark"), terminated_as_interrupted():
             adopted = adopt(root, runs, agreed, given.get("data_path"))
             work = Work(root, found, seeds, jobs, memory, ray_address)
             tasks = work.tuned(tune) if tune > 1 else work.plain()
@@ -100,20 +98,3 @@ def _write(root: Path, tasks: Sequence[Task], adopted: Sequence[Path], tried: Ma
             temporary.write_text(text, encoding="utf-8")
     write_report(tables, root / REPORT)
     return tables
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let a terminated benchmark stop its cells as an interrupted one does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import sha256_of
+from recbole_cadmr.files import sha256_of, sha256_of_all
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.benchmark.plan import Contender
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
@@ -22,7 +18,7 @@ from recbole_cadmr.workflows.results import read_result, write_json
 from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
 from recbole_cadmr.workflows.session import load_session
 
-ADOPTED, PROTOCOL, LOCK = "runs", "benchmark.json", ".lock"
+ADOPTED, PROTOCOL = "runs", "benchmark.json"
 _AGREED = ("mask_valid_at_test", "eval_args", "benchmark_filename", "metrics", "topk", "valid_metric")
 
 
@@ -37,8 +33,7 @@ def protocols(found: Sequence[Contender]) -> dict[str, dict[str, Any]]:
     for contender in found:
         config, dataset = contender.resolved, contender.dataset
         if dataset not in hashes:
-            files = sorted(config.data_folder.glob("*.inter"))
-            hashes[dataset] = hashlib.sha256("".join(map(sha256_of, files)).encode()).hexdigest()
+            hashes[dataset] = sha256_of_all(sorted(config.data_folder.glob("*.inter")))
         mine = {name: config[name] for name in _AGREED} | {"interactions": hashes[dataset]}
         mine = json.loads(json.dumps(mine, default=str))
         for name, value in agreed.setdefault(dataset, mine).items():
@@ -75,21 +70,6 @@ def open_folder(root: Path, agreed: Mapping[str, Mapping[str, Any]]) -> None:
     elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
     write_json(file, {**known, **agreed})
-
-
-@contextmanager
-def alone_in(root: Path) -> Iterator[None]:
-    """Refuse a folder that another benchmark is at work in: each would stop the other's cells."""
-    file, me = root / LOCK, psutil.Process()
-    with suppress(OSError, ValueError, psutil.Error):
-        pid, created = file.read_text().split()
-        if str(psutil.Process(int(pid)).create_time()) == created:
-            raise UserError(f"a benchmark is at work in {root} (process {pid}); wait for it, or stop it")
-    file.write_text(f"{me.pid} {me.create_time()}")
-    try:
-        yield
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def adopt(

@@ -18,58 +18,35 @@ from recbole_cadmr.workflows.benchmark.report_charts import (
     seed_spread,
 )
 from recbole_cadmr.workflows.benchmark.report_tables import (
-    grid,
     headline_table,
     p_value,
     settings_table,
-    signed,
     strata_table,
 )
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
-from recbole_cadmr.workflows.benchmark.tables import chosen_settings, protocol_lines, seconds, value
+from recbole_cadmr.workflows.benchmark.tables import chosen_settings, protocol_lines, value
+from recbole_cadmr.workflows.words import seconds, signed
 
 _NEAR = 0.95  # of the best figure
 _STYLE = """
-main { max-width: 1160px; }
-h3 { margin: 40px 0 4px; font-size: 18px; } p.lead { font-size: 15px; margin-bottom: 12px; }
 section { scroll-margin-top: 48px; } section + section { border-top: 1px solid #dde3e9; margin-top: 64px; }
 nav { position: sticky; top: 0; z-index: 2; background: #fff; border-bottom: 1px solid #dde3e9; padding: 8px 0;
   overflow-x: auto; white-space: nowrap; }
 nav a { color: #1f5fbf; text-decoration: none; margin-right: 20px; } nav a:hover { text-decoration: underline; }
 ul.protocol { color: #56636f; font-size: 15px; margin: 0 0 20px; padding-left: 20px; }
-.facts { grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); } .facts b { font-size: 19px; line-height: 1.3;
-  overflow-wrap: break-word; }
 .charts figure { margin: 0; } figcaption { color: #56636f; font-size: 14px; } figcaption b { color: #1c2733; }
-table { font-size: 12.5px; font-variant-numeric: tabular-nums; } th { font-weight: 600; vertical-align: bottom; }
-th, td { padding: 5px 5px; } td.n, th.n { text-align: right; } td.n { white-space: nowrap; }
-tbody tr:hover td { background: #f4f7fa; }
-th:first-child, td:first-child { position: sticky; left: 0; background: #fff; padding-left: 0;
-  min-width: 105px; max-width: 190px; overflow-wrap: break-word; }
-th button { all: unset; cursor: pointer; } th button:hover, th button:focus-visible { text-decoration: underline; }
-th[aria-sort=descending] button::after { content: " ↓"; } th[aria-sort=ascending] button::after { content: " ↑"; }
+th:first-child, td:first-child { min-width: 105px; max-width: 190px; overflow-wrap: break-word; }
 table.heat td, table.heat th { border: 1px solid #fff; } table.heat th.n { max-width: 100px; }
 table.heat td { vertical-align: middle; }
 table.heat tbody tr:hover td:not(:first-child) { outline: 1px solid #56636f; outline-offset: -1px; }
 td.never { color: #56636f; font-size: 12px; text-align: right; white-space: nowrap;
   background: repeating-linear-gradient(135deg, #f4f5f6 0 6px, #e8ebee 6px 12px); }
 """
-# A click on a head sorts by it, the greatest first; another one turns the order round. On a narrow screen fewer points
-# have names, and a finger scrolls past a chart instead of zooming.
+# On a narrow screen fewer points have names.
 _SCRIPT = """
-document.querySelectorAll("table.sortable th button").forEach(button => button.addEventListener("click", () => {
-  const head = button.closest("th"), body = head.closest("table").tBodies[0], place = head.cellIndex;
-  const down = head.getAttribute("aria-sort") !== "descending";
-  head.parentNode.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const key = row => row.cells[place].dataset.v;
-  const order = (a, b) => head.className === "n" ? key(a) - key(b) : key(a).localeCompare(key(b));
-  [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
-}));
 addEventListener("load", () => {
   if (innerWidth < NARROW) document.querySelectorAll("script.narrow").forEach(names =>
     Plotly.relayout(names.dataset.chart, { annotations: JSON.parse(names.textContent) }));
-  if (matchMedia("(pointer: coarse)").matches) document.querySelectorAll(".js-plotly-plot").forEach(chart =>
-    Plotly.relayout(chart, { dragmode: false }));
 });
 """.replace("NARROW", str(NARROW))
 
@@ -87,7 +64,8 @@ def write_report(tables: Sequence[DatasetTable], path: Path) -> None:
         *(f'<section id="data-{place}">{"".join(_section(table, place))}</section>'
           for place, table in enumerate(tables)),
     ]  # fmt: skip
-    html.write_page(path, title, body, {"datasets": [figures(table) for table in tables]}, _STYLE, _SCRIPT)
+    facts = {"datasets": [figures(table) for table in tables]}
+    html.write_page(path, title, body, facts, html.REPORT_STYLE + _STYLE, html.REPORT_SCRIPT + _SCRIPT)
 
 
 def figures(table: DatasetTable) -> dict[str, Any]:
@@ -133,7 +111,7 @@ def _section(table: DatasetTable, place: int) -> Iterable[str]:
         yield settings_table(table)
     if table.missing:
         yield _title("What is not there", "These failed or were left out, so no figure above speaks of them.")
-        yield grid(["model", "why"], [[escape(label), escape(why)] for label, why in table.missing.items()])
+        yield html.grid(["model", "why"], [[escape(label), escape(why)] for label, why in table.missing.items()])
 
 
 def _drawn(table: DatasetTable, place: int) -> Iterable[str]:

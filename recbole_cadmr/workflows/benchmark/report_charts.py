@@ -10,16 +10,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from recbole_cadmr import html
+from recbole_cadmr.html import FAINT, GREY, INK, PALETTE
 from recbole_cadmr.models.registry import get_model
 from recbole_cadmr.workflows.benchmark.report_labels import HEIGHT, label_width, place_labels
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
-from recbole_cadmr.workflows.benchmark.tables import comparison, headline, memory, runs_of, seconds, value
+from recbole_cadmr.workflows.benchmark.tables import comparison, headline, runs_of, value
+from recbole_cadmr.workflows.words import memory, seconds, short
 
-# The colours of Okabe and Ito, which the colour-blind tell apart, but for the yellow that is too pale for a line.
-_PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3c4650")
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_INK, _GREY, _FAINT = "#1c2733", "#56636f", "#b9c3cc"
-_KINDS = {True: ("looks at content", _PALETTE[0], "circle"), False: ("interactions alone", _PALETTE[1], "diamond")}
+_KINDS = {True: ("looks at content", PALETTE[0], "circle"), False: ("interactions alone", PALETTE[1], "diamond")}
 _FONT = "Arial, Helvetica, Liberation Sans, sans-serif"  # of labels, whose width is reckoned with
 _LONGEST = 26  # characters of a name in a chart
 _SHOWN_CURVES = 8
@@ -56,7 +55,7 @@ def accuracy_and_time(table: DatasetTable, name: str) -> str:
     x_range, y_range = _padded(x.min(), x.max(), 0.6), _padded((y - error).min(), (y + error).max(), 1e-3)
     traces = [
         go.Scatter(x=[_time(row) for row in front], y=[row.mean(metric) for row in front], mode="lines",
-                   line={"color": _FAINT, "width": 1.2, "shape": "hv"}, hoverinfo="skip",
+                   line={"color": FAINT, "width": 1.2, "shape": "hv"}, hoverinfo="skip",
                    showlegend=False)
     ]  # fmt: skip
     for kind in _KINDS:
@@ -84,7 +83,7 @@ def learning_curves(table: DatasetTable, name: str) -> str:
     traces, ends = [], []
     for place, model in enumerate(table.places(main_metric(table))):
         row = next(row for row in table.rows if row.name == model)
-        style = {"color": _PALETTE[place % len(_PALETTE)], "dash": _DASHES[place // len(_PALETTE) % len(_DASHES)]}
+        style = {"color": PALETTE[place % len(PALETTE)], "dash": _DASHES[place // len(PALETTE) % len(_DASHES)]}
         shown = True if place < _SHOWN_CURVES or len(table.rows) <= _SHOWN_CURVES + 2 else "legendonly"
         for index, (seed, result) in enumerate(zip(row.seeds, row.results)):
             entries = [entry for entry in result["history"] if entry["valid_score"] is not None]
@@ -99,7 +98,7 @@ def learning_curves(table: DatasetTable, name: str) -> str:
             ]
             traces.append(
                 go.Scatter(x=x, y=[entry["valid_score"] for entry in entries], hovertext=texts, hoverinfo="text",
-                           mode="lines" if len(entries) > 1 else "markers", name=html.label(_short(row.name)),
+                           mode="lines" if len(entries) > 1 else "markers", name=html.label(short(row.name, _LONGEST)),
                            legendgroup=str(place), showlegend=index == 0, visible=shown,
                            opacity=1 if index == 0 else 0.4, line={**style, "width": 2 if index == 0 else 1},
                            marker={"size": 7, "color": style["color"]})
@@ -123,12 +122,12 @@ def seed_spread(table: DatasetTable, name: str) -> str:
     texts = [f"<b>{html.label(model)}</b>, seed {seed}<br>{metric} {figure:.4f}" for figure, _, model, seed in dots]
     traces = [
         go.Scatter(x=[dot[0] for dot in dots], y=[dot[1] for dot in dots], mode="markers", hovertext=texts,
-                   hoverinfo="text", name="one seed", marker={"color": _PALETTE[0], "size": 8, "opacity": 0.5}),
+                   hoverinfo="text", name="one seed", marker={"color": PALETTE[0], "size": 8, "opacity": 0.5}),
         go.Scatter(x=[row.mean(metric) for row in rows], y=list(range(len(rows))), mode="markers", name="mean",
                    hovertext=[_facts(table, row) for row in rows], hoverinfo="text",
-                   marker={"symbol": "line-ns", "size": 15, "line": {"width": 2, "color": _INK}}),
+                   marker={"symbol": "line-ns", "size": 15, "line": {"width": 2, "color": INK}}),
     ]  # fmt: skip
-    ticks = {"tickvals": list(range(len(rows))), "ticktext": [html.label(_short(row.name)) for row in rows]}
+    ticks = {"tickvals": list(range(len(rows))), "ticktext": [html.label(short(row.name, _LONGEST)) for row in rows]}
     return html.chart(
         name, traces, metric, "", height=90 + 24 * len(rows),
         margin={"l": 10, "t": 30}, legend={"y": 1, "yanchor": "bottom"},
@@ -172,7 +171,7 @@ def _labels(
     named: np.ndarray, dark: np.ndarray,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Names beside the points that are to be ``named``, and a line to the point from a name that lies further away."""
-    names = [_short(row.name) for row, chosen in zip(rows, named) if chosen]
+    names = [short(row.name, _LONGEST) for row, chosen in zip(rows, named) if chosen]
     places = place_labels(share[named], names, areas, share[~named])
     annotations = []
     for name, index, (right, down) in zip(names, np.flatnonzero(named), places):
@@ -181,11 +180,11 @@ def _labels(
         anchor, right = ("left", right - half) if right > half else ("right", right + half) if right < -half else (
             "center", right)  # fmt: skip
         annotation = {"x": float(x[index]), "y": float(y[index]), "text": html.label(name),
-                      "font": {"size": 12, "color": _INK if dark[index] else _GREY, "family": _FONT},
+                      "font": {"size": 12, "color": INK if dark[index] else GREY, "family": _FONT},
                       "xanchor": anchor, "yanchor": "middle", "borderpad": 0,
                       "bgcolor": "rgba(255, 255, 255, 0.7)"}  # fmt: skip
         if np.hypot(right if anchor != "center" else 0, max(abs(down) - HEIGHT / 2, 0)) > 12:
-            line = {"showarrow": True, "arrowhead": 0, "arrowwidth": 0.7, "arrowcolor": _GREY, "standoff": 5}
+            line = {"showarrow": True, "arrowhead": 0, "arrowwidth": 0.7, "arrowcolor": GREY, "standoff": 5}
             annotations.append({**annotation, **line, "ax": right, "ay": down})
         else:
             annotations.append({**annotation, "showarrow": False, "xshift": right, "yshift": -down})
@@ -209,11 +208,6 @@ def _looks_at_content(row: Row) -> bool:
 
 def _time(row: Row) -> float:
     return max(row.training_seconds, 1e-3)  # for the logarithm
-
-
-def _short(name: str) -> str:
-    half = _LONGEST // 2
-    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[1 - half :]}"
 
 
 def _padded(low: float, high: float, least: float, share: float = 0.07) -> np.ndarray:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from html import escape
 
+from recbole_cadmr.html import grid
 from recbole_cadmr.workflows.benchmark.report_charts import main_metric
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
 from recbole_cadmr.workflows.benchmark.tables import (
     chosen_settings,
     headline,
-    memory,
     runs_of,
-    seconds,
     strata_names,
     stratum_value,
     value,
 )
+from recbole_cadmr.workflows.words import memory, seconds, signed
 
 
 def headline_table(table: DatasetTable) -> str:
@@ -96,18 +95,6 @@ def settings_table(table: DatasetTable) -> str:
     return grid(["model", "settings"], lines)
 
 
-def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A plain table of cells that are escaped already."""
-    heads = "".join(f"<th>{name}</th>" for name in head)
-    rows = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
 def p_value(p: float) -> str:
     """A p value as it is printed."""
     return "p < .0001" if p < 0.0001 else f"p = {p:.2g}".replace("0.", ".")
-
-
-def signed(difference: float) -> str:
-    """A difference with its sign, a minus as wide as a plus."""
-    return f"{difference:+.4f}".replace("-", "\u2212")

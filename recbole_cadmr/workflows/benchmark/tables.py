@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from recbole_cadmr.workflows.benchmark.measure import COLD
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
+from recbole_cadmr.workflows.words import memory, seconds
 
 HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings that belong to the data set or the protocol, which the head of the table tells.
@@ -58,18 +59,6 @@ def value(row: Row, metric: str) -> str:
 def runs_of(row: Row) -> str:
     """How many seeds a row stands for."""
     return "deterministic" if row.deterministic else str(len(row.results))
-
-
-def memory(size: float) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 2**30:.1f} GB"
-
-
-def seconds(duration: float) -> str:
-    """A duration as a person reads it."""
-    if duration < 120:
-        return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
-    return f"{duration / 60:.0f} min" if duration < 7200 else f"{duration / 3600:.1f} h"
 
 
 def _cost(row: Row) -> list[str]:

@@ -14,11 +14,11 @@ from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, si
 from recbole_cadmr.workflows.benchmark.folder import complete_lists
 from recbole_cadmr.workflows.benchmark.plan import Cell, Contender, cells_of
 from recbole_cadmr.workflows.benchmark.pool import Task, run_tasks
-from recbole_cadmr.workflows.benchmark.tables import seconds
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.lists import LISTS
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.search import best_of, random_settings, read_space
+from recbole_cadmr.workflows.words import seconds
 
 CELLS = "cells"
 

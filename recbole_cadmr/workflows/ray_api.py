@@ -1,0 +1,210 @@
+"""Ray as this package uses it: every call that Ray has changed since 2.6.3, the newest that RecBole allows, sits here.
+
+Tried with 2.6.3 and 2.60.0. Nothing here imports Ray before it is needed, since it takes a second.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+
+# What Ray reads when it is imported: no usage statistics; no records but a search's own; stopped by an exception.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    "OMP_WAIT_POLICY": "passive",
+}
+# Off, it keeps Ray on the loopback device on any system, not on the two alone that it was made for.
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_POINTER = "pointer.json"
+
+
+@contextmanager
+def connected(address: str, cpus: int | None = None, dashboard: bool = False) -> Iterator[Any]:
+    """Ray, connected to the cluster at ``address`` and let go of at the end.
+
+    Args:
+        address: ``local`` starts a cluster on this machine, which listens on its loopback device alone; ``auto``
+            finds one here; else HOST:PORT.
+        cpus: cores of a cluster that is started; all there are if not given.
+        dashboard: whether a cluster that is started gets Ray's dashboard, on this machine.
+
+    Raises:
+        UserError: if there is no such cluster.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if address == "local":
+        os.environ.setdefault(_LOOPBACK, "0")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what a trial dies of is in its own record
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        options |= {"include_dashboard": dashboard, "num_cpus": cpus}
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if address not in ("local", "auto"):
+            socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself would try for half a minute
+        ray.init(address=address, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"there is no Ray cluster at {address} ({reason}); give HOST:PORT, auto or local") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _is_old() -> bool:
+    import ray
+
+    return tuple(map(int, ray.__version__.split(".")[:2])) < (2, 7)
+
+
+# Inside a trial
+
+
+def trial_id() -> str:
+    """Ray's name of the trial that this process is at."""
+    if _is_old():
+        from ray.air import session
+
+        return session.get_trial_id()
+    from ray import tune
+
+    return tune.get_context().get_trial_id()
+
+
+def report(metrics: Mapping[str, Any], pointer: Mapping[str, Any] | None = None) -> None:
+    """Tell the scheduler of a validation; may not return, if it stops the trial.
+
+    Args:
+        pointer: finds the state that belongs to it; Ray's checkpoint is this alone, the state is kept elsewhere.
+    """
+    from ray import tune
+
+    if _is_old():
+        from ray.air import Checkpoint, session
+
+        tell: Callable[..., None] = session.report
+    else:
+        from ray.tune import Checkpoint
+
+        tell = tune.report
+    if pointer is None:
+        tell(dict(metrics))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, _POINTER).write_text(json.dumps(pointer), encoding="utf-8")
+        tell(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
+
+
+def pointer() -> dict[str, Any] | None:
+    """The pointer that the trial is to start from; None if it is to start anew."""
+    if _is_old():
+        from ray.air import session
+
+        checkpoint = session.get_checkpoint()
+    else:
+        from ray import tune
+
+        checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as folder:
+        return json.loads(Path(folder, _POINTER).read_text(encoding="utf-8"))
+
+
+# Around a search
+
+
+def search(
+    trial: Callable[..., None],
+    constants: Mapping[str, Any],
+    *,
+    space: Mapping[str, Any],
+    n: int,
+    algorithm: Any,
+    scheduler: Any,
+    metric: str,
+    mode: str,
+    resources: Mapping[str, float],
+    folder: Path,
+    on_step: Callable[[], None],
+    on_end: Callable[[str, bool], None],
+) -> None:
+    """Run a search to its end.
+
+    Args:
+        trial: called as ``trial(config, **constants)`` in a process of its own; the constants travel once a node.
+        space, n, algorithm, scheduler, metric, mode: as Ray Tune has them.
+        resources: cores and GPUs of a trial.
+        folder: for Ray's own files, which nobody needs afterwards.
+        on_step: called again and again, here; what it raises ends the search.
+        on_end: called with Ray's name of a trial that has ended, and whether by an error, here.
+    """
+    from ray import tune
+
+    if _is_old():
+        from ray.air import FailureConfig, RunConfig
+    else:
+        from ray.tune import FailureConfig, RunConfig
+
+    class Watch(tune.Callback):
+        def on_step_end(self, iteration: int, trials: Any, **_: Any) -> None:
+            on_step()
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            on_end(trial.trial_id, False)
+
+        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+            on_end(trial.trial_id, True)
+
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trial, **constants), dict(resources)),
+        param_space=dict(space),
+        tune_config=tune.TuneConfig(
+            metric=metric, mode=mode, num_samples=n, search_alg=algorithm, scheduler=scheduler, reuse_actors=True,
+        ),
+        run_config=RunConfig(
+            name="ray", storage_path=str(folder), verbose=0, callbacks=[Watch()],
+            failure_config=FailureConfig(max_failures=1),
+        ),
+    )  # fmt: skip
+    tuner.fit()
+
+
+def population_scheduler(**options: Any) -> Any:
+    """Ray's population based training in step, which does not wait for ever.
+
+    Ray's own waits for every live member to come to the same epoch, and only a member that comes there lets the others
+    go on. If the last one ends or dies on the way, none does.
+    """
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    class Population(PopulationBasedTraining):
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            chosen = super().choose_trial_to_run(tune_controller)
+            trials = tune_controller.get_trials()
+            if chosen is not None or any(trial.status == "RUNNING" for trial in trials):
+                return chosen
+            return next((trial for trial in trials if trial.status == "PAUSED"), None)
+
+    return Population(**options)

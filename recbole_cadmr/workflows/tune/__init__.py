@@ -1,0 +1,1 @@
+"""Searches for settings on validation, with Ray Tune."""

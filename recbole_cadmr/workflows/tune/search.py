@@ -1,0 +1,169 @@
+"""The trials of a search, run with Ray Tune."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.workflows import ray_api
+from recbole_cadmr.workflows.travel import pack
+from recbole_cadmr.workflows.tune.archive import Archive
+from recbole_cadmr.workflows.tune.changeable import changeable
+from recbole_cadmr.workflows.tune.plan import Plan
+from recbole_cadmr.workflows.tune.progress import Progress
+from recbole_cadmr.workflows.tune.records import STOPPED, Record, best_record, read_records
+from recbole_cadmr.workflows.tune.resources import Resources
+from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, scheduler_of
+from recbole_cadmr.workflows.tune.trial import MARK, Job, finish_trial, run_trial
+
+_RAY = ".ray"  # Ray's own files, while a search runs
+_POLL = 1.0  # seconds between two looks at how it stands
+
+
+def search(plan: Plan, root: Path, resources: Resources) -> None:
+    """Run the trials, and train the winner to its end if the scheduler had stopped it."""
+    mutable = changeable(plan) if plan.scheduler == "pbt" else []
+    if plan.scheduler == "pbt" and not mutable:
+        raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
+    with ray_api.connected(resources.address, resources.local_cpus, resources.dashboard) as ray:
+        gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
+        slots = resources.slots(ray.nodes(), gpus)
+        jobs = min(slots, resources.jobs or slots)
+        print(_headline(plan, mutable, resources, gpus, slots if plan.scheduler == "pbt" else jobs), flush=True)
+        mark = uuid.uuid4().hex
+        with write_aside(root / MARK) as temporary:
+            temporary.write_text(mark, encoding="utf-8")
+        _check_population(ray, plan, root, mark)
+        is_population = plan.scheduler == "pbt"
+        job = Job(plan.model, plan.dataset, plan.preset, plan.settings, str(root), mark, is_population,
+                  plan.grace, plan.bigger)  # fmt: skip
+        packed = None if resources.address == "local" else ray.put(pack(plan.config().data_folder))
+        coder = Coder(plan.parsed_space, plan.defaults) if is_population or plan.sampler == "bayesian" else None
+        archive = _archive(ray, plan, root, coder)
+        watch = _Watch(ray, archive, Progress(plan.trials, plan.metric, plan.bigger))
+        try:
+            algorithm, space, n = _algorithm(plan, read_records(root), coder, jobs)
+            mutations = coder.mutations(mutable) if coder is not None and is_population else {}
+            ray_api.search(
+                run_trial,
+                {"job": job, "archive": archive, "packed": packed},
+                space=space,
+                n=n,
+                algorithm=algorithm,
+                scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
+                metric=SCORE,
+                mode="max" if plan.bigger else "min",
+                resources={"cpu": resources.cores, "gpu": gpus},
+                folder=root / _RAY,
+                on_step=watch.look,
+                on_end=lambda trial, failed: ray.get(archive.close.remote(trial, failed)),
+            )
+            _finish_winner(
+                ray, plan, root, job, archive, packed, watch, {"num_cpus": resources.cores, "num_gpus": gpus}
+            )
+        except Exception:
+            if watch.reason is not None:  # Ray wraps what a callback raises
+                raise UserError(watch.reason) from None
+            raise
+        finally:
+            watch.look(at_once=True)
+            shutil.rmtree(root / _RAY, ignore_errors=True)
+
+
+class _Watch:
+    """Looks now and then at how a search stands, shows it, and ends it if it cannot go on."""
+
+    def __init__(self, ray: Any, archive: Any, progress: Progress) -> None:
+        self.ray, self.archive, self.progress = ray, archive, progress
+        self.reason: str | None = None
+        self._looked = 0.0
+
+    def look(self, at_once: bool = False) -> None:
+        """Show the table; :class:`UserError` if the search is to end."""
+        if not at_once and time.monotonic() - self._looked < _POLL:
+            return
+        records, reason = self.ray.get(self.archive.standing.remote())
+        self._looked = time.monotonic()
+        self.progress.show(records)
+        if reason is not None and self.reason is None:
+            self.reason = f"{reason}; what is finished is kept, go on with --resume when this is mended"
+            raise UserError(self.reason)
+
+
+def _algorithm(plan: Plan, known: list[Record], coder: Coder | None, jobs: int) -> tuple[Any, dict[str, Any], int]:
+    """Ray's algorithm and space, and how many points Ray is to draw from it."""
+    if coder is not None and plan.scheduler == "pbt":
+        now = {record.number: record.values_at(record.epochs) for record in known}
+        members = [now.get(number, point) for number, point in enumerate(plan.points(), 1)]
+        return *population(members, coder), plan.trials
+    if coder is not None:
+        first = [record.point for record in known] or [plan.defaults]
+        return *bayesian(first, coder, plan.seed, jobs), plan.trials
+    return *listed(plan.points(), jobs), 1  # once the grid of all numbers
+
+
+def _archive(ray: Any, plan: Plan, root: Path, coder: Coder | None) -> Any:
+    """The actor that keeps the records, on this machine."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(Archive).options(num_cpus=0, scheduling_strategy=here)
+    return actor.remote(str(root), plan.points(), coder, plan.bigger, plan.scheduler == "pbt")
+
+
+def _finish_winner(
+    ray: Any, plan: Plan, root: Path, job: Job, archive: Any, packed: Any, watch: _Watch, needs: Mapping[str, float]
+) -> None:
+    """Train the best trial to its end if it was stopped, so that it is a whole run, which ``best.yaml`` repeats."""
+    best = best_record(read_records(root), plan.bigger)
+    if best is None or best.status != STOPPED:
+        return
+    print(f"trial {best.number}, the best, had been stopped and is trained to its end", flush=True)
+    finishing = ray.remote(finish_trial).options(**needs, max_retries=1).remote(job, archive, asdict(best), packed)
+    while not ray.wait([finishing], timeout=_POLL)[0]:
+        watch.look()
+    ray.get(finishing)
+
+
+def _check_population(ray: Any, plan: Plan, root: Path, mark: str) -> None:
+    """Refuse a population on machines that do not see the search's folder, where Ray keeps what it hands on."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    if plan.scheduler != "pbt":
+        return
+    look = ray.remote(_sees)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    places = [NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False) for node in alive]
+    seen = ray.get([look.options(num_cpus=0, scheduling_strategy=place).remote(str(root), mark) for place in places])
+    if not all(seen):
+        raise UserError(f"population based training needs an --output that all machines of the cluster see, not {root}")
+
+
+def _sees(root: str, mark: str) -> bool:
+    file = Path(root) / MARK
+    return file.is_file() and file.read_text(encoding="utf-8") == mark
+
+
+def _headline(plan: Plan, mutable: list[str], resources: Resources, gpus: float, jobs: int) -> str:
+    label = plan.model + (f"@{plan.preset}" if plan.preset else "")
+    each = f"{resources.cores:g} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+    lines = [
+        f"search of {label} on {plan.dataset}: {plan.trials} trials, {plan.sampler} points, {plan.scheduler}",
+        f"chosen by validation {plan.metric}; at most {plan.max_epochs} epochs a trial, {plan.grace} before any is "
+        + ("changed" if plan.scheduler == "pbt" else "stopped"),
+        f"{jobs} trials at once, {each} each",
+    ]
+    if plan.scheduler == "fifo":
+        lines[1] = f"chosen by validation {plan.metric}; at most {plan.max_epochs} epochs a trial"
+    fixed = [name for name in plan.space if name not in mutable]
+    if mutable and fixed:
+        lines.append(f"{', '.join(fixed)} cannot change in the course of training and stay as they were drawn")
+    lines += [f"  {name}: {dimension}" for name, dimension in plan.parsed_space.items()]
+    return "\n".join(lines) + "\n"

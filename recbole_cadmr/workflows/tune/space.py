@@ -1,0 +1,209 @@
+"""What is searched: for each setting choices, or a range; and points drawn from it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.declarations import read_yaml
+from recbole_cadmr.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+_WHOLE, _RANGES = ("randint", "lograndint"), ("uniform", "loguniform", "randint", "lograndint")
+_MOST_POINTS = 10_000  # of a space that is laid out whole to draw from
+# What a search may not choose, and why.
+_PROTOCOL = "it says how results are measured, so that scores could not be compared"
+_MACHINE = "it belongs to the machine, not to the model"
+_NOT_SEARCHED = {
+    **dict.fromkeys(("metrics", "topk", "valid_metric", "eval_args", "benchmark_filename", "mask_valid_at_test",
+                     "split_seed", "evaluate_test", "data_note"), _PROTOCOL),
+    **dict.fromkeys(("threads", "gpu_id", "use_gpu", "data_path", "output", "checkpoint_dir", "config_files",
+                     "show_progress", "state", "resume_step", "resume_seconds", "save_lists", "eval_batch_size",
+                     "worker"), _MACHINE),
+    "seed": "a seed picked by its score is luck",
+    "model": "search each model by itself, and compare them with benchmark --tune",
+    "dataset": "search each data set by itself",
+    "preset": "name it with --preset, and search each by itself",
+    "settings_schedule": "--scheduler pbt finds one",
+}  # fmt: skip
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """The values of one setting: ``choices``, or all from ``low`` to ``high`` (both may be drawn)."""
+
+    name: str
+    choices: tuple[Any, ...] = ()
+    kind: str = "choice"
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The choices, or both ends of the range."""
+        return self.choices or (self.low, self.high)
+
+    @property
+    def plain(self) -> Any:
+        """As it stands in a yaml file."""
+        return list(self.choices) if self.kind == "choice" else {self.kind: [self.low, self.high]}
+
+    def draw(self, source: random.Random) -> Any:
+        """One of the values."""
+        if self.kind == "choice":
+            return self.choices[source.randrange(len(self.choices))]
+        if self.kind == "randint":
+            return source.randint(int(self.low), int(self.high))
+        if self.kind == "uniform":
+            return source.uniform(self.low, self.high)
+        drawn = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+        return round(drawn) if self.kind == "lograndint" else min(max(drawn, self.low), self.high)
+
+    def __str__(self) -> str:
+        if self.kind == "choice":
+            return ", ".join(map(str, self.choices))
+        return f"{self.low:g} to {self.high:g} ({self.kind})"
+
+
+Space = dict[str, Dimension]
+
+
+def read_space(model: str, preset: str | None = None, file: str | Path | None = None) -> Space:
+    """The space in a yaml file: the user's, or the package's own in ``properties/space/``.
+
+    A line a setting: ``name: [choices]``, or a range as ``name: {uniform: [low, high]}``; likewise ``loguniform``,
+    ``randint`` and ``lograndint`` (whole numbers). Both ends are included.
+
+    Args:
+        preset: a preset may have a space of its own, ``MODEL.PRESET.yaml``, in place of ``MODEL.yaml``.
+
+    Raises:
+        UserError: if there is no file, or an entry cannot be read.
+    """
+    if file is not None:
+        if Path(file).is_dir():
+            raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
+        found: Traversable | Path = Path(file)
+    else:
+        folder = files("recbole_cadmr.properties") / "space"
+        own = folder / f"{model}.{preset}.yaml"
+        found = own if own.is_file() else folder / f"{model}.yaml"
+        if not found.is_file():
+            raise UserError(
+                f"there is no space of {model}; write one (name: [choices], a line a setting), give --space"
+            )
+    return parse_space(read_yaml(found), str(found))
+
+
+def parse_space(content: Mapping[str, Any], origin: str) -> Space:
+    """The space in the content of a yaml file.
+
+    Raises:
+        UserError: if it names nothing, or an entry cannot be read.
+    """
+    if not content:
+        raise UserError(f"{origin} names no setting to search; write a line such as learning_rate: [0.001, 0.01]")
+    return {name: _dimension(name, entry, origin) for name, entry in content.items()}
+
+
+def _dimension(name: str, entry: Any, origin: str) -> Dimension:
+    if isinstance(entry, list) and entry:
+        return Dimension(name, tuple(entry))
+    if isinstance(entry, dict) and len(entry) == 1 and next(iter(entry)) in (*_RANGES, "choice"):
+        ((kind, ends),) = entry.items()
+        if kind == "choice":
+            return _dimension(name, ends, origin)
+        numbers = isinstance(ends, list) and len(ends) == 2 and all(_is_number(end) for end in ends)
+        fits = numbers and ends[0] < ends[1] and (ends[0] > 0 or not kind.startswith("log"))
+        if fits and (kind not in _WHOLE or all(float(end).is_integer() for end in ends)):
+            return Dimension(name, kind=kind, low=ends[0], high=ends[1])
+        least = " above 0" if kind.startswith("log") else ""
+        what = "whole numbers" if kind in _WHOLE else "numbers"
+        raise UserError(
+            f"{origin}: {name} needs two {what}{least}, the lower one first, as {kind}: [1, 8], not {ends!r}"
+        )
+    if isinstance(entry, dict) and len(entry) == 1:
+        near = did_you_mean(str(next(iter(entry))), _RANGES)
+        raise UserError(f"{origin}: {name} has an unknown kind of range {next(iter(entry))!r}{near}")
+    raise UserError(
+        f"{origin}: {name} must be a list of choices, or a range such as {{loguniform: [0.0001, 0.01]}}, not {entry!r}"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_space(space: Space, config: Config, origin: str) -> None:
+    """Refuse a space that names what is no setting, values that are not allowed, or what no search should choose.
+
+    Raises:
+        UserError: naming the setting, the nearest known one or what is allowed.
+    """
+    for dimension in space.values():
+        name = dimension.name
+        if name in _NOT_SEARCHED:
+            raise UserError(f"{origin}: {name} cannot be searched: {_NOT_SEARCHED[name]}")
+        if name not in config.declarations:
+            raise UserError(
+                f"{origin}: {config['model']} has no setting '{name}'{did_you_mean(name, config.declarations)}"
+            )
+        for value in dimension.values:
+            config.declarations[name].check(value, origin)
+        if dimension.kind in ("uniform", "loguniform") and config.declarations[name].types == ("int",):
+            raise UserError(f"{origin}: {name} must be a whole number; use randint or lograndint")
+
+
+def random_points(space: Space, n: int, key: str, defaults: Point) -> list[Point]:
+    """``n`` different points: first the defaults, then others drawn without repetition; fewer if there are no more.
+
+    Args:
+        key: what the draw depends on; the same key gives the same points, and the first of more.
+    """
+    source = random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
+    size = _size(space)
+    if size <= _MOST_POINTS:
+        laid_out = list(_all_points(space))
+        source.shuffle(laid_out)
+        return [defaults, *(point for point in laid_out if point != defaults)][:n]
+    points = [defaults]
+    while len(points) < n:
+        point = {name: dimension.draw(source) for name, dimension in space.items()}
+        if point not in points:
+            points.append(point)
+    return points[:n]
+
+
+def grid_points(space: Space, defaults: Point) -> list[Point]:
+    """The defaults, and all other points.
+
+    Raises:
+        UserError: if there is a range, which has no end of points.
+    """
+    for dimension in space.values():
+        if dimension.kind != "choice":
+            raise UserError(
+                f"a grid needs choices, and {dimension.name} is a range; list its values or use another sampler"
+            )
+    return [defaults, *(point for point in _all_points(space) if point != defaults)]
+
+
+def _size(space: Space) -> float:
+    return math.prod(len(d.choices) if d.kind == "choice" else math.inf for d in space.values())
+
+
+def _all_points(space: Space) -> Iterator[Point]:
+    for values in itertools.product(*(dimension.choices for dimension in space.values())):
+        yield dict(zip(space, values))

@@ -1,0 +1,163 @@
+"""A search from its options to its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.workflows.at_work import alone_in, terminated_as_interrupted
+from recbole_cadmr.workflows.evaluate import read_test
+from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.tune.archive import Archive
+from recbole_cadmr.workflows.tune.files import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
+from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_plan, read_plan, write_plan
+from recbole_cadmr.workflows.tune.records import RUN, STOPPED, Record, best_record, folder_of, read_records
+from recbole_cadmr.workflows.tune.report import write_report
+from recbole_cadmr.workflows.tune.resources import Resources
+from recbole_cadmr.workflows.tune.search import search
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        folder: holds ``best.yaml``, ``trials.csv``, ``report.html``, and the trials.
+        winner: the trial with the best validation score.
+        test: its metrics on the test part; None if that was left unread.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[Record]
+    winner: Record
+    test: dict[str, float] | None
+
+    @property
+    def run(self) -> Path:
+        """The winner's run."""
+        return folder_of(self.folder, self.winner.number) / RUN
+
+
+def tune(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    output: str | os.PathLike[str],
+    preset: str | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    sampler: str = "random",
+    scheduler: str = "asha",
+    trials: int | None = None,
+    grace: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resources: Resources | None = None,
+    resume: bool = False,
+    test: bool = True,
+) -> Found:
+    """Search settings by their best score on validation; the test part is read once, for the winner, at the end.
+
+    Args:
+        output: folder of the search.
+        sampler: ``random``, ``grid``, or ``bayesian`` (Optuna); scheduler: ``asha``, ``pbt``, or ``fifo``.
+        trials: most trials, the first of which are the defaults.
+        grace: epochs before a trial may be stopped or take over another's state.
+        resume: go on with the search in ``output``.
+        test: whether the test part is read for the winner.
+        model, dataset, preset, space, settings: as in :func:`make_plan`.
+
+    Raises:
+        UserError: on anything wrong with the options, and if no trial has a result.
+    """
+    resources = resources or Resources()
+    plan = make_plan(model, dataset, preset=preset, space=space, sampler=sampler, scheduler=scheduler, trials=trials,
+                     grace=grace, threads=resources.threads, settings=settings)  # fmt: skip
+    root = Path(output).absolute()
+    if resume:
+        check_same(read_plan(root), plan, root)
+    elif (root / SEARCH).is_file():
+        raise UserError(f"{root} holds a search already; go on with --resume {output}, or choose another --output")
+    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} is already used, and not by a search; choose another --output")
+    return run_plan(plan, root, resources, test)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    trials: int | None = None,
+    data_path: str | os.PathLike[str] | None = None,
+    resources: Resources | None = None,
+    test: bool = True,
+) -> Found:
+    """Go on with a search that was cut, or with more trials; what is finished is not run again.
+
+    Args:
+        trials: most trials, if another number than before.
+        data_path: where the data set lies, if it has moved.
+        resources: the threads of a trial stay what they were.
+    """
+    root = Path(folder).absolute()
+    known = read_plan(root)
+    given = {name: value for name, value in known.settings.items() if name not in ("seed", "threads")}
+    given |= {"seed": known.seed} | ({"data_path": str(data_path)} if data_path is not None else {})
+    n = trials or (None if known.sampler == "grid" else known.trials)
+    plan = make_plan(known.model, known.dataset, preset=known.preset, space=known.space, sampler=known.sampler,
+                     scheduler=known.scheduler, trials=n, grace=known.grace, threads=known.threads,
+                     settings=given)  # fmt: skip
+    moved = replace(known, settings={**known.settings, "data_path": plan.settings["data_path"]})
+    check_same(moved, plan, root)
+    resources = resources or Resources()
+    if resources.cpus is None:
+        resources = replace(resources, cpus=known.threads)
+    if resources.threads != known.threads:
+        raise UserError(f"the trials of {root} have {known.threads} threads each; give --cpus {known.threads}")
+    return run_plan(plan, root, resources, test)
+
+
+def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> Found:
+    """Run what is not finished of a search, and write its results."""
+    write_plan(plan, root)
+    try:
+        with alone_in(root, "search"), terminated_as_interrupted():
+            if not _is_complete(plan, read_records(root)):
+                search(plan, root, resources)
+            return _conclude(plan, root, test)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            f"stopped; what is finished is kept, go on with: python -m recbole_cadmr tune --resume {root}"
+        ) from error
+
+
+def _is_complete(plan: Plan, records: list[Record]) -> bool:
+    best = best_record(records, plan.bigger)
+    is_open = best is not None and best.status == STOPPED
+    return len(records) >= plan.trials and all(record.over for record in records) and not is_open
+
+
+def _conclude(plan: Plan, root: Path, test: bool) -> Found:
+    """Read the test part for the winner, and write what the search leaves."""
+    records = read_records(root)
+    winner = best_record(records, plan.bigger)
+    shown = {**asdict(plan), "space": {name: str(dimension) for name, dimension in plan.parsed_space.items()}}
+    write_table(plan, records, root / TABLE)
+    measured = None
+    if winner is not None:
+        run = folder_of(root, winner.number) / RUN
+        result = read_result(run)
+        if test and not result["test_read"]:
+            read_test(run, plan.settings["data_path"])
+            result = read_result(run)
+        measured = result["test_result"]
+        write_best(plan, winner, root / BEST_SETTINGS)
+        Archive(str(root), plan.points(), None, plan.bigger).prune()
+    write_report(shown, records, winner, measured, root / REPORT)
+    if winner is None:
+        first = next((record for record in records if record.failure), None)
+        why = f": trial {first.number} {first.failure}" if first else ""
+        raise UserError(f"no trial of the search has a result{why}")
+    return Found(root, plan, records, winner, measured)

@@ -1,0 +1,26 @@
+"""Figures as a person reads them."""
+
+from __future__ import annotations
+
+
+def memory(size: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 2**30:.1f} GB"
+
+
+def seconds(duration: float) -> str:
+    """A duration as a person reads it."""
+    if duration < 120:
+        return f"{duration:.1f} s" if duration < 10 else f"{duration:.0f} s"
+    return f"{duration / 60:.0f} min" if duration < 7200 else f"{duration / 3600:.1f} h"
+
+
+def signed(difference: float) -> str:
+    """A difference with its sign, a minus as wide as a plus."""
+    return f"{difference:+.4f}".replace("-", "\u2212")
+
+
+def short(text: str, longest: int) -> str:
+    """A text with its middle left out where it is longer than that many characters, as there is room for in a chart."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[1 - half :]}"
