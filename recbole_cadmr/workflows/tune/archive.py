@@ -33,14 +33,21 @@ class Archive:
         points: what is tried, by number from 1 on; empty if a sampler decides on the way.
         coder: reads the settings that Ray gives; needed without ``points``, and for a population.
         bigger: whether a bigger score is better.
+        defaults: the settings that are held against the best, so that their trial keeps its state, too.
         is_population: whether members take over the states of others, so that all are kept.
     """
 
     def __init__(
-        self, root: str, points: Sequence[Point], coder: Coder | None, bigger: bool, is_population: bool = False
+        self,
+        root: str,
+        points: Sequence[Point],
+        coder: Coder | None,
+        bigger: bool,
+        defaults: Point,
+        is_population: bool = False,
     ) -> None:
         self.root, self.points, self.coder = Path(root), list(points), coder
-        self.bigger, self.is_population = bigger, is_population
+        self.bigger, self.defaults, self.is_population = bigger, defaults, is_population
         self.records = {record.number: record for record in records.read_records(self.root)}
         self._earlier = set(self.records)  # known from before, and not yet taken up again
         self._numbers: dict[str, int] = {}
@@ -177,14 +184,17 @@ class Archive:
             self.prune()
 
     def prune(self) -> None:
-        """Remove the states of trials that are over, but for the best one's; results and reports stay."""
+        """Remove the states of trials that are over, but for those of the best and of a stopped trial of the defaults.
+
+        Results and reports stay.
+        """
         over = [record for record in self.records.values() if record.over]
         best = records.best_record(over, self.bigger)
         for record in over:
             folder = records.folder_of(self.root, record.number)
             is_best = best is not None and record.number == best.number
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-            if not is_best and record.status != FINISHED:
+            if not is_best and record.status != FINISHED and not same(record.point, self.defaults):
                 shutil.rmtree(folder / RUN, ignore_errors=True)
             elif record.status == FINISHED:
                 (folder / RUN / LAST).unlink(missing_ok=True)

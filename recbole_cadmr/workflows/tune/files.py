@@ -100,7 +100,9 @@ def summary(
         stopped = f", stopped after {defaults.epochs} epochs" if defaults.status == STOPPED else ""
         lines.append(f"the defaults (trial 1{stopped}): {top['valid_score']:.4f}")
     epochs = sum(record.epochs for record in records if record.repeats is None)
-    lines.append(f"epochs trained: {epochs:,} of at most {plan.max_epochs * sum(record.repeats is None for record in records):,}")
+    lines.append(
+        f"epochs trained: {epochs:,} of at most {plan.max_epochs * sum(record.repeats is None for record in records):,}"
+    )
     if test is not None:
         lines.append("\n" + metric_table({"test, read once, of the best trial": test}))
     names = (BEST_SETTINGS, TABLE, REPORT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from recbole_cadmr.workflows.tune.plan import Plan
 from recbole_cadmr.workflows.tune.progress import Progress
 from recbole_cadmr.workflows.tune.records import STOPPED, Record, best_record, read_records
 from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, scheduler_of
+from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, same, scheduler_of
 from recbole_cadmr.workflows.tune.trial import MARK, Job, finish_trial, run_trial
 
 _RAY = ".ray"  # Ray's own files, while a search runs
@@ -65,9 +64,8 @@ def search(plan: Plan, root: Path, resources: Resources) -> None:
                 on_step=watch.look,
                 on_end=lambda trial, failed: ray.get(archive.close.remote(trial, failed)),
             )
-            _finish_winner(
-                ray, plan, root, job, archive, packed, watch, {"num_cpus": resources.cores, "num_gpus": gpus}
-            )
+            needs = {"num_cpus": resources.cores, "num_gpus": gpus}
+            _finish(ray, plan, root, job, archive, packed, watch, needs)
         except Exception:
             if watch.reason is not None:  # Ray wraps what a callback raises
                 raise UserError(watch.reason) from None
@@ -115,21 +113,33 @@ def _archive(ray: Any, plan: Plan, root: Path, coder: Coder | None) -> Any:
 
     here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(Archive).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote(str(root), plan.points(), coder, plan.bigger, plan.scheduler == "pbt")
+    return actor.remote(str(root), plan.points(), coder, plan.bigger, plan.defaults, plan.scheduler == "pbt")
 
 
-def _finish_winner(
-    ray: Any, plan: Plan, root: Path, job: Job, archive: Any, packed: Any, watch: _Watch, needs: Mapping[str, float]
-) -> None:
-    """Train the best trial to its end if it was stopped, so that it is a whole run, which ``best.yaml`` repeats."""
-    best = best_record(read_records(root), plan.bigger)
-    if best is None or best.status != STOPPED:
-        return
-    print(f"trial {best.number}, the best, had been stopped and is trained to its end", flush=True)
-    finishing = ray.remote(finish_trial).options(**needs, max_retries=1).remote(job, archive, asdict(best), packed)
-    while not ray.wait([finishing], timeout=_POLL)[0]:
-        watch.look()
-    ray.get(finishing)
+def unfinished(plan: Plan, records: list[Record]) -> list[Record]:
+    """Stopped trials that are trained to their ends: the best, and the defaults, which it is held against."""
+    best = best_record(records, plan.bigger)
+    wanted = [best] if best is not None else []
+    wanted += [record for record in records if same(record.point, plan.defaults) and record is not best]
+    return [record for record in wanted if record.status == STOPPED and record.repeats is None]
+
+
+def _finish(ray: Any, plan: Plan, root: Path, job: Job, archive: Any, packed: Any, watch: _Watch, needs: Any) -> None:
+    """Train the stopped trials to their ends that the search cannot do without, until none is left."""
+    finish = ray.remote(finish_trial).options(**needs, max_retries=1)
+    while stopped := unfinished(plan, read_records(root)):
+        numbers = " and ".join(str(record.number) for record in stopped)
+        print(f"stopped, and trained to the end: trial {numbers}, the best and the defaults\n", flush=True)
+        waiting = {finish.remote(job, archive, asdict(record), packed): record.number for record in stopped}
+        while waiting:
+            for ready in ray.wait(list(waiting), timeout=_POLL)[0]:
+                number = waiting.pop(ready)
+                try:
+                    ray.get(ready)
+                except Exception as error:  # whatever it died of, there is a next best
+                    words = str(getattr(error, "cause", None) or type(error).__name__).splitlines()[-1]
+                    ray.get(archive.fail.remote(number, words, again=False))
+            watch.look()
 
 
 def _check_population(ray: Any, plan: Plan, root: Path, mark: str) -> None:

@@ -15,10 +15,10 @@ from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.tune.archive import Archive
 from recbole_cadmr.workflows.tune.files import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
 from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_plan, read_plan, write_plan
-from recbole_cadmr.workflows.tune.records import RUN, STOPPED, Record, best_record, folder_of, read_records
+from recbole_cadmr.workflows.tune.records import RUN, Record, best_record, folder_of, read_records
 from recbole_cadmr.workflows.tune.report import write_report
 from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.search import search
+from recbole_cadmr.workflows.tune.search import search, unfinished
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,7 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) ->
 
 
 def _is_complete(plan: Plan, records: list[Record]) -> bool:
-    best = best_record(records, plan.bigger)
-    is_open = best is not None and best.status == STOPPED
-    return len(records) >= plan.trials and all(record.over for record in records) and not is_open
+    return len(records) >= plan.trials and all(record.over for record in records) and not unfinished(plan, records)
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> Found:
@@ -154,7 +152,7 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
             result = read_result(run)
         measured = result["test_result"]
         write_best(plan, winner, root / BEST_SETTINGS)
-        Archive(str(root), plan.points(), None, plan.bigger).prune()
+        Archive(str(root), plan.points(), None, plan.bigger, plan.defaults).prune()
     write_report(shown, records, winner, measured, root / REPORT)
     if winner is None:
         first = next((record for record in records if record.failure), None)
