@@ -299,4 +299,3 @@ def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:
 
 def _numbers(values: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.4g}" for name, value in values.items())
-

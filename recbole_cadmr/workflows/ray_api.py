@@ -168,15 +168,23 @@ def search(
         from ray.tune import FailureConfig, RunConfig
 
     class Watch(tune.Callback):
+        tell_step: Callable[[], None]
+        tell_end: Callable[[str, bool], None]
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Ray pickles what it was given, and nobody reads that
+
         def on_step_end(self, iteration: int, trials: Any, **_: Any) -> None:
-            on_step()
+            self.tell_step()
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            on_end(trial.trial_id, False)
+            self.tell_end(trial.trial_id, False)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            on_end(trial.trial_id, True)
+            self.tell_end(trial.trial_id, True)
 
+    watch = Watch()
+    watch.tell_step, watch.tell_end = on_step, on_end
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, **constants), dict(resources)),
         param_space=dict(space),
@@ -184,7 +192,7 @@ def search(
             metric=metric, mode=mode, num_samples=n, search_alg=algorithm, scheduler=scheduler, reuse_actors=True,
         ),
         run_config=RunConfig(
-            name="ray", storage_path=str(folder), verbose=0, callbacks=[Watch()],
+            name="ray", storage_path=str(folder), verbose=0, callbacks=[watch],
             failure_config=FailureConfig(max_failures=1),
         ),
     )  # fmt: skip
@@ -208,3 +216,16 @@ def population_scheduler(**options: Any) -> Any:
             return next((trial for trial in trials if trial.status == "PAUSED"), None)
 
     return Population(**options)
+
+
+def want_of_memory(error: BaseException) -> str | None:
+    """What Ray says of a process that it killed for want of memory, if that is what an error comes from.
+
+    Ray Tune takes such a death of a trial's for a fault of its own and ends the search with it.
+    """
+    from ray.exceptions import OutOfMemoryError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OutOfMemoryError):
+        cause = cause.__cause__ or cause.__context__
+    return None if cause is None else str(cause)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.benchmark.pool import LOG, RUN, SETTINGS, Done, Task, conclude, stop_if_too_large
 from recbole_cadmr.workflows.lists import LISTS
+from recbole_cadmr.workflows.ray_api import connected
 from recbole_cadmr.workflows.run_folder import CURVES, RESULT
+from recbole_cadmr.workflows.travel import pack, unpack
 
 _KEPT = (RESULT, BEST, LISTS, CURVES)
 
@@ -39,21 +34,8 @@ def run_on_cluster(
     Raises:
         UserError: if the cluster cannot be reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if address not in ("local", "auto"):
-            socket.create_connection((host, int(port)), timeout=10).close()  # Ray itself would try for half a minute
-        ray.init(address=address, log_to_driver=False, **({"include_dashboard": False} if address == "local" else {}))
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"there is no Ray cluster at {address} ({reason}); give HOST:PORT, auto or local") from error
-    try:
+    with connected(address) as ray:
         _run(ray, tasks, limit, started, done)
-    finally:
-        ray.shutdown()
 
 
 def _run(ray: Any, tasks: Sequence[Task], limit: int | None, started: Callable[[Task], None], done: Done) -> None:
@@ -68,7 +50,7 @@ def _run(ray: Any, tasks: Sequence[Task], limit: int | None, started: Callable[[
             continue
         data = task.cell.contender.resolved.data_folder
         if data not in packed:
-            packed[data] = ray.put(_pack(data))
+            packed[data] = ray.put(pack(data))
         task.prepare()
         started(task)
         needs = {"num_cpus": task.threads, "num_gpus": gpus, "memory": task.memory, "max_retries": 2}
@@ -100,35 +82,11 @@ def _fits(nodes: Sequence[dict[str, Any]], task: Task, gpus: int) -> bool:
     )
 
 
-def _pack(folder: Path) -> bytes:
-    """A data set's files as one archive."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for path in sorted(folder.iterdir()):
-            if path.is_file():
-                archive.write(path, path.name)
-    return file.getvalue()
-
-
-def _unpack(packed: bytes, name: str) -> Path:
-    """The data set's parent folder on this node, in the user's cache, written by the first task that needs it."""
-    cache = Path.home() / ".cache" / "recbole_cadmr" / "cluster"
-    cache.mkdir(parents=True, exist_ok=True)
-    root = cache / hashlib.sha256(packed).hexdigest()
-    if not root.is_dir():
-        aside = Path(tempfile.mkdtemp(dir=cache))
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            archive.extractall(aside / name)
-        with suppress(OSError):  # another task was faster
-            aside.rename(root)
-    return root
-
-
 def _run_cell(
     settings: str, packed: bytes, dataset: str, limit: int | None
 ) -> tuple[dict[str, bytes], str, int, bool, float]:
     """Run a cell on a node: its files by name, log, exit status, whether it was stopped for its memory, and seconds."""
-    data_path, start, stopped = _unpack(packed, dataset), time.monotonic(), False
+    data_path, start, stopped = unpack(packed, dataset), time.monotonic(), False
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / SETTINGS).write_text(settings, encoding="utf-8")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import folder_aside
 from recbole_cadmr.workflows.benchmark.cluster import run_on_cluster
 from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, sizes
 from recbole_cadmr.workflows.benchmark.folder import complete_lists
@@ -17,10 +19,14 @@ from recbole_cadmr.workflows.benchmark.pool import Task, run_tasks
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.lists import LISTS
 from recbole_cadmr.workflows.results import read_result
-from recbole_cadmr.workflows.search import best_of, random_settings, read_space
+from recbole_cadmr.workflows.tune.plan import SEARCH, check_same, has_space, make_plan, read_plan
+from recbole_cadmr.workflows.tune.resources import Resources
+from recbole_cadmr.workflows.tune.tune import run_plan
 from recbole_cadmr.workflows.words import seconds
 
-CELLS = "cells"
+CELLS, SEARCHES = "cells", "searches"
+# Settings of a cell that the plan of a search says in its own words, or that a trial has no use for.
+_NOT_OF_TRIALS = ("model", "dataset", "preset", "threads", "save_lists", "show_progress")
 
 
 class Work:
@@ -59,35 +65,53 @@ class Work:
     def tuned(self, n: int) -> list[Task]:
         """The cells of the tables, with the best of ``n`` settings of each contender on validation.
 
-        All are tried with the first seed; the best trial is then the cell of that seed, and its test part is read.
+        Each is searched with the first seed; the best trial is then the cell of that seed, and its test part is read.
         """
-        trials = [(contender, self._trials(contender, n)) for contender in self.found]
-        self.run([task for _, tried in trials for _, task in tried], "trials on validation")
-        finals = []
-        for contender, tried in trials:
-            finished = [(settings, read_result(task.run)) for settings, task in tried if task.finished]
-            if not finished:
-                finals += [task for _, task in tried[:1]]  # which says why
-                continue
-            chosen = best_of(finished)
-            winner = next(task for settings, task in tried if settings == chosen)
-            mine = [self._task(cell) for cell in cells_of(contender, self.seeds, **chosen)]
-            mine = [winner if task.cell.settings["seed"] == self.seeds[0] else task for task in mine]
-            self._read_test(winner, contender)
-            self.tried |= {task.run: len(finished) for task in mine}
-            finals += mine
-        return finals
+        return [task for contender in self.found for task in self._searched(contender, n)]
 
-    def _trials(self, contender: Contender, n: int) -> list[tuple[Mapping[str, Any], Task]]:
-        space = read_space(contender.model, contender.resolved["preset"])
-        space = {name: choices for name, choices in space.items() if name not in contender.settings}
-        defaults = {name: contender.resolved[name] for name in space}
-        tried = random_settings(space, n, f"{contender.label} {contender.dataset}", defaults)
-        hidden = {"evaluate_test": False, "save_lists": False}
-        return [(settings, self._task(contender.cell(self.seeds[0], **settings, **hidden))) for settings in tried]
+    def _searched(self, contender: Contender, n: int) -> list[Task]:
+        """The cells of a contender after a search; those of its defaults if there is nothing to search."""
+        first = contender.cell(self.seeds[0])
+        task = self._task(first)
+        plain = [self._task(cell) for cell in cells_of(contender, self.seeds)]
+        too_large = self.limit is not None and task.memory > self.limit
+        if too_large or not has_space(contender.model, contender.preset, contender.settings):
+            return plain
+        plan = make_plan(
+            contender.model,
+            contender.dataset,
+            preset=contender.preset,
+            trials=n,
+            threads=task.threads,
+            settings={name: value for name, value in first.file_settings.items() if name not in _NOT_OF_TRIALS},
+        )
+        folder = self.root / SEARCHES / first.name
+        if (folder / SEARCH).is_file():
+            check_same(read_plan(folder), plan, folder)
+        resources = Resources(address=self.address or "local", cpus=task.threads, jobs=self.jobs)
+        try:
+            search = run_plan(plan, folder, resources, test=False)
+        except UserError as error:
+            print(f"{contender.label}: {error}", flush=True)
+            return plain  # which say why
+        best = search.winner.best(plan.bigger)
+        chosen = search.winner.values_at(best["epoch"] if best else 0)
+        mine = [self._task(cell) for cell in cells_of(contender, self.seeds, **chosen)]
+        self._adopt(search.run, mine[0], contender)
+        tried = sum(record.best(plan.bigger) is not None for record in search.records)
+        self.tried |= {task.run: tried for task in mine}
+        return mine
+
+    def _adopt(self, run: Path, task: Task, contender: Contender) -> None:
+        """Make the best trial's run a cell, and read its test part."""
+        if not task.finished:
+            shutil.rmtree(task.run, ignore_errors=True)
+            with folder_aside(task.run) as temporary:
+                shutil.copytree(run, temporary, dirs_exist_ok=True)
+        self._read_test(task, contender)
 
     def _read_test(self, winner: Task, contender: Contender) -> None:
-        data_path = contender.settings.get("data_path")
+        data_path = str(contender.resolved.data_root)
         if not read_result(winner.run)["test_read"]:
             read_test(winner.run, data_path)
         if not (winner.run / LISTS).is_file():

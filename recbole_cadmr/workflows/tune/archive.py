@@ -52,17 +52,21 @@ class Archive:
         self._earlier = set(self.records)  # known from before, and not yet taken up again
         self._numbers: dict[str, int] = {}
         self._words: dict[int, str] = {}
+        self._processes: dict[int, int] = {}
         self._aborted: str | None = None
 
     # Asked by trials
 
-    def open(self, trial: str, config: Mapping[str, Any], pointer: Mapping[str, Any] | None) -> dict[str, Any]:
+    def open(
+        self, trial: str, config: Mapping[str, Any], pointer: Mapping[str, Any] | None, process: int = 0
+    ) -> dict[str, Any]:
         """Begin, or go on with, a trial.
 
         Args:
             trial: Ray's name of it.
             config: what Ray gives it.
             pointer: a state that it is to start from, its own or another's: ``number``, ``epoch``, ``reports``.
+            process: the id of its process.
 
         Returns:
             The record as a mapping; ``replay``: whether Ray does not know its reports; ``changes``: settings that are
@@ -71,6 +75,7 @@ class Archive:
         is_new = trial not in self._numbers
         number = self._numbers.setdefault(trial, self._number_of(config))
         record = self.records.setdefault(number, Record(number, self._point_of(number, config)))
+        self._processes[number] = process
         changes: Point = {}
         if record.status == RUNNING and not is_new and not self.is_population:
             record.deaths += 1
@@ -182,6 +187,16 @@ class Archive:
             self._write(record)
         if not self.is_population:
             self.prune()
+
+    def killed_for_memory(self, message: str) -> list[int]:
+        """Take note of the deaths of trials whose processes a message names; the second one of a trial is its last."""
+        dead = [number for number, process in self._processes.items() if f"pid={process}," in message]
+        for record in (self.records[number] for number in dead):
+            record.deaths += 1
+            if record.deaths > 1:
+                record.status, record.failure = FAILED, _KILLED
+            self._write(record)
+        return dead
 
     def prune(self) -> None:
         """Remove the states of trials that are over, but for those of the best and of a stopped trial of the defaults.

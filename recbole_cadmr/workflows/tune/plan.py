@@ -18,6 +18,7 @@ from recbole_cadmr.workflows.tune.space import (
     Space,
     check_space,
     grid_points,
+    has_own_space,
     parse_space,
     random_points,
     read_space,
@@ -80,6 +81,12 @@ class Plan:
             key = f"{self.model}@{self.preset} {self.dataset} {self.seed}"
             return random_points(self.parsed_space, self.trials, key, self.defaults)
         return []
+
+
+def has_space(model: str, preset: str | None, given: Mapping[str, Any]) -> bool:
+    """Whether the package has a space for a model of which the given settings leave something to search."""
+    config = Config(model, settings={"preset": preset} if preset else {})
+    return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= given.keys()
 
 
 def make_plan(

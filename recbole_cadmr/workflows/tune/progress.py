@@ -47,6 +47,13 @@ class Progress:
         self._stream = stream or sys.stdout
         self._begun = time.monotonic()
         self._printed, self._lines, self._ended = -math.inf, 0, -1
+        self._announced = ""
+
+    def announce(self, text: str) -> None:
+        """Print what is said once, before the first table."""
+        if text != self._announced:
+            self._write([text])
+        self._announced = text
 
     def show(self, records: Sequence[Record]) -> None:
         """Print the table if there is something new. The first report of a record is its best, the last its latest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,52 +28,75 @@ _POLL = 1.0  # seconds between two looks at how it stands
 
 
 def search(plan: Plan, root: Path, resources: Resources) -> None:
-    """Run the trials, and train the winner to its end if the scheduler had stopped it."""
+    """Run the trials, and those to their ends that the scheduler had stopped and the results need.
+
+    Raises:
+        UserError: if there is no cluster, no room for a trial, or the records cannot be written.
+    """
     mutable = changeable(plan) if plan.scheduler == "pbt" else []
     if plan.scheduler == "pbt" and not mutable:
         raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
-    with ray_api.connected(resources.address, resources.local_cpus, resources.dashboard) as ray:
-        gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
-        slots = resources.slots(ray.nodes(), gpus)
-        jobs = min(slots, resources.jobs or slots)
-        print(_headline(plan, mutable, resources, gpus, slots if plan.scheduler == "pbt" else jobs), flush=True)
-        mark = uuid.uuid4().hex
-        with write_aside(root / MARK) as temporary:
-            temporary.write_text(mark, encoding="utf-8")
-        _check_population(ray, plan, root, mark)
-        is_population = plan.scheduler == "pbt"
-        job = Job(plan.model, plan.dataset, plan.preset, plan.settings, str(root), mark, is_population,
-                  plan.grace, plan.bigger)  # fmt: skip
-        packed = None if resources.address == "local" else ray.put(pack(plan.config().data_folder))
-        coder = Coder(plan.parsed_space, plan.defaults) if is_population or plan.sampler == "bayesian" else None
-        archive = _archive(ray, plan, root, coder)
-        watch = _Watch(ray, archive, Progress(plan.trials, plan.metric, plan.bigger))
-        try:
-            algorithm, space, n = _algorithm(plan, read_records(root), coder, jobs)
-            mutations = coder.mutations(mutable) if coder is not None and is_population else {}
-            ray_api.search(
-                run_trial,
-                {"job": job, "archive": archive, "packed": packed},
-                space=space,
-                n=n,
-                algorithm=algorithm,
-                scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
-                metric=SCORE,
-                mode="max" if plan.bigger else "min",
-                resources={"cpu": resources.cores, "gpu": gpus},
-                folder=root / _RAY,
-                on_step=watch.look,
-                on_end=lambda trial, failed: ray.get(archive.close.remote(trial, failed)),
-            )
-            needs = {"num_cpus": resources.cores, "num_gpus": gpus}
-            _finish(ray, plan, root, job, archive, packed, watch, needs)
-        except Exception:
-            if watch.reason is not None:  # Ray wraps what a callback raises
-                raise UserError(watch.reason) from None
+    progress = Progress(plan.trials, plan.metric, plan.bigger)
+    # Every time that Ray Tune is ended by a death it goes on from the records; each trial may die twice.
+    for _ in range(2 * plan.trials + 1):
+        with ray_api.connected(resources.address, resources.local_cpus, resources.dashboard) as ray:
+            if _run(ray, plan, root, resources, mutable, progress):
+                return
+    raise UserError(
+        "processes are killed for want of memory again and again; give --jobs 1, or free memory, and --resume"
+    )
+
+
+def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[str], progress: Progress) -> bool:
+    """Run what is left of a search; whether it came to its end."""
+    gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
+    slots = resources.slots(ray.nodes(), gpus)
+    jobs = slots if plan.scheduler == "pbt" else min(slots, resources.jobs or slots)
+    progress.announce(_headline(plan, mutable, resources, gpus, jobs))
+    mark = uuid.uuid4().hex
+    with write_aside(root / MARK) as temporary:
+        temporary.write_text(mark, encoding="utf-8")
+    _check_population(ray, plan, root, mark)
+    is_population = plan.scheduler == "pbt"
+    job = Job(plan.model, plan.dataset, plan.preset, plan.settings, str(root), mark, is_population,
+              plan.grace, plan.bigger)  # fmt: skip
+    packed = None if resources.address == "local" else ray.put(pack(plan.config().data_folder))
+    coder = Coder(plan.parsed_space, plan.defaults) if is_population or plan.sampler == "bayesian" else None
+    archive = _archive(ray, plan, root, coder)
+    watch = _Watch(ray, archive, progress)
+    needs = {"num_cpus": resources.cores, "num_gpus": gpus}
+    try:
+        algorithm, space, n = _algorithm(plan, read_records(root), coder, jobs)
+        mutations = coder.mutations(mutable) if coder is not None and is_population else {}
+        ray_api.search(
+            run_trial,
+            {"job": job, "archive": archive, "packed": packed},
+            space=space,
+            n=n,
+            algorithm=algorithm,
+            scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
+            metric=SCORE,
+            mode="max" if plan.bigger else "min",
+            resources={"cpu": resources.cores, "gpu": gpus},
+            folder=root / _RAY,
+            on_step=watch.look,
+            on_end=lambda trial, failed: ray.get(archive.close.remote(trial, failed)),
+        )
+        _finish(ray, plan, root, job, archive, packed, watch, needs)
+        return True
+    except Exception as error:
+        if watch.reason is not None:  # Ray wraps what a callback raises
+            raise UserError(watch.reason) from None
+        message = ray_api.want_of_memory(error)
+        if message is None:
             raise
-        finally:
+        dead = ray.get(archive.killed_for_memory.remote(message))
+        print(f"killed for want of memory: trial {' and '.join(map(str, dead)) or 'unknown'}; going on", flush=True)
+        return False
+    finally:
+        with suppress(UserError):
             watch.look(at_once=True)
-            shutil.rmtree(root / _RAY, ignore_errors=True)
+        shutil.rmtree(root / _RAY, ignore_errors=True)
 
 
 class _Watch:

@@ -97,14 +97,23 @@ def read_space(model: str, preset: str | None = None, file: str | Path | None = 
             raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
         found: Traversable | Path = Path(file)
     else:
-        folder = files("recbole_cadmr.properties") / "space"
-        own = folder / f"{model}.{preset}.yaml"
-        found = own if own.is_file() else folder / f"{model}.yaml"
+        found = _own_space(model, preset)
         if not found.is_file():
             raise UserError(
                 f"there is no space of {model}; write one (name: [choices], a line a setting), give --space"
             )
     return parse_space(read_yaml(found), str(found))
+
+
+def has_own_space(model: str, preset: str | None) -> bool:
+    """Whether the package has a space for a model."""
+    return _own_space(model, preset).is_file()
+
+
+def _own_space(model: str, preset: str | None) -> Traversable:
+    folder = files("recbole_cadmr.properties") / "space"
+    own = folder / f"{model}.{preset}.yaml"
+    return own if own.is_file() else folder / f"{model}.yaml"
 
 
 def parse_space(content: Mapping[str, Any], origin: str) -> Space:

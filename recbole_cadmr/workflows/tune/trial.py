@@ -62,7 +62,7 @@ def run_trial(config: Mapping[str, Any], job: Job, archive: Any, packed: Any = N
     import ray
 
     pointer = ray_api.pointer()
-    opened = ray.get(archive.open.remote(ray_api.trial_id(), dict(config), pointer))
+    opened = ray.get(archive.open.remote(ray_api.trial_id(), dict(config), pointer, os.getpid()))
     reporter = _Reporter(job, archive, opened)
     if opened["replay"]:
         reporter.replay(opened["reports"])

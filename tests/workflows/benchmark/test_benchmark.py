@@ -18,6 +18,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.workflows.benchmark.benchmark import benchmark
 from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.tune.records import best_record, folder_of, read_records
 from tests.micro import write_micro
 
 QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
@@ -177,19 +178,29 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
     assert read_result(run)["epochs_run"] == 150
 
 
-def test_tuning_tries_as_many_settings_of_each_model_and_reads_no_test_part(finished, tmp_path):
+def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(finished, tmp_path, capsys):
     settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
-    benchmark(["BPR"], ["micro"], [1, 2], tmp_path / "out", settings=settings, tune=3, jobs=2)
-    results = {name: read_result(tmp_path / "out" / "cells" / name / "run") for name in cells(tmp_path / "out")}
-    trials = [result for result in results.values() if result["protocol"]["seed"] == 1]
-    assert len(trials) == 3 and len(results) == 4  # the winner is the cell of the first seed
-    (winner,) = (trial for trial in trials if trial["test_read"])
-    assert winner["best_valid_score"] == max(trial["best_valid_score"] for trial in trials)
-    (other,) = (result for result in results.values() if result["protocol"]["seed"] == 2)
-    names = ("learning_rate", "embedding_size", "weight_decay")
-    assert [other["settings"].get(name) for name in names] == [winner["settings"].get(name) for name in names]
+    arguments = (["BPR", "Pop"], ["micro"], [1, 2], tmp_path / "out")
+    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    (search,) = (tmp_path / "out" / "searches").iterdir()  # there is nothing to search in Pop
+    records = read_records(search)
+    best = best_record(records)
+    assert len(records) == 3 and search.name.startswith("micro-BPR-1-")
+    runs = [folder_of(search, record.number) / "run" for record in records]
+    assert not any(read_result(run)["test_read"] for run in runs if (run / "result.json").is_file())
+    results = {(r["model"], r["protocol"]["seed"]): r for r in (read_result(tmp_path / "out" / "cells" / n / "run")
+               for n in cells(tmp_path / "out"))}  # fmt: skip
+    assert sorted(results) == [("BPR", 1), ("BPR", 2), ("Pop", 1), ("Pop", 2)]
+    first, second = results["BPR", 1], results["BPR", 2]
+    assert first["test_read"] and first["best_valid_score"] == best.best()["valid_score"]
+    for name, value in best.point.items():
+        assert first["settings"].get(name, value) == second["settings"].get(name, value) == value
     text = (tmp_path / "out" / "table.md").read_text()
     assert "(best of 3 on validation)" in text and text.count("| BPR | 2 |") == 1
+    capsys.readouterr()
+    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    assert "4 cells, 4 finished; nothing left to run" in capsys.readouterr().out
+    assert (tmp_path / "out" / "table.md").read_text() == text
 
 
 def test_no_seed_is_an_error():

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import pytest
 
-from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models.registry import MODELS
 from recbole_cadmr.workflows.benchmark.plan import cells_of, contenders, seeds_of
-from recbole_cadmr.workflows.search import best_of, random_settings, read_space
 
 RECBOLES = ("Pop", "ItemKNN", "BPR", "LightGCN", "SGL", "MultiVAE", "RecVAE", "MacridVAE", "EASE", "SLIMElastic")
 
@@ -75,34 +70,3 @@ def test_what_is_deterministic_runs_once(model):
 def test_mistakes_are_named(models, datasets, settings, words):
     with pytest.raises(UserError, match=words):
         contenders(models, datasets, settings)
-
-
-def test_a_search_begins_with_the_defaults_and_repeats_nothing():
-    space = {"a": [1, 2, 3], "b": [1, 2]}
-    tried = random_settings(space, 5, "key")
-    assert tried[0] == {} and len({tuple(point.items()) for point in tried}) == 5
-    assert random_settings(space, 3, "key") == tried[:3] and random_settings(space, 5, "other") != tried
-    assert len(random_settings(space, 100, "key")) == 7 and random_settings({}, 4, "key") == [{}]
-    without = random_settings(space, 100, "key", {"a": 2, "b": 1, "c": 0})
-    assert len(without) == 6 and {"a": 2, "b": 1} not in without
-    wide = {str(i): [0, 1, 2, 3] for i in range(12)}
-    assert random_settings(wide, 4, "key") == random_settings(wide, 9, "key")[:4]
-
-
-def test_the_best_trial_is_the_first_of_the_highest_on_validation():
-    scores = {"a": 0.1, "b": 0.3, "c": 0.3, "d": None}
-    assert best_of([({"x": name}, {"best_valid_score": score}) for name, score in scores.items()]) == {"x": "b"}
-
-
-@pytest.mark.parametrize("model", [*MODELS, *RECBOLES[1:]])
-def test_every_choice_of_every_space_is_allowed(model):
-    names = [entry.name.split(".") for entry in (files("recbole_cadmr.properties") / "space").iterdir()]
-    presets = [None, *(name[1] for name in names if name[0] == model and len(name) == 3)]
-    for preset in presets:
-        space = read_space(model, preset)
-        assert len(space) >= 1
-        for name, choices in space.items():
-            assert len(choices) > 1
-            for value in choices:
-                given = {name: value, **({"preset": preset} if preset else {})}
-                assert Config(model, "synthetic", settings=given)[name] == value
