@@ -27,6 +27,12 @@ DEFAULT_PRESET = "paper"
 
 # Settings of RecBole's that write or read pickles.
 _PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+# What cannot change in the course of training: what a run has been set up with, and how it is measured.
+FIXED_IN_TRAINING = (
+    "model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed",
+    "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "load_col",
+    "benchmark_filename", "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test",
+)  # fmt: skip
 # What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
 _DERIVED = (
     "MODEL_TYPE",
@@ -142,6 +148,9 @@ class Config(recbole.config.Config):
                     f"settings_schedule must name epochs from 1 on and the settings they change, as in "
                     f"{{20: {{learning_rate: 0.0005}}}}, not {epoch!r}: {changes!r}"
                 )
+            fixed = next((name for name in changes if name in FIXED_IN_TRAINING), None)
+            if fixed is not None:
+                raise UserError(f"settings_schedule, epoch {epoch}: {fixed} cannot change in the course of training")
             check_all(changes, self.declarations, f"settings_schedule, epoch {epoch}")
 
     def _complete_settings_of_others(self) -> None:

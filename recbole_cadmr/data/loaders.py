@@ -13,6 +13,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 from recbole.utils import InputType
 
@@ -22,6 +23,8 @@ from recbole_cadmr.errors import UserError
 
 # Scores held at once in evaluation; RecBole's default of 4,096 would score one user a step.
 _SCORES = 2**23
+# Of models that score pairs alone (NeuMF, NNCF, ConvNCF) and hold far more than a number for each.
+_PAIRS = 2**15
 
 
 def derived_eval_batch_size(n_items: int) -> int:
@@ -45,7 +48,8 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     if not len(train):
         raise UserError(f"the split leaves {dataset.dataset_name} without train interactions; change eval_args")
     if config["eval_batch_size"] is None:
-        config["eval_batch_size"] = derived_eval_batch_size(dataset.item_num)
+        ranks = getattr(model_class, "full_sort_predict", None) is not AbstractRecommender.full_sort_predict
+        config["eval_batch_size"] = derived_eval_batch_size(dataset.item_num) if ranks else _PAIRS
     train_rows, valid_rows = (part.inter_matrix(form="csr") for part in (train, valid))
     seen = train_rows + valid_rows if config["mask_valid_at_test"] else train_rows
     return (

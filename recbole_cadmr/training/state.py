@@ -38,13 +38,14 @@ class AttributeWatch:
     """State that a model keeps in plain attributes, outside ``state_dict``.
 
     RecBole's models count steps in numbers (MultiVAE's annealing), cache tensors (NCL's clusters) and tally in place
-    (Pop). Numbers are always kept; tensors only if they have changed since the watch began, so that what was built
-    from the data set is not written again with every epoch.
+    (Pop). What has changed since the watch began is kept: what was built from the data set is not written again with
+    every epoch, and what came from the settings is built anew from these, which may be others by then.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._first = {key: (value, value._version) for key, value in self._tensors()}
+        self._numbers = {key: value for key, _, _, value in self._attributes() if isinstance(value, Scalar)}
 
     def _attributes(self) -> list[tuple[str, nn.Module, str, Any]]:
         return [
@@ -58,8 +59,12 @@ class AttributeWatch:
         return [(key, value) for key, _, _, value in self._attributes() if _is_dense(value)]
 
     def state(self) -> dict[str, Any]:
-        """Numbers, and tensors that changed, by ``module:attribute``."""
-        kept: dict[str, Any] = {key: value for key, _, _, value in self._attributes() if isinstance(value, Scalar)}
+        """Numbers and tensors that changed, by ``module:attribute``."""
+        kept: dict[str, Any] = {
+            key: value
+            for key, _, _, value in self._attributes()
+            if isinstance(value, Scalar) and (key not in self._numbers or self._numbers[key] != value)
+        }
         for key, value in self._tensors():
             first, version = self._first.get(key, (None, -1))
             if value is not first or value._version != version:
@@ -67,8 +72,9 @@ class AttributeWatch:
         return kept
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Put back what was kept; numbers that were not are what they were when the watch began."""
         modules = dict(self._model.named_modules())
-        for key, value in state.items():
+        for key, value in {**self._numbers, **state}.items():
             path, name = key.split(":")
             setattr(modules[path], name, value)
 

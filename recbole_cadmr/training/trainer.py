@@ -50,8 +50,8 @@ class RunTrainer(recbole.trainer.Trainer):
         seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
         header: what every checkpoint of this run carries beside the state; set it before ``fit``.
         pause_at: the epoch before which :class:`Paused` is raised, its state written; None to train to the end.
-        observer: called before an epoch that follows a validation (and by :meth:`tell`) with the history so far and a
-            function that writes ``resume.pt``.
+        observer: called before an epoch that follows a validation, and by :meth:`tell_end`, with the history so far and
+            a function that writes ``resume.pt``.
     """
 
     optimizer: Any
@@ -141,15 +141,16 @@ class RunTrainer(recbole.trainer.Trainer):
         due = every and (epoch - self.start_epoch) % every == 0 and perf_counter() - self._kept_at >= least
         if due or pause:
             keep()
-        self.tell(keep)
-        if pause:
-            raise Paused(epoch)
-
-    def tell(self, keep: Callable[[], None]) -> None:
-        """Call the observer if there were validations since it was called last."""
         if self.observer is not None and len(self.history) > self._told:
             self._told = len(self.history)
             self.observer(self.history, keep)
+        if pause:
+            raise Paused(epoch)
+
+    def tell_end(self) -> None:
+        """Call the observer a last time: the run has its result."""
+        if self.observer is not None:
+            self.observer(self.history, lambda: None)
 
     def _set_learning_rate(self, epoch: int) -> None:
         """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
@@ -254,6 +255,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self.start_epoch = self.epoch = state["epoch"]
         for name, value in state["trainer"].items():
             setattr(self, name, value)
+        self._told = len(self.history)
         self._ensure_optimizer()
         for name, optimizer in self._optimizers().items():
             own = [{key: group[key] for key in _OF_SETTINGS & group.keys()} for group in optimizer.param_groups]

@@ -19,7 +19,14 @@ from recbole_cadmr.workflows.curves import learning_curves
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
 from recbole_cadmr.workflows.results import metric_table, training_result, write_json
 from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, run_log
-from recbole_cadmr.workflows.session import Session, check_data, open_session, read_checkpoint, restore_config
+from recbole_cadmr.workflows.session import (
+    Session,
+    check_data,
+    load_session,
+    open_session,
+    read_checkpoint,
+    restore_config,
+)
 
 
 @dataclass(frozen=True)
@@ -119,11 +126,9 @@ def _reopen(
     data_path: str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Session:
-    """The session of ``resume.pt``, with the settings that its epoch has by ``settings_schedule``, and ``changes``."""
+    """The session of ``resume.pt``, with what ``settings_schedule`` changes at its epoch, and ``changes``."""
     schedule = content["settings"].get("settings_schedule") or {}
-    due = {name: value for epoch in sorted(schedule) if epoch <= content["epoch"]
-           for name, value in schedule[epoch].items()}  # fmt: skip
-    due.update(changes or {})
+    due = {**schedule.get(content["epoch"], {}), **(changes or {})}
     session = open_session(restore_config(content, data_path, due), folder)
     check_data(session, content, folder / LAST)
     try:
@@ -168,11 +173,7 @@ def _run(
     try:
         session, score, valid = _fit(session, folder, callback, observer)
         config, trainer = session.config, session.trainer
-        trainer.load_best()
-        show, reads = bool(config["show_progress"]), config["evaluate_test"]
-        test = trainer.evaluate(session.test_data, False, show_progress=show) if reads else None
-        if config["save_lists"] and test is not None:
-            write_lists(test_lists(session, max(config["topk"])), folder / LISTS)
+        test = _read_test(session, folder) if config["evaluate_test"] else None
     except KeyboardInterrupt as error:
         kept = (folder / LAST).is_file()
         raise Interrupted(
@@ -189,9 +190,23 @@ def _run(
         logger.info("the test part was left unread (evaluate_test=False)\n")
     learning_curves(trainer.history, config["valid_metric"], folder / CURVES)
     write_json(folder / RESULT, result)
-    trainer.tell(lambda: None)
+    trainer.tell_end()
     logger.info("files: " + ", ".join(str(folder / name) for name in (RESULT, BEST, CURVES)))
     return Run(folder, result)
+
+
+def _read_test(session: Session, folder: Path) -> dict[str, float] | None:
+    """The test metrics of the best epoch, by the settings that it was trained with."""
+    best = read_checkpoint(folder / BEST)
+    if best["settings"] == session.trainer.header["settings"]:
+        session.trainer.load_best()
+    else:
+        session = load_session(folder / BEST, folder)
+    config = session.config
+    test = session.trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
+    if config["save_lists"] and test is not None:
+        write_lists(test_lists(session, max(config["topk"])), folder / LISTS)
+    return test
 
 
 def _summary(session: Session) -> str:

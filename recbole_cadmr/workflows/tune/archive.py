@@ -1,7 +1,7 @@
 """The records of a search while it runs: who tries what, what came of it, and what of it is kept.
 
-In Ray an actor on the machine that the search was started on; what it keeps are plain files, out of which a killed
-search goes on.
+It lives in the process of the search and is called by those of the trials; what it keeps are plain files, out of which
+a killed search goes on.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ class Archive:
         self.root, self.points, self.coder = Path(root), list(points), coder
         self.bigger, self.defaults, self.is_population = bigger, defaults, is_population
         self.records = {record.number: record for record in records.read_records(self.root)}
+        for record in self.records.values():
+            if not record.over:
+                self._rewrite(record)  # whose last line may have been cut
         self._earlier = set(self.records)  # known from before, and not yet taken up again
         self._numbers: dict[str, int] = {}
         self._words: dict[int, str] = {}
@@ -69,18 +72,16 @@ class Archive:
             process: the id of its process.
 
         Returns:
-            The record as a mapping; ``replay``: whether Ray does not know its reports; ``changes``: settings that are
-            others than those of the state that the pointer names.
+            The record as a mapping, and ``replay``: whether Ray does not know its reports.
         """
         is_new = trial not in self._numbers
         number = self._numbers.setdefault(trial, self._number_of(config))
         record = self.records.setdefault(number, Record(number, self._point_of(number, config)))
         self._processes[number] = process
-        changes: Point = {}
         if record.status == RUNNING and not is_new and not self.is_population:
             record.deaths += 1
         if pointer is not None and not record.over:
-            changes = self._start_from(record, pointer, config)
+            self._start_from(record, pointer, config)
         if not record.over:
             twin = self._twin(record) if is_new and not record.reports else None
             if twin is not None:
@@ -92,7 +93,7 @@ class Archive:
             else:
                 record.status = RUNNING
         self._write(record)
-        return {**asdict(record), "replay": is_new, "changes": changes}
+        return {**asdict(record), "replay": is_new}
 
     def _number_of(self, config: Mapping[str, Any]) -> int:
         if NUMBER in config:
@@ -111,19 +112,17 @@ class Archive:
         assert self.coder is not None
         return self.coder.decode(config)
 
-    def _start_from(self, record: Record, pointer: Mapping[str, Any], config: Mapping[str, Any]) -> Point:
-        """Let a trial go on from a state; the values that change with it."""
+    def _start_from(self, record: Record, pointer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """Let a trial go on from a state, which takes its history and settings with it."""
         epoch, donor = pointer["epoch"], self.records[pointer["number"]]
         record.reports = donor.reports[: pointer["reports"]]
         record.point, before = dict(donor.point), donor.values_at(epoch - 1)
         record.changes = [[start, dict(values)] for start, values in donor.changes if start < epoch]
-        changes = {
-            name: value for name, value in self._decoded(config).items() if not same({"": value}, {"": before[name]})
-        }
+        now = self._decoded(config)
+        changes = {name: value for name, value in now.items() if not same(value, before[name])}
         if changes:
             record.changes.append([epoch, changes])
         self._rewrite(record)
-        return changes
 
     def _twin(self, record: Record) -> Record | None:
         """A trial with the same settings that is over, whose reports stand for another one's."""
@@ -175,7 +174,7 @@ class Archive:
 
     # Asked by the search
 
-    def close(self, trial: str, failed: bool) -> None:
+    def conclude(self, trial: str, failed: bool) -> None:
         """Take note that Ray is done with a trial."""
         number = self._numbers.get(trial)
         if number is None:
@@ -190,7 +189,8 @@ class Archive:
 
     def killed_for_memory(self, message: str) -> list[int]:
         """Take note of the deaths of trials whose processes a message names; the second one of a trial is its last."""
-        dead = [number for number, process in self._processes.items() if f"pid={process}," in message]
+        dead = [number for number, process in self._processes.items()
+                if f"pid={process}," in message and not self.records[number].over]  # fmt: skip
         for record in (self.records[number] for number in dead):
             record.deaths += 1
             if record.deaths > 1:
@@ -199,15 +199,17 @@ class Archive:
         return dead
 
     def prune(self) -> None:
-        """Remove the states of trials that are over, but for those of the best and of a stopped trial of the defaults.
+        """Remove the states of trials that are over; results and reports stay.
 
-        Results and reports stay.
+        The best one keeps its state, the best finished one (a stopped best may die on its way to the end), and a
+        stopped trial of the defaults.
         """
         over = [record for record in self.records.values() if record.over]
         best = records.best_record(over, self.bigger)
+        finished = records.best_record([record for record in over if record.status == FINISHED], self.bigger)
         for record in over:
             folder = records.folder_of(self.root, record.number)
-            is_best = best is not None and record.number == best.number
+            is_best = record in (best, finished)
             shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
             if not is_best and record.status != FINISHED and not same(record.point, self.defaults):
                 shutil.rmtree(folder / RUN, ignore_errors=True)

@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 
+from recbole_cadmr.config.config import FIXED_IN_TRAINING
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.workflows.run_folder import scratch_folder
 from recbole_cadmr.workflows.session import open_session
 from recbole_cadmr.workflows.tune.plan import Plan
-
-# What a run has taken over into its state.
-_FIXED = ("epochs", "pretrain_epochs", "modalities", "item_graphs")
 
 
 def changeable(plan: Plan) -> list[str]:
@@ -27,7 +25,9 @@ def changeable(plan: Plan) -> list[str]:
         found = []
         for name, dimension in plan.parsed_space.items():
             values = {str(value): value for value in (dimension.values[0], dimension.values[-1])}
-            if name not in _FIXED and all(_fits(session, plan, name, value, shapes) for value in values.values()):
+            if name not in FIXED_IN_TRAINING and all(
+                _fits(session, plan, name, value, shapes) for value in values.values()
+            ):
                 found.append(name)
     return found
 

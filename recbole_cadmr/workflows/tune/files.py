@@ -55,7 +55,7 @@ def write_table(plan: Plan, records: Sequence[Record], path: Path) -> None:
     )
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["trial", "status", *names, "best_valid_score", "best_epoch", "epochs", "seconds",
+    writer.writerow(["trial", "status", *names, "best_valid_score", "best_epoch", "epochs_run", "seconds",
                      "peak_memory_bytes", "deaths", "repeats", "changes", "failure", *metrics])  # fmt: skip
     for record in records:
         best = record.best(plan.bigger)

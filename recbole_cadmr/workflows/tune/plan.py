@@ -119,6 +119,12 @@ def make_plan(
     given = {
         name: value for name, value in (settings or {}).items() if name not in ("model", "dataset", "preset", "output")
     }
+    if "settings_schedule" in given:
+        raise UserError(
+            "settings_schedule is not for a search, whose trials change settings with --scheduler pbt alone"
+        )
+    if trials is not None and trials < 1:
+        raise UserError(f"a search needs at least one trial, not {trials}")
     named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
     chosen = preset if preset is not None else named.get("preset")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": chosen, **given})
@@ -181,7 +187,9 @@ def _most_epochs(config: Config, space: Space) -> int:
     kept = dict(config.final_config_dict)
     for name in ("epochs", "pretrain_epochs", "regularisation"):
         if name in space:
-            most = [(trainer.most_epochs({**kept, name: value}), value) for value in space[name].values]
+            most = [
+                (trainer.most_epochs({**kept, name: value}), value) for value in (*space[name].values, config[name])
+            ]
             kept[name] = max(most, key=lambda pair: pair[0])[1]
     return trainer.most_epochs(kept)
 

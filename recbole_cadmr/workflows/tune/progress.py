@@ -27,6 +27,7 @@ def table(records: Sequence[Record], trials: int, metric: str, bigger: bool, gon
     running = [record for record in records if record.status == RUNNING]
     others = [record for record in records if record.status not in (RUNNING, FAILED) and record.reports]
     sign = -1 if bigger else 1
+    others = [record for record in others if math.isfinite(record.reports[0]["valid_score"])]
     others.sort(key=lambda record: sign * record.reports[0]["valid_score"])
     shown = sorted([*running, *others[:_BEST_SHOWN]], key=lambda record: record.number)
     if shown:

@@ -125,8 +125,9 @@ def _read_reports(path: Path) -> list[dict[str, Any]]:
 
 
 def best_record(records: Sequence[Record], bigger: bool = True) -> Record | None:
-    """The trial with the best validation score, the first of equals; a failed one is none."""
-    scores = {r.number: best["valid_score"] for r in records if r.status != FAILED and (best := r.best(bigger))}
+    """The trial with the best validation score, the first of equals; no failed one, and none that repeats another."""
+    trained = [record for record in records if record.status != FAILED and record.repeats is None]
+    scores = {record.number: best["valid_score"] for record in trained if (best := record.best(bigger))}
     sign = 1 if bigger else -1
     known = [record for record in records if record.number in scores]
     return max(known, key=lambda record: (sign * scores[record.number], -record.number), default=None)

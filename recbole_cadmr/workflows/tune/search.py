@@ -15,6 +15,7 @@ from recbole_cadmr.files import write_aside
 from recbole_cadmr.workflows import ray_api
 from recbole_cadmr.workflows.travel import pack
 from recbole_cadmr.workflows.tune.archive import Archive
+from recbole_cadmr.workflows.tune.calls import Served
 from recbole_cadmr.workflows.tune.changeable import changeable
 from recbole_cadmr.workflows.tune.plan import Plan
 from recbole_cadmr.workflows.tune.progress import Progress
@@ -25,6 +26,7 @@ from recbole_cadmr.workflows.tune.trial import MARK, Job, finish_trial, run_tria
 
 _RAY = ".ray"  # Ray's own files, while a search runs
 _POLL = 1.0  # seconds between two looks at how it stands
+_PAUSE, _MOST_IDLE = 5.0, 3  # seconds after a death for want of memory; tries in which nothing moves
 
 
 def search(plan: Plan, root: Path, resources: Resources) -> None:
@@ -37,14 +39,32 @@ def search(plan: Plan, root: Path, resources: Resources) -> None:
     if plan.scheduler == "pbt" and not mutable:
         raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
     progress = Progress(plan.trials, plan.metric, plan.bigger)
-    # Every time that Ray Tune is ended by a death it goes on from the records; each trial may die twice.
-    for _ in range(2 * plan.trials + 1):
+    idle = 0
+    while idle < _MOST_IDLE:
+        before = _moves(root)
         with ray_api.connected(resources.address, resources.local_cpus, resources.dashboard) as ray:
             if _run(ray, plan, root, resources, mutable, progress):
                 return
+        idle = idle + 1 if _moves(root) == before else 0
+        time.sleep(_PAUSE)
     raise UserError(
-        "processes are killed for want of memory again and again; give --jobs 1, or free memory, and --resume"
+        "trials end before they begin: there is too little memory, or a machine of the cluster lacks recbole_cadmr; "
+        "what is finished is kept, go on with --resume"
     )
+
+
+def _moves(root: Path) -> int:
+    """What has ended in a search so far, deaths included."""
+    return sum(record.over + record.deaths for record in read_records(root))
+
+
+def is_complete(plan: Plan, records: list[Record]) -> bool:
+    """Whether nothing of a search is left to run."""
+    return _all_over(plan, records) and not unfinished(plan, records)
+
+
+def _all_over(plan: Plan, records: list[Record]) -> bool:
+    return len(records) >= plan.trials and all(record.over for record in records)
 
 
 def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[str], progress: Progress) -> bool:
@@ -62,15 +82,16 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
               plan.grace, plan.bigger)  # fmt: skip
     packed = None if resources.address == "local" else ray.put(pack(plan.config().data_folder))
     coder = Coder(plan.parsed_space, plan.defaults) if is_population or plan.sampler == "bayesian" else None
-    archive = _archive(ray, plan, root, coder)
-    watch = _Watch(ray, archive, progress)
+    host = "127.0.0.1" if resources.address == "local" else ray.util.get_node_ip_address()
+    archive = Served(Archive(str(root), plan.points(), coder, plan.bigger, plan.defaults, is_population), host)
+    watch = _Watch(archive, progress)
     needs = {"num_cpus": resources.cores, "num_gpus": gpus}
     try:
         algorithm, space, n = _algorithm(plan, read_records(root), coder, jobs)
         mutations = coder.mutations(mutable) if coder is not None and is_population else {}
         ray_api.search(
             run_trial,
-            {"job": job, "archive": archive, "packed": packed},
+            {"job": job, "archive": archive.caller, "packed": packed},
             space=space,
             n=n,
             algorithm=algorithm,
@@ -80,8 +101,10 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
             resources={"cpu": resources.cores, "gpu": gpus},
             folder=root / _RAY,
             on_step=watch.look,
-            on_end=lambda trial, failed: ray.get(archive.close.remote(trial, failed)),
+            on_end=archive.conclude,
         )
+        if not _all_over(plan, read_records(root)):
+            return False  # processes were killed before they came to call
         _finish(ray, plan, root, job, archive, packed, watch, needs)
         return True
     except Exception as error:
@@ -90,20 +113,21 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
         message = ray_api.want_of_memory(error)
         if message is None:
             raise
-        dead = ray.get(archive.killed_for_memory.remote(message))
+        dead = archive.killed_for_memory(message)
         print(f"killed for want of memory: trial {' and '.join(map(str, dead)) or 'unknown'}; going on", flush=True)
         return False
     finally:
         with suppress(UserError):
             watch.look(at_once=True)
+        archive.close()
         shutil.rmtree(root / _RAY, ignore_errors=True)
 
 
 class _Watch:
     """Looks now and then at how a search stands, shows it, and ends it if it cannot go on."""
 
-    def __init__(self, ray: Any, archive: Any, progress: Progress) -> None:
-        self.ray, self.archive, self.progress = ray, archive, progress
+    def __init__(self, archive: Any, progress: Progress) -> None:
+        self.archive, self.progress = archive, progress
         self.reason: str | None = None
         self._looked = 0.0
 
@@ -111,7 +135,7 @@ class _Watch:
         """Show the table; :class:`UserError` if the search is to end."""
         if not at_once and time.monotonic() - self._looked < _POLL:
             return
-        records, reason = self.ray.get(self.archive.standing.remote())
+        records, reason = self.archive.standing()
         self._looked = time.monotonic()
         self.progress.show(records)
         if reason is not None and self.reason is None:
@@ -131,15 +155,6 @@ def _algorithm(plan: Plan, known: list[Record], coder: Coder | None, jobs: int) 
     return *listed(plan.points(), jobs), 1  # once the grid of all numbers
 
 
-def _archive(ray: Any, plan: Plan, root: Path, coder: Coder | None) -> Any:
-    """The actor that keeps the records, on this machine."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = NodeAffinitySchedulingStrategy(node_id=ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(Archive).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote(str(root), plan.points(), coder, plan.bigger, plan.defaults, plan.scheduler == "pbt")
-
-
 def unfinished(plan: Plan, records: list[Record]) -> list[Record]:
     """Stopped trials that are trained to their ends: the best, and the defaults, which it is held against."""
     best = best_record(records, plan.bigger)
@@ -148,13 +163,15 @@ def unfinished(plan: Plan, records: list[Record]) -> list[Record]:
     return [record for record in wanted if record.status == STOPPED and record.repeats is None]
 
 
-def _finish(ray: Any, plan: Plan, root: Path, job: Job, archive: Any, packed: Any, watch: _Watch, needs: Any) -> None:
+def _finish(
+    ray: Any, plan: Plan, root: Path, job: Job, archive: Served, packed: Any, watch: _Watch, needs: Any
+) -> None:
     """Train the stopped trials to their ends that the search cannot do without, until none is left."""
     finish = ray.remote(finish_trial).options(**needs, max_retries=1)
     while stopped := unfinished(plan, read_records(root)):
         numbers = " and ".join(str(record.number) for record in stopped)
         print(f"stopped, and trained to the end: trial {numbers}, the best and the defaults\n", flush=True)
-        waiting = {finish.remote(job, archive, asdict(record), packed): record.number for record in stopped}
+        waiting = {finish.remote(job, archive.caller, asdict(record), packed): record.number for record in stopped}
         while waiting:
             for ready in ray.wait(list(waiting), timeout=_POLL)[0]:
                 number = waiting.pop(ready)
@@ -162,7 +179,7 @@ def _finish(ray: Any, plan: Plan, root: Path, job: Job, archive: Any, packed: An
                     ray.get(ready)
                 except Exception as error:  # whatever it died of, there is a next best
                     words = str(getattr(error, "cause", None) or type(error).__name__).splitlines()[-1]
-                    ray.get(archive.fail.remote(number, words, again=False))
+                    archive.fail(number, words, again=False)
             watch.look()
 
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -54,6 +54,13 @@ class Dimension:
     def values(self) -> tuple[Any, ...]:
         """The choices, or both ends of the range."""
         return self.choices or (self.low, self.high)
+
+    @property
+    def listed(self) -> Sequence[Any] | None:
+        """All values, if they can be counted."""
+        if self.kind == "choice":
+            return self.choices
+        return range(int(self.low), int(self.high) + 1) if self.kind in _WHOLE else None
 
     @property
     def plain(self) -> Any:
@@ -129,7 +136,8 @@ def parse_space(content: Mapping[str, Any], origin: str) -> Space:
 
 def _dimension(name: str, entry: Any, origin: str) -> Dimension:
     if isinstance(entry, list) and entry:
-        return Dimension(name, tuple(entry))
+        different = {repr(value): value for value in entry}
+        return Dimension(name, tuple(different.values()))
     if isinstance(entry, dict) and len(entry) == 1 and next(iter(entry)) in (*_RANGES, "choice"):
         ((kind, ends),) = entry.items()
         if kind == "choice":
@@ -210,9 +218,9 @@ def grid_points(space: Space, defaults: Point) -> list[Point]:
 
 
 def _size(space: Space) -> float:
-    return math.prod(len(d.choices) if d.kind == "choice" else math.inf for d in space.values())
+    return math.prod(math.inf if d.listed is None else len(d.listed) for d in space.values())
 
 
 def _all_points(space: Space) -> Iterator[Point]:
-    for values in itertools.product(*(dimension.choices for dimension in space.values())):
+    for values in itertools.product(*(dimension.listed or () for dimension in space.values())):
         yield dict(zip(space, values))

@@ -18,10 +18,11 @@ from recbole_cadmr.training.trainer import BEST, LAST
 from recbole_cadmr.workflows import ray_api
 from recbole_cadmr.workflows.results import peak_memory, read_result, reset_peak_memory
 from recbole_cadmr.workflows.run_folder import CURVES, RESULT, is_used
+from recbole_cadmr.workflows.session import read_checkpoint
 from recbole_cadmr.workflows.train import resume, train
 from recbole_cadmr.workflows.travel import unpack
-from recbole_cadmr.workflows.tune.records import FAILED, RUN, SNAPSHOTS, folder_of
-from recbole_cadmr.workflows.tune.strategy import EPOCH, SCORE
+from recbole_cadmr.workflows.tune.records import FAILED, RUN, SNAPSHOTS, Record, folder_of
+from recbole_cadmr.workflows.tune.strategy import EPOCH, SCORE, same
 
 MARK = ".mark"  # of a search's folder, by which a machine knows whether it sees it
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
@@ -56,13 +57,11 @@ def run_trial(config: Mapping[str, Any], job: Job, archive: Any, packed: Any = N
     """Train with the settings that Ray gives, from where the trial stands, and report every validation.
 
     Args:
-        archive: the actor that keeps the records.
+        archive: keeps the records; see :class:`Archive`.
         packed: the data set, for machines that have to unpack it.
     """
-    import ray
-
     pointer = ray_api.pointer()
-    opened = ray.get(archive.open.remote(ray_api.trial_id(), dict(config), pointer, os.getpid()))
+    opened = archive.open(ray_api.trial_id(), dict(config), pointer, os.getpid())
     reporter = _Reporter(job, archive, opened)
     if opened["replay"]:
         reporter.replay(opened["reports"])
@@ -75,7 +74,7 @@ def run_trial(config: Mapping[str, Any], job: Job, archive: Any, packed: Any = N
 def finish_trial(job: Job, archive: Any, record: Mapping[str, Any], packed: Any = None) -> None:
     """Train a trial that the scheduler had stopped to its end."""
     reporter = _Reporter(job, archive, {**record, "status": "running"}, tell=lambda *_: None)
-    _guarded(job, archive, {**record, "changes": {}}, None, reporter, packed)
+    _guarded(job, archive, record, None, reporter, packed)
 
 
 def _guarded(
@@ -86,19 +85,16 @@ def _guarded(
     reporter: _Reporter,
     packed: Any,
 ) -> None:
-    import ray
-
     try:
         with ExitStack() as stack:
             place = stack.enter_context(Place(job, archive, opened["number"]))
             reporter.place = place
             _go_on(job, opened, pointer, place, reporter, packed)
     except Exception as error:
-        cause = getattr(error, "cause", error)  # what an actor raised comes wrapped
-        if isinstance(cause, UserError) and isinstance(cause.__cause__, OSError) and "cannot write" in str(cause):
-            ray.get(archive.abort.remote(str(cause)))
-        words = next((line.strip() for line in reversed(str(cause).splitlines()) if line.strip()), type(cause).__name__)
-        ray.get(archive.fail.remote(opened["number"], words, again=_is_machines_fault(cause)))
+        if isinstance(error, UserError) and str(error).startswith("cannot write"):
+            archive.abort(str(error))  # which no other trial could either
+        words = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        archive.fail(opened["number"], words, again=_is_machines_fault(error))
         raise
     finally:
         if torch.cuda.is_available():
@@ -131,13 +127,21 @@ def _go_on(
     reset_peak_memory()
     data_path = None if packed is None else str(unpack(packed, job.dataset))
     if (run / LAST).is_file():
-        resume(run, data_path, changes=opened["changes"], observer=reporter)
+        changes = _changes(run, opened, pointer["epoch"]) if pointer is not None else None
+        resume(run, data_path, changes=changes, observer=reporter)
         return
     shutil.rmtree(run, ignore_errors=True)
     settings = {**job.settings, **opened["point"], **_TRIAL}
     if data_path is not None:
         settings["data_path"] = data_path
     train(job.model, job.dataset, preset=job.preset, output=run, settings=settings, observer=reporter)
+
+
+def _changes(run: Path, opened: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    """The settings that a member goes on with and that its state, maybe another's, was not trained with."""
+    record = Record(**{name: value for name, value in opened.items() if name != "replay"})
+    before = read_checkpoint(run / LAST)["settings"]
+    return {name: value for name, value in record.values_at(epoch).items() if not same(value, before[name])}
 
 
 class _Reporter:
@@ -160,14 +164,12 @@ class _Reporter:
             self.tell(self._metrics(report, is_last))
 
     def __call__(self, history: Sequence[dict[str, Any]], keep: Callable[[], None]) -> None:
-        import ray
-
         assert self.place is not None
         new = history[self.known :]
         if not new and not self.place.is_finished:
             return
         self.known = len(history)
-        ray.get(self.archive.add.remote(self.number, new, peak_memory()))
+        self.archive.add(self.number, new, peak_memory())
         pointer, is_finished = None, self.place.is_finished
         epoch = history[-1]["epoch"] + 1
         if self.job.is_population and not is_finished and epoch // self.job.grace > self._snapshot // self.job.grace:
@@ -177,7 +179,7 @@ class _Reporter:
             pointer = {"number": self.number, "epoch": epoch, "reports": self.known}
         self.place.deliver()
         if is_finished:
-            ray.get(self.archive.finish.remote(self.number))
+            self.archive.finish(self.number)
         for report in new or history[-1:]:
             self.tell(self._metrics(report, is_finished and report is history[-1]), pointer)
 
@@ -243,6 +245,9 @@ class Place:
             raise OSError(f"the state of trial {number} after {epoch} epochs is gone")
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(snapshot, run)
+        if number != self.number:  # its own earlier states are no part of it any more
+            shutil.rmtree(self.folder / SNAPSHOTS, ignore_errors=True)
+            shutil.copytree(snapshot, self.folder / SNAPSHOTS / str(epoch))
 
     def latest_snapshot(self) -> dict[str, Any] | None:
         """The pointer to the member's own latest state."""
@@ -256,22 +261,18 @@ class Place:
         """Send what is new, if the search's folder is elsewhere."""
         if self._scratch is None:
             return
-        import ray
-
         names = [f"{RUN}/{name}" for name in (LAST, BEST, CURVES, RESULT)]
         names += [str(path.relative_to(self.folder)) for path in (self.folder / SNAPSHOTS).glob("*/*")]
         stamps = {n: (self.folder / n).stat().st_mtime_ns for n in names if (self.folder / n).is_file()}
         new = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp]
         for name in new:
-            ray.get(self.archive.receive.remote(self.number, {name: (self.folder / name).read_bytes()}))
+            self.archive.receive(self.number, {name: (self.folder / name).read_bytes()})
         self._sent = stamps
 
     def _fetch(self, number: int, names: Sequence[str], target: Path | None = None) -> None:
         if self._scratch is None:
             return
-        import ray
-
-        for name, content in ray.get(self.archive.send.remote(number, names)).items():
+        for name, content in self.archive.send(number, names).items():
             path = (target or self.folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)

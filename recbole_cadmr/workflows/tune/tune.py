@@ -18,7 +18,7 @@ from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_pla
 from recbole_cadmr.workflows.tune.records import RUN, Record, best_record, folder_of, read_records
 from recbole_cadmr.workflows.tune.report import write_report
 from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.search import search, unfinished
+from recbole_cadmr.workflows.tune.search import is_complete, search
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,13 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) ->
     write_plan(plan, root)
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
-            if not _is_complete(plan, read_records(root)):
+            if not is_complete(plan, read_records(root)):
                 search(plan, root, resources)
             return _conclude(plan, root, test)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
             f"stopped; what is finished is kept, go on with: python -m recbole_cadmr tune --resume {root}"
         ) from error
-
-
-def _is_complete(plan: Plan, records: list[Record]) -> bool:
-    return len(records) >= plan.trials and all(record.over for record in records) and not unfinished(plan, records)
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> Found:

@@ -52,7 +52,7 @@ def run_through(archive, number, *scores, name=None):
     opened = archive.open(name or f"ray{number}", {"number": number}, None)
     archive.add(number, reports(*scores), 0)
     archive.finish(number)
-    archive.close(name or f"ray{number}", False)
+    archive.conclude(name or f"ray{number}", False)
     return opened
 
 
@@ -66,8 +66,8 @@ def on_disk(root):
 def test_a_trial_has_the_point_of_its_number(tmp_path):
     archive = listed(tmp_path)
     opened = archive.open("b", {"number": 2}, None)
-    assert opened == {"number": 2, "point": POINTS[1], "status": "running", "changes": {}, "failure": None, "deaths": 0,
-                      "repeats": None, "seconds": 0.0, "peak_memory_bytes": 0, "reports": [], "replay": True}  # fmt: skip
+    fresh = {"failure": None, "deaths": 0, "repeats": None, "seconds": 0.0, "peak_memory_bytes": 0, "reports": []}
+    assert opened == {**fresh, "number": 2, "point": POINTS[1], "status": "running", "changes": [], "replay": True}
     assert archive.open("a", {"number": 1}, None)["point"] == POINTS[0]
     assert [r.number for r in read_records(tmp_path)] == [1, 2] == sorted(r.number for r in archive.standing()[0])
 
@@ -87,7 +87,7 @@ def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
     archive.add(1, reports(0.2, start=2), 400)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.3, 0.2) and on_disk(tmp_path)[1].status == "running"
     archive.finish(1)
-    archive.close("a", False)
+    archive.conclude("a", False)
     record = on_disk(tmp_path)[1]
     assert (record.status, record.seconds, record.peak_memory_bytes, record.epochs) == ("finished", 6.0, 500, 3)
     assert record.best() == reports(0.1, 0.3)[1] and record.best(bigger=False) == reports(0.1)[0]
@@ -97,8 +97,8 @@ def test_a_trial_that_the_scheduler_ends_is_stopped(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
     archive.add(1, reports(0.1), 0)
-    archive.close("a", False)
-    archive.close("never seen", True)
+    archive.conclude("a", False)
+    archive.conclude("never seen", True)
     assert on_disk(tmp_path)[1].status == "stopped" and on_disk(tmp_path)[1].over and len(on_disk(tmp_path)) == 1
 
 
@@ -146,7 +146,7 @@ def test_the_reports_of_a_repeat_are_its_own(tmp_path):
     archive = sampled(tmp_path)
     archive.open("a", CODER.encode(POINTS[1]), None)
     archive.add(1, reports(0.1), 0)
-    archive.close("a", False)  # stopped, and trained to its end later on
+    archive.conclude("a", False)  # stopped, and trained to its end later on
     archive.open("b", CODER.encode(POINTS[1]), None)
     archive.add(1, reports(0.2, start=1), 0)
     archive.finish(1)
@@ -213,7 +213,7 @@ def test_a_failed_trial_stays_failed(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
     archive.fail(1, "the loss is no number", again=False)
-    archive.close("a", True)
+    archive.conclude("a", True)
     again = listed(tmp_path).open("b", {"number": 1}, None)
     assert (again["status"], again["failure"], again["deaths"]) == ("failed", "the loss is no number", 0)
 
@@ -276,7 +276,7 @@ def test_a_trial_that_comes_back_ends_as_any(tmp_path):
     assert archive.open("a", {"number": 1}, None)["deaths"] == 1
     archive.add(1, reports(0.1), 0)
     archive.finish(1)
-    archive.close("a", False)
+    archive.conclude("a", False)
     record = on_disk(tmp_path)[1]
     assert (record.status, record.failure, record.deaths) == ("finished", None, 1)
 
@@ -286,7 +286,7 @@ def test_a_trial_that_fails_twice_says_of_what(tmp_path):
     for _ in range(2):
         archive.open("a", {"number": 1}, None)
         archive.fail(1, "[enforce fail] can't allocate memory", again=True)
-    archive.close("a", True)
+    archive.conclude("a", True)
     record = on_disk(tmp_path)[1]
     assert (record.status, record.failure) == ("failed", "[enforce fail] can't allocate memory")
 
@@ -295,7 +295,7 @@ def test_a_trial_that_was_killed_twice_may_have_wanted_memory(tmp_path):
     archive = listed(tmp_path)
     for _ in range(2):
         archive.open("a", {"number": 1}, None)
-    archive.close("a", True)
+    archive.conclude("a", True)
     record = on_disk(tmp_path)[1]
     assert (record.status, record.deaths) == ("failed", 1)
     assert record.failure == "its process was killed twice, maybe for want of memory"
@@ -305,8 +305,37 @@ def test_what_failed_by_itself_keeps_its_own_words(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
     archive.fail(1, "a user has every item", again=False)
-    archive.close("a", True)
+    archive.conclude("a", True)
     assert on_disk(tmp_path)[1].failure == "a user has every item"
+
+
+OOM = "Task was killed due to the node running low on memory. Memory on the node: pid={}, actor ID=1, task"
+
+
+def test_a_death_for_want_of_memory_is_the_trial_s_whose_process_is_named(tmp_path):
+    archive = listed(tmp_path)
+    archive.open("a", {"number": 1}, None, 77)
+    archive.open("b", {"number": 2}, None, 7)
+    assert archive.killed_for_memory(OOM.format(7)) == [2]
+    assert {n: (r.status, r.deaths) for n, r in on_disk(tmp_path).items()} == {1: ("running", 0), 2: ("running", 1)}
+    # Ray Tune begins again from the records.
+    archive = listed(tmp_path)
+    assert archive.open("c", {"number": 2}, None, 9)["deaths"] == 1
+    assert archive.killed_for_memory(OOM.format(9)) == [2] and archive.killed_for_memory(OOM.format(8)) == []
+    record = on_disk(tmp_path)[2]
+    assert (record.status, record.deaths) == ("failed", 2)
+    assert record.failure == "its process was killed twice, maybe for want of memory"
+
+
+def test_a_trial_that_is_over_does_not_die_with_its_process(tmp_path):
+    archive = listed(tmp_path)
+    archive.open("a", {"number": 1}, None, 7)
+    archive.open("a", {"number": 1}, None, 7)
+    archive.add(1, reports(0.1), 0)
+    archive.finish(1)
+    archive.open("b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
+    assert archive.killed_for_memory(OOM.format(7)) == [2]
+    assert {n: (r.status, r.deaths) for n, r in on_disk(tmp_path).items()} == {1: ("finished", 1), 2: ("running", 1)}
 
 
 # Populations
@@ -330,7 +359,7 @@ def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members)
     taken = members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
     assert taken["number"] == 1 and taken["point"] == POINTS[2] and not taken["replay"]
     assert taken["reports"] == reports(0.5, 0.6) == on_disk(tmp_path)[1].reports
-    assert taken["changes"] == {"lr": 0.9} and taken["deaths"] == 0 and taken["status"] == "running"
+    assert taken["changes"] == [[2, {"lr": 0.9}]] and taken["deaths"] == 0 and taken["status"] == "running"
     assert on_disk(tmp_path)[1].changes == [[2, {"lr": 0.9}]]
     # The other one goes on by itself.
     members.add(1, reports(0.7, start=2), 0)
@@ -340,15 +369,14 @@ def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members)
 def test_only_what_is_known_up_to_the_state_is_taken_over(tmp_path, members):
     members.add(3, reports(0.7, 0.8, start=2), 0)
     taken = members.open("ray1", member(3, sizes=[8]) | {"number": 1}, pointer(3, 2))
-    assert taken["reports"] == reports(0.5, 0.6) and taken["changes"] == {"sizes": [8]}
+    assert taken["reports"] == reports(0.5, 0.6) and taken["changes"] == [[2, {"sizes": [8]}]]
 
 
 def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
     members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
     members.add(1, reports(0.7, 0.8, start=2), 0)
     members.add(2, reports(0.1, 0.1, start=2), 0)
-    taken = members.open("ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
-    assert taken["changes"] == {"sizes": [8]}  # the state has been trained with lr 0.9
+    members.open("ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
     record = on_disk(tmp_path)[2]
     assert record.changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]] and record.point == POINTS[2]
     assert record.reports == reports(0.5, 0.6, 0.7, 0.8)
@@ -357,32 +385,32 @@ def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
     assert [record.values_at(epoch) for epoch in (4, 99)] == [{"lr": 0.9, "sizes": [8]}] * 2
     # From before its own change a state is taken without it.
     back = members.open("ray3", member(3) | {"number": 3}, pointer(2, 2))
-    assert back["changes"] == {} and on_disk(tmp_path)[3].changes == []
+    assert back["changes"] == [] and on_disk(tmp_path)[3].changes == []
     assert members.records[2].changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]]
 
 
 def test_a_member_that_is_only_put_back_changes_nothing(tmp_path, members):
     again = members.open("ray2", member(2), pointer(2, 1, 1))
-    assert (again["changes"], again["point"], again["reports"]) == ({}, POINTS[1], reports(0.3))
+    assert (again["changes"], again["point"], again["reports"]) == ([], POINTS[1], reports(0.3))
     assert on_disk(tmp_path)[2].changes == [] and on_disk(tmp_path)[2].reports == reports(0.3)
 
 
 def test_what_is_pushed_out_of_a_range_stays_at_its_end(tmp_path, members):
     taken = members.open("ray1", {**member(3), "number": 1, "lr": 1.2}, pointer(3, 2))
-    assert taken["changes"] == {"lr": 1.0} == on_disk(tmp_path)[1].changes[0][1]
+    assert taken["changes"] == [[2, {"lr": 1.0}]] == on_disk(tmp_path)[1].changes
 
 
 def test_a_member_that_is_over_takes_nothing_over(tmp_path, members):
     members.finish(1)
     taken = members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
-    assert (taken["status"], taken["reports"], taken["changes"]) == ("finished", reports(0.1, 0.2), {})
+    assert (taken["status"], taken["reports"], taken["changes"]) == ("finished", reports(0.1, 0.2), [])
 
 
 def test_a_population_keeps_its_states_until_it_ends(tmp_path, members):
     keep_files(tmp_path, 1)
     members.finish(1)
-    members.close("ray1", False)
-    members.close("ray2", False)
+    members.conclude("ray1", False)
+    members.conclude("ray2", False)
     assert kept(tmp_path, 1) == ALL
 
 

@@ -91,22 +91,22 @@ def rows(records, path, plan=PLAN):
 
 def test_the_table_of_trials_is_unrounded(records, tmp_path):
     head, *lines = rows(records, tmp_path / "trials.csv")
-    assert head == ["trial", "status", "learning_rate", "embedding_size", "best_valid_score", "best_epoch", "epochs",
-                    "seconds", "peak_memory_bytes", "deaths", "repeats", "changes", "failure", "recall@20",
+    assert head == ["trial", "status", "learning_rate", "embedding_size", "best_valid_score", "best_epoch",
+                    "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats", "changes", "failure", "recall@20",
                     "ndcg@20"]  # fmt: skip
     first, second, third, fourth, fifth = [dict(zip(head, line)) for line in lines]
     assert first == {"trial": "1", "status": "stopped", "learning_rate": "0.001", "embedding_size": "64",
-                     "best_valid_score": "0.2", "best_epoch": "1", "epochs": "2", "seconds": "5.0",
+                     "best_valid_score": "0.2", "best_epoch": "1", "epochs_run": "2", "seconds": "5.0",
                      "peak_memory_bytes": "1073741824", "deaths": "0", "repeats": "", "changes": "", "failure": "",
                      "recall@20": "0.2", "ndcg@20": repr(0.2 / 3)}  # fmt: skip
     assert float(second["learning_rate"]) == RATE and float(second["best_valid_score"]) == 1 / 3
     assert float(second["ndcg@20"]) == 1 / 9 and second["repeats"] == ""
     assert fourth == {**second, "trial": "4", "repeats": "2"}
     # The settings that the best epoch was trained with, and from when on.
-    assert (float(third["learning_rate"]), third["best_epoch"], third["epochs"]) == (RATE, "3", "5")
+    assert (float(third["learning_rate"]), third["best_epoch"], third["epochs_run"]) == (RATE, "3", "5")
     assert json.loads(third["changes"]) == [[2, {"learning_rate": RATE}], [4, {"x": 1}]]
     assert fifth["failure"] == 'killed, "twice", maybe\nfor want of memory' and fifth["deaths"] == "1"
-    assert [fifth[name] for name in ("best_valid_score", "best_epoch", "epochs", "recall@20")] == ["", "", "0", ""]
+    assert [fifth[name] for name in ("best_valid_score", "best_epoch", "epochs_run", "recall@20")] == ["", "", "0", ""]
 
 
 def test_lists_mappings_and_nothing_can_be_read_back(tmp_path):

@@ -145,7 +145,9 @@ def test_an_unknown_sampler_or_scheduler_names_the_nearest(plan):
 
 
 def test_what_is_not_validated_cannot_be_chosen_by(plan):
-    assert refusal(plan, valid_metric="Recall@7").startswith("valid_metric Recall@7 is not computed: metrics are Recall")
+    assert refusal(plan, valid_metric="Recall@7").startswith(
+        "valid_metric Recall@7 is not computed: metrics are Recall"
+    )
     assert refusal(plan, eval_step=0) == (
         "a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1"
     )
@@ -201,12 +203,11 @@ def test_a_plan_is_the_same_after_a_way_through_its_file(plan, tmp_path):
     check_same(known, made, tmp_path)
 
 
-def test_a_schedule_of_all_trials_is_the_same_after_a_way_through_its_file(plan, tmp_path):
-    made = plan(space=BPR, settings_schedule={2: {"weight_decay": 0.1}})
-    write_plan(made, tmp_path)
-    again = plan(space=BPR, **{k: v for k, v in read_plan(tmp_path).settings.items() if k not in ("seed", "threads")})
-    check_same(read_plan(tmp_path), again, tmp_path)
-    assert again.config()["settings_schedule"] == {2: {"weight_decay": 0.1}}
+def test_a_schedule_is_not_for_a_search(plan):
+    with pytest.raises(
+        UserError, match="settings_schedule is not for a search, whose trials change settings with --sch"
+    ):
+        plan(space=BPR, settings_schedule={2: {"weight_decay": 0.1}})
 
 
 @pytest.mark.parametrize(

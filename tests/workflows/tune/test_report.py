@@ -18,6 +18,7 @@ from recbole_cadmr.workflows.tune.report_charts import _dimension, _powers, _rou
 EVIL = "<b>x</b></script><script>alert(1)</script>"
 SEARCH = {"model": "CADMR", "dataset": "shop <1>", "preset": None, "metric": "recall@20", "bigger": True,
           "scheduler": "asha", "sampler": "random", "seed": 7, "threads": 2, "max_epochs": 10,
+          "defaults": {"learning_rate": 0.001, "kind": "plain"},
           "space": {"learning_rate": "0.001, 0.01, 0.1", "kind": f"plain, {EVIL}"}}  # fmt: skip
 
 
@@ -84,7 +85,11 @@ def test_the_numbers_are_those_of_the_trials(records, tmp_path):
     assert facts["trials_by_status"] == {"finished": 4, "stopped": 1, "failed": 2}
     # The repeat was not trained: 3 + 3 + 4 + 1 + 2 epochs of six trials with 10 at most.
     assert (facts["epochs_trained"], facts["epochs_allowed"], facts["seconds"]) == (13, 60, 130.0)
-    assert facts["importance"] is None and facts["test"] is None and facts["search"] == SEARCH
+    assert (
+        facts["importance"] is None
+        and facts["test"] is None
+        and facts["search"] == {name: SEARCH[name] for name in SEARCH if name != "defaults"}
+    )
     third, fifth = facts["trials"][2], facts["trials"][4]
     assert (third["best_epoch"], third["epochs"], third["peak_memory_bytes"]) == (2, 4, 3 * 2**29)
     assert (fifth["status"], fifth["best_score"], fifth["failure"]) == ("failed", 0.9, f"no number {EVIL}")

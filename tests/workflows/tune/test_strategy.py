@@ -34,7 +34,8 @@ def test_points_are_the_same_after_a_way_through_ray_s_terms():
         encoded = both.encode(point)
         assert both.decode(encoded) == point
         assert all(type(value) in (int, float) for value in encoded.values())
-    assert {type(value) for name in ("heads", "width") for value in (both.decode(both.encode(p))[name] for p in points)} == {int}  # fmt: skip
+    decoded = [both.decode(both.encode(point)) for point in points]
+    assert {type(point[name]) for point in decoded for name in ("heads", "width")} == {int}
 
 
 def test_choices_are_told_by_their_place_and_ranges_as_they_are():
@@ -87,7 +88,9 @@ def test_a_default_that_no_range_holds_is_refused():
     assert refusal("auto", {"randint": [1, 3]}) == f"the default of x is auto, {words}"
     assert refusal([1], {"randint": [1, 3]}) == f"the default of x is [1], {words}"
     assert refusal(True, {"uniform": [0, 1]}) == f"the default of x is True, {words}"
-    assert refusal(0.0, {"loguniform": [0.1, 1]}) == "the default of x is 0.0, which no loguniform holds; list its values"
+    assert (
+        refusal(0.0, {"loguniform": [0.1, 1]}) == "the default of x is 0.0, which no loguniform holds; list its values"
+    )
     assert refusal(0, {"lograndint": [1, 4]}) == "the default of x is 0, which no lograndint holds; list its values"
     assert coder(0.0, {"uniform": [0.1, 1]}).decode({"x": 0.05}) == {"x": 0.05}
 
