@@ -92,8 +92,8 @@ def rows(records, path, plan=PLAN):
 def test_the_table_of_trials_is_unrounded(records, tmp_path):
     head, *lines = rows(records, tmp_path / "trials.csv")
     assert head == ["trial", "status", "learning_rate", "embedding_size", "best_valid_score", "best_epoch",
-                    "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats", "changes", "failure", "recall@20",
-                    "ndcg@20"]  # fmt: skip
+                    "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats", "changes", "failure",
+                    "recall@20", "ndcg@20"]  # fmt: skip
     first, second, third, fourth, fifth = [dict(zip(head, line)) for line in lines]
     assert first == {"trial": "1", "status": "stopped", "learning_rate": "0.001", "embedding_size": "64",
                      "best_valid_score": "0.2", "best_epoch": "1", "epochs_run": "2", "seconds": "5.0",
