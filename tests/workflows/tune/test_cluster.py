@@ -80,14 +80,10 @@ def test_a_machine_that_does_not_see_the_folder_sends_what_it_finds(tmp_path, mo
 
 def test_a_population_needs_a_folder_that_all_machines_see(tmp_path, monkeypatch):
     plan = make_plan("BPR", None, trials=4, scheduler="pbt", settings={"epochs": 6, "show_progress": False})
-    monkeypatch.setattr("recbole_cadmr.workflows.tune.search._sees", _sees_nothing)
+    monkeypatch.setattr("recbole_cadmr.workflows.tune.search._sees", lambda root, mark: False)
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="needs an --output that all machines of the cluster see"):
         search(plan, tmp_path / "out", Resources())
-
-
-def _sees_nothing(root, mark):
-    return False
 
 
 def test_a_place_elsewhere_fetches_and_sends(tmp_path):
