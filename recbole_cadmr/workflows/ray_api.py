@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +52,15 @@ def connected(address: str, cpus: int | None = None, dashboard: bool = False) ->
         os.environ.setdefault(name, value)
     if address == "local":
         os.environ.setdefault(_LOOPBACK, "0")
+    with _own_signals():
+        ray = _connect(address, cpus, dashboard)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str, cpus: int | None, dashboard: bool) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
         import ray
@@ -66,10 +77,18 @@ def connected(address: str, cpus: int | None = None, dashboard: bool = False) ->
     except (OSError, ValueError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"there is no Ray cluster at {address} ({reason}); give HOST:PORT, auto or local") from error
+    return ray
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what is to be done at SIGTERM: Ray, imported or started, puts handlers in its place that end the process."""
+    own = signal.getsignal(signal.SIGTERM)
     try:
-        yield ray
+        yield
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread() and own is not None:
+            signal.signal(signal.SIGTERM, own)
 
 
 def _is_old() -> bool:

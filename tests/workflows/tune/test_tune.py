@@ -221,10 +221,10 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path):
     arguments = [*CADMR, "--trials=5", "--scheduler=fifo", f"--output={out}"]
     search = start(arguments, log)
     wait_for(lambda: any(record.over for record in read_records(out)))
-    family = psutil.Process(search.pid).children(recursive=True)
+    family = workers(search)
     search.send_signal(signal.SIGKILL)
     search.wait()
-    assert not psutil.wait_procs(family, timeout=60)[1]  # what Ray had started ends with it
+    assert not psutil.wait_procs(family, timeout=60)[1]  # trials end with it
     done = [record.number for record in read_records(out) if record.over]
     stamps = {n: (folder_of(out, n) / "run" / "result.json").stat().st_mtime_ns for n in done}
     assert main(["tune", "--resume", str(out)]) == 0
