@@ -65,6 +65,8 @@ def _connect(address: str, cpus: int | None, dashboard: bool) -> Any:
         warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
         import ray
 
+    if ray.is_initialized():
+        raise UserError("this process is connected to a Ray cluster already; call ray.shutdown() first")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what a trial dies of is in its own record
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":

@@ -17,12 +17,13 @@ from recbole_cadmr.workflows.travel import pack
 from recbole_cadmr.workflows.tune.archive import Archive
 from recbole_cadmr.workflows.tune.calls import Served
 from recbole_cadmr.workflows.tune.changeable import changeable
+from recbole_cadmr.workflows.tune.place import MARK, Job
 from recbole_cadmr.workflows.tune.plan import Plan
 from recbole_cadmr.workflows.tune.progress import Progress
 from recbole_cadmr.workflows.tune.records import STOPPED, Record, best_record, read_records
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, same, scheduler_of
-from recbole_cadmr.workflows.tune.trial import MARK, Job, finish_trial, run_trial
+from recbole_cadmr.workflows.tune.trial import finish_trial, run_trial
 
 _RAY = ".ray"  # Ray's own files, while a search runs
 _POLL = 1.0  # seconds between two looks at how it stands

@@ -4,53 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.training.trainer import BEST, LAST
+from recbole_cadmr.training.trainer import LAST
 from recbole_cadmr.workflows import ray_api
 from recbole_cadmr.workflows.results import peak_memory, read_result, reset_peak_memory
-from recbole_cadmr.workflows.run_folder import CURVES, RESULT, is_used
+from recbole_cadmr.workflows.run_folder import is_used
 from recbole_cadmr.workflows.session import read_checkpoint
 from recbole_cadmr.workflows.train import resume, train
 from recbole_cadmr.workflows.travel import unpack
-from recbole_cadmr.workflows.tune.records import FAILED, RUN, SNAPSHOTS, Record, folder_of
+from recbole_cadmr.workflows.tune.place import Job, Place
+from recbole_cadmr.workflows.tune.records import FAILED, RUN, Record
 from recbole_cadmr.workflows.tune.strategy import EPOCH, SCORE, same
 
-MARK = ".mark"  # of a search's folder, by which a machine knows whether it sees it
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
 _TRIAL = {"evaluate_test": False, "save_lists": False, "show_progress": False, "resume_step": 1, "resume_seconds": 30}
-_SNAPSHOTS_KEPT = 3
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all trials of a search have in common.
-
-    Attributes:
-        settings: of every run, the searched ones apart.
-        root, mark: folder of the search, and what stands in its ``.mark``.
-        is_population: whether members take over each other's states, every ``grace`` epochs.
-        bigger: whether a bigger score is better.
-    """
-
-    model: str
-    dataset: str
-    preset: str | None
-    settings: Mapping[str, Any]
-    root: str
-    mark: str
-    is_population: bool
-    grace: int
-    bigger: bool
 
 
 def run_trial(config: Mapping[str, Any], job: Job, archive: Any, packed: Any = None) -> None:
@@ -86,8 +60,7 @@ def _guarded(
     packed: Any,
 ) -> None:
     try:
-        with ExitStack() as stack:
-            place = stack.enter_context(Place(job, archive, opened["number"]))
+        with Place(job, archive, opened["number"]) as place:
             reporter.place = place
             _go_on(job, opened, pointer, place, reporter, packed)
     except Exception as error:
@@ -125,15 +98,13 @@ def _go_on(
         reporter(read_result(run)["history"], lambda: None)
         return
     reset_peak_memory()
-    data_path = None if packed is None else str(unpack(packed, job.dataset))
+    data_path = job.settings["data_path"] if packed is None else str(unpack(packed, job.dataset))
     if (run / LAST).is_file():
         changes = _changes(run, opened, pointer["epoch"]) if pointer is not None else None
         resume(run, data_path, changes=changes, observer=reporter)
         return
     shutil.rmtree(run, ignore_errors=True)
-    settings = {**job.settings, **opened["point"], **_TRIAL}
-    if data_path is not None:
-        settings["data_path"] = data_path
+    settings = {**job.settings, **opened["point"], **_TRIAL, "data_path": data_path}
     train(job.model, job.dataset, preset=job.preset, output=run, settings=settings, observer=reporter)
 
 
@@ -189,98 +160,3 @@ class _Reporter:
             better = max if self.job.bigger else min
             self._best = score = score if self._best is None else better(self._best, score)
         return {EPOCH: report["epoch"] + 1, SCORE: score, "done": is_last}
-
-
-class Place:
-    """Where a trial runs: in the search's folder if this machine sees it, else in one of its own whose files are sent.
-
-    Attributes:
-        folder: of the trial, with the run in ``run``.
-    """
-
-    def __init__(self, job: Job, archive: Any, number: int) -> None:
-        self.job, self.archive, self.number = job, archive, number
-        self._scratch: str | None = None
-        self._sent: dict[str, int] = {}
-        mark = Path(job.root) / MARK
-        if mark.is_file() and mark.read_text(encoding="utf-8") == job.mark:
-            self.folder = folder_of(Path(job.root), number)
-        else:
-            self._scratch = tempfile.mkdtemp(prefix="recbole_cadmr-")
-            self.folder = Path(self._scratch)
-
-    def __enter__(self) -> Place:
-        self._fetch(self.number, [f"{RUN}/{name}" for name in (LAST, BEST, RESULT)])
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run has its result."""
-        return is_used(self.folder / RUN)
-
-    def keep_snapshot(self, epoch: int) -> None:
-        """Keep the state, which was just written, for members that take it over."""
-        snapshot = self.folder / SNAPSHOTS / str(epoch)
-        snapshot.mkdir(parents=True, exist_ok=True)
-        for name in (LAST, BEST):
-            (snapshot / name).unlink(missing_ok=True)
-            if (self.folder / RUN / name).is_file():
-                _link(self.folder / RUN / name, snapshot / name)
-        for old in self._snapshots()[:-_SNAPSHOTS_KEPT]:
-            shutil.rmtree(self.folder / SNAPSHOTS / str(old))
-
-    def take_snapshot(self, number: int, epoch: int) -> None:
-        """Put a member's state into the run."""
-        run = self.folder / RUN
-        source = folder_of(Path(self.job.root), number)
-        if self._scratch is not None:
-            source = self.folder / "taken"
-            self._fetch(number, [f"{SNAPSHOTS}/{epoch}/{name}" for name in (LAST, BEST)], source)
-        snapshot = source / SNAPSHOTS / str(epoch)
-        if not (snapshot / LAST).is_file():
-            raise OSError(f"the state of trial {number} after {epoch} epochs is gone")
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(snapshot, run)
-        if number != self.number:  # its own earlier states are no part of it any more
-            shutil.rmtree(self.folder / SNAPSHOTS, ignore_errors=True)
-            shutil.copytree(snapshot, self.folder / SNAPSHOTS / str(epoch))
-
-    def latest_snapshot(self) -> dict[str, Any] | None:
-        """The pointer to the member's own latest state."""
-        snapshots = self._snapshots()
-        return {"number": self.number, "epoch": snapshots[-1]} if snapshots else None
-
-    def _snapshots(self) -> list[int]:
-        return sorted(int(path.name) for path in (self.folder / SNAPSHOTS).glob("*") if (path / LAST).is_file())
-
-    def deliver(self) -> None:
-        """Send what is new, if the search's folder is elsewhere."""
-        if self._scratch is None:
-            return
-        names = [f"{RUN}/{name}" for name in (LAST, BEST, CURVES, RESULT)]
-        names += [str(path.relative_to(self.folder)) for path in (self.folder / SNAPSHOTS).glob("*/*")]
-        stamps = {n: (self.folder / n).stat().st_mtime_ns for n in names if (self.folder / n).is_file()}
-        new = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp]
-        for name in new:
-            self.archive.receive(self.number, {name: (self.folder / name).read_bytes()})
-        self._sent = stamps
-
-    def _fetch(self, number: int, names: Sequence[str], target: Path | None = None) -> None:
-        if self._scratch is None:
-            return
-        for name, content in self.archive.send(number, names).items():
-            path = (target or self.folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name (files are replaced, never written over), or a copy where that cannot be."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.workflows.tune.place import MARK, Job, Place
 from recbole_cadmr.workflows.tune.plan import make_plan
 from recbole_cadmr.workflows.tune.records import FINISHED, folder_of, read_records
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.search import search
-from recbole_cadmr.workflows.tune.trial import MARK, Job, Place
 from recbole_cadmr.workflows.tune.tune import run_plan, tune
 
 SETTINGS = {"pretrain_epochs": 10, "epochs": 10, "show_progress": False}
