@@ -14,8 +14,8 @@ from recbole_cadmr.workflows.results import read_result
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
-_NO_CONFIGURATION = ("seed", "split_seed", "evaluate_test", "save_lists", "threads", "show_progress", "resume_step", "resume_seconds",
-                     "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
+_NO_CONFIGURATION = ("seed", "split_seed", "evaluate_test", "save_lists", "threads", "show_progress", "resume_step",
+                     "resume_seconds", "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
 # What must agree for two results to stand in one table; seeds and threads may differ.
 COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 

@@ -30,8 +30,8 @@ _NOT_SETTINGS = {
 }
 # Settings of a machine: the same run on another one has others.
 _MACHINE = ("data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads", "show_progress", "resume_step",
-            "resume_seconds",
-            "state", "eval_batch_size", "worker", "seed", "split_seed", "evaluate_test", "save_lists")  # fmt: skip
+            "resume_seconds", "state", "eval_batch_size", "worker", "seed", "split_seed", "evaluate_test",
+            "save_lists")  # fmt: skip
 _MOST_SEEDS = 100
 
 
