@@ -232,13 +232,18 @@ class Config(recbole.config.Config):
 
     def _init_device(self) -> None:
         # RecBole overwrites CUDA_VISIBLE_DEVICES by gpu_id, so that every worker of a launcher that had given each
-        # its own device would end up on the first one.
+        # its own device would end up on the first one. It is put back, since torch has read it by then, and whatever
+        # this process starts (Ray, another run) is to see what there is.
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         if visible is not None and "gpu_id" not in self.external_config_dict:
             self.final_config_dict["gpu_id"] = visible
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["gpu_id"] = ""
         super()._init_device()
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 def _is_name(name: str) -> bool:

@@ -27,6 +27,13 @@ class Resources:
     jobs: int | None = None
     dashboard: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if value and (round(value, 4) != value or (value > 1 and value != int(value))):
+                raise UserError(
+                    f"--{name} must be a whole number, or a part of one with at most 4 decimals, not {value:g}"
+                )
+
     @property
     def cores(self) -> float:
         """Cores of a trial."""
