@@ -232,18 +232,36 @@ class Config(recbole.config.Config):
 
     def _init_device(self) -> None:
         # RecBole overwrites CUDA_VISIBLE_DEVICES by gpu_id, so that every worker of a launcher that had given each
-        # its own device would end up on the first one. It is put back, since torch has read it by then, and whatever
-        # this process starts (Ray, another run) is to see what there is.
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        # its own device would end up on the first one.
+        visible = given_devices()
         if visible is not None and "gpu_id" not in self.external_config_dict:
             self.final_config_dict["gpu_id"] = visible
         if not self.final_config_dict["use_gpu"]:
             self.final_config_dict["gpu_id"] = ""
         super()._init_device()
-        if visible is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if self.final_config_dict["device"].type == "cpu":
+            set_devices(visible)  # a later run may want one
         else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+            _devices.update(given=visible, chosen=os.environ[_VISIBLE])
+
+
+# What CUDA_VISIBLE_DEVICES was before a run of this process chose among them, and what it chose.
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_devices: dict[str, str | None] = {}
+
+
+def given_devices() -> str | None:
+    """``CUDA_VISIBLE_DEVICES`` as the process was given it, whatever a run has chosen of them since."""
+    now = os.environ.get(_VISIBLE)
+    return _devices["given"] if _devices and now == _devices["chosen"] else now
+
+
+def set_devices(value: str | None) -> None:
+    """Set ``CUDA_VISIBLE_DEVICES``, or remove it."""
+    if value is None:
+        os.environ.pop(_VISIBLE, None)
+    else:
+        os.environ[_VISIBLE] = value
 
 
 def _is_name(name: str) -> bool:

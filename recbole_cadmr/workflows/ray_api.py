@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_cadmr.config.config import given_devices, set_devices
 from recbole_cadmr.errors import UserError
 
 # What Ray reads when it is imported: no usage statistics; no records but a search's own; stopped by an exception.
@@ -53,7 +54,7 @@ def connected(address: str, cpus: int | None = None, dashboard: bool = False) ->
         os.environ.setdefault(name, value)
     if address == "local":
         os.environ.setdefault(_LOOPBACK, "0")
-    with _own_signals():
+    with _own_signals(), _all_devices():
         ray = _connect(address, cpus, dashboard)
     try:
         yield ray
@@ -81,6 +82,17 @@ def _connect(address: str, cpus: int | None, dashboard: bool) -> Any:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"there is no Ray cluster at {address} ({reason}); give HOST:PORT, auto or local") from error
     return ray
+
+
+@contextmanager
+def _all_devices() -> Iterator[None]:
+    """Let Ray see all GPUs that the process was given, not the one that a run has chosen."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    set_devices(given_devices())
+    try:
+        yield
+    finally:
+        set_devices(chosen)
 
 
 @contextmanager
