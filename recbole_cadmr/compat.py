@@ -14,6 +14,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
@@ -128,6 +130,19 @@ def mend_warnings() -> bool:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", message="torch.sparse.SparseTensor", module=r"recbole\.")
     return True
+
+
+def keep_ray_on_loopback() -> None:
+    """Let a Ray cluster that is started here listen on the loopback device alone.
+
+    Ray puts the machine's address in the place of 127.0.0.1, except where this variable is off, which was made for two
+    other systems and works on all. It is read when Ray is imported, which a user may have done before.
+    https://github.com/ray-project/ray/issues/18730
+    """
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    constants = sys.modules.get("ray._private.ray_constants")
+    if constants is not None and os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0":
+        constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
 def mend_tensorboard_folder() -> bool:

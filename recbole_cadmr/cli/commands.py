@@ -67,7 +67,7 @@ def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
         if not known.dataset:
             raise UserError("--download needs --dataset, the name of the data set to get")
         get(known.dataset, Path(known.data_path or "dataset"))
-    files = [file for group in known.config_files for file in group.split()]
+    files = _files(known.config_files)
     train(
         known.model,
         known.dataset,
@@ -280,18 +280,15 @@ def _tune(known: argparse.Namespace, rest: Sequence[str]) -> int:
 
     settings = settings_of(rest)
     trials = None if known.trials is None else _whole_number(known.trials, "--trials", least=1)
-    threads = settings.pop("threads", None)
     cpus = _positive(known.cpus, "--cpus")
-    if threads is not None and cpus is not None:
-        raise UserError("--threads are the cores of a trial; give --cpus alone")
     resources = Resources(
         address=known.ray_address or "local",
-        cpus=cpus if threads is None else _positive(str(threads), "--threads"),
+        cpus=cpus,
         gpus=_positive(known.gpus, "--gpus", zero=True),
         jobs=None if known.jobs is None else _whole_number(known.jobs, "--jobs", least=1),
         dashboard=known.dashboard,
     )
-    files = [file for group in known.config_files for file in group.split()]
+    files = _files(known.config_files)
     if known.resume:
         others = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
         given = [f"--{name}" for name in others if getattr(known, name)]
@@ -325,6 +322,11 @@ def _tune(known: argparse.Namespace, rest: Sequence[str]) -> int:
         )
     print(summary(found.plan, found.records, found.winner, found.test, found.folder))
     return 0
+
+
+def _files(groups: Sequence[str]) -> list[str]:
+    """Names of files, several of which may stand in one argument, as RecBole takes them."""
+    return [file for group in groups for file in ([group] if Path(group).exists() else group.split())]
 
 
 def settings_in(files: Sequence[str]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) ->
     with write_aside(path) as temporary:
         try:
             torch.save({"format": FORMAT, "format_version": FORMAT_VERSION, **to_plain(dict(content))}, temporary)
-        except RuntimeError as error:  # torch's zip writer says so when the disk is full
-            raise OSError(str(error).splitlines()[0]) from error
+        except RuntimeError as error:  # torch's zip writer says so, in words of its own
+            raise OSError("No space left on device, or it cannot be written to") from error
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ def alone_in(root: Path, what: str) -> Iterator[None]:
         if str(psutil.Process(int(pid)).create_time()) == created:
             raise UserError(f"a {what} is at work in {root} (process {pid}); wait for it, or stop it")
     try:
-        file.write_text(f"{me.pid} {me.create_time()}")
+        file.unlink(missing_ok=True)
+        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666), "w") as lock:  # one alone makes it
+            lock.write(f"{me.pid} {me.create_time()}")
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror or error}") from error
     try:

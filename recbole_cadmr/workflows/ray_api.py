@@ -5,6 +5,7 @@ Tried with 2.6.3 and 2.60.0. Nothing here imports Ray before it is needed, since
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_cadmr.compat import keep_ray_on_loopback
 from recbole_cadmr.config.config import given_devices, set_devices
 from recbole_cadmr.errors import UserError
 
@@ -32,8 +34,6 @@ _ENVIRONMENT = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "OMP_WAIT_POLICY": "passive",
 }
-# Off, it keeps Ray on the loopback device on any system, not on the two alone that it was made for.
-_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _POINTER = "pointer.json"
 
 
@@ -53,7 +53,7 @@ def connected(address: str, cpus: int | None = None, dashboard: bool = False) ->
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address == "local":
-        os.environ.setdefault(_LOOPBACK, "0")
+        keep_ray_on_loopback()
     with _own_signals(), _all_devices():
         ray = _connect(address, cpus, dashboard)
     try:
@@ -259,7 +259,17 @@ def want_of_memory(error: BaseException) -> str | None:
     """
     from ray.exceptions import OutOfMemoryError
 
+    return next((str(cause) for cause in _causes(error) if isinstance(cause, OutOfMemoryError)), None)
+
+
+def full_disk(error: BaseException) -> str | None:
+    """What the system says of a full disk, if Ray met one with its own files."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return next((c.strerror for c in _causes(error) if isinstance(c, OSError) and c.errno in full), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OutOfMemoryError):
+    while cause is not None:
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return None if cause is None else str(cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 from contextlib import suppress
@@ -27,8 +28,11 @@ def unpack(packed: bytes, name: str) -> Path:
     root = cache / hashlib.sha256(packed).hexdigest()
     if not root.is_dir():
         aside = Path(tempfile.mkdtemp(dir=cache))
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            archive.extractall(aside / name)
-        with suppress(OSError):  # another task was faster
-            aside.rename(root)
+        try:
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                archive.extractall(aside / name)
+            with suppress(OSError):  # another task was faster
+                aside.rename(root)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return root

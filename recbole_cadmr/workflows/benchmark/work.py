@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.workflows.benchmark.cluster import run_on_cluster
 from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, sizes
@@ -21,7 +20,7 @@ from recbole_cadmr.workflows.lists import LISTS
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.tune.plan import SEARCH, check_same, has_space, make_plan, read_plan
 from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.tune import run_plan
+from recbole_cadmr.workflows.tune.tune import NothingFoundError, run_plan
 from recbole_cadmr.workflows.words import seconds
 
 CELLS, SEARCHES = "cells", "searches"
@@ -91,7 +90,7 @@ class Work:
         resources = Resources(address=self.address or "local", cpus=task.threads, jobs=self.jobs)
         try:
             search = run_plan(plan, folder, resources, test=False)
-        except UserError as error:
+        except NothingFoundError as error:
             print(f"{contender.label}: {error}", flush=True)
             return plain  # which say why
         best = search.winner.best(plan.bigger)

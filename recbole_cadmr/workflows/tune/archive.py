@@ -50,8 +50,8 @@ class Archive:
         self.bigger, self.defaults, self.is_population = bigger, defaults, is_population
         self.records = {record.number: record for record in records.read_records(self.root)}
         for record in self.records.values():
-            if not record.over:
-                self._rewrite(record)  # whose last line may have been cut
+            if records.is_cut(self.root, record.number):
+                self._rewrite(record)
         self._earlier = set(self.records)  # known from before, and not yet taken up again
         self._numbers: dict[str, int] = {}
         self._words: dict[int, str] = {}
@@ -129,9 +129,14 @@ class Archive:
         return next((other for other in self.records.values() if other.status in (FINISHED, STOPPED)
                      and not other.repeats and same(other.point, record.point)), None)  # fmt: skip
 
-    def add(self, number: int, reports: Sequence[dict[str, Any]], peak_memory: int) -> None:
-        """Take note of validations, and of the bytes that the trial has used at most."""
+    def add(self, number: int, start: int, reports: Sequence[dict[str, Any]], peak_memory: int) -> None:
+        """Take note of validations, and of the bytes that the trial has used at most.
+
+        Args:
+            start: place of the first of them among all of the trial; what is known already is passed over.
+        """
         record = self.records[number]
+        reports = reports[len(record.reports) - start :]
         record.peak_memory_bytes = max(record.peak_memory_bytes, peak_memory)
         record.reports += reports
         if reports:
@@ -180,7 +185,7 @@ class Archive:
         if number is None:
             return
         record = self.records[number]
-        if not record.over:
+        if not record.over and self._aborted is None:
             record.status = FAILED if failed else STOPPED
             record.failure = self._words.get(number, _KILLED) if failed else None
             self._write(record)

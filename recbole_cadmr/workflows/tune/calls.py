@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 
@@ -23,10 +23,10 @@ class Served:
 
     def __init__(self, target: Any, host: str) -> None:
         self._target, self._lock = target, threading.Lock()
-        key = os.urandom(32)
-        self._listener = Listener((host, 0), backlog=64, authkey=key)
+        self._key = os.urandom(32)
+        self._listener = Listener((host, 0), backlog=64)
         self._open = True
-        self.caller = Caller(self._listener.address, key)
+        self.caller = Caller(self._listener.address, self._key)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -39,12 +39,15 @@ class Served:
 
     def _accept(self) -> None:
         while self._open:
-            with suppress(OSError, EOFError, AuthenticationError):
+            with suppress(OSError, EOFError):
                 connection = self._listener.accept()
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def _answer(self, connection: Connection) -> None:
-        with connection, suppress(OSError, EOFError):
+        with connection, suppress(OSError, EOFError, AuthenticationError):
+            # Here, not in accept(), where whoever connects and is silent would keep all others waiting.
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
             name, arguments, options = connection.recv()
             try:
                 connection.send((self._call(name, arguments, options), None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def write_best(plan: Plan, record: Record, path: Path) -> None:
     score = f"{plan.metric} {best['valid_score']!r} in epoch {best['epoch']}"
     head = (
         f"# Trial {record.number} of {plan.trials}, the best on validation: {score}.\n"
-        f"# Run it again: python run_recbole_cadmr.py --config_files={path}\n"
+        f"# Run it again: python run_recbole_cadmr.py --config_files={shlex.quote(str(path))}\n"
     )
     with write_aside(path) as temporary:
         temporary.write_text(head + yaml.safe_dump(best_settings(plan, record), sort_keys=False), encoding="utf-8")
@@ -107,5 +108,5 @@ def summary(
         lines.append("\n" + metric_table({"test, read once, of the best trial": test}))
     names = (BEST_SETTINGS, TABLE, REPORT)
     lines.append("\nfiles: " + ", ".join(str(folder / name) for name in names))
-    lines.append(f"again: python run_recbole_cadmr.py --config_files={folder / BEST_SETTINGS}")
+    lines.append(f"again: python run_recbole_cadmr.py --config_files={shlex.quote(str(folder / BEST_SETTINGS))}")
     return "\n".join(lines)

@@ -28,6 +28,9 @@ from recbole_cadmr.workflows.tune.strategy import SAMPLERS, SCHEDULERS, grace_of
 SEARCH = "search.json"
 SCHEMA_VERSION = 1
 DEFAULT_TRIALS = 20
+_KINDS = {**dict.fromkeys(("model", "dataset", "sampler", "scheduler", "metric", "data"), str),
+          **dict.fromkeys(("settings", "space", "defaults"), dict),
+          **dict.fromkeys(("trials", "grace", "max_epochs", "seed", "threads"), int)}  # fmt: skip
 _LEAST_MEMBERS = 4  # of a population: its worst quarter takes over from its best
 
 
@@ -43,7 +46,7 @@ class Plan:
         max_epochs: most epochs of one trial.
         metric, bigger: the metric of validation that decides, and whether more of it is better.
         defaults: the values of the searched settings that a run without the search would have.
-        interactions: a hash of the interactions.
+        data: a hash of the interactions, and of the features that the model reads.
     """
 
     model: str
@@ -61,7 +64,7 @@ class Plan:
     seed: int
     threads: int
     defaults: Point
-    interactions: str
+    data: str
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -123,6 +126,8 @@ def make_plan(
         raise UserError(
             "settings_schedule is not for a search, whose trials change settings with --scheduler pbt alone"
         )
+    if grace is not None and scheduler == "fifo":
+        raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
     if trials is not None and trials < 1:
         raise UserError(f"a search needs at least one trial, not {trials}")
     named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
@@ -156,7 +161,7 @@ def make_plan(
         seed=config["seed"],
         threads=threads,
         defaults={name: config[name] for name in found},
-        interactions=sha256_of_all(sorted(config.data_folder.glob("*.inter"))),
+        data=_data_hash(config),
     )
     return _counted(plan, trials)
 
@@ -194,6 +199,13 @@ def _most_epochs(config: Config, space: Space) -> int:
     return trainer.most_epochs(kept)
 
 
+def _data_hash(config: Config) -> str:
+    names = (config["modalities"] or []) if config["model_is_multimodal"] else []
+    own = [f"{config['dataset']}.{name}{end}" for name in names for end in ("", ".npy")] + [f"{config['dataset']}.yaml"]
+    files = [*config.data_folder.glob("*.inter"), *(config.data_folder / name for name in own)]
+    return sha256_of_all(sorted(file for file in files if file.is_file()))
+
+
 def write_plan(plan: Plan, root: Path) -> None:
     """Write ``search.json``."""
     write_json(root / SEARCH, asdict(plan))
@@ -210,10 +222,13 @@ def read_plan(root: Path) -> Plan:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("schema_version") != SCHEMA_VERSION:
             raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
+        for name, kind in _KINDS.items():
+            if not isinstance(content.get(name), kind):
+                raise ValueError(f"{name} is {content[name]!r}" if name in content else f"it lacks {name}")
         return Plan(**content)
     except FileNotFoundError as error:
         raise UserError(f"{root} holds no search ({SEARCH} is missing); begin one with --output") from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
@@ -226,10 +241,10 @@ def check_same(known: Plan, plan: Plan, root: Path) -> None:
     before, now = asdict(known), asdict(plan)
     for name in before:
         if name != "trials" and not same({"": before[name]}, {"": now[name]}):
-            if name == "interactions":
-                raise UserError(
-                    f"{root} holds a search on other interactions than there are now; choose another --output"
-                )
+            if name == "data":
+                raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
             raise UserError(
                 f"{root} holds another search: its {name} is {before[name]}, not {now[name]}; choose another --output"
             )
+    if plan.trials < known.trials:
+        raise UserError(f"{root} holds a search of {known.trials} trials, and may only go on with as many or more")

@@ -56,10 +56,10 @@ class Record:
         return max((report["epoch"] + 1 for report in self.reports), default=0)
 
     def best(self, bigger: bool = True) -> dict[str, Any] | None:
-        """The validation with the best score, the first of equals; None if there was none."""
+        """The validation with the best score, the last of equals as in training; None if there was none."""
         scored = [report for report in self.reports if math.isfinite(report["valid_score"])]
         sign = 1 if bigger else -1
-        return max(scored, key=lambda report: sign * report["valid_score"], default=None)
+        return max(reversed(scored), key=lambda report: sign * report["valid_score"], default=None)
 
     def values_at(self, epoch: int) -> dict[str, Any]:
         """The values of the settings that an epoch was trained with."""
@@ -109,12 +109,32 @@ def read_records(root: Path) -> list[Record]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             record = Record(**content, reports=_read_reports(path.with_name(REPORTS)))
-        except (OSError, ValueError, TypeError) as error:
+            _check(record, path)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{path} cannot be read: {error}; remove the folder of this trial to run it again"
             ) from error
         records.append(record)
     return records
+
+
+def _check(record: Record, path: Path) -> None:
+    """Raise ValueError unless a record is one that was written here."""
+    if record.number != int(path.parent.name) or record.status not in STATES or not isinstance(record.point, dict):
+        raise ValueError("it is none of this search's")
+    if not all(isinstance(start, int) and isinstance(values, dict) for start, values in record.changes):
+        raise ValueError("its changes are not what they should be")
+    for report in record.reports:
+        if not isinstance(report["epoch"], int) or not isinstance(report["valid_score"], float):
+            raise ValueError("a report is not what it should be")
+        if not isinstance(report["valid_result"], dict) or not isinstance(report["seconds"], (int, float)):
+            raise ValueError("a report is not what it should be")
+
+
+def is_cut(root: Path, number: int) -> bool:
+    """Whether the last line of the reports has no end."""
+    path = folder_of(root, number) / REPORTS
+    return path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
 
 
 def _read_reports(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 import time
 import uuid
 from contextlib import suppress
@@ -18,14 +19,15 @@ from recbole_cadmr.workflows.tune.archive import Archive
 from recbole_cadmr.workflows.tune.calls import Served
 from recbole_cadmr.workflows.tune.changeable import changeable
 from recbole_cadmr.workflows.tune.place import MARK, Job
-from recbole_cadmr.workflows.tune.plan import Plan
-from recbole_cadmr.workflows.tune.progress import Progress
+from recbole_cadmr.workflows.tune.plan import Plan, write_plan
+from recbole_cadmr.workflows.tune.progress import WIDTH, Progress
 from recbole_cadmr.workflows.tune.records import STOPPED, Record, best_record, read_records
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, same, scheduler_of
 from recbole_cadmr.workflows.tune.trial import finish_trial, run_trial
 
 _RAY = ".ray"  # Ray's own files, while a search runs
+_GO_ON = "what is finished is kept, go on with --resume when this is mended"
 _POLL = 1.0  # seconds between two looks at how it stands
 _PAUSE, _MOST_IDLE = 5.0, 3  # seconds after a death for want of memory; tries in which nothing moves
 
@@ -39,6 +41,8 @@ def search(plan: Plan, root: Path, resources: Resources) -> None:
     mutable = changeable(plan) if plan.scheduler == "pbt" else []
     if plan.scheduler == "pbt" and not mutable:
         raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
+    if plan.scheduler == "pbt" and resources.jobs is not None:
+        raise UserError("a population is in step, so that --jobs is not for it; leave it out, or give each --cpus more")
     progress = Progress(plan.trials, plan.metric, plan.bigger)
     idle = 0
     while idle < _MOST_IDLE:
@@ -73,6 +77,7 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
     gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
     slots = resources.slots(ray.nodes(), gpus)
     jobs = slots if plan.scheduler == "pbt" else min(slots, resources.jobs or slots)
+    write_plan(plan, root)
     progress.announce(_headline(plan, mutable, resources, gpus, jobs))
     mark = uuid.uuid4().hex
     with write_aside(root / MARK) as temporary:
@@ -109,8 +114,12 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
         _finish(ray, plan, root, job, archive, packed, watch, needs)
         return True
     except Exception as error:
-        if watch.reason is not None:  # Ray wraps what a callback raises
+        with suppress(UserError):
+            watch.look(at_once=True)
+        if watch.reason is not None:  # Ray wraps what a callback raises, and may meet a full disk first
             raise UserError(watch.reason) from None
+        if (reason := ray_api.full_disk(error)) is not None:
+            raise UserError(f"cannot write {root}: {reason}; {_GO_ON}") from None
         message = ray_api.want_of_memory(error)
         if message is None:
             raise
@@ -121,6 +130,7 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
         with suppress(UserError):
             watch.look(at_once=True)
         archive.close()
+        (root / MARK).unlink(missing_ok=True)
         shutil.rmtree(root / _RAY, ignore_errors=True)
 
 
@@ -140,7 +150,7 @@ class _Watch:
         self._looked = time.monotonic()
         self.progress.show(records)
         if reason is not None and self.reason is None:
-            self.reason = f"{reason}; what is finished is kept, go on with --resume when this is mended"
+            self.reason = f"{reason}; {_GO_ON}"
             raise UserError(self.reason)
 
 
@@ -206,16 +216,16 @@ def _sees(root: str, mark: str) -> bool:
 def _headline(plan: Plan, mutable: list[str], resources: Resources, gpus: float, jobs: int) -> str:
     label = plan.model + (f"@{plan.preset}" if plan.preset else "")
     each = f"{resources.cores:g} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+    label = f"search of {label} on {plan.dataset}: {plan.trials} trials, {plan.sampler} points, {plan.scheduler}"
+    until = {"pbt": f", changed every {plan.grace}", "asha": f", {plan.grace} before it may be stopped", "fifo": ""}
     lines = [
-        f"search of {label} on {plan.dataset}: {plan.trials} trials, {plan.sampler} points, {plan.scheduler}",
-        f"chosen by validation {plan.metric}; at most {plan.max_epochs} epochs a trial, {plan.grace} before any is "
-        + ("changed" if plan.scheduler == "pbt" else "stopped"),
+        label,
+        f"chosen by validation {plan.metric}; a trial has at most {plan.max_epochs} epochs"
+        + (until[plan.scheduler] if plan.max_epochs > 1 else ""),
         f"{jobs} trials at once, {each} each",
     ]
-    if plan.scheduler == "fifo":
-        lines[1] = f"chosen by validation {plan.metric}; at most {plan.max_epochs} epochs a trial"
     fixed = [name for name in plan.space if name not in mutable]
     if mutable and fixed:
         lines.append(f"{', '.join(fixed)} cannot change in the course of training and stay as they were drawn")
     lines += [f"  {name}: {dimension}" for name, dimension in plan.parsed_space.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines) + "\n"

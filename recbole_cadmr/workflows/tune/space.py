@@ -37,6 +37,8 @@ _NOT_SEARCHED = {
     "settings_schedule": "--scheduler pbt finds one",
 }  # fmt: skip
 
+_GROUPS = ("General", "Evaluation", "Dataset")  # RecBole's, of settings that are not a model's
+
 Point = dict[str, Any]
 
 
@@ -173,6 +175,8 @@ def check_space(space: Space, config: Config, origin: str) -> None:
         name = dimension.name
         if name in _NOT_SEARCHED:
             raise UserError(f"{origin}: {name} cannot be searched: {_NOT_SEARCHED[name]}")
+        if name == "eval_step" or any(name in config.parameters[group] for group in _GROUPS):
+            raise UserError(f"{origin}: {name} cannot be searched: {_PROTOCOL}")
         if name not in config.declarations:
             raise UserError(
                 f"{origin}: {config['model']} has no setting '{name}'{did_you_mean(name, config.declarations)}"

@@ -65,13 +65,19 @@ def _guarded(
             _go_on(job, opened, pointer, place, reporter, packed)
     except Exception as error:
         if isinstance(error, UserError) and str(error).startswith("cannot write"):
-            archive.abort(str(error))  # which no other trial could either
-        words = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
-        archive.fail(opened["number"], words, again=_is_machines_fault(error))
+            archive.abort(str(error))  # which no other trial could either; it goes on with the search
+        else:
+            archive.fail(opened["number"], _words(error), again=_is_machines_fault(error))
         raise
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # the process goes on with the next trial
+
+
+def _words(error: Exception) -> str:
+    """The last line of an error, with its kind if it is none of the user's."""
+    last = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+    return last if isinstance(error, UserError) else f"{type(error).__name__}: {last}"
 
 
 def _is_machines_fault(error: BaseException) -> bool:
@@ -139,8 +145,8 @@ class _Reporter:
         new = history[self.known :]
         if not new and not self.place.is_finished:
             return
-        self.known = len(history)
-        self.archive.add(self.number, new, peak_memory())
+        start, self.known = self.known, len(history)
+        self.archive.add(self.number, start, new, peak_memory())
         pointer, is_finished = None, self.place.is_finished
         epoch = history[-1]["epoch"] + 1
         if self.job.is_population and not is_finished and epoch // self.job.grace > self._snapshot // self.job.grace:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,18 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.workflows.at_work import alone_in, terminated_as_interrupted
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.run_folder import is_used
 from recbole_cadmr.workflows.tune.archive import Archive
 from recbole_cadmr.workflows.tune.files import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
-from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_plan, read_plan, write_plan
+from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_plan, read_plan
 from recbole_cadmr.workflows.tune.records import RUN, Record, best_record, folder_of, read_records
 from recbole_cadmr.workflows.tune.report import write_report
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.search import is_complete, search
+
+
+class NothingFoundError(UserError):
+    """No trial of a search has a result."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def tune(
     Raises:
         UserError: on anything wrong with the options, and if no trial has a result.
     """
-    resources = resources or Resources()
+    resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
     plan = make_plan(model, dataset, preset=preset, space=space, sampler=sampler, scheduler=scheduler, trials=trials,
                      grace=grace, threads=resources.threads, settings=settings)  # fmt: skip
     root = Path(output).absolute()
@@ -84,6 +91,17 @@ def tune(
     elif root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} is already used, and not by a search; choose another --output")
     return run_plan(plan, root, resources, test)
+
+
+def _with_threads(resources: Resources, threads: Any) -> Resources:
+    """The cores of a trial by the setting ``threads``, which is another word for them."""
+    if threads is None:
+        return resources
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(f"threads must be a whole number from 1 on, not {threads!r}")
+    if resources.cpus is not None and resources.threads != threads:
+        raise UserError(f"a trial has as many threads as cores; give --cpus {threads} alone, or leave out threads")
+    return replace(resources, cpus=resources.cpus or threads)
 
 
 def resume(
@@ -107,8 +125,8 @@ def resume(
     given |= {"seed": known.seed} | ({"data_path": str(data_path)} if data_path is not None else {})
     n = trials or (None if known.sampler == "grid" else known.trials)
     plan = make_plan(known.model, known.dataset, preset=known.preset, space=known.space, sampler=known.sampler,
-                     scheduler=known.scheduler, trials=n, grace=known.grace, threads=known.threads,
-                     settings=given)  # fmt: skip
+                     scheduler=known.scheduler, trials=n, threads=known.threads, settings=given,
+                     grace=known.grace if known.scheduler != "fifo" else None)  # fmt: skip
     moved = replace(known, settings={**known.settings, "data_path": plan.settings["data_path"]})
     check_same(moved, plan, root)
     resources = resources or Resources()
@@ -121,16 +139,31 @@ def resume(
 
 def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> Found:
     """Run what is not finished of a search, and write its results."""
-    write_plan(plan, root)
+    _refuse_links(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {root}: {error.strerror or error}") from error
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
             if not is_complete(plan, read_records(root)):
                 search(plan, root, resources)
-            return _conclude(plan, root, test)
+            return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
-            f"stopped; what is finished is kept, go on with: python -m recbole_cadmr tune --resume {root}"
+            "stopped; what is finished is kept, go on with: "
+            f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
         ) from error
+    finally:
+        with suppress(OSError):
+            root.rmdir()  # if it is empty, since the search never began
+
+
+def _refuse_links(root: Path) -> None:
+    """Refuse a folder with links in it: what is written through one would lie elsewhere."""
+    link = next((path for path in root.rglob("*") if path.is_symlink()), None)
+    if link is not None:
+        raise UserError(f"{link} is a link, which a search does not make; remove it")
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> Found:
@@ -143,6 +176,9 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
     if winner is not None:
         run = folder_of(root, winner.number) / RUN
         result = read_result(run)
+        earlier = [r.number for r in records if r is not winner and _is_test_read(root, r)]
+        if earlier:
+            print(f"the test part had been read for trial {earlier[0]}, the best of fewer trials\n", flush=True)
         if test and not result["test_read"]:
             read_test(run, plan.settings["data_path"])
             result = read_result(run)
@@ -153,5 +189,10 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
     if winner is None:
         first = next((record for record in records if record.failure), None)
         why = f": trial {first.number} {first.failure}" if first else ""
-        raise UserError(f"no trial of the search has a result{why}")
+        raise NothingFoundError(f"no trial of the search has a result{why}")
     return Found(root, plan, records, winner, measured)
+
+
+def _is_test_read(root: Path, record: Record) -> bool:
+    run = folder_of(root, record.number) / RUN
+    return is_used(run) and bool(read_result(run)["test_read"])

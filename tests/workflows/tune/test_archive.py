@@ -50,7 +50,7 @@ def member(number, **changed):
 def run_through(archive, number, *scores, name=None):
     """A trial from its begin to its end."""
     opened = archive.open(name or f"ray{number}", {"number": number}, None)
-    archive.add(number, reports(*scores), 0)
+    archive.add(number, 0, reports(*scores), 0)
     archive.finish(number)
     archive.conclude(name or f"ray{number}", False)
     return opened
@@ -83,8 +83,8 @@ def test_points_of_a_sampler_are_numbered_as_they_come(tmp_path):
 def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
-    archive.add(1, reports(0.1, 0.3), 500)
-    archive.add(1, reports(0.2, start=2), 400)
+    archive.add(1, 0, reports(0.1, 0.3), 500)
+    archive.add(1, 2, reports(0.2, start=2), 400)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.3, 0.2) and on_disk(tmp_path)[1].status == "running"
     archive.finish(1)
     archive.conclude("a", False)
@@ -96,7 +96,7 @@ def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
 def test_a_trial_that_the_scheduler_ends_is_stopped(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
-    archive.add(1, reports(0.1), 0)
+    archive.add(1, 0, reports(0.1), 0)
     archive.conclude("a", False)
     archive.conclude("never seen", True)
     assert on_disk(tmp_path)[1].status == "stopped" and on_disk(tmp_path)[1].over and len(on_disk(tmp_path)) == 1
@@ -117,7 +117,7 @@ def test_a_trial_without_a_number_for_a_score_has_failed(tmp_path):
 def test_a_point_that_was_seen_is_not_trained_again(tmp_path):
     archive = sampled(tmp_path)
     archive.open("a", CODER.encode(POINTS[1]), None)
-    archive.add(1, reports(0.1, 0.3), 0)
+    archive.add(1, 0, reports(0.1, 0.3), 0)
     archive.finish(1)
     again = archive.open("b", CODER.encode(POINTS[1]), None)
     assert (again["number"], again["repeats"], again["status"]) == (2, 1, "finished")
@@ -145,10 +145,10 @@ def test_a_point_whose_trial_failed_or_runs_is_trained(tmp_path):
 def test_the_reports_of_a_repeat_are_its_own(tmp_path):
     archive = sampled(tmp_path)
     archive.open("a", CODER.encode(POINTS[1]), None)
-    archive.add(1, reports(0.1), 0)
+    archive.add(1, 0, reports(0.1), 0)
     archive.conclude("a", False)  # stopped, and trained to its end later on
     archive.open("b", CODER.encode(POINTS[1]), None)
-    archive.add(1, reports(0.2, start=1), 0)
+    archive.add(1, 1, reports(0.2, start=1), 0)
     archive.finish(1)
     again = on_disk(tmp_path)[2]
     assert (again.status, again.reports) == ("stopped", reports(0.1))
@@ -160,7 +160,7 @@ def test_a_trial_that_was_trained_stands_before_one_that_repeats_it(tmp_path):
     archive = sampled(tmp_path)
     archive.open("a", CODER.encode(POINTS[1]), None)
     archive.open("b", CODER.encode(POINTS[1]), None)
-    archive.add(2, reports(0.3), 0)
+    archive.add(2, 0, reports(0.3), 0)
     keep_files(tmp_path, 2)
     archive.finish(2)
     archive = sampled(tmp_path)
@@ -178,7 +178,7 @@ def test_a_search_goes_on_from_its_files(tmp_path):
     archive = listed(tmp_path)
     run_through(archive, 1, 0.1, 0.3)
     archive.open("ray2", {"number": 2}, None)
-    archive.add(2, reports(0.2), 7)
+    archive.add(2, 0, reports(0.2), 7)
 
     archive = listed(tmp_path)
     finished = archive.open("new1", {"number": 1}, None)
@@ -186,7 +186,7 @@ def test_a_search_goes_on_from_its_files(tmp_path):
     running = archive.open("new2", {"number": 2}, None)
     assert (running["status"], running["replay"], running["reports"]) == ("running", True, reports(0.2))
     assert running["deaths"] == 0
-    archive.add(2, reports(0.4, start=1), 5)
+    archive.add(2, 1, reports(0.4, start=1), 5)
     archive.finish(2)
     record = on_disk(tmp_path)[2]
     assert (record.reports, record.seconds, record.peak_memory_bytes) == (reports(0.2, 0.4), 4.0, 5)
@@ -197,9 +197,9 @@ def test_a_sampler_that_begins_again_is_given_each_record_once(tmp_path):
     archive = sampled(tmp_path)
     for name, point in (("a", POINTS[0]), ("b", POINTS[1])):
         archive.open(name, CODER.encode(point), None)
-    archive.add(1, reports(0.3), 0)
+    archive.add(1, 0, reports(0.3), 0)
     archive.finish(1)
-    archive.add(2, reports(0.2), 0)
+    archive.add(2, 0, reports(0.2), 0)
 
     archive = sampled(tmp_path)
     opened = [archive.open(f"new{i}", CODER.encode(POINTS[p]), None) for i, p in enumerate((0, 1, 0, 2))]
@@ -221,7 +221,7 @@ def test_a_failed_trial_stays_failed(tmp_path):
 def test_a_last_line_that_was_cut_is_left_out(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
-    archive.add(1, reports(0.1, 0.2), 0)
+    archive.add(1, 0, reports(0.1, 0.2), 0)
     file = folder_of(tmp_path, 1) / "reports.jsonl"
     text = file.read_text()
     file.write_text(text + text.splitlines()[0][:30])
@@ -233,13 +233,13 @@ def test_a_last_line_that_was_cut_is_left_out(tmp_path):
 def test_a_trial_whose_last_line_was_cut_goes_on(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
-    archive.add(1, reports(0.1, 0.2), 0)
+    archive.add(1, 0, reports(0.1, 0.2), 0)
     file = folder_of(tmp_path, 1) / "reports.jsonl"
     file.write_text(file.read_text()[:-10])
 
     archive = listed(tmp_path)
     assert archive.open("b", {"number": 1}, None)["reports"] == reports(0.1)
-    archive.add(1, reports(0.2, 0.3, start=1), 0)
+    archive.add(1, 1, reports(0.2, 0.3, start=1), 0)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2, 0.3)
 
 
@@ -261,7 +261,7 @@ def test_a_damaged_record_is_named(tmp_path):
 def test_a_death_of_a_running_trial_is_counted_once(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
-    archive.add(1, reports(0.1), 0)
+    archive.add(1, 0, reports(0.1), 0)
     again = archive.open("a", {"number": 1}, None)  # Ray begins it again in another process
     assert (again["deaths"], again["replay"], again["reports"]) == (1, False, reports(0.1))
     assert on_disk(tmp_path)[1].deaths == 1
@@ -274,7 +274,7 @@ def test_a_trial_that_comes_back_ends_as_any(tmp_path):
     archive.fail(1, "out of memory", again=True)
     assert archive.records[1].status == "running"
     assert archive.open("a", {"number": 1}, None)["deaths"] == 1
-    archive.add(1, reports(0.1), 0)
+    archive.add(1, 0, reports(0.1), 0)
     archive.finish(1)
     archive.conclude("a", False)
     record = on_disk(tmp_path)[1]
@@ -331,7 +331,7 @@ def test_a_trial_that_is_over_does_not_die_with_its_process(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None, 7)
     archive.open("a", {"number": 1}, None, 7)
-    archive.add(1, reports(0.1), 0)
+    archive.add(1, 0, reports(0.1), 0)
     archive.finish(1)
     archive.open("b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
     assert archive.killed_for_memory(OOM.format(7)) == [2]
@@ -351,7 +351,7 @@ def members(tmp_path):
     archive = population(tmp_path)
     for number, scores in ((1, (0.1, 0.2)), (2, (0.3, 0.4)), (3, (0.5, 0.6))):
         archive.open(f"ray{number}", member(number), None)
-        archive.add(number, reports(*scores), 0)
+        archive.add(number, 0, reports(*scores), 0)
     return archive
 
 
@@ -362,20 +362,20 @@ def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members)
     assert taken["changes"] == [[2, {"lr": 0.9}]] and taken["deaths"] == 0 and taken["status"] == "running"
     assert on_disk(tmp_path)[1].changes == [[2, {"lr": 0.9}]]
     # The other one goes on by itself.
-    members.add(1, reports(0.7, start=2), 0)
+    members.add(1, 2, reports(0.7, start=2), 0)
     assert on_disk(tmp_path)[3].reports == reports(0.5, 0.6) and on_disk(tmp_path)[3].changes == []
 
 
 def test_only_what_is_known_up_to_the_state_is_taken_over(tmp_path, members):
-    members.add(3, reports(0.7, 0.8, start=2), 0)
+    members.add(3, 2, reports(0.7, 0.8, start=2), 0)
     taken = members.open("ray1", member(3, sizes=[8]) | {"number": 1}, pointer(3, 2))
     assert taken["reports"] == reports(0.5, 0.6) and taken["changes"] == [[2, {"sizes": [8]}]]
 
 
 def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
     members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
-    members.add(1, reports(0.7, 0.8, start=2), 0)
-    members.add(2, reports(0.1, 0.1, start=2), 0)
+    members.add(1, 2, reports(0.7, 0.8, start=2), 0)
+    members.add(2, 2, reports(0.1, 0.1, start=2), 0)
     members.open("ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
     record = on_disk(tmp_path)[2]
     assert record.changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]] and record.point == POINTS[2]
@@ -503,7 +503,7 @@ def test_the_standing_has_of_each_trial_the_best_report_and_the_last(tmp_path):
     archive = listed(tmp_path)
     archive.open("a", {"number": 1}, None)
     assert archive.standing()[0][0].reports == []
-    archive.add(1, reports(0.1, 0.4, 0.2), 0)
+    archive.add(1, 0, reports(0.1, 0.4, 0.2), 0)
     (shown,), reason = archive.standing()
     assert shown.reports == [{"epoch": 1, "phase": "training", "valid_score": 0.4},
                              {"epoch": 2, "phase": "training", "valid_score": 0.2}]  # fmt: skip
@@ -524,7 +524,7 @@ def test_reports_that_cannot_be_written_end_it_too(tmp_path):
     archive.open("a", {"number": 1}, None)
     (folder_of(tmp_path, 1) / "reports.jsonl").mkdir()
     with pytest.raises(UserError):
-        archive.add(1, reports(0.1), 0)
+        archive.add(1, 0, reports(0.1), 0)
     assert archive.standing()[1] == f"cannot write {tmp_path}/trials/0001/reports.jsonl: Is a directory"
 
 
@@ -532,3 +532,12 @@ def test_a_reason_to_end_is_told(tmp_path):
     archive = listed(tmp_path)
     archive.abort("cannot write /x: No space left on device")
     assert archive.standing() == ([], "cannot write /x: No space left on device")
+
+
+def test_reports_that_are_known_are_not_added_again(tmp_path):
+    archive = listed(tmp_path)
+    archive.open("a", {"number": 1}, None)
+    archive.add(1, 0, reports(0.1, 0.2), 0)
+    archive.add(1, 1, reports(0.2, 0.3, start=1), 0)  # of a process that was begun anew, from an older state
+    archive.add(1, 0, reports(0.1), 0)
+    assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2, 0.3) == archive.records[1].reports

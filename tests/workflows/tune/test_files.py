@@ -22,7 +22,7 @@ RATE = 0.1 + 0.2  # no round number
 PLAN = Plan(model="BPR", dataset="synthetic", preset=None, settings=SETTINGS, sampler="random", scheduler="asha",
             space={"learning_rate": [0.001, RATE], "embedding_size": [8, 64]}, trials=5, grace=2, max_epochs=9,
             metric="recall@20", bigger=True, seed=7, threads=2,
-            defaults={"learning_rate": 0.001, "embedding_size": 64}, interactions="0" * 64)  # fmt: skip
+            defaults={"learning_rate": 0.001, "embedding_size": 64}, data="0" * 64)  # fmt: skip
 
 
 def trial(number, scores, rate=0.001, size=64, status="finished", **others):

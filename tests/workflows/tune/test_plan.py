@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from recbole_cadmr.errors import UserError
@@ -59,7 +60,8 @@ def test_a_plan_says_all_that_the_search_depends_on(plan, data):
         "seed": 5,
         "threads": 2,
         "defaults": {"learning_rate": 0.001, "embedding_size": 64},
-        "interactions": sha256_of_all(data / "micro" / f"micro.{part}.inter" for part in ("test", "train", "valid")),
+        "data": sha256_of_all(data / "micro" / f"micro.{end}"
+                              for end in ("test.inter", "train.inter", "valid.inter", "yaml")),
         "schema_version": 1,
     }  # fmt: skip
     assert len(made.points()) == 4 and made.points()[0] == made.defaults
@@ -232,9 +234,9 @@ def test_another_search_is_told_by_what_is_different(plan, tmp_path, what, other
 def test_other_interactions_are_refused_and_more_trials_are_not(plan, tmp_path):
     known = plan(space=BPR, trials=2)
     check_same(known, plan(space=BPR, trials=5), tmp_path)
-    other = replace(known, interactions="0" * 64)
+    other = replace(known, data="0" * 64)
     assert refusal(check_same, known, other, tmp_path) == (
-        f"{tmp_path} holds a search on other interactions than there are now; choose another --output"
+        f"{tmp_path} holds a search on other data than there are now; choose another --output"
     )
 
 
@@ -255,8 +257,37 @@ def test_a_damaged_file_is_one_sentence(plan, tmp_path):
     file.write_text(json.dumps({**content, "more": 1}))
     assert "unexpected keyword argument 'more'" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({name: value for name, value in content.items() if name != "grace"}))
-    assert "missing 1 required positional argument: 'grace'" in refusal(read_plan, tmp_path)
+    assert "cannot be read: it lacks grace" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({**content, "schema_version": 2}))
     assert refusal(read_plan, tmp_path) == f"{file} is not a search of schema version 1; begin a new one"
     file.write_bytes(b"\xff\xfe{}")
     assert refusal(read_plan, tmp_path).startswith(f"{file} cannot be read: ")
+
+
+def test_fewer_trials_are_refused(plan, tmp_path):
+    known = plan(space=BPR, trials=4)
+    with pytest.raises(UserError, match="holds a search of 4 trials, and may only go on with as many or more"):
+        check_same(known, plan(space=BPR, trials=3), tmp_path)
+
+
+def test_features_belong_to_the_data(data, plan):
+    # VBPR reads them, BPR does not.
+    before = [make(model, data).data for model in ("VBPR", "BPR")]
+    file = data / "micro" / "micro.text.npy"
+    kept = file.read_bytes()
+    try:
+        np.save(file, np.load(file) + 1)
+        after = [make(model, data).data for model in ("VBPR", "BPR")]
+    finally:
+        file.write_bytes(kept)
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+def make(model, data):
+    settings = {"data_path": str(data), "topk": [1, 2], "valid_metric": "Recall@2"}
+    return make_plan(model, "micro", space={"learning_rate": [0.01, 0.1]}, settings=settings)
+
+
+def test_fifo_has_no_grace(plan):
+    with pytest.raises(UserError, match="the scheduler fifo stops no trial"):
+        plan(space=BPR, scheduler="fifo", grace=3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from tests.micro import write_micro
 
 BPR = ["tune", "--model=BPR", "--epochs=12", "--grace=4"]
 # Long enough to be met at work, and cut.
-CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=8", "--epochs=8", "--grace=4"]
+CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=8", "--epochs=8"]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_the_first_trial_is_the_defaults_trained_to_its_end(searched):
 
 def test_trials_that_fall_behind_are_stopped_at_a_rung(searched):
     stopped = [record for record in read_records(searched) if record.status == STOPPED]
-    assert stopped and {record.epochs for record in stopped} <= {4, 12 // 3 * 3}
+    assert stopped and {record.epochs for record in stopped} <= {4, 12}
     assert all([report["epoch"] for report in record.reports] == list(range(record.epochs)) for record in stopped)
 
 
@@ -150,9 +152,11 @@ def test_a_bayesian_search_trains_no_point_twice(micro, tmp_path):
     rows = table(tmp_path / "out")
     trained = [row["reg_weight"] for row in rows if not row["repeats"]]
     assert len(rows) == 6 and rows[0]["reg_weight"] == "250.0" and len(set(trained)) == len(trained) <= 3
-    assert {row["best_valid_score"] for row in rows if row["reg_weight"] == "1.0"} <= {
-        row["best_valid_score"] for row in rows if row["reg_weight"] == "1.0" and not row["repeats"]
-    }
+    first = {row["trial"]: row for row in rows}
+    repeats = [row for row in rows if row["repeats"]]
+    assert len(repeats) >= 3
+    for row in repeats:
+        assert row["best_valid_score"] == first[row["repeats"]]["best_valid_score"]
 
 
 def test_members_of_a_population_take_over_and_each_can_be_repeated(tmp_path):
@@ -262,6 +266,54 @@ def test_nothing_listens_beyond_this_machine(tmp_path):
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
+def test_ray_stays_on_this_machine_if_it_was_imported_before(tmp_path):
+    code = """
+import psutil  # Ray brings an old one of its own
+import ray
+from recbole_cadmr.workflows import ray_api
+with ray_api.connected("local", 1):
+    me = psutil.Process()
+    family = [me, *me.children(recursive=True)]
+    print({c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"})
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert ast.literal_eval(told) and ast.literal_eval(told) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_the_test_part_stays_unread_if_it_is_to_and_more_trials_say_that_it_was_read(micro, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "threads.yaml").write_text("threads: 2\n")
+    arguments = [
+        "tune",
+        "--model=BPR",
+        *micro,
+        "--epochs=3",
+        "--scheduler=fifo",
+        f"--config_files={tmp_path}/threads.yaml",
+    ]
+    assert main([*arguments, "--trials=2", "--evaluate_test=False", f"--output={tmp_path / 'unread'}"]) == 0
+    assert "test, read once" not in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "unread" / "best.yaml").read_text())["threads"] == 2
+    assert main([*arguments, "--trials=1", f"--output={out}"]) == 0
+    assert main(["tune", "--resume", str(out), "--trials=1"]) == 0
+    capsys.readouterr()
+    assert main(["tune", "--resume", str(out), "--trials=12"]) == 0
+    best = best_record(read_records(out)).number
+    assert (best != 1) == ("the test part had been read for trial 1" in capsys.readouterr().out)
+    assert main(["tune", "--resume", str(out), "--trials=2"]) == 2
+    assert "holds a search of 12 trials, and may only go on with as many or more" in capsys.readouterr().err
+
+
+def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
+    copy, mine = tmp_path / "copy", tmp_path / "mine.txt"
+    shutil.copytree(searched, copy)
+    mine.write_text("mine")
+    (copy / ".lock").symlink_to(mine)
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert f"{copy}/.lock is a link, which a search does not make" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -288,7 +340,7 @@ def test_mistakes_end_with_one_sentence_and_leave_nothing_behind(arguments, word
     assert main(["tune", "--model=BPR", f"--output={tmp_path / 'out'}", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and len(error.strip().splitlines()) == 1
-    assert not list((tmp_path / "out").glob("trials/*"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")
@@ -301,12 +353,10 @@ def test_a_full_disk_ends_the_search_with_one_sentence_and_it_goes_on_later(tmp_
         arguments = [*BPR, "--trials=3", "--jobs=1", f"--output={disk / 'out'}"]
         assert main(arguments) == 2
         error = capsys.readouterr().err
-        assert (
-            "cannot write" in error
-            and "No space left on device; what is finished is kept, go on with --resume" in error
-        )
+        assert "cannot write" in error and "No space left on device" in error and "go on with --resume" in error
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         assert main(["tune", "--resume", str(disk / "out")]) == 0
+        assert [record.status for record in read_records(disk / "out") if record.status == FAILED] == []
         assert len(read_records(disk / "out")) == 3 and Path(disk / "out" / "best.yaml").is_file()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
