@@ -26,7 +26,7 @@ from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.strategy import SCORE, Coder, bayesian, listed, population, same, scheduler_of
 from recbole_cadmr.workflows.tune.trial import finish_trial, run_trial
 
-_RAY = ".ray"  # Ray's own files, while a search runs
+RAY = ".ray"  # Ray's own files, while a search runs
 _GO_ON = "what is finished is kept, go on with --resume when this is mended"
 _POLL = 1.0  # seconds between two looks at how it stands
 _PAUSE, _MOST_IDLE = 5.0, 3  # seconds after a death for want of memory; tries in which nothing moves
@@ -105,7 +105,7 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
             metric=SCORE,
             mode="max" if plan.bigger else "min",
             resources={"cpu": resources.cores, "gpu": gpus},
-            folder=root / _RAY,
+            folder=root / RAY,
             on_step=watch.look,
             on_end=archive.conclude,
         )
@@ -131,7 +131,7 @@ def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[s
             watch.look(at_once=True)
         archive.close()
         (root / MARK).unlink(missing_ok=True)
-        shutil.rmtree(root / _RAY, ignore_errors=True)
+        shutil.rmtree(root / RAY, ignore_errors=True)
 
 
 class _Watch:

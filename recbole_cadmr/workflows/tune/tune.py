@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_pla
 from recbole_cadmr.workflows.tune.records import RUN, Record, best_record, folder_of, read_records
 from recbole_cadmr.workflows.tune.report import write_report
 from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.search import is_complete, search
+from recbole_cadmr.workflows.tune.search import RAY, is_complete, search
 
 
 class NothingFoundError(UserError):
@@ -139,13 +140,14 @@ def resume(
 
 def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> Found:
     """Run what is not finished of a search, and write its results."""
-    _refuse_links(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {root}: {error.strerror or error}") from error
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
+            shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
+            _refuse_links(root)
             if not is_complete(plan, read_records(root)):
                 search(plan, root, resources)
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
