@@ -32,7 +32,7 @@ REQUIREMENTS = [
     "scipy>=1.6",
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",
-    "filelock>=3.12",
+    "filelock>=3.24",
 ]
 
 setup(

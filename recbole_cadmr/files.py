@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from recbole_cadmr.errors import UserError
+
+_TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
 
 
 @contextmanager
@@ -107,6 +110,27 @@ def refuse_used_folder(path: Path) -> None:
     """Raise :class:`UserError` if ``path`` exists and is not an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} is already there; remove it or choose another place")
+
+
+def refuse_links(root: Path, but: str = "") -> None:
+    """Raise :class:`UserError` if ``root`` or anything in it is a link, through which files elsewhere would change.
+
+    Args:
+        but: name of folders in which links are allowed.
+    """
+    for place, folders, names in os.walk(root):
+        paths = (Path(place), *(Path(place, name) for name in (*folders, *names)))
+        link = next((path for path in paths if path.is_symlink()), None)
+        if link is not None:
+            raise UserError(f"{link} is a link, which does not belong there; remove it")
+        folders[:] = [name for name in folders if name != but]
+
+
+def remove_temporaries(root: Path) -> None:
+    """Remove what :func:`write_aside` left of files in ``root`` when its process was killed."""
+    for place, _, names in os.walk(root):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            Path(place, name).unlink(missing_ok=True)
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

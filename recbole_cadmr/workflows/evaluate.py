@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import refuse_links
+from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.results import protocol, read_result, write_json
 from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
@@ -65,9 +67,12 @@ def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] 
         UserError: if the run is not finished, or its test part has been read.
     """
     folder = Path(folder)
-    result = read_result(folder)
-    if result["test_read"]:
-        raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
-    measured = evaluate(folder / BEST, data_path=data_path)["result"]
-    write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
+    read_result(folder)  # else there is nothing to lock
+    with alone_in(folder, "run"):
+        refuse_links(folder.resolve())
+        result = read_result(folder)
+        if result["test_read"]:
+            raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
+        measured = evaluate(folder / BEST, data_path=data_path)["result"]
+        write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
     return measured

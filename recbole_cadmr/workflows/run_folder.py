@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.locking import LOCK
 
 RESULT = "result.json"
 CURVES = "learning_curves.svg"
@@ -30,9 +31,8 @@ def create_run_folder(output: str | None, parent: str, name: str) -> Path:
     try:
         if output:
             folder = Path(output).absolute()
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise UserError(f"{folder} is already used; choose another --output, or go on with --resume {output}")
             folder.mkdir(parents=True, exist_ok=True)
+            refuse_used(folder)
             return folder
         root = Path(parent).absolute()
         root.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,12 @@ def create_run_folder(output: str | None, parent: str, name: str) -> Path:
         return folder
     except OSError as error:
         raise UserError(f"cannot write the run to {output or parent}: {error.strerror or error}") from error
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise :class:`UserError` if anything but a lock lies in a run's folder."""
+    if any(path.name != LOCK for path in folder.iterdir()):
+        raise UserError(f"{folder} is already used; choose another --output, or go on with --resume {folder}")
 
 
 class _PlainFormatter(logging.Formatter):

@@ -14,11 +14,13 @@ from typing import Any
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import refuse_links, remove_temporaries
+from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import BEST, LAST, Observer, Paused
 from recbole_cadmr.workflows.curves import learning_curves
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
 from recbole_cadmr.workflows.results import metric_table, training_result, write_json
-from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, run_log
+from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder, is_used, refuse_used, run_log
 from recbole_cadmr.workflows.session import (
     Session,
     check_data,
@@ -83,6 +85,8 @@ def train(
     name = f"{config['model']}-{config['dataset']}"
     folder = create_run_folder(str(place) if place else None, config["checkpoint_dir"], name)
     with ExitStack() as stack:
+        stack.enter_context(alone_in(folder, "run"))
+        refuse_used(folder)  # by another process meanwhile
         # Nothing is left of a run that never began.
         stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder, name, level=config["state"] or "INFO"))
@@ -109,13 +113,17 @@ def resume(
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise UserError(f"there is no run folder {folder}")
-    if is_used(folder):
-        raise UserError(f"the run in {folder} is finished; its figures are in {RESULT}")
-    if not (folder / LAST).is_file():
-        raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
-    content = read_checkpoint(folder / LAST)
-    name = f"{content['model']}-{content['dataset']}"
-    with run_log(folder, name, level=content["settings"].get("state") or "INFO"):
+    with ExitStack() as stack:
+        stack.enter_context(alone_in(folder, "run"))
+        if is_used(folder):
+            raise UserError(f"the run in {folder} is finished; its figures are in {RESULT}")
+        if not (folder / LAST).is_file():
+            raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
+        refuse_links(folder.resolve())
+        content = read_checkpoint(folder / LAST)
+        remove_temporaries(folder)
+        name = f"{content['model']}-{content['dataset']}"
+        stack.enter_context(run_log(folder, name, level=content["settings"].get("state") or "INFO"))
         session = _reopen(content, folder, data_path, changes)
         return _run(session, folder, callback, observer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.workflows.train import resume
 
@@ -133,6 +135,34 @@ def test_a_finished_run_and_an_empty_folder_are_not_resumed(brief_run, tmp_path)
         resume(tmp_path)
     with pytest.raises(UserError, match="there is no run folder"):
         resume(tmp_path / "absent")
+
+
+@pytest.fixture
+def cut(brief_run, tmp_path):
+    """A copy of a run whose result is not there yet."""
+    folder = tmp_path / "cut"
+    shutil.copytree(brief_run.folder, folder)
+    (folder / "result.json").unlink()
+    return folder
+
+
+def test_a_run_that_another_process_is_at_is_refused(cut, capsys):
+    before = sorted(path.name for path in cut.iterdir())
+    with alone_in(cut, "run"):
+        assert main(["train", "--resume", str(cut)]) == 2
+        assert f"a run is at work in {cut} (process" in capsys.readouterr().err
+    assert sorted(path.name for path in cut.iterdir()) == before
+
+
+def test_a_run_goes_on_without_what_a_kill_left_and_through_no_link(cut, tmp_path, capsys):
+    (cut / ".model.pt.ab_3defg.pt").write_bytes(b"half a checkpoint")
+    (cut / ".mine.pt").write_bytes(b"not of ours")
+    (cut / "log" / "link").symlink_to(tmp_path)
+    assert main(["train", "--resume", str(cut)]) == 2
+    assert f"{cut}/log/link is a link" in capsys.readouterr().err
+    (cut / "log" / "link").unlink()
+    assert main(["train", "--resume", str(cut)]) == 0
+    assert [path.name for path in cut.glob(".*")] == [".mine.pt"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")

@@ -20,7 +20,8 @@ from recbole_cadmr.data.prepare.split import PARTS, SPLITS
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, refuse_used_folder
+from recbole_cadmr.files import folder_aside, refuse_links, refuse_used_folder
+from recbole_cadmr.locking import alone_in
 
 
 def assemble(
@@ -46,21 +47,23 @@ def assemble(
         raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
     items = sorted(kept["item_id"].unique())
     work = options.folder.with_name(f".{options.name}.work")
-    content = read_content(items, work)
-    features = [
-        with_graph(modality, options.graph)
-        for modality in (*_encoded(content, items, work, options, tally), *content.features)
-        if modality.items
-    ]
-    parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
-    steps = {"k-core": str(options.k_core), "split": f"{options.split}, seed {options.seed}"}
-    with folder_aside(options.folder, within=work) as folder:
-        write_data_set(
-            folder,
-            Prepared(options.name, parts, content.titles, features),
-            replace(origin, steps={**steps, **origin.steps}, notes=tally.lines()),
-        )
-    shutil.rmtree(work, ignore_errors=True)
+    with alone_in(work, "preparation of this data set"):
+        refuse_links(work)
+        content = read_content(items, work)
+        features = [
+            with_graph(modality, options.graph)
+            for modality in (*_encoded(content, items, work, options, tally), *content.features)
+            if modality.items
+        ]
+        parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
+        steps = {"k-core": str(options.k_core), "split": f"{options.split}, seed {options.seed}"}
+        with folder_aside(options.folder, within=work) as folder:
+            write_data_set(
+                folder,
+                Prepared(options.name, parts, content.titles, features),
+                replace(origin, steps={**steps, **origin.steps}, notes=tally.lines()),
+            )
+        shutil.rmtree(work, ignore_errors=True)
     for line in tally.lines():
         print(f"note: {line}", file=sys.stderr)
     return options.folder

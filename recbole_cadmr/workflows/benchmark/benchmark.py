@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
-from recbole_cadmr.workflows.at_work import alone_in, terminated_as_interrupted
+from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
+from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.workflows.benchmark.folder import adopt, open_folder, protocols
 from recbole_cadmr.workflows.benchmark.plan import contenders
 from recbole_cadmr.workflows.benchmark.pool import RUN, Task
@@ -19,6 +19,7 @@ from recbole_cadmr.workflows.benchmark.tables import csv_text, latex, markdown
 from recbole_cadmr.workflows.benchmark.work import CELLS, Work
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.run_folder import is_used
+from recbole_cadmr.workflows.tune.search import RAY
 
 TABLE, LATEX, CSV, REPORT = "table.md", "table.tex", "results.csv", "report.html"
 
@@ -58,9 +59,11 @@ def benchmark(
     if not seeds:
         raise UserError("a benchmark needs at least one seed")
     agreed = protocols(found)
-    open_folder(root, agreed)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():
+            open_folder(root, agreed)
+            refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
+            remove_temporaries(root)
             adopted = adopt(root, runs, agreed, given.get("data_path"))
             work = Work(root, found, seeds, jobs, memory, ray_address)
             tasks = work.tuned(tune) if tune > 1 else work.plain()

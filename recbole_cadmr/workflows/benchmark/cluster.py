@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.workflows.benchmark.cell import command
 from recbole_cadmr.workflows.benchmark.pool import LOG, RUN, SETTINGS, Done, Task, conclude, stop_if_too_large
 from recbole_cadmr.workflows.lists import LISTS
 from recbole_cadmr.workflows.ray_api import connected
@@ -44,14 +45,18 @@ def _run(ray: Any, tasks: Sequence[Task], limit: int | None, started: Callable[[
     waiting: dict[Any, Task] = {}
     for task in tasks:
         if not _fits(ray.nodes(), task, gpus) or (limit and task.memory > limit):
-            task.prepare()
             task.fail(f"skipped: no node of the cluster has {task.threads} cores and {task.memory / 2**30:.1f} GB free")
+            done(task, 0.0)
+            continue
+        try:
+            task.prepare()
+        except UserError as error:
+            task.fail(f"failed: {error}")
             done(task, 0.0)
             continue
         data = task.cell.contender.resolved.data_folder
         if data not in packed:
             packed[data] = ray.put(pack(data))
-        task.prepare()
         started(task)
         needs = {"num_cpus": task.threads, "num_gpus": gpus, "memory": task.memory, "max_retries": 2}
         settings = (task.folder / SETTINGS).read_text(encoding="utf-8")
@@ -90,11 +95,12 @@ def _run_cell(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / SETTINGS).write_text(settings, encoding="utf-8")
-        command = [sys.executable, "-m", "recbole_cadmr", "train", "--config_files", str(folder / SETTINGS)]
+        train = command("train", "--config_files", str(folder / SETTINGS))
         with open(folder / LOG, "wb") as log:
             process = subprocess.Popen(
-                [*command, "--data_path", str(data_path), "--output", str(folder / RUN)], stdout=log, stderr=log
-            )
+                [*train, "--data_path", str(data_path), "--output", str(folder / RUN)],
+                stdin=subprocess.PIPE, stdout=log, stderr=log,
+            )  # fmt: skip
             while process.poll() is None:
                 stopped = stop_if_too_large(process, limit)
                 time.sleep(0.2)

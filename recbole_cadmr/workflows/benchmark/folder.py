@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of, sha256_of_all
+from recbole_cadmr.locking import LOCK
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.benchmark.plan import Contender
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
@@ -67,7 +68,7 @@ def open_folder(root: Path, agreed: Mapping[str, Mapping[str, Any]]) -> None:
                 else f"under another protocol: {name} is {known[dataset].get(name)}, not {agreed[dataset][name]}"
             )
             raise UserError(f"{root} holds a benchmark on {dataset} {what}; choose another --output")
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif any(path.name != LOCK for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
     write_json(file, {**known, **agreed})
 

@@ -6,26 +6,26 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import yaml
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import LAST
+from recbole_cadmr.workflows.benchmark.cell import GRACE, command
 from recbole_cadmr.workflows.benchmark.plan import Cell
 from recbole_cadmr.workflows.run_folder import is_used
 
-RUN, LOG, FAILURE, SETTINGS, PROCESS = "run", "log.txt", "failure.txt", "settings.yaml", "process.txt"
+RUN, LOG, FAILURE, SETTINGS = "run", "log.txt", "failure.txt", "settings.yaml"
 _POLL = 0.2  # seconds between two looks at the running processes
 _RESERVE = 256 * 2**20  # bytes of the machine's memory that stay free
 _KILLED = -9  # status of a process that was killed
-_GRACE = 20  # seconds that a stopped process has to write its state
 
 
 @dataclass(frozen=True)
@@ -65,30 +65,25 @@ class Task:
 
     def command(self) -> list[str]:
         """What runs the cell, or goes on with it."""
-        python = [sys.executable, "-m", "recbole_cadmr", "train"]
         if (self.run / LAST).is_file():
-            return [*python, "--resume", str(self.run)]
-        return [*python, "--config_files", str(self.folder / SETTINGS), "--output", str(self.run)]
+            return command("train", "--resume", str(self.run))
+        return command("train", "--config_files", str(self.folder / SETTINGS), "--output", str(self.run))
 
     def prepare(self) -> None:
-        """Write the settings of the run, and forget an earlier failure and what never came to a first epoch."""
+        """Write the settings of the run, and forget an earlier failure and what never came to a first epoch.
+
+        Raises:
+            UserError: if another process is at work in the run, such as one that somebody started there by hand.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._stop_orphan()
         (self.folder / FAILURE).unlink(missing_ok=True)
-        if not (self.run / LAST).is_file():
-            shutil.rmtree(self.run, ignore_errors=True)
+        if self.run.is_dir():
+            with alone_in(self.run, "run", GRACE):  # the process of a benchmark that was killed is about to end
+                if not (self.run / LAST).is_file():
+                    shutil.rmtree(self.run)
         with write_aside(self.folder / SETTINGS) as temporary:
             settings = {**self.cell.file_settings, "threads": self.threads}
             temporary.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-
-    def _stop_orphan(self) -> None:
-        """Stop the process that a killed benchmark left at work here, which would write to the same folder."""
-        with suppress(OSError, ValueError, psutil.Error):
-            pid, created = (self.folder / PROCESS).read_text().split()
-            orphan = psutil.Process(int(pid))
-            if str(orphan.create_time()) == created:
-                orphan.kill()
-                orphan.wait(_GRACE)
 
 
 Done = Callable[[Task, float], None]
@@ -122,15 +117,20 @@ def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Call
                 if task.memory > (limit or free):
                     if running and not limit:
                         break  # there may be room when these are done
-                    task.prepare()
                     task.fail(f"skipped: it needs about {_gb(task.memory)} of memory, and may use {_gb(limit or free)}")
                     done(waiting.pop(0), 0.0)
                     continue
                 if running and task.memory > free:
                     break
-                task.prepare()
+                waiting.pop(0)
+                try:
+                    task.prepare()
+                except UserError as error:
+                    task.fail(f"failed: {error}")
+                    done(task, 0.0)
+                    continue
                 started(task)
-                running[_start(task)] = (waiting.pop(0), time.monotonic())
+                running[_start(task)] = (task, time.monotonic())
             time.sleep(_POLL)
     except BaseException:
         for process in running:
@@ -143,12 +143,9 @@ def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Call
 def _start(task: Task) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(task.threads)}
     with open(task.folder / LOG, "ab") as log:
-        process = subprocess.Popen(
-            task.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        return subprocess.Popen(
+            task.command(), stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment, start_new_session=True
         )
-    with suppress(psutil.Error):
-        (task.folder / PROCESS).write_text(f"{process.pid} {psutil.Process(process.pid).create_time()}")
-    return process
 
 
 def memory_used(process: subprocess.Popen[bytes]) -> int:
@@ -170,7 +167,6 @@ def stop_if_too_large(process: subprocess.Popen[bytes], limit: int | None) -> bo
 
 def conclude(task: Task, status: int, stopped: bool, limit: int | None) -> None:
     """Take note of why a task that has ended left no result; nothing is kept to go on with where it has one."""
-    (task.folder / PROCESS).unlink(missing_ok=True)
     if task.finished:
         (task.run / LAST).unlink(missing_ok=True)
     elif stopped:
@@ -190,7 +186,7 @@ def last_words(log: Path) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.wait(_GRACE)
+        process.wait(GRACE)
     except subprocess.TimeoutExpired:
         process.kill()
 

@@ -14,7 +14,7 @@ from recbole_cadmr.workflows.benchmark.cluster import run_on_cluster
 from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, sizes
 from recbole_cadmr.workflows.benchmark.folder import complete_lists
 from recbole_cadmr.workflows.benchmark.plan import Cell, Contender, cells_of
-from recbole_cadmr.workflows.benchmark.pool import Task, run_tasks
+from recbole_cadmr.workflows.benchmark.pool import RUN, Task, run_tasks
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.lists import LISTS
 from recbole_cadmr.workflows.results import read_result
@@ -85,11 +85,12 @@ class Work:
             settings={name: value for name, value in first.file_settings.items() if name not in _NOT_OF_TRIALS},
         )
         folder = self.root / SEARCHES / first.name
-        if (folder / SEARCH).is_file():
-            check_same(read_plan(folder), plan, folder)
+        known = read_plan(folder) if (folder / SEARCH).is_file() else None
+        if known is not None:
+            check_same(known, plan, folder)
         resources = Resources(address=self.address or "local", cpus=task.threads, jobs=self.jobs)
         try:
-            search = run_plan(plan, folder, resources, test=False)
+            search = run_plan(plan, folder, resources, test=False, known=known)
         except NothingFoundError as error:
             print(f"{contender.label}: {error}", flush=True)
             return plain  # which say why
@@ -105,6 +106,8 @@ class Work:
         """Make the best trial's run a cell, and read its test part."""
         if not task.finished:
             shutil.rmtree(task.run, ignore_errors=True)
+            for left in task.folder.glob(f".{RUN}.*"):  # of a benchmark that was killed
+                shutil.rmtree(left)
             with folder_aside(task.run) as temporary:
                 shutil.copytree(run, temporary, dirs_exist_ok=True)
         self._read_test(task, contender)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import LAST
 from recbole_cadmr.workflows import ray_api
 from recbole_cadmr.workflows.results import peak_memory, read_result, reset_peak_memory
@@ -24,6 +25,7 @@ from recbole_cadmr.workflows.tune.strategy import EPOCH, SCORE, same
 
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
 _TRIAL = {"evaluate_test": False, "save_lists": False, "show_progress": False, "resume_step": 1, "resume_seconds": 30}
+_PATIENCE = 20.0  # seconds
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
 
 
@@ -96,6 +98,9 @@ def _go_on(
 ) -> None:
     """Train from the state that the pointer names, from the trial's own, or anew."""
     run = place.folder / RUN
+    if run.is_dir():
+        with alone_in(run, "run", _PATIENCE):
+            pass  # a process of a search that was killed ends soon
     if pointer is None and job.is_population and opened["reports"]:
         pointer = place.latest_snapshot()
     if pointer is not None:

@@ -6,13 +6,13 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.at_work import alone_in, terminated_as_interrupted
+from recbole_cadmr.files import refuse_links, remove_temporaries
+from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.run_folder import is_used
@@ -85,13 +85,14 @@ def tune(
     plan = make_plan(model, dataset, preset=preset, space=space, sampler=sampler, scheduler=scheduler, trials=trials,
                      grace=grace, threads=resources.threads, settings=settings)  # fmt: skip
     root = Path(output).absolute()
-    if resume:
-        check_same(read_plan(root), plan, root)
+    known = read_plan(root) if resume else None
+    if known is not None:
+        check_same(known, plan, root)
     elif (root / SEARCH).is_file():
         raise UserError(f"{root} holds a search already; go on with --resume {output}, or choose another --output")
-    elif root.exists() and (not root.is_dir() or any(root.iterdir())):
+    elif root.exists() and (not root.is_dir() or any(path.name != LOCK for path in root.iterdir())):
         raise UserError(f"{root} is already used, and not by a search; choose another --output")
-    return run_plan(plan, root, resources, test)
+    return run_plan(plan, root, resources, test, known)
 
 
 def _with_threads(resources: Resources, threads: Any) -> Resources:
@@ -135,19 +136,22 @@ def resume(
         resources = replace(resources, cpus=known.threads)
     if resources.threads != known.threads:
         raise UserError(f"the trials of {root} have {known.threads} threads each; give --cpus {known.threads}")
-    return run_plan(plan, root, resources, test)
+    return run_plan(plan, root, resources, test, known)
 
 
-def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> Found:
-    """Run what is not finished of a search, and write its results."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {root}: {error.strerror or error}") from error
+def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, known: Plan | None = None) -> Found:
+    """Run what is not finished of a search, and write its results.
+
+    Args:
+        known: the search that was found in the folder and goes on.
+    """
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
+            if known != (read_plan(root) if (root / SEARCH).is_file() else None):
+                raise UserError(f"another process has been at work in {root} meanwhile; start again")
             shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
-            _refuse_links(root)
+            refuse_links(root.resolve())
+            remove_temporaries(root)
             if not is_complete(plan, read_records(root)):
                 search(plan, root, resources)
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
@@ -156,16 +160,6 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) ->
             "stopped; what is finished is kept, go on with: "
             f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
         ) from error
-    finally:
-        with suppress(OSError):
-            root.rmdir()  # if it is empty, since the search never began
-
-
-def _refuse_links(root: Path) -> None:
-    """Refuse a folder with links in it: what is written through one would lie elsewhere."""
-    link = next((path for path in root.rglob("*") if path.is_symlink()), None)
-    if link is not None:
-        raise UserError(f"{link} is a link, which a search does not make; remove it")
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.locking import alone_in
+from recbole_cadmr.workflows.benchmark import cell
 from recbole_cadmr.workflows.benchmark.benchmark import benchmark
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.tune.records import best_record, folder_of, read_records
@@ -36,6 +39,12 @@ def finished(tmp_path_factory):
     arguments = command(place / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
     assert main(arguments) == 0
     return place / "out", arguments, data
+
+
+def copied(finished, tmp_path):
+    """The folder of EASE's cell in a copy of the benchmark."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return next((tmp_path / "copy" / "cells").glob("*-EASE-*"))
 
 
 def cells(folder):
@@ -77,11 +86,50 @@ def test_another_protocol_is_refused(finished, capsys):
 
 def test_a_folder_at_work_is_refused(finished, capsys):
     folder, arguments, _ = finished
-    me = psutil.Process()
-    (folder / ".lock").write_text(f"{me.pid} {me.create_time()}")
-    assert main(arguments) == 2 and "a benchmark is at work in" in capsys.readouterr().err
-    (folder / ".lock").write_text(f"{me.pid} 1.0")  # of a process that is gone, whose number another one has now
+    with alone_in(folder, "benchmark"):
+        assert main(arguments) == 2
+    assert f"a benchmark is at work in {folder} (process {os.getpid()})" in capsys.readouterr().err
+    (folder / ".lock").write_text(str(os.getpid()))  # of a process that was killed, whose number another one has now
     assert main(arguments) == 0 and not (folder / ".lock").exists()
+
+
+def test_no_process_is_stopped_because_a_file_names_it(finished, tmp_path):
+    """Cells know their processes by the pipe between them; a number in a folder is nobody's."""
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        folder = copied(finished, tmp_path)
+        shutil.rmtree(folder / "run")
+        (folder / "process.txt").write_text(f"{stranger.pid} {psutil.Process(stranger.pid).create_time()}")
+        assert main(command(tmp_path / "copy", finished[2], "--models=EASE", "--seeds=1")) == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+
+
+@pytest.mark.parametrize("place", ["cells", "cells/NAME", "cells/NAME/run", "cells/NAME/run/log"])
+def test_nothing_behind_a_link_is_touched(finished, tmp_path, capsys, place):
+    name = copied(finished, tmp_path).name
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter").write_text("dear")
+    link = tmp_path / "copy" / place.replace("NAME", name)
+    shutil.rmtree(link)
+    link.symlink_to(mine)
+    assert main(command(tmp_path / "copy", finished[2], "--models=EASE", "--seeds=1")) == 2
+    assert f"{link} is a link" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["letter"]
+
+
+def test_a_cell_ends_with_its_benchmark(tmp_path):
+    arguments = ["--model=BPR", "--epochs=100000", "--stopping_step=100000", "--show_progress=False"]
+    python = cell.command("train", *arguments, "--output", str(tmp_path / "run"))
+    process = subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (tmp_path / "run" / "resume.pt").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.stdin.close()  # as the system does when the benchmark is killed
+    assert process.wait(30) == 2
+    assert (tmp_path / "run" / "resume.pt").exists() and not (tmp_path / "run" / ".lock").exists()
 
 
 def test_other_interactions_are_refused(tmp_path, capsys):

@@ -311,7 +311,7 @@ def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
     (copy / ".lock").symlink_to(mine)  # removed, not followed
     (copy / "trials" / "0001" / "more.jsonl").symlink_to(mine)
     assert main(["tune", "--resume", str(copy)]) == 2
-    assert f"{copy}/trials/0001/more.jsonl is a link, which a search does not make" in capsys.readouterr().err
+    assert f"{copy}/trials/0001/more.jsonl is a link, which does not belong there" in capsys.readouterr().err
     assert mine.read_text() == "mine"
 
 

@@ -1,0 +1,82 @@
+"""Long work in a folder: alone there, and stopped in good order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from recbole_cadmr.errors import UserError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def alone_in(root: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """Refuse a folder that another process is at work in: each would spoil what the other does.
+
+    The lock is the operating system's, on the file ``.lock`` in the folder, so that it ends with the process. The file
+    is removed while it is still locked: whoever waits for it finds that out, and locks the next one. A folder that was
+    not there is made, and goes again if nothing was put into it.
+
+    Args:
+        what: name of the work, as in "a search is at work".
+        patience: seconds to wait for the other process to end.
+
+    Raises:
+        UserError: if another process is at work, or the folder cannot be locked.
+    """
+    file = root / LOCK
+    lock = FileLock(file)
+    is_new = not root.exists()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise UserError(f"a {what} is at work in {root}{_by_whom(file)}; wait for it, or stop it") from error
+    except (OSError, NotImplementedError) as error:  # the latter: the file system has no locks
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot lock {file}: {reason}; work in a folder that can be written and locked") from error
+    own = file.stat()
+    try:
+        if own.st_nlink == 1:  # else it is the content of another file, too
+            with suppress(OSError):
+                file.write_text(str(os.getpid()), encoding="ascii")  # for others to tell
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            if os.path.samestat(file.stat(), own):  # else the folder was removed, and another process made it anew
+                file.unlink()
+        lock.release()
+        if is_new:
+            with suppress(OSError):
+                root.rmdir()
+
+
+def _by_whom(file: Path) -> str:
+    with suppress(OSError, ValueError):
+        return f" (process {int(file.read_text(encoding='ascii')[:20])})"
+    return ""
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let a terminated process stop what it has begun as an interrupted one does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
