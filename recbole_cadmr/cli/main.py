@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from recbole_cadmr.cli import commands
+from recbole_cadmr.cli.parser import build_parser
 from recbole_cadmr.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -18,7 +18,7 @@ EXIT_USER_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = commands.build_parser()
+    parser = build_parser()
     try:
         known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)

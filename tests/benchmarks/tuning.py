@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from recbole_cadmr.cli.commands import settings_of
+from recbole_cadmr.cli.settings import settings_of
 from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.tune.plan import Plan, make_plan
 from recbole_cadmr.workflows.tune.resources import Resources

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.arguments import seed
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.graph import read_graph
 from recbole_cadmr.data.prepare.content import Features
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default=OWN, choices=(OWN, *SPLITS), help="how to hold out (default: the split that came with it)"
     )
-    parser.add_argument("--seed", default=2020, type=int, help="of a split other than its own (default: %(default)s)")
+    parser.add_argument("--seed", default=2020, type=seed, help="of a split other than its own (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_cadmr.arguments import real
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--size", default="100k", choices=published(RELEASE)["files"], help="of the release (default: %(default)s)")
     add("--posters", type=Path, metavar="DIR", help="pictures named by movie id, such as 318.jpg")
-    add("--min_rating", type=float, help="leave out lower ratings (default: keep all)")
+    add("--min_rating", type=real, help="leave out lower ratings (default: keep all)")
     add_place(parser)
     add_options(parser)
 

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole_cadmr.arguments import seed, whole_number
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.errors import UserError
 
@@ -47,12 +48,12 @@ class Options:
 
 def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: int = 5) -> None:
     """Declare the shared options; ``split`` and ``k_core`` are the source's defaults."""
-    add = parser.add_argument
+    add, count = parser.add_argument, whole_number(1)
     add("--name", help="name of the data set (default: that of the source)")
     add("--data_path", default=Path("dataset"), type=Path, help="folder of the data sets (default: dataset)")
-    add("--k_core", default=k_core, type=int, help="least interactions of a user and an item (default: %(default)s)")
+    add("--k_core", default=k_core, type=count, help="least interactions of a user and an item (default: %(default)s)")
     add("--split", default=split, choices=SPLITS, help="how to hold out (default: %(default)s)")
-    add("--seed", default=2020, type=int, help="of the split (default: %(default)s)")
+    add("--seed", default=2020, type=seed, help="of the split (default: %(default)s)")
     add(
         "--text_model", default=TEXT_MODEL, help="sentence-transformers model or folder, or none (default: %(default)s)"
     )
@@ -64,12 +65,12 @@ def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: 
     )
     add("--weights", type=Path, metavar="FILE", help="its weights, if not torchvision's own download")
     add("--dtype", default="float32", choices=("float16", "float32"), help="of the vectors (default: %(default)s)")
-    add("--batch_size", default=64, type=int, help="texts or pictures encoded at once (default: %(default)s)")
+    add("--batch_size", default=64, type=count, help="texts or pictures encoded at once (default: %(default)s)")
     add("--device", help="such as cpu or cuda:0 (default: a GPU if there is one)")
     add(
         "--graph",
         default=0,
-        type=int,
+        type=whole_number(),
         metavar="K",
         help="also write each modality's K nearest items (default: 0, none)",
     )

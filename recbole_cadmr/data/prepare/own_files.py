@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_cadmr.arguments import real
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.options import add_options, read_options
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--item_column", default="item_id", help="of --inter and --items (default: %(default)s)")
     add("--rating_column", help="of --inter (default: none)")
     add("--time_column", help="of --inter, numbers or dates (default: none)")
-    add("--min_rating", type=float, help="leave out interactions rated lower (default: keep all)")
+    add("--min_rating", type=real, help="leave out interactions rated lower (default: keep all)")
     add("--title_column", default="title", help="of --items (default: %(default)s)")
     add("--text_columns", metavar="A,B", help="of --items, read by the text model (default: the title)")
     add("--image_column", help="of --items, names of files in --images (default: ITEM.jpg)")

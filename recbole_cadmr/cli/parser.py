@@ -1,0 +1,40 @@
+"""The parser of the whole command line: one module a command, each with ``add_arguments(parser)`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from typing import NoReturn
+
+from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, table, train, tune
+from recbole_cadmr.errors import UserError
+
+_COMMANDS = {
+    "train": (train.add_arguments, "train a model and evaluate it"),
+    "evaluate": (evaluate.add_arguments, "score a checkpoint with other metrics, masking or part"),
+    "recommend": (recommend.add_arguments, "write the top items of users, or of people given by their history"),
+    "benchmark": (benchmark.add_arguments, "many models on many data sets over several seeds, side by side"),
+    "tune": (tune.add_arguments, "search settings on validation with Ray Tune"),
+    "table": (table.add_arguments, "finished runs side by side, as markdown"),
+    "prepare": (prepare.add_sources, "turn other layouts into a data set"),
+    "generate": (prepare.add_generate, "make a synthetic data set as the embedded one"),
+    "doctor": (doctor.add_arguments, "versions, known incompatibilities, devices, data sets"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # What is wrong with a value reads as a sentence: "--topk must be ...".
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``run(known, rest) -> exit status``."""
+    parser = _Parser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
+    parser.add_argument("--version", action="version", version=version("recbole_cadmr"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (add_arguments, help_text) in _COMMANDS.items():
+        # Abbreviated options would swallow settings: --data for --data_path, --out for --output.
+        add_arguments(commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
+    return parser

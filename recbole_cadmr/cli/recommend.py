@@ -1,0 +1,49 @@
+"""``recommend``: the top items of users as a table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+
+from recbole_cadmr.arguments import whole_number
+from recbole_cadmr.cli.evaluate import add_checkpoint
+from recbole_cadmr.cli.settings import nothing_left, refuse_existing
+from recbole_cadmr.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``recommend``."""
+    add_checkpoint(parser)
+    parser.add_argument("--topk", type=whole_number(1), default=50, help="items a user (default 50)")
+    parser.add_argument("--users", metavar="FILE", help="user ids, one a line (default: all users)")
+    parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
+    parser.add_argument(
+        "--leave_out",
+        default="train",
+        help="interactions not recommended again: train (default), train+valid, all, none",
+    )
+    parser.add_argument("--output", required=True, metavar="FILE", help="tab-separated user_id, item_id, rank, score")
+    parser.set_defaults(run=partial(run, parser))
+
+
+def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Recommend and write."""
+    from recbole_cadmr.workflows import recommend as workflow
+
+    nothing_left(rest, parser)
+    refuse_existing(known.output)
+    if known.users and known.history:
+        raise UserError("give either --users or --history")
+    history = workflow.read_history(known.history) if known.history else None
+    users = workflow.read_users(known.users) if known.users else None
+    recommender = workflow.Recommender(known.checkpoint, known.data_path)
+    if history is not None:
+        frame, unknown = recommender.recommend_from_history(history, known.topk)
+        if unknown:
+            print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were passed over")
+    else:
+        frame = recommender.recommend(users, known.topk, known.leave_out)
+    workflow.write_recommendations(frame, known.output)
+    print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
+    return 0

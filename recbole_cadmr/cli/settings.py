@@ -1,0 +1,64 @@
+"""What a command finds beside its options: settings, or something mistyped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError, did_you_mean
+
+
+def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings from ``--name=value`` or ``--name value``.
+
+    Raises:
+        UserError: on anything else, and on a setting given twice.
+    """
+    from recbole_cadmr.config.declarations import parse_value
+
+    settings: dict[str, Any] = {}
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not name:
+            raise UserError(f"cannot read '{argument}'; settings are given as --name=value")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise UserError(f"--{name} has no value; give it as --{name}=value")
+            value = waiting.pop(0)
+        if name in settings:
+            raise UserError(f"--{name} is given twice")
+        settings[name] = parse_value(value)
+    return settings
+
+
+def settings_in(files: Sequence[str]) -> dict[str, Any]:
+    """The settings in yaml files, in rising priority."""
+    from recbole_cadmr.config.declarations import read_yaml
+
+    return {name: value for file in files for name, value in read_yaml(Path(file)).items()}
+
+
+def nothing_left(rest: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raise :class:`UserError` if anything is left over by a command that takes no settings."""
+    if rest:
+        options = [option for action in parser._actions for option in action.option_strings]
+        name = rest[0].partition("=")[0]
+        raise UserError(f"there is no option '{rest[0]}'{did_you_mean(name, options)}")
+
+
+def refuse_existing(path: str | None) -> None:
+    """Raise :class:`UserError` if the file to be written is there already, or cannot be."""
+    if path is None:
+        return
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    raise UserError(f"{path} is already there; choose another --output")

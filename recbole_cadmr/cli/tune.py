@@ -1,0 +1,80 @@
+"""``tune``: a search of settings on validation."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from recbole_cadmr.arguments import files, not_negative, positive, whole_number
+from recbole_cadmr.cli.settings import settings_in, settings_of
+from recbole_cadmr.errors import UserError
+
+_HERE = True  # --resume without a folder: that of --output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``tune``."""
+    parser.epilog = "Settings of all trials: --name=value; they are not searched."
+    add, count = parser.add_argument, whole_number(1)
+    add("--model", help="CADMR (default), or any other model")
+    add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
+    add("--preset", help="a preset of the model (CADMR: paper)")
+    add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
+    add("--data_path", help="folder of the data sets (default: dataset)")
+    add("--space", metavar="FILE", help="yaml file, 'name: [choices]' a line (default: the model's own)")
+    add("--trials", type=count, metavar="N", help="most trials, the first of which are the defaults (default 20)")
+    add("--sampler", help="random (default), grid, or bayesian")
+    add("--scheduler", help="asha (default), pbt, or fifo")
+    add("--grace", type=count, metavar="EPOCHS", help="epochs before a trial may be stopped, or changed (pbt)")
+    add("--output", metavar="DIR", help="folder of the search")
+    add("--resume", nargs="?", const=_HERE, metavar="DIR", help="go on with the search in DIR, or --output")
+    add("--cpus", type=positive, metavar="CORES", help="cores of a trial, and its threads (default 1; fractions too)")
+    add("--gpus", type=not_negative, metavar="GPUS", help="GPUs of a trial (default: one if any; fractions too)")
+    add("--jobs", type=count, metavar="N", help="most trials at once (default: as many as there is room for)")
+    add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster (default: one started here)")
+    add("--dashboard", action="store_true", help="let a cluster started here have Ray's dashboard")
+    parser.set_defaults(run=run)
+
+
+def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Search, or go on, and print what was found."""
+    from recbole_cadmr.workflows.tune.files import summary
+    from recbole_cadmr.workflows.tune.resources import Resources
+    from recbole_cadmr.workflows.tune.tune import resume, tune
+
+    settings, given_files = settings_of(rest), files(known.config_files)
+    resources = Resources(
+        address=known.ray_address or "local",
+        cpus=known.cpus,
+        gpus=known.gpus,
+        jobs=known.jobs,
+        dashboard=known.dashboard,
+    )
+    if known.resume not in (None, _HERE):
+        others = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
+        given = [f"--{name}" for name in others if getattr(known, name) is not None]
+        if settings or given_files or given:
+            what = given[0] if given else "a setting"
+            raise UserError(f"--resume DIR goes on with the search in DIR as it was; leave out {what}")
+        found = resume(known.resume, trials=known.trials, data_path=known.data_path, resources=resources)
+    else:
+        if not known.output:
+            raise UserError("a search needs --output DIR, its folder")
+        if known.data_path:
+            settings["data_path"] = known.data_path
+        found = tune(
+            known.model,
+            known.dataset,
+            output=known.output,
+            preset=known.preset,
+            space=known.space,
+            sampler=known.sampler or "random",
+            scheduler=known.scheduler or "asha",
+            trials=known.trials,
+            grace=known.grace,
+            settings={**settings_in(given_files), **settings},
+            resources=resources,
+            resume=known.resume is _HERE,
+        )
+    print(summary(found.plan, found.records, found.winner, found.test, found.folder))
+    return 0
