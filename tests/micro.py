@@ -60,6 +60,31 @@ def write_micro(
     return folder
 
 
+def write_drawn(folder: Path, rows: list[str], header: str = "user_id:token item_id:token", yaml: str = "") -> Path:
+    """Write ``rows`` as the data set ``drawn``, whose split is drawn, under ``folder`` and return ``folder``."""
+    place = folder / "drawn"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "drawn.inter").write_text("\n".join([header, *rows, ""]).replace(" ", "\t"))
+    (place / "drawn.yaml").write_text(yaml)
+    return folder
+
+
+def open_drawn(folder: Path, model: str = "BPR", **settings: object) -> Session:
+    """A model on the set ``drawn``; what is logged can be caught."""
+    small = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False, "data_path": str(folder)}
+    return open_session(Config(model, "drawn", settings={**small, **settings}), folder / "run")
+
+
+def tokens_of(session: Session) -> list[list[tuple[str, str]]]:
+    """(user, item) of the train, validation and test part by token, in the order of their rows."""
+    found = []
+    for loader in (session.train_data, session.valid_data, session.test_data):
+        part = loader._dataset
+        columns = (part.id2token(field, part.inter_feat[field].numpy()) for field in (part.uid_field, part.iid_field))
+        found.append(list(zip(*columns)))
+    return found
+
+
 def open_micro(folder: Path, model: str = "CADMR", **settings: object) -> Session:
     """A model on the micro set."""
     small = SMALL if model == "CADMR" else {key: SMALL[key] for key in ("topk", "valid_metric", "show_progress")}

@@ -80,7 +80,7 @@ class Setting:
 
     def check(self, value: Any, origin: str) -> None:
         """Raise :class:`UserError` unless ``value`` (given in ``origin``) is allowed."""
-        if value is None and (self.default is None or not self.has_default):
+        if value is None and (self.default is None or not self.has_default or self.types == ("dict",)):
             return
         if self.types and not any(_is(value, name) for name in self.types):
             wanted = " or ".join(_WORDS[name] for name in self.types)

@@ -11,13 +11,15 @@ import scipy.sparse as sp
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataloader.user_dataloader import UserDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
-from recbole.utils import InputType
+from recbole.utils import InputType, ModelType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.parts import report_parts
 from recbole_cadmr.data.rows import RatingRows, binary
 from recbole_cadmr.errors import UserError
 
@@ -39,7 +41,7 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     interactions, too.
 
     Raises:
-        UserError: if the evaluation mode is not full ranking, or the train part is empty.
+        UserError: if the train part is empty, or the model cannot be trained with ``train_neg_sample_args``.
     """
     modes = set(config["eval_args"]["mode"].values())
     if modes != {"full"}:
@@ -47,6 +49,7 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     train, valid, test = dataset.build()
     if not len(train):
         raise UserError(f"the split leaves {dataset.dataset_name} without train interactions; change eval_args")
+    report_parts(train, valid, test)
     if config["eval_batch_size"] is None:
         ranks = getattr(model_class, "full_sort_predict", None) is not AbstractRecommender.full_sort_predict
         config["eval_batch_size"] = derived_eval_batch_size(dataset.item_num) if ranks else _PAIRS
@@ -59,22 +62,39 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     )
 
 
-def _train_loader(config: Any, train: MultimodalDataset, model_class: type) -> Any:
-    if getattr(model_class, "batch_by_rows", False):
-        return RowLoader(config, train, shuffle=config["shuffle"])
-    sampling = config["train_neg_sample_args"]
+def _train_loader(config: Any, train: MultimodalDataset, model_class: Any) -> Any:
+    kind = RowLoader if getattr(model_class, "batch_by_rows", False) else get_dataloader(config, "train")
+    sampling, name = config["train_neg_sample_args"], config["model"]
+    if kind in (RowLoader, UserDataLoader):
+        if "train_neg_sample_args" in config.changed and sampling["distribution"] != "none":
+            raise UserError(f"{name} learns from whole rows, without negative items; leave out train_neg_sample_args")
+        # RecBole's loader of users always shuffles, and warns if it is told not to.
+        return kind(config, train, None, shuffle=config["shuffle"] or kind is UserDataLoader)
+    if sampling["distribution"] == "none":
+        if model_class.type != ModelType.TRADITIONAL:
+            raise UserError(f"{name} learns from negative items; train_neg_sample_args must name a distribution")
+        return kind(config, train, None, shuffle=config["shuffle"])
     if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and _is_plain(sampling):
         return TripleLoader(config, train, shuffle=config["shuffle"])
-    sampler = None
-    if sampling["distribution"] != "none":
-        try:
-            sampler = Sampler(["train"], [train], sampling["distribution"], sampling["alpha"]).set_phase("train")
-        except ValueError as error:
-            raise UserError(
-                "a user has every item, so that no negative item can be sampled; leave such users out with "
-                "--user_inter_num_interval"
-            ) from error
-    return get_dataloader(config, "train")(config, train, sampler, shuffle=config["shuffle"])
+    # Drawn by popularity, an item of the train part; else any item of the set.
+    n_items = len(train.inter_feat[train.iid_field].unique())
+    _refuse_full_users(train, n_items if sampling["distribution"] == "popularity" else train.item_num - 1)
+    sampler = Sampler(["train"], [train], sampling["distribution"], sampling["alpha"]).set_phase("train")
+    return kind(config, train, sampler, shuffle=config["shuffle"])
+
+
+def _refuse_full_users(train: MultimodalDataset, n_items: int) -> None:
+    """Raise :class:`UserError` if a user has all of the ``n_items`` items that negative ones are drawn from."""
+    users, items = (train.inter_feat[field] for field in (train.uid_field, train.iid_field))
+    keys = (users * train.item_num + items).unique()
+    sizes = torch.bincount(keys // train.item_num)
+    if int(sizes.max()) < n_items:
+        return
+    user = train.id2token(train.uid_field, int(sizes.argmax()))
+    advice = f"take the user out of the files of {train.dataset_name}"
+    if not train.benchmark_filename_list:
+        advice += f", or leave out who has so many with --user_inter_num_interval=[0,{n_items})"
+    raise UserError(f"user {user!r:.60} has every item, so that no negative item can be sampled; {advice}")
 
 
 def _is_plain(sampling: Any) -> bool:
@@ -99,11 +119,7 @@ class TripleLoader(AbstractDataLoader):
         self._drawn_from = self._items.unique()
         self._n_items = dataset.item_num
         self._known = (self._users * self._n_items + self._items).unique()  # ascending
-        if int(torch.bincount(self._known // self._n_items).max()) >= len(self._drawn_from):
-            raise UserError(
-                "a user has every item, so that no negative item can be sampled; leave such users out with "
-                "--user_inter_num_interval"
-            )
+        _refuse_full_users(dataset, len(self._drawn_from))
         self.sample_size = len(self._users)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from recbole.data.dataset import Dataset
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.workflows.session import open_session
 from tests.micro import TEST, TRAIN, VALID, open_micro, write_micro
 
 HEADER = "user_id:token\titem_id:token"
@@ -214,11 +216,12 @@ def test_blank_lines_are_left_out_and_counted(tmp_path):
 
 
 def test_held_out_users_and_repeated_interactions_are_counted(tmp_path, caplog):
-    folder = write_micro(tmp_path, train=[*TRAIN, TRAIN[0]])
-    config = open_micro(folder, "BPR").config
-    caplog.clear()
+    folder = write_micro(tmp_path, train=[*TRAIN, TRAIN[0], TEST[0]])
+    settings = {"data_path": str(folder), "topk": [1, 2], "valid_metric": "Recall@2"}
     with caplog.at_level("WARNING"):
-        MultimodalDataset(config)
+        open_session(Config("BPR", "micro", settings=settings), tmp_path / "run")
     said = [record.getMessage() for record in caplog.records]
     assert sum("1 user has held-out interactions only" in line for line in said) == 1
     assert sum("1 interactions of micro repeat a user and an item" in line for line in said) == 1
+    (both,) = (line for line in said if "interactions, too" in line)
+    assert "1 of 3 held-out test interactions of micro are train interactions" in both and "rm_dup_inter" in both

@@ -144,7 +144,7 @@ def test_the_seed_and_the_generator_fix_the_triples(tmp_path):
 
 @pytest.mark.parametrize("rows", [[*TRAIN, "cid b"], [*(row for row in TRAIN if row[-1] != "c"), "cid b"]])
 def test_a_user_with_every_item_of_the_train_part_is_refused(tmp_path, rows):
-    with pytest.raises(UserError, match="a user has every item"):
+    with pytest.raises(UserError, match="user .cid. has every item"):
         open_micro(write_micro(tmp_path, train=rows), "BPR")
 
 
@@ -224,3 +224,10 @@ def test_the_fingerprint_tells_data_apart(tmp_path):
         assert other["sha256"] != first["sha256"] and other["id_maps"] == first["id_maps"]
     assert mark("d", append("train", "zoe\ta"))["id_maps"] != first["id_maps"]
     assert first["counts"] == {"users": 5, "items": 4, "interactions": [8, 2, 3]}
+
+
+@pytest.mark.parametrize("model", ["MultiVAE", "RecVAE", "CDAE"])
+def test_an_autoencoder_gets_each_user_once_an_epoch(tmp_path, model):
+    session = open_micro(write_micro(tmp_path), model)
+    users = [user for batch in session.train_data for user in batch["user_id"].tolist()]
+    assert sorted(users) == list(range(session.dataset.user_num))  # the padding user too, as in RecBole

@@ -1,0 +1,78 @@
+"""Columns of numbers and dates in the precision they are written in.
+
+RecBole's tensors hold float32, which tells seconds of this century apart by the two minutes, and float64 cannot hold
+nanoseconds. What is compared (times, ends of intervals) is compared as it stands in the file.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.errors import UserError
+
+_SAFE_DIGITS = 15  # decimals of so many digits stay apart, and in order, in float64
+_ZONE = r"(?:[Zz]|[T ]\d\d.*[+-]\d\d(?::?\d\d)?)$"
+
+
+def numbers(path: Path, text: pd.Series) -> pd.Series:
+    """The numbers of a column of text as float64, NaN where it is empty; its index says which line.
+
+    Raises:
+        UserError: on anything else, naming the line.
+    """
+    text = text.where(text != "", "nan")
+    try:
+        return text.astype(np.float64)
+    except ValueError as error:
+        wrong = pd.to_numeric(text, errors="coerce").isna() & (text.str.lower() != "nan")
+        line, found = wrong.idxmax() + 2, text[wrong].iloc[0]
+        raise UserError(f"{path} line {line} is malformed: {text.name} cannot be {found!r:.60}") from error
+
+
+def exact_numbers(path: Path, text: pd.Series) -> pd.Series:
+    """The numbers of a column of text, without its missing ones: int64 or uint64, else float64 if that tells all of
+    them apart, else :class:`Decimal` objects.
+
+    Raises:
+        UserError: as of :func:`numbers`.
+    """
+    given = text[numbers(path, text).notna()]
+    whole = pd.to_numeric(given, errors="coerce")
+    if whole.dtype.kind in "iu":
+        return whole
+    if not len(given) or given.str.len().max() <= _SAFE_DIGITS:
+        return given.astype(np.float64)
+    return given.map(Decimal)
+
+
+def exact_dates(path: Path, text: pd.Series) -> pd.Series:
+    """The dates of a column of text in ISO 8601 (year first), without its missing ones: int64 nanoseconds.
+
+    Raises:
+        UserError: if a value is no such date, or if some dates have a time zone and others have none.
+    """
+    given = text[text != ""]
+    digits = given.str.fullmatch(r"[+-]?\d+(?:\.\d*)?")
+    if digits.any():
+        raise UserError(
+            f"{path} line {digits.idxmax() + 2}: {text.name} is {given[digits].iloc[0]!r:.60}, a number in a column of "
+            f"tokens; name the column {text.name}:float in the header for an order of time"
+        )
+    dates = pd.to_datetime(given, format="ISO8601", utc=True, errors="coerce")
+    wrong = dates.isna()
+    if wrong.any():
+        raise UserError(
+            f"{path} line {wrong.idxmax() + 2}: {text.name} is {given[wrong].iloc[0]!r:.60}, which is no date of the "
+            f"years 1678 to 2261 as in 2024-01-31 or 2024-01-31T12:30:00; there is no order of time without one"
+        )
+    zoned = given.str.contains(_ZONE)
+    if zoned.any() and not zoned.all():
+        raise UserError(
+            f"{path}: {text.name} has a time zone in line {zoned.idxmax() + 2} and none in line "
+            f"{(~zoned).idxmax() + 2}; write all of its dates in one way"
+        )
+    return dates.astype("int64")

@@ -1,0 +1,286 @@
+"""RecBole's ``Dataset`` that reads tokens as they stand, compares numbers exactly and says what it leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataset import Dataset
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_cadmr.data.atomic import read_header, read_table
+from recbole_cadmr.data.exact import exact_dates, exact_numbers, numbers
+from recbole_cadmr.data.intervals import parse_intervals, within
+from recbole_cadmr.errors import UserError, did_you_mean
+
+
+class InteractionDataset(Dataset):
+    """Interactions through RecBole's atomic files.
+
+    Filters, the removal of repeated interactions and the order of time go by the numbers and dates of the file, not by
+    the float32 they become in RecBole's tensors; rows of the same time keep the order of the file.
+    """
+
+    inter_feat: Any
+
+    def _get_preset(self) -> None:
+        super()._get_preset()
+        self._exact: dict[str, pd.Series] = {}  # columns of interactions as they are written, by the row read
+        self._rows = pd.RangeIndex(0)  # which of the rows read are left
+        self._lines = pd.RangeIndex(0)  # the line of each row read
+
+    # Reading
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        parts = self.benchmark_filename_list
+        if parts and len(parts) != 3:
+            raise UserError(f"benchmark_filename must name the train, validation and test part, not {parts}")
+        for part in parts or [None]:
+            file = Path(dataset_path) / (f"{token}.inter" if part is None else f"{token}.{part}.inter")
+            if not file.is_file():
+                raise UserError(f"there is no interaction file {file}; prepare the data set again")
+        for source in ("user", "item"):
+            file = Path(dataset_path) / f"{token}.{source}"
+            if source in (self.config["load_col"] or ()) and not file.is_file():
+                raise UserError(f"load_col names columns of {source}, but there is no file {file}")
+        super()._load_data(token, dataset_path)
+        n_train = self.file_size_list[0] if parts else len(self.inter_feat)
+        if not n_train:
+            raise UserError(f"the train part of {self.dataset_name} is empty; prepare the data set again")
+        self._check_columns()
+
+    def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
+        """RecBole's reading of an atomic file, but for tokens like ``NA`` or with quotes, which stay what they are."""
+        load_col, unload_col = self._get_load_and_unload_col(source)
+        if load_col == set():
+            if source == FeatureSource.INTERACTION:
+                raise UserError(f"load_col must name the columns of inter: {self.uid_field} and {self.iid_field}")
+            return None
+        path, separator, encoding = Path(filepath), self.config["field_separator"], self.config["encoding"] or "utf-8"
+        types = _column_types(path, read_header(path, separator, encoding))
+        for setting, names in (("load_col", load_col), ("unload_col", unload_col)):
+            unknown = sorted(set(names or ()) - types.keys() - {self.uid_field, self.iid_field})
+            if unknown:
+                raise UserError(f"{setting}: {path} has no column {unknown[0]}{did_you_mean(unknown[0], types)}")
+        used = {f: t for f, t in types.items() if (load_col is None or f in load_col) and f not in (unload_col or ())}
+        ids = [self.uid_field, self.iid_field]
+        if source != FeatureSource.INTERACTION:
+            ids = [self.uid_field if source == FeatureSource.USER else self.iid_field]
+        for field in ids:
+            if used.get(field) != FeatureType.TOKEN:
+                near = "" if field in types else did_you_mean(field, types)
+                loaded = "" if field not in types or field in used else ", and load_col and unload_col must load it"
+                raise UserError(f"{path} must have a column {field}:token in its header{loaded}{near}")
+        table = read_table(path, separator, encoding)
+        table.columns = pd.Index(types)
+        for field in ids:
+            if (table[field] == "").any():
+                raise UserError(f"{path} line {(table[field] == '').idxmax() + 2} is malformed: its {field} is empty")
+        for field, kind in used.items():
+            self.field2source[field], self.field2type[field] = source, kind
+            if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+                self.field2bucketnum[field] = 2
+        if source == FeatureSource.INTERACTION:
+            self._keep_exact(path, table, used)
+        elif repeated := int(table.duplicated(ids).sum()):
+            self.logger.warning(f"{path} names {repeated:,} {ids[0]} again; the first line of each counts")
+        return pd.DataFrame({f: self._values(path, table[f], kind) for f, kind in used.items()}).reset_index(drop=True)
+
+    def _keep_exact(self, path: Path, table: pd.DataFrame, used: dict[str, FeatureType]) -> None:
+        """Keep what is compared later on as it is written."""
+        if self.benchmark_filename_list:
+            return  # a set that comes split is neither filtered nor put in order
+        compared = {field for field in self.config["val_interval"] or () if used.get(field) == FeatureType.FLOAT}
+        if self._in_order_of_time or self.config["rm_dup_inter"]:
+            compared |= {self.time_field} & used.keys()
+        for field in compared:
+            if used[field] not in (FeatureType.FLOAT, FeatureType.TOKEN):
+                raise UserError(f"{path}: {field} is of type {used[field].value}, so that there is no order of time")
+            read = exact_numbers if used[field] == FeatureType.FLOAT else exact_dates
+            exact = read(path, table[field])
+            self._exact[field] = exact.set_axis(table.index.get_indexer(exact.index))
+        self._lines = table.index + 2
+
+    def _values(self, path: Path, text: pd.Series, kind: FeatureType) -> pd.Series:
+        """A column of text as RecBole wants it; an empty field of an attribute is a missing value."""
+        self.field2seqlen[text.name] = 1
+        if kind == FeatureType.TOKEN:
+            return text.where(text != "", np.nan)
+        if kind == FeatureType.FLOAT:
+            return numbers(path, text)
+        separator, longest = self.config["seq_separator"], (self.config["seq_len"] or {}).get(text.name)
+        rows = text.map(lambda row: list(filter(None, row.split(separator)))[:longest])
+        self.field2seqlen[text.name] = int(rows.map(len).max()) if len(rows) else 0
+        if kind == FeatureType.FLOAT_SEQ:
+            flat = numbers(path, rows.explode().dropna())
+            sizes = rows.map(len).cumsum().to_numpy()
+            return pd.Series(np.split(flat.to_numpy(), sizes[:-1]) if len(rows) else [], rows.index, dtype=object)
+        return rows.map(np.array)
+
+    def _check_columns(self) -> None:
+        """Refuse settings that name a column which is not there, or is of a type that they cannot mean."""
+        sequences = (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ)
+        tokens, floats = (FeatureType.TOKEN, FeatureType.TOKEN_SEQ), (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
+        for setting, kinds in (
+            ("val_interval", (FeatureType.TOKEN, FeatureType.FLOAT)),
+            ("seq_len", sequences),
+            ("normalize_field", floats),
+            ("alias_of_user_id", tokens),
+            ("alias_of_item_id", tokens),
+        ):
+            for field in self.config[setting] or ():
+                self._check_column(setting, field, kinds)
+        for source, fields in (self.config["unused_col"] or {}).items():
+            known = getattr(self, f"{source}_feat", None)
+            for field in fields:
+                if known is None or field not in known:
+                    raise UserError(f"unused_col: no column {field} of {source} is loaded; load_col names what is")
+                if field in (self.uid_field, self.iid_field):
+                    raise UserError(f"unused_col: {field} is always used")
+
+    def _check_column(self, setting: str, field: str, kinds: Sequence[FeatureType]) -> None:
+        kind = self.field2type.get(field)
+        if kind is None:
+            near = did_you_mean(field, self.field2type)
+            raise UserError(f"{setting}: no column {field} of {self.dataset_name} is loaded; name it in load_col{near}")
+        if kind not in kinds:
+            allowed = " or ".join(allowed.value for allowed in kinds)
+            raise UserError(f"{setting}: {field} is of type {kind.value} in {self.dataset_name}, not {allowed}")
+        values = (self.config[setting] or {}).get(field) if setting == "val_interval" else None
+        if values is not None and isinstance(values, str) != (kind == FeatureType.FLOAT):
+            wanted = "an interval such as '[3,inf)'" if kind == FeatureType.FLOAT else "a list of those to keep"
+            raise UserError(f"val_interval: {field} is of type {kind.value}; give {wanted}, not {values!r:.60}")
+
+    # Filtering
+
+    def _data_filtering(self) -> None:
+        self._left_out_by("rm_dup_inter", self._remove_duplication)
+        self._left_out_by("val_interval", self._filter_by_field_value)
+        self._left_out_by("filter_inter_by_user_or_item", self._filter_inter_by_user_or_item)
+        self._left_out_by("user_inter_num_interval and item_inter_num_interval", self._filter_by_inter_num)
+        self._rows = self.inter_feat.index
+        self._reset_index()
+
+    def _left_out_by(self, setting: str, step: Callable[[], None]) -> None:
+        """Take a step, and log what it leaves out."""
+        ids = [self.uid_field, self.iid_field]
+        before = [len(self.inter_feat), *self.inter_feat[ids].nunique()]
+        step()
+        after = [len(self.inter_feat), *self.inter_feat[ids].nunique()]
+        if after != before:
+            rows, users, items = (f"{old - new:,} of {old:,}" for old, new in zip(before, after))
+            self.logger.warning(
+                f"{setting} leaves out {rows} interactions of {self.dataset_name}, {users} users and {items} items"
+            )
+
+    def _remove_duplication(self) -> None:
+        keep = self.config["rm_dup_inter"]
+        if keep is None:
+            return
+        rows = self.inter_feat
+        if self.time_field in rows:
+            rows = rows.loc[self._time_order(rows.index)]
+        else:
+            self.logger.warning(f"rm_dup_inter: no times are loaded, so that {keep} means {keep} in the file")
+        self.inter_feat = rows.drop_duplicates([self.uid_field, self.iid_field], keep=keep)
+
+    def _filter_by_field_value(self) -> None:
+        for field, wanted in (self.config["val_interval"] or {}).items():
+            for feat in self.field2feats(field):
+                if self.field2type[field] == FeatureType.TOKEN:
+                    kept = feat.index[feat[field].isin([str(token) for token in wanted])]
+                else:
+                    exact = feat[field].dropna()
+                    if feat is self.inter_feat:
+                        exact = self._exact[field]
+                        exact = exact[exact.index.isin(feat.index)]
+                    kept = exact.index[within(exact, parse_intervals(wanted))]
+                feat.drop(index=feat.index.difference(kept), inplace=True)
+
+    def _reset_index(self) -> None:
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                raise UserError(
+                    f"filtering leaves nothing of {self.dataset_name}; loosen user_inter_num_interval, "
+                    f"item_inter_num_interval or val_interval"
+                )
+        super()._reset_index()
+
+    def _fill_nan(self) -> None:
+        for name in self.feat_name_list:
+            for field, missing in getattr(self, name).isna().sum().items():
+                if missing and self.field2type[field] == FeatureType.FLOAT:
+                    where = f"{name.removesuffix('_feat')} of {self.dataset_name}"
+                    self.logger.warning(f"{missing:,} missing values of {field} in {where} become the mean of others")
+        super()._fill_nan()
+
+    # Order and split
+
+    @property
+    def _in_order_of_time(self) -> bool:
+        return not self.benchmark_filename_list and self.config["eval_args"]["order"] == "TO"
+
+    def _time_order(self, rows: pd.Index) -> pd.Index:
+        """The rows in the order of time, as they are written; of one time, in the order of the file.
+
+        Raises:
+            UserError: if no times are loaded, or some are missing.
+        """
+        if self.time_field not in self._exact:
+            raise UserError(
+                f"order TO goes by the times in the column {self.time_field} of {self.dataset_name}, which is not "
+                f"loaded; name it in load_col, as in {{inter: [{self.uid_field}, {self.iid_field}, "
+                f"{self.time_field}]}}, or name another column by TIME_FIELD"
+            )
+        rows, times = rows.sort_values(), self._exact[self.time_field]
+        missing = rows.difference(times.index)
+        if len(missing):
+            raise UserError(
+                f"{len(missing):,} of {len(rows):,} interactions of {self.dataset_name} have no {self.time_field}, the "
+                f"first in line {self._lines[missing[0]]}; take these lines out, or leave {self.time_field} out of "
+                f"load_col and choose another order than TO"
+            )
+        return times.loc[rows].sort_values(kind="stable").index
+
+    def _change_feat_format(self) -> None:
+        # RecBole sorts what has become float32; here the rows are in order before.
+        if self._in_order_of_time:
+            order = self._time_order(self._rows)
+            self.inter_feat = self.inter_feat.iloc[self._rows.get_indexer(order)]
+            self._rows = order
+        super()._change_feat_format()
+
+    def sort(self, by: Any, ascending: Any = True) -> None:
+        """RecBole's, but for the order of time, which the rows are in already when ``build`` asks for it."""
+        if not (self._in_order_of_time and by == self.time_field):
+            super().sort(by, ascending)
+
+    def time_based_split(self, ratios: Sequence[float], group_by: str) -> list[InteractionDataset]:
+        """RecBole's split ``TS``: what is later than a moment for all is the test part, and of what is not, each user's
+        first interactions are the train part; here by times as they are written, of rows that stand in their order.
+        """
+        train, valid, test = (ratio / sum(ratios) for ratio in ratios)
+        times = self._exact[self.time_field].loc[self._rows]
+        last = times.iloc[int((len(times) - 1) * (1 - test))]
+        late = (times > last).to_numpy()
+        parts: list[list[int]] = [[], [], np.flatnonzero(late).tolist()]
+        for rows in self._grouped_index(self.inter_feat[group_by].numpy()):
+            early = [row for row in rows if not late[row]]
+            n_train = int(len(early) * (train / (train + valid)))
+            parts[0] += early[:n_train]
+            parts[1] += early[n_train:]
+        self._drop_unused_col()
+        return [self.copy(self.inter_feat[rows]) for rows in parts]
+
+
+def _column_types(path: Path, header: list[str]) -> dict[str, FeatureType]:
+    """Type of each column of an atomic file by name."""
+    columns = [name.split(":") for name in header]
+    kinds = {kind.value: kind for kind in FeatureType}
+    if not all(len(column) == 2 and column[1] in kinds for column in columns):
+        found = " ".join(header)
+        raise UserError(f"{path} must have a header such as user_id:token, item_id:token, not {found!r:.200}")
+    return {name: kinds[kind] for name, kind in columns}
