@@ -1,8 +1,9 @@
 """What a user can get wrong, said in one sentence.
 
 Every mistake that a user can make (a missing file, a mistyped setting, damaged data) is raised as
-:class:`UserError`; the command line prints its one sentence and exits with status 2. Anything else
-that escapes is a defect of this package and keeps its traceback.
+:class:`UserError`; the command line prints its one sentence and exits with status 2. So do a disk, a memory or a
+permission that does not suffice. Anything else that escapes is a defect of this package: status 1, and its traceback is
+kept in a file (``cli/main.py``).
 """
 
 from __future__ import annotations

@@ -1,33 +1,99 @@
 """``python -m recbole_cadmr COMMAND``: one subcommand a workflow.
 
-Exit status: 0 done; 2 a mistake of the user's or ctrl-C, said in one sentence. Heavy imports wait until a command
-needs them, so that ``--help`` is quick.
+Exit status: 0 done; 2 a mistake of the user's, a disk or memory that does not suffice, or ctrl-C, said in one sentence;
+1 a fault of this package's, whose traceback is kept in a file. Heavy imports wait until a command needs them, so that
+``--help`` is quick.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 
+from recbole_cadmr.arguments import shown
 from recbole_cadmr.cli.parser import build_parser
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.locking import terminated_as_interrupted
+from recbole_cadmr.screen import guarded
 
-EXIT_USER_ERROR = 2
+EXIT_FAULT, EXIT_USER_ERROR = 1, 2
+# What torch, numpy and the system's loader say, each in an exception of its own.
+_NO_MEMORY = re.compile(
+    r"allocate memory|not enough memory|out of memory|bad_alloc|ALLOC_FAILED|failed to map segment|start new thread|"
+    r"array is too big|Maximum allowed (size|dimension)|Storage size calculation overflowed",
+    re.IGNORECASE,
+)
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = build_parser()
+    with guarded() as out:
+        status, sentence = _run(list(sys.argv[1:] if arguments is None else arguments))
+        out.flush()
+        # A pipe whose reader has left has had what it wanted.
+        if out.failure is not None and not isinstance(out.failure, BrokenPipeError) and not sentence:
+            status, sentence = EXIT_USER_ERROR, f"error: standard output: {_reason(out.failure)}"
+        if sentence:
+            print(sentence, file=sys.stderr)
+    return status
+
+
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Exit status, and what is to be said of a failure."""
     try:
-        known, rest = parser.parse_known_args(arguments)
-        return known.run(known, rest)
+        with terminated_as_interrupted():
+            _check(arguments)
+            known, rest = build_parser().parse_known_args(arguments)
+            return known.run(known, rest), ""
+    except SystemExit as done:  # of --help and --version
+        return int(done.code or 0), ""
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR, f"error: {error}"
     except KeyboardInterrupt as error:
-        print(f"\n{error or 'stopped'}", file=sys.stderr)
-    except ModuleNotFoundError as error:  # some of RecBole's models need packages that it does not install
-        print(f"error: the package {error.name} is missing, which this model needs; install it", file=sys.stderr)
-    except BrokenPipeError:
-        sys.stderr.close()
-    return EXIT_USER_ERROR
+        return EXIT_USER_ERROR, f"\n{str(error) or 'stopped'}"
+    except Exception as error:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return EXIT_USER_ERROR, f"error: there is not enough memory: {_reason(error)}"
+        if isinstance(error, OSError):
+            return EXIT_USER_ERROR, f"error: {f'{error.filename}: ' if error.filename else ''}{_reason(error)}"
+        if isinstance(error, ModuleNotFoundError):  # some of RecBole's models need packages that it does not install
+            return EXIT_USER_ERROR, f"error: the package {error.name} is missing, which this needs; install it"
+        what = f"{type(error).__name__}: {_reason(error)}"
+        return EXIT_FAULT, f"error: a fault of this program, {what}; the traceback is in {_kept(error)}"
+
+
+def _check(arguments: Sequence[str]) -> None:
+    """Raise :class:`UserError` if an argument is empty (a script's unset variable), or is no text."""
+    name = "an argument"
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option.startswith("--"):
+            name = shown(option)[1:-1]
+        if not argument or (equals and not value and option.startswith("--")):
+            raise UserError(f"{name} is empty; give it a value, or leave it out")
+        if found := _UNREADABLE.search(argument):
+            what = "a NUL" if found[0] == "\0" else "bytes that are no text of this terminal's encoding"
+            raise UserError(f"{name} holds {what}: {shown(argument)}")
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an exception says."""
+    return next(iter((getattr(error, "strerror", None) or str(error)).splitlines()), type(error).__name__)
+
+
+def _kept(error: Exception) -> str:
+    """The file that holds the traceback: the log of the run, if there is one, else a new file."""
+    log = getattr(error, "log", None)
+    if log is not None and log.is_file():
+        return str(log)
+    try:
+        handle, name = tempfile.mkstemp(prefix="recbole_cadmr-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            traceback.print_exception(error, file=file)
+        return name
+    except OSError as refusal:
+        return f"no file, as none can be written ({_reason(refusal)})"

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.locking import LOCK
+from recbole_cadmr.screen import Screen
 
 RESULT = "result.json"
 CURVES = "learning_curves.svg"
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,8 +45,9 @@ def create_run_folder(output: str | None, parent: str, name: str) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-{datetime.now():%Y%m%d-%H%M%S}-", dir=root))
         folder.chmod(0o755)
         return folder
-    except OSError as error:
-        raise UserError(f"cannot write the run to {output or parent}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path that no system takes
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write the run to {output or parent}: {reason}") from error
 
 
 def refuse_used(folder: Path) -> None:
@@ -55,23 +61,40 @@ class _PlainFormatter(logging.Formatter):
         return _COLOURS.sub("", super().format(record))
 
 
+class _LogFile(logging.FileHandler):
+    """The log of a run, which ends with it if it cannot be written, rather than go on in silence."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / "log" / f"{name}.log"
+        self.run_folder = folder  # read by compat
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        super().__init__(self.path, encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
+
+
 @contextmanager
 def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "INFO") -> Iterator[None]:
     """Send the log to the screen and to ``log/NAME.log`` of the run's folder; leave logging as it was afterwards.
 
     RecBole logs through the root logger. The file's handler carries the folder, by which RecBole's TensorBoard
-    files find their way into it, too (``compat``).
+    files find their way into it, too (``compat``). What ends the run unexpectedly is written to the file, whose path is
+    the exception's ``log``.
+
+    Raises:
+        UserError: if the disk is full.
     """
     root = logging.getLogger()
     previous, handlers = root.level, list(root.handlers)
-    path = folder / "log" / f"{name}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    file.run_folder = folder  # type: ignore[attr-defined]  # read by compat
+    file = _LogFile(folder, name)
     added: list[logging.Handler] = [file]
-    if screen:
-        stream = logging.StreamHandler(sys.stdout)
+    if screen and sys.stdout is not None:
+        stream = logging.StreamHandler(Screen(sys.stdout))
         stream.setFormatter(_PlainFormatter("%(message)s") if not sys.stdout.isatty() else logging.Formatter())
         added.append(stream)
     for handler in handlers:
@@ -80,14 +103,42 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
         root.addHandler(handler)
     root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
     try:
-        yield
+        with _quiet_threads():
+            yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; make room there") from error
+        raise
+    except Exception as error:
+        if not isinstance(error, (UserError, MemoryError)):
+            with suppress(OSError):
+                file.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": traceback.format_exc()}))
+                error.log = file.path  # type: ignore[attr-defined]
+        raise
     finally:
         for handler in added:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # a full disk takes no last line
+                handler.close()
         for handler in handlers:
             root.addHandler(handler)
         root.setLevel(previous)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Let no thread print what it fails to write: TensorBoard's tells it to whoever writes next, too."""
+    previous = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not isinstance(arguments.exc_value, OSError):
+            previous(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
 
 
 @contextmanager
