@@ -1,14 +1,109 @@
-"""How much memory is free where tensors live."""
+"""How much memory is free where tensors live: of the machine, the container (control groups), the process (ulimit)."""
 
 from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import psutil
 import torch
 
+_PROC = Path("/proc/self")
+
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that are free on a device, or in this machine's memory."""
+    """Bytes that this process may still take on a device, or in main memory."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
-    return int(psutil.virtual_memory().available)
+    used = psutil.Process().memory_info()
+    return min(_free_outside(), max(_process_limit("RLIMIT_AS") - used.vms, 0),
+               max(_process_limit("RLIMIT_DATA") - getattr(used, "data", 0), 0))  # fmt: skip
+
+
+def free_for_another() -> int:
+    """Bytes of main memory that a new process could take."""
+    return min(_free_outside(), _process_limit("RLIMIT_AS"), _process_limit("RLIMIT_DATA"))
+
+
+def _free_outside() -> int:
+    """Bytes that are free in the machine and in every control group around this process."""
+    return min([int(psutil.virtual_memory().available), *(group.free() for group in _groups())])
+
+
+def _process_limit(name: str) -> int:
+    """A limit of this process as of ``ulimit``, in bytes; ``sys.maxsize`` for none."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    limit = resource.getrlimit(getattr(resource, name))[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A control group: its folder, and how the files of its version are called."""
+
+    folder: Path
+    limits: tuple[str, ...]
+    usage: str
+    reclaimable: tuple[str, ...]  # pages of files, which the system takes back when memory is short
+
+    def free(self) -> int:
+        """Bytes up to its limit; ``sys.maxsize`` if it has none."""
+        limit = min((self._number(name) for name in self.limits), default=sys.maxsize)
+        if limit == sys.maxsize:
+            return limit
+        try:
+            entries = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            entries = {}
+        cache = sum(int(entries.get(name, 0)) for name in self.reclaimable)
+        used = self._number(self.usage)
+        return limit if used == sys.maxsize else max(limit - max(used - cache, 0), 0)
+
+    def _number(self, name: str) -> int:
+        try:
+            return int((self.folder / name).read_text())
+        except (OSError, ValueError):  # not there, or "max"
+            return sys.maxsize
+
+
+_V1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_active_file", "total_inactive_file"))
+_V2 = (("memory.max", "memory.high"), "memory.current", ("active_file", "inactive_file"))
+
+
+@functools.cache
+def _groups() -> tuple[_Group, ...]:
+    """The control groups that this process is in, of both versions, each with its parents; none but on Linux."""
+    try:
+        own = [line.split(":", 2) for line in (_PROC / "cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (_PROC / "mountinfo").read_text().splitlines()]
+    except OSError:
+        return ()
+    found: list[_Group] = []
+    for fields in mounts:
+        root, point = fields[3:5]
+        kind, options = fields[fields.index("-") + 1], fields[-1].split(",")
+        for number, controllers, path in own:
+            if kind == "cgroup2" and number == "0" and not controllers:
+                found += (_Group(folder, *_V2) for folder in _upwards(Path(point), root, path))
+            elif kind == "cgroup" and "memory" in options and "memory" in controllers.split(","):
+                found += (_Group(folder, *_V1) for folder in _upwards(Path(point), root, path))
+    return tuple(found)
+
+
+def _upwards(point: Path, root: str, path: str) -> Iterator[Path]:
+    """Folders of the group ``path`` and its parents, where the group ``root`` is mounted at ``point``."""
+    # A container may see its own group mounted as if it were the root of all.
+    inside = PurePosixPath(path)
+    inside = inside.relative_to(root) if inside.is_relative_to(root) else PurePosixPath()
+    if ".." in inside.parts:  # a group beside the one that can be seen
+        inside = PurePosixPath()
+    inside = PurePosixPath(*(part for part in inside.parts if part != "/"))
+    yield point / inside
+    yield from (point / parent for parent in inside.parents if parent != inside)

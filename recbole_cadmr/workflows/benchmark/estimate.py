@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-import torch
-
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.declarations import read_yaml
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.memory import free_bytes
+from recbole_cadmr.memory import free_for_another
 
 # A process with torch and RecBole loaded, and the scores, hits and lists of an evaluation.
 _PROCESS = 700 * 2**20
@@ -49,7 +47,7 @@ def memory_bytes(config: Config, counts: Mapping[str, int]) -> int:
     features = sum(file.stat().st_size for file in _feature_files(config))
     vectors = 4 * (counts["users"] + counts["items"]) * int(config["embedding_size"] or 64) * _COPIES * 4
     dense = 4 * counts["items"] ** 2 * _DENSE.get(name, 0)
-    if name in _SPARSE_INSTEAD and dense > free_bytes(torch.device("cpu")) / 2:
+    if name in _SPARSE_INSTEAD and dense > free_for_another() / 2:
         dense = 0
     return int(_PROCESS + features * _COPIES + vectors + dense)
 

@@ -17,6 +17,7 @@ import yaml
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.memory import free_for_another
 from recbole_cadmr.training.trainer import LAST
 from recbole_cadmr.workflows.benchmark.cell import GRACE, command
 from recbole_cadmr.workflows.benchmark.plan import Cell
@@ -105,7 +106,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Call
         while waiting or running:
             largest = max(running, key=memory_used, default=None)
             for process, (task, start) in list(running.items()):
-                scarce = process is largest and psutil.virtual_memory().available < _RESERVE
+                scarce = process is largest and free_for_another() < _RESERVE
                 stopped = stop_if_too_large(process, 0 if scarce else limit)
                 if process.poll() is None:
                     continue
@@ -113,7 +114,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, limit: int | None, started: Call
                 conclude(task, process.returncode, stopped, limit)
                 done(task, time.monotonic() - start)
             while waiting and len(running) < jobs:
-                task, free = waiting[0], psutil.virtual_memory().available
+                task, free = waiting[0], free_for_another()
                 if task.memory > (limit or free):
                     if running and not limit:
                         break  # there may be room when these are done
