@@ -15,7 +15,9 @@ import functools
 import importlib.util
 import logging
 import os
+import stat
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
@@ -41,6 +43,7 @@ def apply() -> None:
         "torchvision operators": mend_torchvision_operators,
         "tensorboard folder": mend_tensorboard_folder,
         "warnings for RecBole": mend_warnings,
+        "home folder": mend_missing_home,
     }.items():
         _mended[name] = mend() or _mended.get(name, False)
 
@@ -129,6 +132,27 @@ def mend_warnings() -> bool:
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", message="torch.sparse.SparseTensor", module=r"recbole\.")
+    return True
+
+
+def mend_missing_home() -> bool:
+    """Give a user whom the system does not know (a container run with ``--user``) a home among the temporary files.
+
+    torch, huggingface_hub and Ray keep their files in folders of the home that they look up without a question: an
+    error, or a folder called ``~`` wherever one stands.
+    """
+    if os.path.expanduser("~") != "~":
+        return False
+    home = Path(tempfile.gettempdir()) / f"recbole_cadmr-{os.getuid()}"
+    try:
+        home.mkdir(mode=0o700, exist_ok=True)
+        own = home.lstat()
+        if not stat.S_ISDIR(own.st_mode) or own.st_uid != os.getuid() or own.st_mode & 0o022:
+            raise FileExistsError(f"{home} is another's")
+    except OSError:
+        home = Path(tempfile.mkdtemp(prefix="recbole_cadmr-"))
+    os.environ["HOME"] = str(home)
+    os.environ.setdefault("USER", str(os.getuid()))
     return True
 
 

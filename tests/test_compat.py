@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -131,3 +132,25 @@ def test_status_remembers_what_was_mended(monkeypatch):
 
 def test_ray_is_not_imported():
     assert in_new_process("import recbole_cadmr, sys; print('ray' in sys.modules)").strip() == "False"
+
+
+def test_a_user_without_a_home_gets_a_private_one(monkeypatch, tmp_path):
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    assert not compat.mend_missing_home()
+    monkeypatch.setenv("HOME", "")  # put back afterwards
+    monkeypatch.delenv("HOME")
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert compat.mend_missing_home()
+    home = Path.home()
+    assert home.parent == tmp_path and home.stat().st_mode & 0o077 == 0
+    monkeypatch.delenv("HOME")
+    assert compat.mend_missing_home() and Path.home() == home  # the next process has the same one
+    monkeypatch.delenv("HOME")
+    home.chmod(0o777)  # where anybody may have put what is read
+    assert compat.mend_missing_home() and Path.home() != home

@@ -47,14 +47,14 @@ def download(file: RemoteFile, folder: Path, progress: bool = True) -> Path:
         UserError: if the file cannot be had, or is not what was announced; nothing then has its name.
     """
     target, part = folder / file.name, folder / f"{file.name}.part"
-    if Path(file.name).name != file.name:
+    if Path(file.name).name != file.name or "\0" in file.name:
         raise UserError(f"{file.name!r} cannot be the name of a file")
-    if target.is_file():
-        _check(file, target, f"{target} is not the file that {file.url} is known to have; remove it and try again")
-        return target
-    if not file.url.lower().startswith(("http://", "https://")):
-        raise UserError(f"cannot fetch {file.url}; an address begins with http:// or https://")
     try:
+        if target.is_file():
+            _check(file, target, f"{target} is not the file that {file.url} is known to have; remove it and try again")
+            return target
+        if not file.url.lower().startswith(("http://", "https://")):
+            raise UserError(f"cannot fetch {file.url}; an address begins with http:// or https://")
         folder.mkdir(parents=True, exist_ok=True)
         with requests.Session() as session:
             _fetch_all(session, file, part, progress)
@@ -78,6 +78,8 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
             time.sleep(_WAIT * 2 ** (attempt - 1))
         try:
             reason = _fetch(session, file, part, progress)
+        except ValueError as error:  # requests' InvalidURL, urllib3's LocationParseError
+            raise UserError(f"cannot fetch {file.url}: it is no address that can be asked ({error})") from error
         except requests.RequestException as error:
             reason = _said(error)
         if not reason:

@@ -114,11 +114,18 @@ def test_what_is_not_there(site, tmp_path, monkeypatch):
         ("http://127.0.0.1:9/data.bin", "no connection"),
         ("file:///etc/passwd", "begins with http"),
         ("data.bin", "begins with http"),
+        ("http://a..b/data.bin", "no address that can be asked"),
+        ("http://[bad/data.bin", "no address that can be asked"),
+        (f"http://{'a' * 70}.b/data.bin", "no address that can be asked"),
     ):
         with pytest.raises(UserError, match=said):
             download(RemoteFile("x", url), tmp_path, progress=False)
     with pytest.raises(UserError, match="name of a file"):
         download(RemoteFile("../x", f"{site.address}/data.bin"), tmp_path, progress=False)
+    with pytest.raises(UserError, match="name of a file"):
+        download(RemoteFile("x\0", f"{site.address}/data.bin"), tmp_path, progress=False)
+    with pytest.raises(UserError, match="File name too long"):
+        download(RemoteFile("x" * 300, f"{site.address}/data.bin"), tmp_path, progress=False)
 
 
 def test_a_killed_download_goes_on_in_the_next_process(site, tmp_path):
