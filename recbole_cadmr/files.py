@@ -106,6 +106,20 @@ def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[
             file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
 
 
+def cache_folder() -> Path:
+    """Where what can be computed again is kept for this user: ``recbole_cadmr`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    It lies among the temporary files if the user has no home. What is read from it is checked against what was written.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(given).is_absolute():  # the standard has others passed over
+        return Path(given) / "recbole_cadmr"
+    try:
+        return Path.home() / ".cache" / "recbole_cadmr"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"recbole_cadmr-{os.getuid()}"
+
+
 def refuse_used_folder(path: Path) -> None:
     """Raise :class:`UserError` if ``path`` exists and is not an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

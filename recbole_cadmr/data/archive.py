@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 
@@ -27,7 +28,11 @@ def extract_zip(path: Path, folder: Path, max_bytes: int = MAX_BYTES, max_ratio:
             or ``max_ratio`` times its size; nothing is then left.
     """
     try:
-        with zipfile.ZipFile(path) as archive, folder_aside(folder) as aside:
+        with (
+            zipfile.ZipFile(path) as archive,
+            working_folder(folder) as work,
+            folder_aside(folder, within=work) as aside,
+        ):
             members = [member for member in archive.infolist() if not member.is_dir()]
             names = [_safe(path, member) for member in members]
             left = min(max_bytes, max(path.stat().st_size * max_ratio, _SMALL))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_cadmr.data.arrays import map_rows, missing_rows
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph
 from recbole_cadmr.data.interactions import InteractionDataset
@@ -60,6 +61,13 @@ class MultimodalDataset(InteractionDataset):
             graph = cached_nearest_items(self.modality(name), k)
         return graph
 
+    def coverage(self) -> dict[str, dict[str, int]]:
+        """Of each modality read so far: ``items`` that have it, ``of`` how many, and the ``width`` of a vector."""
+        return {
+            name: {"items": int(found.present.sum()), "of": self.item_num - 1, "width": found.width}
+            for name, found in self._modalities.items()
+        }
+
     def feature_files(self) -> list[Path]:
         """The files that features and graphs are read from."""
         names = dict.fromkeys(self.modality_names + self.graph_names)
@@ -76,6 +84,9 @@ class MultimodalDataset(InteractionDataset):
 
     def _preload_weight_matrix(self) -> None:
         super()._preload_weight_matrix()
+        for setting, names in (("modalities", self.modality_names), ("item_graphs", self.graph_names)):
+            if len(set(names)) < len(names):
+                raise UserError(f"{setting} of {self.dataset_name} names one twice: {', '.join(names)}")
         if self.config["model_is_multimodal"]:
             if not self.modality_names:
                 raise UserError(
@@ -89,13 +100,18 @@ class MultimodalDataset(InteractionDataset):
     def _file(self, name: str, ending: str = "") -> Path:
         return Path(self.dataset_path) / f"{self.dataset_name}.{name}{ending}"
 
+    def _read_features(self, name: str) -> FeatureFile:
+        if Path(name).name != name:
+            raise UserError(f"a modality is named by one word such as 'text', not {name!r}")
+        return read_features(self._file(name), name, self.iid_field)
+
     def _item_ids(self, file: FeatureFile) -> np.ndarray:
         """Item id of each row of a feature file, 0 for items without interactions."""
         known = self.field2token_id[self.iid_field]
         return np.fromiter((known.get(token, 0) for token in file.tokens), dtype=np.int64, count=len(file.tokens))
 
     def _read_modality(self, name: str) -> Modality:
-        file = read_features(self._file(name), name, self.iid_field)
+        file = self._read_features(name)
         if file.rows is None:
             raise UserError(f"{file.path}.npy, the vectors of {file.path}, is missing")
         ids = self._item_ids(file)
@@ -110,28 +126,36 @@ class MultimodalDataset(InteractionDataset):
             for start in range(0, len(used), step):  # in blocks, so that no second copy is made
                 rows = used[start : start + step]
                 view[ids[rows]] = _mapped_anew(file.rows)[rows]
-        # A sum is finite only if its terms are; one pass, no mask of the same size.
-        if not np.isfinite(view.sum(dtype=np.float64)):
-            bad = next(row for row in used if not np.isfinite(view[ids[row]]).all())
-            raise UserError(
-                f"the features of {file.path} hold NaN or infinite numbers, first for item '{file.tokens[bad]}'"
-            )
-        present = torch.zeros(self.item_num, dtype=torch.bool)
-        present[torch.from_numpy(ids[used])] = True
+        try:
+            present = torch.from_numpy(~missing_rows(view))
+        except ValueError as error:
+            token = self.field2id_token[self.iid_field][error.args[0]]
+            said = f"the features of {file.path} hold NaN or infinite numbers, first for item '{token}'"
+            raise UserError(said) from error
+        covered = int(present.sum())
+        if not covered:
+            raise UserError(f"the features of {file.path} are zeros for every item; remove '{name}' from modalities")
+        if covered < len(used):
+            zeros = len(used) - covered
+            self.logger.warning(f"{zeros:,} items have a row of zeros in {file.path.name}: they lack {name}")
+        if len(used) < len(ids):
+            self.logger.info(f"{file.path.name} names {len(ids) - len(used):,} items that have no interaction")
         return Modality(name, features, present)
 
     def _read_graph(self, name: str) -> ItemGraph:
-        file = read_features(self._file(name), name, self.iid_field)
+        file = self._read_features(name)
         path = self._file(name, ".knn.npz")
         if not path.is_file():
             raise UserError(f"there is no item graph {path}; remove '{name}' from the setting item_graphs")
         idx, cos = map(torch.from_numpy, read_graph(path, len(file.tokens)))
         own = torch.from_numpy(self._item_ids(file))
+        if file.rows is not None:  # an item whose vector is zeros is no neighbour, whatever the graph says
+            own = torch.where(self.modality(name).present[own], own, 0)
         return align_graph(idx, cos, own, own.nonzero().squeeze(1), self.item_num)
 
 
 def _mapped_anew(rows: np.ndarray) -> np.ndarray:
     """The same rows; the pages read through a mapping of their own are given back with it."""
     if isinstance(rows, np.memmap) and rows.filename:
-        return np.load(rows.filename, mmap_mode="r", allow_pickle=False)
+        return map_rows(Path(rows.filename))
     return rows

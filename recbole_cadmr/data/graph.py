@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_cadmr.data.arrays import read_arrays
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import cache_folder, write_aside
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,12 @@ class ItemGraph:
 def read_graph(path: Path, n_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The arrays of a graph file: ``idx`` (int64, a file row or -1 for none) and ``cos`` (float32), [n_rows, k] each.
 
+    A row whose cosines are all 0 or NaN was made from a vector of zeros: it has no neighbours, and is nobody's.
+
     Raises:
         UserError: if the file is damaged, or does not hold a graph of ``n_rows`` rows.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            idx, cos = archive["idx"], archive["cos"]
-    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
-        raise UserError(f"{path} is damaged or does not hold the arrays idx and cos") from error
+    idx, cos = read_arrays(path, "idx", "cos")
     if idx.ndim != 2 or idx.shape != cos.shape or 0 in idx.shape or idx.dtype.kind not in "iu" or cos.dtype.kind != "f":
         raise UserError(f"{path} must hold idx (whole numbers) and cos (real numbers) of one 2-D shape")
     n_rows = len(idx) if n_rows is None else n_rows
@@ -47,11 +45,29 @@ def read_graph(path: Path, n_rows: int | None = None) -> tuple[np.ndarray, np.nd
         raise UserError(f"{path} has {len(idx)} rows, but there are {n_rows} items")
     if idx.min() < -1 or idx.max() >= n_rows:
         raise UserError(f"{path} names neighbours that are no items: idx must lie between -1 (none) and {n_rows - 1}")
-    cos = cos.astype(np.float32)
+    idx, cos = idx.astype(np.int64), cos.astype(np.float32)
+    named, weightless = idx >= 0, np.isnan(cos) | (cos == 0)
+    zeros = named.any(axis=1) & (weightless | ~named).all(axis=1)
+    idx, cos = without_rows(idx, cos, zeros)
     if not np.isfinite(cos).all():
         bad = int(np.flatnonzero(~np.isfinite(cos).all(axis=1))[0])
         raise UserError(f"{path} holds NaN or infinite numbers, first in row {bad}")
-    return idx.astype(np.int64), cos
+    return idx, cos
+
+
+def without_rows(idx: np.ndarray, cos: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same graph in which the rows marked in ``missing`` [n_rows] have no neighbours and are nobody's."""
+    none = (idx < 0) | missing[idx] | missing[:, None]
+    return np.where(none, -1, idx), np.where(none, np.float32(0), cos)
+
+
+def rows_of(idx: np.ndarray, cos: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The graph of the file rows ``kept`` (sorted) alone; the others are nobody's neighbours."""
+    gone = np.ones(len(idx), dtype=bool)
+    gone[kept] = False
+    idx, cos = without_rows(idx, cos, gone)
+    place = np.cumsum(~gone) - 1
+    return np.where(idx < 0, -1, place[idx])[kept], cos[kept]
 
 
 def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, ids: torch.Tensor, n_items: int) -> ItemGraph:
@@ -103,19 +119,32 @@ def nearest_items(modality: Modality, k: int, block: int = 1024) -> ItemGraph:
 
 
 def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:
-    """:func:`nearest_items`, kept under a hash of the features in the user's cache folder.
+    """:func:`nearest_items`, kept in the user's cache folder.
 
-    The folder is ``recbole_cadmr/graphs`` in ``$XDG_CACHE_HOME`` (``~/.cache``); where it cannot be written or a file
-    in it is damaged, the graph is computed.
+    A file there is used only if it is what was written for these features: it bears a hash of them and of the graph.
+    Where it is not, or cannot be written, the graph is computed.
     """
-    digest = hashlib.sha256(modality.features.numpy().tobytes())
-    digest.update(modality.present.numpy().tobytes())
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = root / "recbole_cadmr" / "graphs" / f"{digest.hexdigest()}-{k}.npz"
+    inputs = _digest(modality.features.numpy(), modality.present.numpy())
+    path = cache_folder() / "graphs" / f"{inputs}-{k}.npz"
     with suppress(UserError):
-        if path.is_file():
-            return ItemGraph(*map(torch.from_numpy, read_graph(path, len(modality.present))))
+        idx, cos, mark = read_arrays(path, "idx", "cos", "mark")
+        if mark.tobytes() == _mark(inputs, idx, cos).tobytes():
+            return ItemGraph(torch.from_numpy(idx), torch.from_numpy(cos))
     graph = nearest_items(modality, k)
+    idx, cos = graph.idx.numpy(), graph.cos.numpy()
     with suppress(UserError), write_aside(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, idx=graph.idx.numpy(), cos=graph.cos.numpy())
+        np.savez(file, idx=idx, cos=cos, mark=_mark(inputs, idx, cos))
     return graph
+
+
+def _mark(inputs: str, idx: np.ndarray, cos: np.ndarray) -> np.ndarray:
+    return np.frombuffer(f"{inputs} {_digest(idx, cos)}".encode(), dtype=np.uint8)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """One hash of what arrays are and hold."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

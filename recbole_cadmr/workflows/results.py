@@ -50,6 +50,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> di
         "dataset": session.config["dataset"],
         "fingerprint": session.fingerprint,
         "protocol": protocol(session),
+        "modalities": session.dataset.coverage(),
         "best_valid_score": score if math.isfinite(score) else None,
         "best_valid_result": dict(valid) if valid else None,
         "best_epoch": best["epoch"] if best else None,

@@ -29,6 +29,7 @@ from recbole_cadmr.workflows.session import (
     read_checkpoint,
     restore_config,
 )
+from recbole_cadmr.workflows.words import covered
 
 
 @dataclass(frozen=True)
@@ -220,13 +221,16 @@ def _read_test(session: Session, folder: Path) -> dict[str, float] | None:
 def _summary(session: Session) -> str:
     config, counts = session.config, session.dataset
     parts = [len(data._dataset) for data in (session.train_data, session.valid_data, session.test_data)]
-    modalities = ", ".join(counts.modality_names) or "none"
+    read = counts.coverage()
+    modalities = "; ".join(
+        covered(name, **read[name]) if name in read else f"{name} (not read)" for name in counts.modality_names
+    )
     trainable = sum(p.numel() for p in session.model.parameters() if p.requires_grad)
     changed = ", ".join(f"{key}={value}" for key, value in config.changed.items()) or "none"
     return (
         f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}\n"
         f"users {counts.user_num - 1:,}, items {counts.item_num - 1:,}, interactions "
-        f"{parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test; modalities: {modalities}\n"
+        f"{parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test; modalities: {modalities or 'none'}\n"
         f"parameters {trainable:,}; device {config['device']}; settings other than the defaults: {changed}"
     )
 

@@ -24,3 +24,9 @@ def short(text: str, longest: int) -> str:
     """A text with its middle left out where it is longer than that many characters, as there is room for in a chart."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[1 - half :]}"
+
+
+def covered(name: str, items: int, of: int, width: int) -> str:
+    """How many items have a modality whose vectors are ``width`` long."""
+    share = "" if items == of else f" ({items / of:.1%})"
+    return f"{name} {items:,} of {of:,} items{share}, {width}-D"

@@ -48,8 +48,7 @@ def main() -> None:
         print(f"{'way':<34}{'seconds':>9}{'MiB more':>10}")
         for name, way, label in (
             ("npy", "ours", "vectors beside the ids (.npy)"),
-            ("inline", "ours", "inline text, first time"),
-            ("inline", "ours", "inline text, again"),
+            ("inline", "ours", "inline text"),
             ("inline", "recbole", "RecBole's preload_weight"),
         ):
             command = [sys.executable, "-c", MEASURE, folder, name, way]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_cadmr.data import graph as graph_module
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.data.graph import cached_nearest_items, nearest_items
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
 from tests.micro import IMAGE, TEXT, open_micro, write_micro
 
 
@@ -56,16 +58,15 @@ def test_filtered_items_take_their_features_along(tmp_path):
     assert vectors(session.dataset, "text") == approx({token: TEXT[token] for token in "dab"})
 
 
-def test_inline_text_and_npy_are_the_same_and_text_is_parsed_once(tmp_path):
+def test_inline_text_and_npy_are_the_same_and_nothing_hidden_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = write_micro(tmp_path)
     rows = [f"{token}\t{' '.join(map(str, values))}" for token, values in TEXT.items()]
     file = folder / "micro" / "micro.text"
     (folder / "micro" / "micro.text.npy").unlink()
     file.write_text("\n".join(["item_id:token\ttext:float_seq", *rows]) + "\n")
     assert vectors(open_micro(folder).dataset, "text") == approx({token: TEXT[token] for token in "abcd"})
-    (cached,) = (folder / "micro" / ".cache").glob("*.npy")
-    np.save(cached, np.load(cached) + 1)  # what is read the second time is the parsed copy
-    assert vectors(open_micro(folder).dataset, "text")["a"] == pytest.approx([x + 1 for x in TEXT["a"]])
+    assert not list((folder / "micro").glob(".*")) and not (tmp_path / "cache").exists()
     file.write_text(file.read_text().replace("5.0", "6.0"))  # other content, parsed anew
     assert vectors(open_micro(folder).dataset, "text")["a"] == pytest.approx(TEXT["a"])
 
@@ -96,6 +97,59 @@ def test_graphs_are_aligned_and_hold_no_item_itself(tmp_path):
     }
     assert near == {"a": [("b", 0.9), ("d", 0.5)], "b": [("a", 1), ("c", 0.4)], "c": [("d", 0.7)], "d": [("c", 0.6)]}
     assert dataset.item_graph("image") is None
+
+
+@pytest.mark.parametrize("empty", [0.0, np.nan])
+def test_a_row_of_zeros_is_an_item_without_the_modality(tmp_path, empty, caplog):
+    folder = write_micro(tmp_path, image={"a": [1.0, 2.0], "b": [0.0, 0.0], "c": [3.0, -1.0], "e": [0.0, 0.0]})
+    (folder / "micro" / "micro.yaml").write_text(
+        "benchmark_filename: [train, valid, test]\nmodalities: [text, image]\nitem_graphs: [image]\n"
+    )
+    # File rows a, b, c, e; the toolboxes divide by the norm, so that an item of zeros has cosines 0 or NaN.
+    idx = np.array([[0, 1, 2], [1, 0, 2], [2, 0, 3], [3, 0, 1]])
+    cos = np.array([[1, empty, 0.5], [empty] * 3, [1, 0.5, empty], [empty] * 3], dtype=np.float32)
+    np.savez(folder / "micro" / "micro.image.knn.npz", idx=idx, cos=cos)
+    config = open_micro(folder).config
+    with caplog.at_level("INFO"):
+        dataset = MultimodalDataset(config)
+    tokens, image = dataset.field2id_token["item_id"], dataset.modality("image")
+    assert [token for token, there in zip(tokens, image.present) if there] == ["a", "c"]
+    for graph in (dataset.item_graph("image"), nearest_items(image, 1)):
+        near = {tokens[i]: [tokens[j] for j in graph.idx[i].tolist() if j] for i in range(1, 5)}
+        assert near == {"a": ["c"], "b": [], "c": ["a"], "d": []}
+        assert torch.isfinite(graph.cos).all()
+    assert dataset.coverage() == {
+        "text": {"items": 4, "of": 4, "width": 3},
+        "image": {"items": 2, "of": 4, "width": 2},
+    }
+    said = [record.getMessage() for record in caplog.records]
+    assert "1 items have a row of zeros in micro.image: they lack image" in said
+    assert "micro.text names 1 items that have no interaction" in said
+
+
+def test_a_kept_graph_is_used_only_as_it_was_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    modality = Modality("text", torch.randn(9, 5), torch.arange(9) > 0)
+    first = cached_nearest_items(modality, 3)
+    (kept,) = (tmp_path / "recbole_cadmr" / "graphs").iterdir()
+    monkeypatch.setattr(graph_module, "nearest_items", None)  # read, not computed
+    assert cached_nearest_items(modality, 3).cos.tolist() == first.cos.tolist()
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    content = dict(np.load(kept))
+    for change in (lambda: np.savez(kept, **{**content, "idx": content["idx"][::-1]}), lambda: kept.write_bytes(b"x")):
+        change()
+        assert cached_nearest_items(modality, 3).idx.tolist() == first.idx.tolist()
+
+
+def test_features_that_no_item_has_are_refused(tmp_path):
+    with pytest.raises(UserError, match="zeros for every item"):
+        open_micro(write_micro(tmp_path / "a", image={"a": [0.0], "b": [0.0]}))
+    with pytest.raises(UserError, match="names one twice"):
+        open_micro(write_micro(tmp_path / "b", modalities="[text, text]"))
+    with pytest.raises(UserError, match="one word"):
+        open_micro(write_micro(tmp_path / "c", modalities="[../text]"))
 
 
 def test_nearest_items_agree_with_a_full_sort():

@@ -11,7 +11,7 @@ import yaml
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.prepare.mmrec import prepare_mmrec
+from recbole_cadmr.data.prepare.mmrec import features_of, prepare_mmrec
 from recbole_cadmr.errors import UserError
 
 ROWS = [(0, 0, 0), (0, 2, 0), (1, 1, 0), (1, 0, 1), (2, 2, 0), (2, 1, 2), (3, 3, 2)]
@@ -127,6 +127,12 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         (lambda d: np.save(d / "text_feat.npy", np.zeros((4, 0))), "2-D"),
         (lambda d: np.save(d / "text_feat.npy", np.array(1.0)), "2-D"),
         (lambda d: np.save(d / "item_feat.npy", np.zeros((4, 2))), "cannot be the modality 'item'"),
+        (lambda d: np.save(d / "html_feat.npy", np.zeros((4, 2))), "cannot be the modality 'html'"),
+        (lambda d: np.save(d / "YAML_feat.npy", np.zeros((4, 2))), "cannot be the modality 'YAML'"),
+        (lambda d: np.save(d / "text_feat.npy", np.zeros((4, 2))), "zeros for every item"),
+        (lambda d: np.save(d / "text_feat.npy", np.full((4, 2), 1e308)), "infinite numbers .* first in row 0"),
+        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").mkdir()), "no file that can be read"),
+        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").symlink_to("gone")), "no file that can be read"),
         (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t1\t0\t1\n2\t0\t1\t2\n"), "line 2"),
         (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n\n07\t0\t0\n"), "line 4"),
         (lambda d: (d / "shop.inter").write_text(f"userID\titemID\tx_label\n{10**20}\t0\t0\n"), "line 2"),
@@ -139,6 +145,66 @@ def test_bad_folders_leave_nothing(tmp_path, damage, sentence):
     with pytest.raises(UserError, match=sentence):
         prepare_mmrec(source, "shop", tmp_path / "dataset")
     assert not (tmp_path / "dataset").exists() or not list((tmp_path / "dataset").iterdir())
+
+
+def test_rows_of_zeros_are_items_without_the_modality(tmp_path, capsys):
+    source = write_source(tmp_path / "source", n_rows=6)  # items 4 and 5 have no interaction
+    image = np.load(source / "image_feat.npy")
+    image[[1, 5]] = 0
+    np.save(source / "image_feat.npy", image)
+    # Item 1 of zeros, with the cosines NaN and 0 that it gets, is named by items 0 and 2.
+    idx = [[0, 1, 2], [0, 1, 2], [2, 1, 3], [3, 0, 4], [4, 3, 0], [5, 0, 1]]
+    cos = [[1, np.nan, 0.5], [0, 0, np.nan], [1, 0, 0.5], [1, 0.25, 0.5], [1, 0.5, 0.5], [0, 0, 0]]
+    np.savez(source / "image_knn3.npz", idx=np.array(idx), cos=np.array(cos, dtype=np.float32))
+    place = prepare_mmrec(source, "shop", tmp_path / "dataset")
+    assert (place / "shop.image").read_text().split() == ["item_id:token", "0", "2", "3", "4"]
+    assert np.load(place / "shop.image.npy").tolist() == image[[0, 2, 3, 4]].tolist()
+    with np.load(place / "shop.image.knn.npz") as graph:
+        assert graph["idx"].tolist() == [[0, -1, 1], [1, -1, 2], [2, 0, 3], [3, 2, 0]]
+        assert graph["cos"].tolist() == [[1, 0, 0.5], [1, 0, 0.5], [1, 0.25, 0.5], [1, 0.5, 0.5]]
+    card, said = (place / "dataset_card.md").read_text(), capsys.readouterr().err
+    assert "| image | 3 (75.0%) | 2-D float32 | 3 |" in card and "| text | 4 (100.0%) |" in card
+    for line in (
+        "items whose image features are a row of zeros, so that they lack image: 1",
+        "rows of image features whose item has no interaction: 2",
+    ):
+        assert f"- {line}\n" in card and f"note: {line}\n" in said
+    dataset = dataset_of(tmp_path / "dataset", "shop")
+    assert dataset.coverage()["image"] == {"items": 3, "of": 4, "width": 2}
+
+
+def test_a_graph_alone_tells_items_of_zeros(tmp_path):
+    source = write_source(tmp_path / "source")
+    (source / "text_feat.npy").unlink()
+    cos = np.array([[1, 0.5], [0, 0], [1, np.nan], [1, 0.5]], dtype=np.float32)
+    np.savez(source / "text_knn2.npz", idx=np.array([[0, 2], [1, 0], [2, 1], [3, 1]]), cos=cos)
+    place = prepare_mmrec(source, "shop", tmp_path / "dataset")
+    assert (place / "shop.text").read_text().split() == ["item_id:token", "0", "2", "3"]
+    with np.load(place / "shop.text.knn.npz") as graph:
+        assert graph["idx"].tolist() == [[0, 1], [1, -1], [2, -1]]
+
+
+def test_arrays_of_other_names_are_named_or_refused(tmp_path):
+    source = write_source(tmp_path / "source")
+    for old in ("text_knn2.npz", "image_feat.npy"):
+        (source / old).unlink()
+    (source / "text_feat.npy").rename(source / "all-MiniLM-L6-v2.npy")
+    (source / "clip.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"--features text=all-MiniLM-L6-v2.npy .*clip.pt"):
+        prepare_mmrec(source, "shop", tmp_path / "dataset")
+    with pytest.raises(UserError, match="save it as .npy"):
+        prepare_mmrec(source, "shop", tmp_path / "dataset", features={"image": Path("clip.pt")})
+    with pytest.raises(UserError, match="there is no file"):
+        prepare_mmrec(source, "shop", tmp_path / "dataset", features={"image": Path("clip.npy")})
+    given = features_of(["text=all-MiniLM-L6-v2.npy"])
+    place = prepare_mmrec(source, "shop", tmp_path / "dataset", features=given)
+    assert np.load(place / "shop.text.npy").shape == (4, 3)
+    assert "--features MODALITY=FILE: 1 (clip.pt)" in (place / "dataset_card.md").read_text()
+    place = prepare_mmrec(source, "bare", tmp_path / "dataset", features=features_of(["none"]))
+    assert yaml.safe_load((place / "bare.yaml").read_text())["modalities"] == []
+    for text in (["text"], ["text="], ["=a.npy"], ["text=a.npy", "text=b.npy"]):
+        with pytest.raises(UserError, match="--features"):
+            features_of(text)
 
 
 @pytest.mark.parametrize("name", ["../shop", "a/b", "..", ".hidden"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recbole_cadmr.data.generate.draw import draw_world
 from recbole_cadmr.data.generate.write import write_world
+from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 
@@ -33,7 +34,7 @@ def generate(folder: str | os.PathLike[str], seed: int = SEED, users: int = USER
             raise UserError(f"{name} must be at least {least}, not {value}")
     if folder.name in ("", ".."):
         raise UserError(f"{folder} does not name a new folder; the data set is called by the folder's name")
-    with folder_aside(folder) as aside:
+    with working_folder(folder) as work, folder_aside(folder, within=work) as aside:
         world = draw_world(seed, users, items)
         options = f"--output {folder.name} --seed {seed} --users {users} --items {items}"
         write_world(world, aside, folder.name, f"python -m recbole_cadmr generate {options}")

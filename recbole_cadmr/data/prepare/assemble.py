@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,9 +18,9 @@ from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
+from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, refuse_links, refuse_used_folder
-from recbole_cadmr.locking import alone_in
+from recbole_cadmr.files import folder_aside, refuse_used_folder
 
 
 def assemble(
@@ -46,9 +45,7 @@ def assemble(
     if not (labels == 0).any():
         raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
     items = sorted(kept["item_id"].unique())
-    work = options.folder.with_name(f".{options.name}.work")
-    with alone_in(work, "preparation of this data set"):
-        refuse_links(work)
+    with working_folder(options.folder) as work:
         content = read_content(items, work)
         features = [
             with_graph(modality, options.graph)
@@ -63,7 +60,6 @@ def assemble(
                 Prepared(options.name, parts, content.titles, features),
                 replace(origin, steps={**steps, **origin.steps}, notes=tally.lines()),
             )
-        shutil.rmtree(work, ignore_errors=True)
     for line in tally.lines():
         print(f"note: {line}", file=sys.stderr)
     return options.folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.arrays import map_rows
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.files import sha256_of
@@ -43,7 +43,7 @@ def _modality_row(features: Features, items: set[str]) -> str:
     covered = len(items.intersection(features.items))
     vectors = "none"
     if features.rows:
-        rows = np.load(features.rows, mmap_mode="r", allow_pickle=False)
+        rows = map_rows(features.rows)
         vectors = f"{rows.shape[1]}-D {rows.dtype}"
     graph = f"{features.graph[0].shape[1]}" if features.graph else "none"
     return f"| {features.name} | {covered:,} ({covered / len(items):.1%}) | {vectors} | {graph} | {features.made_by} |"

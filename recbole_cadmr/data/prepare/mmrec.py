@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +12,21 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.arguments import seed
+from recbole_cadmr.data.arrays import map_rows, missing_rows
 from recbole_cadmr.data.atomic import read_table
-from recbole_cadmr.data.graph import read_graph
+from recbole_cadmr.data.feature_file import RESERVED
+from recbole_cadmr.data.graph import read_graph, rows_of
 from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.options import NONE
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
+from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
+from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 
-# Endings that RecBole reads itself, and the settings of the data set.
-_RESERVED = {"inter", "item", "user", "kg", "link", "net", "yaml"}
+_ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".mat")
 _OPTIONAL = {"rating", "timestamp"}
 OWN = "own"
 
@@ -33,12 +39,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default=OWN, choices=(OWN, *SPLITS), help="how to hold out (default: the split that came with it)"
     )
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        metavar="MODALITY=FILE",
+        help="arrays with other names than MODALITY_feat*.npy or MODALITY_knn*.npz, as in text=MiniLM.npy; or none",
+    )
     parser.add_argument("--seed", default=2020, type=seed, help="of a split other than its own (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
-    return prepare_mmrec(arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed)
+    given = None if arguments.features is None else features_of(arguments.features)
+    return prepare_mmrec(arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed, given)
+
+
+def features_of(given: Sequence[str]) -> dict[str, Path]:
+    """Files by modality from ``MODALITY=FILE``; ``none`` alone means no file at all."""
+    if list(given) == [NONE]:
+        return {}
+    found: dict[str, Path] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        if not name or not file:
+            raise UserError(f"--features takes MODALITY=FILE, as in text=all-MiniLM-L6-v2.npy, not {text!r}")
+        if name in found:
+            raise UserError(f"--features names the modality '{name}' twice")
+        found[name] = Path(file)
+    return found
 
 
 @dataclass(frozen=True)
@@ -51,7 +79,12 @@ class _Files:
 
 
 def prepare_mmrec(
-    source: Path, name: str | None = None, data_path: Path = Path("dataset"), split: str = OWN, seed: int = 2020
+    source: Path,
+    name: str | None = None,
+    data_path: Path = Path("dataset"),
+    split: str = OWN,
+    seed: int = 2020,
+    features: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write ``data_path/NAME`` from a folder in the layout of the MMRec toolbox.
 
@@ -61,6 +94,7 @@ def prepare_mmrec(
     gives the same bytes.
 
     Args:
+        features: arrays by modality that have other names, in ``source`` or elsewhere; {} for no features at all.
         split: ``own`` keeps the labels; any of ``SPLITS`` draws others by ``seed`` from all interactions.
 
     Raises:
@@ -69,6 +103,9 @@ def prepare_mmrec(
     source = Path(source)
     if not source.is_dir():
         raise UserError(f"there is no folder {source}")
+    if seed < 0:
+        raise UserError(f"a seed must be at least 0, not {seed}")
+    tally = Tally()
     found = sorted(source.glob("*.inter"))
     if len(found) != 1:
         raise UserError(f"{source} must hold one .inter file, not {len(found)}")
@@ -77,23 +114,28 @@ def prepare_mmrec(
         raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
     interactions = _read_interactions(found[0])
     parts = _parts(interactions, split, seed)
-    modalities = _find_features(source)
-    for modality in modalities:
-        _check(modality, interactions["itemID"])
-    features = [_features(modality) for modality in modalities]
+    modalities = _find_features(source, features, tally)
+    items = sorted(interactions["itemID"].unique())
+    read = [_read(modality, items, tally) for modality in modalities]
     settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
     origin = Origin(
         "Imported from a folder in the layout of the MMRec toolbox, with "
         + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {seed}."),
         "Its licence is that of its source.",
         [found[0], *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
+        notes=tally.lines(),
     )
-    with folder_aside(Path(data_path) / name) as folder:
-        write_data_set(folder, Prepared(name, parts, {}, features, settings), origin)
-    return Path(data_path) / name
+    target = Path(data_path) / name
+    with working_folder(target) as work, folder_aside(target, within=work) as folder:
+        write_data_set(folder, Prepared(name, parts, {}, read, settings), origin)
+    for line in tally.lines():
+        print(f"note: {line}", file=sys.stderr)
+    return target
 
 
 def _read_interactions(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{path} is no file that can be read")
     table = read_table(path)
     needed = ["userID", "itemID", "x_label"]
     if not set(needed) <= set(table.columns) <= {*needed, *_OPTIONAL}:
@@ -113,9 +155,28 @@ def _read_interactions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _find_features(source: Path) -> list[_Files]:
+def _find_features(source: Path, given: Mapping[str, Path] | None, tally: Tally) -> list[_Files]:
+    """The files that a modality is read from: those named with ``--features``, and those named as in the toolbox."""
+    if given is not None and not given:
+        return []
     vectors = _by_modality(sorted(source.glob("*_feat*.npy")), "_feat")
     graphs = _by_modality(sorted(source.glob("*_knn*.npz")), "_knn")
+    for name, file in (given or {}).items():
+        found = file if file.exists() else source / file
+        if found.suffix not in (".npy", ".npz"):
+            raise UserError(f"{file} cannot be read: save it as .npy, a row an item (numpy.save('FILE.npy', array))")
+        _check_name(name, file)
+        (graphs if found.suffix == ".npz" else vectors)[name] = found
+    taken = {path.resolve() for path in (*vectors.values(), *graphs.values())}
+    others = [file for file in sorted(source.iterdir()) if file.suffix in _ARRAYS and file.resolve() not in taken]
+    if others and not taken:
+        raise UserError(
+            f"{source} holds no MODALITY_feat*.npy and no MODALITY_knn*.npz; say of which modality its arrays are, as "
+            f"in --features text={others[0].name} (there are {', '.join(file.name for file in others[:9])}), or give "
+            f"--features {NONE}"
+        )
+    for file in others:
+        tally.note("arrays that no modality is read from; name them with --features MODALITY=FILE", file.name)
     # text before image before others, as tables name them
     names = sorted(vectors.keys() | graphs.keys(), key=lambda name: ({"text": 0, "image": 1}.get(name, 2), name))
     return [_Files(name, vectors.get(name), graphs.get(name)) for name in names]
@@ -127,41 +188,46 @@ def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
         name = file.name.split(mark)[0]
         if name in found:
             raise UserError(f"{found[name].name} and {file.name} are both of the modality '{name}'; keep one of them")
-        if not name.isidentifier():
-            raise UserError(f"{file} does not begin with the name of a modality")
-        if name in _RESERVED:
-            raise UserError(f"{file} cannot be the modality '{name}', whose file RecBole reads as its own; rename it")
+        _check_name(name, file)
         found[name] = file
     return found
 
 
-def _check(modality: _Files, items: pd.Series) -> None:
-    """Every item must have its row: rows are found by item id."""
-    n_rows = None
-    if modality.vectors:
-        vectors = _load(modality.vectors)
-        if vectors.ndim != 2 or vectors.dtype.kind != "f" or 0 in vectors.shape:
-            raise UserError(f"{modality.vectors} must hold a 2-D array of real numbers, one row an item")
-        # A sum is finite only if its terms are; one pass, no mask of the same size.
-        if not np.isfinite(vectors.sum(dtype=np.float64)):
-            bad = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-            raise UserError(f"{modality.vectors} holds NaN or infinite numbers, first in row {bad}")
-        n_rows = _enough(modality.vectors, len(vectors), items)
-    if modality.graph:
-        _enough(modality.graph, len(read_graph(modality.graph, n_rows)[0]), items)
+def _check_name(name: str, file: Path) -> None:
+    if not name.isidentifier():
+        raise UserError(f"{file} does not begin with the name of a modality; name it with --features MODALITY=FILE")
+    if name.lower() in RESERVED:
+        raise UserError(f"{file} cannot be the modality '{name}': a data set has another file of that name; rename it")
 
 
-def _enough(path: Path, n_rows: int, items: pd.Series) -> int:
-    if n_rows <= items.max():
-        raise UserError(f"{path} has {n_rows} rows, but items are numbered up to {items.max()}")
-    return n_rows
+def _read(files: _Files, items: Sequence[int], tally: Tally) -> Features:
+    """One modality: the rows of all items that have it, also of those that nobody chose.
 
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged, or not an array of numbers") from error
+    Every item must have its row, as rows are found by item id; a row of zeros stands for an item without the modality.
+    """
+    vectors = map_rows(files.vectors) if files.vectors else None
+    if vectors is not None:
+        _enough(files.vectors, len(vectors), items)
+        try:
+            missing = missing_rows(vectors)
+        except ValueError as error:
+            said = f"{files.vectors} holds NaN or infinite numbers (as float32), first in row {error.args[0]}"
+            raise UserError(said) from error
+    graph = read_graph(files.graph, None if vectors is None else len(vectors)) if files.graph else None
+    if graph is not None:
+        _enough(files.graph, len(graph[0]), items)
+        if vectors is None:  # an item that has no neighbours and is nobody's
+            missing = (graph[0] < 0).all(axis=1) & ~np.isin(np.arange(len(graph[0])), graph[0])
+    if missing[items].all():
+        raise UserError(f"the {files.name} features hold a row of zeros for every item; take {files.name} out")
+    zeros = int(missing[items].sum())
+    tally.note(f"items whose {files.name} features are a row of zeros, so that they lack {files.name}", n=zeros)
+    tally.note(f"rows of {files.name} features whose item has no interaction", n=len(missing) - len(items))
+    kept = np.flatnonzero(~missing)
+    if graph is not None:
+        graph = rows_of(*graph, kept)
+    made_by = "derived from the original vectors" if _derived([files]) else ""
+    return Features(files.name, list(map(str, kept)), files.vectors, kept, graph, made_by)
 
 
 def _parts(interactions: pd.DataFrame, split: str, seed: int) -> dict[str, pd.DataFrame]:
@@ -171,15 +237,14 @@ def _parts(interactions: pd.DataFrame, split: str, seed: int) -> dict[str, pd.Da
         if "timestamp" in table:
             table["timestamp"] = pd.to_numeric(table["timestamp"])
         table["x_label"] = SPLITS[split](table, np.random.default_rng(seed))
+        if not (table["x_label"] == 0).any():
+            raise UserError(f"the split {split} leaves nothing to train on; give more data or another split")
     return {part: table[table["x_label"] == label] for label, part in enumerate(PARTS)}
 
 
-def _features(modality: _Files) -> Features:
-    """The modality as it is: all rows, also those of items that nobody chose."""
-    graph = read_graph(modality.graph) if modality.graph else None
-    rows = len(graph[0]) if graph else len(_load(modality.vectors)) if modality.vectors else 0
-    made_by = "derived from the original vectors" if _derived([modality]) else ""
-    return Features(modality.name, [str(row) for row in range(rows)], modality.vectors, None, graph, made_by)
+def _enough(path: Path | None, n_rows: int, items: Sequence[int]) -> None:
+    if n_rows <= max(items):
+        raise UserError(f"{path} has {n_rows} rows, but items are numbered up to {max(items)}")
 
 
 def _derived(modalities: list[_Files]) -> bool:

@@ -76,7 +76,8 @@ def _find(folder: Path) -> tuple[Path, Path] | None:
     for ratings, movies in _FILES:
         for pattern in ("", "*/", "*/*/"):
             for path in sorted(folder.glob(f"{pattern}{ratings}")):
-                if (path.parent / movies).is_file():
+                half = any(part.startswith(".") for part in path.relative_to(folder).parts)  # of an archive
+                if not half and (path.parent / movies).is_file():
                     return path, path.parent / movies
     return None
 

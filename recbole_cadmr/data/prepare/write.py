@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 import yaml
 
+from recbole_cadmr.data.arrays import map_rows
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
@@ -73,7 +74,7 @@ def with_graph(features: Features, k: int) -> Features:
     """The same with the graph of the ``k`` nearest items by cosine, exact."""
     if not features.rows or k < 1 or len(features.items) < 2:
         return features
-    rows = np.load(features.rows, mmap_mode="r", allow_pickle=False)
+    rows = map_rows(features.rows)
     vectors = torch.from_numpy(np.array(rows if features.at is None else rows[features.at], dtype=np.float32))
     graph = nearest_items(Modality(features.name, vectors, torch.ones(len(vectors), dtype=torch.bool)), k)
     return replace(features, graph=(graph.idx.numpy(), graph.cos.numpy()))
@@ -90,7 +91,7 @@ def _write_features(path: Path, features: Features) -> None:
 
 def _copy_rows(source: Path, at: np.ndarray | None, target: Path) -> None:
     """Rows ``at`` of an array file (all of them if None) as another one, a block in memory at a time."""
-    rows = np.load(source, mmap_mode="r", allow_pickle=False)
+    rows = map_rows(source)
     at = np.arange(len(rows)) if at is None else at
     blocks = (rows[at[start : start + _BLOCK]] for start in range(0, len(at), _BLOCK))
     write_rows(target, rows.dtype.str, (len(at), rows.shape[1]), blocks)
