@@ -8,6 +8,7 @@ from functools import partial
 from types import ModuleType
 
 from recbole_cadmr.cli.settings import nothing_left
+from recbole_cadmr.locking import terminated_as_interrupted
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,8 @@ def run(source: ModuleType, parser: argparse.ArgumentParser, known: argparse.Nam
     """Run a module that makes a data set: ``source.run(arguments)`` returns the folder it wrote."""
     nothing_left(rest, parser)
     try:
-        folder = source.run(known)
+        with terminated_as_interrupted():
+            folder = source.run(known)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt("stopped; the same command goes on with what has been fetched and computed") from error
     print(f"wrote {folder}")

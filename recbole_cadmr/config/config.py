@@ -190,7 +190,7 @@ class Config(recbole.config.Config):
         embedded = Path(str(files("recbole_cadmr.embedded")))
         if (embedded / dataset).is_dir():
             return embedded, embedded / dataset
-        here = {path.name for place in (root, embedded) if place.is_dir() for path in _sets_in(place)}
+        here = {path.name for place in (root, embedded) if place.is_dir() for path in data_sets_in(place)}
         raise UserError(
             f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(known_sets())))}; "
             f"{how_to_get(dataset)}, or name its place with --data_path"
@@ -268,5 +268,7 @@ def _is_name(name: str) -> bool:
     return Path(name).name == name and not name.startswith(".")
 
 
-def _sets_in(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir() and any(path.glob("*.inter"))]
+def data_sets_in(root: Path) -> list[Path]:
+    """The folders of data sets in ``root``; one whose name begins with a dot is a data set in the making."""
+    here = root.iterdir() if root.is_dir() else ()
+    return [path for path in here if not path.name.startswith(".") and any(path.glob("*.inter"))]

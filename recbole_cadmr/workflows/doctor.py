@@ -11,6 +11,7 @@ import torch
 from packaging.requirements import Requirement
 
 from recbole_cadmr import compat
+from recbole_cadmr.config.config import data_sets_in
 
 
 def doctor(data_path: str | os.PathLike[str] = "dataset") -> tuple[str, bool]:
@@ -35,11 +36,7 @@ def doctor(data_path: str | os.PathLike[str] = "dataset") -> tuple[str, bool]:
         lines.append(f"  {f'cuda:{index}':<24}{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     lines += ["", "Data sets"]
     embedded = Path(str(files("recbole_cadmr.embedded")))
-    found_sets = {folder.name: folder for root in (embedded, Path(data_path)) for folder in _sets(root)}
+    found_sets = {folder.name: folder for root in (embedded, Path(data_path)) for folder in data_sets_in(root)}
     lines += [f"  {name:<24}{folder}" for name, folder in sorted(found_sets.items())]
     lines += ["", "Everything fits." if sound else "Something does not fit; see above."]
     return "\n".join(lines), sound
-
-
-def _sets(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if any(path.glob("*.inter"))] if root.is_dir() else []

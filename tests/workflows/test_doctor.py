@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 
 from recbole_cadmr.cli.main import main
@@ -11,12 +12,14 @@ from tests.micro import write_micro
 
 def test_the_report_lists_versions_mends_devices_and_sets(tmp_path, capsys):
     write_micro(tmp_path / "dataset")
+    shutil.copytree(tmp_path / "dataset" / "micro", tmp_path / "dataset" / ".micro.work")  # half of one, after a kill
     assert main(["doctor", "--data_path", str(tmp_path / "dataset")]) == 0
     report = capsys.readouterr().out
     for line in (f"recbole                 {version('recbole')}", f"torch                   {version('torch')}"):
         assert line in report
     assert "scipy dok_matrix" in report and "threads of" in report
     assert "synthetic" in report and str(tmp_path / "dataset" / "micro") in report
+    assert ".micro" not in report
     assert report.rstrip().endswith("Everything fits.")
 
 
