@@ -13,7 +13,10 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake of the user's: ``str(error)`` is one sentence that says what is wrong and what to do."""
+    """A mistake of the user's: ``str(error)`` is one sentence that says what is wrong and what to do.
+
+    Arguments of the Python functions that stand in it in backquotes are shown as options by the command line.
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:

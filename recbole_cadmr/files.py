@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recbole_cadmr.errors import UserError
 
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in an argument: a NUL, and what stands for bytes that are no text
 _TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
 
 
@@ -69,6 +71,19 @@ def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> It
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def path_of(value: Any, name: str) -> Path:
+    """The path that the argument ``name`` holds.
+
+    Raises:
+        UserError: if it is empty, no path, or one that no file can have.
+    """
+    if isinstance(value, (str, bytes, os.PathLike)):
+        text = os.fsdecode(value)
+        if text and not NO_TEXT.search(text):
+            return Path(text)
+    raise UserError(f"`{name}` must be a path, not {value!r}")
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

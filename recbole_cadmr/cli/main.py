@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from recbole_cadmr.arguments import shown
 from recbole_cadmr.cli.parser import build_parser
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import NO_TEXT
 from recbole_cadmr.locking import terminated_as_interrupted
 from recbole_cadmr.screen import guarded
 
@@ -26,7 +27,6 @@ _NO_MEMORY = re.compile(
     r"array is too big|Maximum allowed (size|dimension)|Storage size calculation overflowed",
     re.IGNORECASE,
 )
-_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +52,8 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0), ""
     except UserError as error:
-        return EXIT_USER_ERROR, f"error: {error}"
+        # Arguments of the Python functions, in backquotes, are options here.
+        return EXIT_USER_ERROR, "error: " + re.sub("`([a-z_]+)`", r"--\1", str(error))
     except KeyboardInterrupt as error:
         return EXIT_USER_ERROR, f"\n{str(error) or 'stopped'}"
     except Exception as error:
@@ -75,7 +76,7 @@ def _check(arguments: Sequence[str]) -> None:
             name = shown(option)[1:-1]
         if not argument or (equals and not value and option.startswith("--")):
             raise UserError(f"{name} is empty; give it a value, or leave it out")
-        if found := _UNREADABLE.search(argument):
+        if found := NO_TEXT.search(argument):
             what = "a NUL" if found[0] == "\0" else "bytes that are no text of this terminal's encoding"
             raise UserError(f"{name} holds {what}: {shown(argument)}")
 

@@ -20,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
     parser.add_argument(
         "--leave_out",
-        default="train",
         help="interactions not recommended again: train (default), train+valid, all, none",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="tab-separated user_id, item_id, rank, score")
@@ -35,15 +34,24 @@ def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequen
     refuse_existing(known.output)
     if known.users and known.history:
         raise UserError("give either --users or --history")
+    if known.history and known.leave_out:
+        raise UserError("--leave_out is for users of the data set; with --history, what stands there is left out")
     history = workflow.read_history(known.history) if known.history else None
     users = workflow.read_users(known.users) if known.users else None
+    if users is not None and len(set(users)) < len(users):
+        print(f"{len(users) - len(set(users))} of {len(users)} lines of {known.users} repeat a user")
+        users = list(dict.fromkeys(users))
     recommender = workflow.Recommender(known.checkpoint, known.data_path)
     if history is not None:
         frame, unknown = recommender.recommend_from_history(history, known.topk)
         if unknown:
             print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were passed over")
+        asked = history["user_id"].nunique()
     else:
-        frame = recommender.recommend(users, known.topk, known.leave_out)
+        frame = recommender.recommend(users, known.topk, known.leave_out or "train")
+        asked = len(recommender.users) if users is None else len(users)
+    if without := asked - frame["user_id"].nunique():
+        print(f"{without} of {asked} users get no list: nothing is known of them, or no item is left")
     workflow.write_recommendations(frame, known.output)
     print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
     return 0

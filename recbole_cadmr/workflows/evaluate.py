@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import refuse_links
+from recbole_cadmr.files import path_of, refuse_links
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.results import protocol, read_result, write_json
@@ -22,8 +24,8 @@ def evaluate(
     checkpoint: str | os.PathLike[str],
     *,
     part: str = "test",
-    metrics: Sequence[str] | None = None,
-    topk: Sequence[int] | None = None,
+    metrics: str | Iterable[str] | None = None,
+    topk: int | Iterable[int] | None = None,
     mask_valid_at_test: bool | None = None,
     data_path: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def evaluate(
 
     Args:
         part: ``valid`` or ``test``.
-        metrics, topk, mask_valid_at_test: as the settings of these names; the run's own if not given.
+        metrics, topk, mask_valid_at_test: as the settings of these names, one or a list; the run's own if not given.
         data_path: where the data set lies, if no longer where it was trained.
 
     Returns:
@@ -42,11 +44,13 @@ def evaluate(
     """
     if part not in PARTS:
         raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-    changes: dict[str, Any] = {name: list(value) for name, value in (("metrics", metrics), ("topk", topk)) if value}
+    asked = (("metrics", metrics), ("topk", topk))
+    changes: dict[str, Any] = {name: _listed(value, name) for name, value in asked if value is not None}
     if mask_valid_at_test is not None:
         changes["mask_valid_at_test"] = mask_valid_at_test
     with scratch_folder() as folder:
-        session = load_session(checkpoint, folder, data_path, changes)
+        place = None if data_path is None else path_of(data_path, "data_path")
+        session = load_session(path_of(checkpoint, "checkpoint"), folder, place, changes)
         data = session.valid_data if part == "valid" else session.test_data
         result = session.trainer.evaluate(data, load_best_model=False)
         if result is None:
@@ -58,6 +62,15 @@ def evaluate(
             "protocol": protocol(session),
             "result": result,
         }
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    """One value or several as a list, numpy's as Python's own."""
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    found = [entry.item() if isinstance(entry, np.generic) else entry for entry in (value if several else [value])]
+    if not found:
+        raise UserError(f"`{name}` is empty; leave it out for those of the run")
+    return found
 
 
 def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> dict[str, float]:
