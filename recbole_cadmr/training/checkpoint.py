@@ -10,7 +10,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +40,12 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         UserError: if the file is missing, is no checkpoint of this package, or holds anything but tensors and
             plain values.
     """
-    path = Path(path)
-    if not path.is_file():
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; give the model.pt in it")
+    if not os.path.isfile(path):
         raise UserError(f"there is no checkpoint {path}")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"cannot read {path}: Permission denied")
     if not zipfile.is_zipfile(path):  # torch also reads bare pickles, which are never ours
         raise UserError(f"{path} is not a checkpoint or is damaged")
     try:

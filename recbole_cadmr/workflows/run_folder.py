@@ -53,7 +53,7 @@ def create_run_folder(output: str | None, parent: str, name: str) -> Path:
 def refuse_used(folder: Path) -> None:
     """Raise :class:`UserError` if anything but a lock lies in a run's folder."""
     if any(path.name != LOCK for path in folder.iterdir()):
-        raise UserError(f"{folder} is already used; choose another --output, or go on with --resume {folder}")
+        raise UserError(f"{folder} is already used; choose another `output`, or go on with `resume` {folder}")
 
 
 class _PlainFormatter(logging.Formatter):

@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import refuse_links, remove_temporaries
+from recbole_cadmr.files import path_of, refuse_links, remove_temporaries
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import BEST, LAST, Observer, Paused
 from recbole_cadmr.workflows.curves import learning_curves
@@ -55,7 +55,7 @@ def train(
     *,
     preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    config_files: Sequence[str | os.PathLike[str]] = (),
+    config_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     settings: Mapping[str, Any] | None = None,
     callback: Callable[[int, float], Any] | None = None,
     observer: Observer | None = None,
@@ -66,7 +66,7 @@ def train(
         model, dataset: names; CADMR and the embedded data set if neither the arguments nor a file names them.
         preset: name of a preset of the model.
         output: folder of the run; if not given, a new one under the setting ``checkpoint_dir``.
-        config_files: yaml files of settings, in rising priority.
+        config_files: yaml file of settings, or several in rising priority.
         settings: settings by name, over all files.
         callback: called with epoch and validation score after every validation.
         observer: called with all validations so far before an epoch that follows one, and at the end, when the
@@ -79,10 +79,14 @@ def train(
         UserError: on anything wrong with the settings, the data or the place of the output.
     """
     given = dict(settings or {})
+    for argument, value in (("model", model), ("dataset", dataset), ("preset", preset)):
+        if value == "":
+            raise UserError(f"`{argument}` is empty; leave it out for the default")
     if preset is not None:
         given["preset"] = preset
-    config = Config(model, dataset, config_files, given)
-    place = output if output is not None else config["output"]
+    several = [config_files] if isinstance(config_files, (str, bytes, os.PathLike)) else config_files
+    config = Config(model, dataset, [path_of(file, "config_files") for file in several], given)
+    place = path_of(output, "output") if output is not None else config["output"]
     name = f"{config['model']}-{config['dataset']}"
     folder = create_run_folder(str(place) if place else None, config["checkpoint_dir"], name)
     with ExitStack() as stack:
@@ -111,8 +115,10 @@ def resume(
     Raises:
         UserError: if the run is finished or never began, or the data have changed.
     """
-    folder = Path(folder).absolute()
-    if not folder.is_dir():
+    folder = path_of(folder, "resume").absolute()
+    if data_path is not None:
+        data_path = path_of(data_path, "data_path")
+    if not os.path.isdir(folder):
         raise UserError(f"there is no run folder {folder}")
     with ExitStack() as stack:
         stack.enter_context(alone_in(folder, "run"))

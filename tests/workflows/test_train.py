@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,3 +159,59 @@ def test_threads_of_a_run_are_not_those_of_the_next(tmp_path):
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", [Path, str, os.fsencode])
+def test_paths_come_in_any_form(tmp_path, kind):
+    (tmp_path / "c.yaml").write_text("show_progress: false\n")
+    run = recbole_cadmr.train("Pop", output=kind(str(tmp_path / "r")), config_files=kind(str(tmp_path / "c.yaml")))
+    assert run.folder == tmp_path / "r"
+    found = recbole_cadmr.evaluate(kind(str(run.checkpoint)), topk=50, metrics="Recall")["result"]
+    assert found == {"recall@50": run.result["test_result"]["recall@50"]}
+    again = recbole_cadmr.evaluate(run.checkpoint, topk=np.array([50]), metrics=("Recall",))
+    assert again["result"] == found
+    assert recbole_cadmr.recommend(kind(str(run.checkpoint)), topk=1)["rank"].tolist()[:2] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: recbole_cadmr.train("Pop", output=""), "`output` must be a path, not ''"),
+        (lambda: recbole_cadmr.train("Pop", output="a\0b"), "`output` must be a path"),
+        (lambda: recbole_cadmr.train("Pop", output=5), "`output` must be a path, not 5"),
+        (lambda: recbole_cadmr.train("Pop", output="a" * 300), "File name too long"),
+        (lambda: recbole_cadmr.train(""), "`model` is empty"),
+        (lambda: recbole_cadmr.train("Pop", ""), "`dataset` is empty"),
+        (lambda: recbole_cadmr.train("Pop", preset=""), "`preset` is empty"),
+        (lambda: recbole_cadmr.train("Pop", config_files=[""]), "`config_files` must be a path"),
+        (lambda: recbole_cadmr.resume(""), "`resume` must be a path, not ''"),
+        (lambda: recbole_cadmr.resume("a" * 300), "there is no run folder"),
+        (lambda: recbole_cadmr.load(""), "`checkpoint` must be a path, not ''"),
+        (lambda: recbole_cadmr.load("."), "is a folder; give the model.pt in it"),
+        (lambda: recbole_cadmr.load(None), "`checkpoint` must be a path, not None"),
+        (lambda: recbole_cadmr.evaluate("a" * 300), "a{300}"),
+    ],
+)
+def test_arguments_of_the_python_functions(tmp_path, call, sentence):
+    with pytest.raises(UserError, match=sentence):
+        call()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"topk": []}, "`topk` is empty"),
+        ({"metrics": []}, "`metrics` is empty"),
+        ({"topk": 0}, "topk must be at least 1, not 0"),
+        ({"topk": "10"}, "topk must be a"),
+        ({"topk": [2.5]}, "topk must be"),
+        ({"metrics": "Recal"}, "did you mean recall"),
+        ({"part": "train"}, "part must be one of valid, test"),
+        ({"mask_valid_at_test": "no"}, "mask_valid_at_test must be"),
+        ({"data_path": ""}, "`data_path` must be a path"),
+    ],
+)
+def test_arguments_of_evaluate(brief_run, arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        recbole_cadmr.evaluate(brief_run.checkpoint, **arguments)
