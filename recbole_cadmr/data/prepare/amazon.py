@@ -32,5 +32,7 @@ def run(arguments: argparse.Namespace) -> Path:
     category = arguments.category
     if not category.replace("_", "").isalnum():
         raise UserError(f"--category is one word such as Sports_and_Outdoors, not {category!r}")
+    if arguments.images and arguments.release != "2023":
+        raise UserError("--images belongs to --release 2023; that of 2014 comes with image features")
     folder = raw_folder(arguments, f"amazon-{arguments.release}", category)
     return _RELEASES[arguments.release](arguments, folder, _NAMES.get(category, category.lower()))

@@ -18,7 +18,7 @@ from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, the_file
 from recbole_cadmr.data.prepare.options import NONE, read_options
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
 from recbole_cadmr.data.prepare.published import fetch, published
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
@@ -34,6 +34,9 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         fetch(RELEASE, ["reviews", "meta"], folder, arguments.base_address, category=category)
     reviews = the_file(folder, f"{category}.jsonl.gz", f"{category}.jsonl")
     meta = the_file(folder, f"meta_{category}.jsonl.gz", f"meta_{category}.jsonl")
+    option = "" if arguments.download or not arguments.images else "--images"  # a download fills the folder
+    if option:
+        need_folder(arguments.images, option)
     images = arguments.images or folder / "images"
     tally = Tally(options.strict)
 
@@ -41,7 +44,7 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         titles, texts, addresses = read_meta(meta, set(items), tally)
         if arguments.download and options.image_model != NONE:
             fetch_pictures(addresses, images, tally)
-        return Content(titles, texts, pictures_in(images, items))
+        return Content(titles, texts, find_pictures(images, items, tally, option))
 
     origin = Origin(
         f"Reviews, metadata and pictures of the category {category}, Amazon review data of 2023.",
@@ -87,16 +90,19 @@ def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str]
 
 def fetch_pictures(addresses: dict[str, str], folder: Path, tally: Tally) -> None:
     """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be had is passed over."""
-    there = pictures_in(folder, list(addresses))
+    there = find_pictures(folder, list(addresses), Tally())
     missing = sorted(addresses.items() - {(item, addresses[item]) for item in there})
 
     def fetch_one(entry: tuple[str, str]) -> str | None:
         item, address = entry
-        suffix = Path(urlsplit(address).path).suffix.lower() or ".jpg"
+        try:
+            suffix = Path(urlsplit(address).path).suffix.lower()
+        except ValueError:
+            return f"{item}: {address!r} is no address"
         if Path(item).name != item:
             return f"{item}: it cannot be the name of a file"
         try:
-            download(RemoteFile(f"{item}{suffix}", address), folder, progress=False)
+            download(RemoteFile(f"{item}{suffix if suffix in SUFFIXES else '.jpg'}", address), folder, progress=False)
         except UserError as error:
             return f"{item}: {error}"
         return None

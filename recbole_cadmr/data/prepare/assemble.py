@@ -84,7 +84,8 @@ def _encoded(content: Content, items: Sequence[str], work: Path, options: Option
         found.append(("image", image))
         for index in image.damaged:
             tally.note("damaged pictures", str(pictures[index]))
-        tally.note("items without a picture", n=len(items) - len(content.pictures))
+    elif content.pictures:
+        tally.note("pictures that are left unread", n=len(content.pictures))
     result = []
     for name, extracted in found:
         at = np.flatnonzero(extracted.present)

@@ -13,7 +13,7 @@ from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.lines import progress, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.tally import Tally
 
@@ -35,12 +35,13 @@ def run(arguments: argparse.Namespace) -> Path:
     titles = the_file(source, "*_titles.csv", "*_title.csv")
     name = pairs.name.removesuffix(pairs.suffix).removesuffix("_pairs").replace("-", "").lower()
     options = read_options(arguments, name)
+    need_folder(arguments.images, "--images")
     images = arguments.images or next(iter(sorted(source.glob("*_covers"))), source / "covers")
     tally = Tally(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         found = read_titles(titles, set(items), tally)
-        return Content(found, found, pictures_in(images, items))
+        return Content(found, found, find_pictures(images, items, tally, "--images" if arguments.images else ""))
 
     origin = Origin(f"Pairs and titles of {pairs.name.rpartition('_')[0]}.", _LICENCE, [pairs, titles])
     return assemble(read_pairs(pairs, tally), read_content, origin, options, tally)

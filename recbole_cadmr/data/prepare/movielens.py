@@ -15,7 +15,7 @@ from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.lines import progress
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.published import add_place, fetch, published, raw_folder
 from recbole_cadmr.data.prepare.tables import read_rows, with_numbers
 from recbole_cadmr.data.prepare.tally import Tally
@@ -46,8 +46,7 @@ def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
     options = read_options(arguments, f"ml-{arguments.size}")
     folder = raw_folder(arguments, RELEASE, arguments.size)
-    if arguments.posters and not arguments.posters.is_dir():
-        raise UserError(f"there is no folder {arguments.posters}; name the one of the posters with --posters")
+    need_folder(arguments.posters, "--posters")
     if arguments.download and not _find(folder):
         archive = fetch(RELEASE, [arguments.size], folder, arguments.base_address)[arguments.size]
         extract_zip(archive, folder / archive.stem)
@@ -65,7 +64,8 @@ def run(arguments: argparse.Namespace) -> Path:
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts = read_movies(movies, set(items), tally)
-        return Content(titles, texts, pictures_in(arguments.posters, items) if arguments.posters else {})
+        posters = arguments.posters
+        return Content(titles, texts, find_pictures(posters, items, tally, "--posters") if posters else {})
 
     origin = Origin(f"MovieLens {arguments.size}.", published(RELEASE)["licence"], [ratings, movies])
     return assemble(table, read_content, origin, options, tally)

@@ -13,7 +13,7 @@ from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.pictures import pictures_in
+from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.tables import read_rows, with_numbers
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
     options = read_options(arguments, arguments.inter.name.partition(".")[0])
     tally = Tally(options.strict)
-    if arguments.images and not arguments.images.is_dir():
-        raise UserError(f"there is no folder {arguments.images}; name the one of the pictures with --images")
+    need_folder(arguments.images, "--images")
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         return read_items(arguments, items, tally)
@@ -81,7 +80,7 @@ def read_interactions(arguments: argparse.Namespace, tally: Tally) -> pd.DataFra
 def read_items(arguments: argparse.Namespace, items: Sequence[str], tally: Tally) -> Content:
     """Titles, texts and pictures of ``items``; an item's first row counts."""
     if not arguments.items:
-        return Content(pictures=pictures_in(arguments.images, items) if arguments.images else {})
+        return Content(pictures=_pictures(arguments, items, tally, None))
     text_columns = arguments.text_columns.split(",") if arguments.text_columns else [arguments.title_column]
     picture = [arguments.image_column] if arguments.image_column else []
     columns = list(dict.fromkeys([arguments.item_column, arguments.title_column, *text_columns, *picture]))
@@ -96,14 +95,15 @@ def read_items(arguments: argparse.Namespace, items: Sequence[str], tally: Tally
     rows = rows[~repeated].set_index(arguments.item_column)
     tally.note("items that are not among --items", n=len(set(items) - set(rows.index)))
     titles = _texts(rows, [arguments.title_column]) if arguments.title_column in rows else {}
-    if not arguments.images:
-        pictures = {}
-    elif arguments.image_column:
-        named = {item: arguments.images / name for item, name in rows[arguments.image_column].items() if name}
-        pictures = {item: path for item, path in named.items() if path.is_file()}
-    else:
-        pictures = pictures_in(arguments.images, items)
+    names = dict(rows[arguments.image_column]) if arguments.image_column else None
+    pictures = _pictures(arguments, items, tally, names)
     return Content(titles, _texts(rows, text_columns), pictures)
+
+
+def _pictures(
+    arguments: argparse.Namespace, items: Sequence[str], tally: Tally, names: dict[str, str] | None
+) -> dict[str, Path]:
+    return find_pictures(arguments.images, items, tally, "--images", names) if arguments.images else {}
 
 
 def _texts(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:

@@ -1,19 +1,93 @@
-"""Picture files of items."""
+"""Picture files of items, in a folder and the folders in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_SHOWN = 3  # examples in an error
 
 
-def pictures_in(folder: Path, items: Iterable[str]) -> dict[str, Path]:
-    """Pictures ``ITEM.jpg`` (or another usual ending) in ``folder``, by item."""
-    if not folder.is_dir():
-        return {}
-    by_name: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+def need_folder(folder: Path | None, option: str) -> None:
+    """Raise :class:`UserError` if the folder of pictures that ``option`` names is not there."""
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; name the one of the pictures with {option}")
+
+
+def find_pictures(
+    folder: Path, items: Sequence[str], tally: Tally, option: str = "", names: Mapping[str, str] | None = None
+) -> dict[str, Path]:
+    """Pictures of ``items`` in ``folder`` and the folders in it, hidden ones excepted; by item.
+
+    A picture is called as its item is, ``ITEM.jpg`` (or another usual ending), or as ``names`` says: a path in the
+    folder, or anything that ends in the name of one file (an address, a path elsewhere). Of several pictures of an item
+    the one next to the top counts; of several that are equally near, in different folders, none does.
+
+    Args:
+        option: the one that asked for pictures; "" if they lie in a usual place, and may be missing.
+
+    Raises:
+        UserError: if an option asked for pictures, and the folder is not there or holds none of any item.
+    """
+    if option:
+        need_folder(folder, option)
+    files = _files(folder)
+    by_name: dict[str, list[Path]] = {}
+    for path in files:
+        keys = {path.name, path.as_posix()}
         if path.suffix.lower() in SUFFIXES:
-            by_name.setdefault(path.stem, path)
-    return {item: by_name[item] for item in items if item in by_name}
+            keys |= {path.stem, path.with_suffix("").as_posix()}
+        for key in keys:
+            by_name.setdefault(key, []).append(path)
+    found: dict[str, Path] = {}
+    for item in items:
+        if names is None:
+            candidates = [path for path in by_name.get(item, ()) if path.suffix.lower() in SUFFIXES]
+        else:
+            candidates = _named(names.get(item, ""), folder, by_name)
+        nearest = [path for path in candidates if len(path.parts) == len(candidates[0].parts)]
+        if len(candidates) > 1:
+            tally.note("items with several pictures of their name", f"{item}: {candidates[0]}, {candidates[1]}")
+        if len({path.parent for path in nearest}) > 1:
+            tally.note("items whose pictures lie in several folders, so that none is taken", item)
+        elif nearest:
+            found[item] = folder / nearest[0]
+    if option and not found:
+        looked = [f"{item}.jpg" if names is None else names.get(item, "") for item in items]
+        raise UserError(
+            f"{folder} ({option}) holds no picture of any item: looked for {_some(list(filter(None, looked)))}, there "
+            f"are {_some([path.as_posix() for path in files])}"
+        )
+    reason = "" if folder.is_dir() else f"there is no folder {folder}"
+    tally.note("items without a picture", reason, n=len(items) - len(found))
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files in a folder and the folders in it, as paths within it; those next to the top first."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [(Path(place) / name).relative_to(folder) for name in files if not name.startswith(".")]
+    return sorted(found, key=lambda path: (len(path.parts), path))
+
+
+def _named(name: str, folder: Path, by_name: Mapping[str, list[Path]]) -> list[Path]:
+    """Files that a cell of a table may mean: the path that it is, or those whose name it ends in."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    roots = [root for root in (folder.as_posix(), folder.absolute().as_posix()) if path.is_relative_to(root)]
+    within = path.relative_to(roots[0]) if roots else path
+    last = path.name
+    plain = unquote(last.partition("?")[0].partition("#")[0]) if "://" in name else last
+    return next((by_name[key] for key in (str(within), last, plain) if key in by_name), [])
+
+
+def _some(names: list[str]) -> str:
+    more = f", ... ({len(names):,})" if len(names) > _SHOWN else ""
+    return (", ".join(map(repr, names[:_SHOWN])) + more) if names else "no files"
