@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
 def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it on success and is removed on failure.
 
+    What is replaced hands on its permissions; a link is replaced, not followed.
+
     Raises:
         UserError: if the folder cannot be written or the disk is full.
     """
@@ -31,11 +34,12 @@ def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        temporary = aside
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+        with suppress(FileNotFoundError):
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -60,9 +64,10 @@ def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> It
         path.parent.mkdir(parents=True, exist_ok=True)
         place = within or path.parent
         place.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=place))
+        aside = place / f".{path.name}.{secrets.token_hex(4)}"
+        aside.mkdir()
+        temporary = aside
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
         if path.exists():
             path.rmdir()
         os.replace(temporary, path)
@@ -171,9 +176,3 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def sha256_of_all(paths: Iterable[str | os.PathLike[str]]) -> str:
     """One SHA-256 of several files' bytes, in the order given."""
     return hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

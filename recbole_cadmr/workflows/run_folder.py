@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -41,9 +42,9 @@ def create_run_folder(output: str | None, parent: str, name: str) -> Path:
             return folder
         root = Path(parent).absolute()
         root.mkdir(parents=True, exist_ok=True)
-        # mkdtemp's suffix keeps runs apart that start in the same second.
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-{datetime.now():%Y%m%d-%H%M%S}-", dir=root))
-        folder.chmod(0o755)
+        # Runs may start in the same second.
+        folder = root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        folder.mkdir()
         return folder
     except (OSError, ValueError) as error:  # ValueError: a path that no system takes
         reason = getattr(error, "strerror", None) or error
