@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_cadmr.data.arrays import map_rows, missing_rows
+from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph
 from recbole_cadmr.data.interactions import InteractionDataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_cadmr.data.arrays import map_rows
+from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.errors import UserError
 
 # What comes after NAME. in files that are no modality's: those that RecBole reads itself, and those of ours.

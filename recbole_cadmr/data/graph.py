@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_cadmr.data.arrays import read_arrays
+from recbole_cadmr.arrays import read_arrays
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder, write_aside

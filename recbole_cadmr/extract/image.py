@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract.picture import read_picture
 from recbole_cadmr.extract.shards import ABSENT, DAMAGED, PRESENT, SHARD, Extracted, in_shards
 from recbole_cadmr.files import sha256_of
 
@@ -68,7 +68,7 @@ def extract_images(
                     vectors[list(found)] = network(torch.stack(list(found.values())).to(place)).float().cpu().numpy()
         return vectors, state
 
-    key = {**card, "pictures": _digest(paths)}
+    key = {**card, "pictures": _digest(paths), "seen": "as a viewer shows them"}
     size = min(SHARD, 8 * batch_size)  # minutes of work on a CPU, not an hour
     return in_shards(store, len(paths), width, compute, key=key, card=card, dtype=dtype, label="pictures", size=size)
 
@@ -113,15 +113,10 @@ def _read_weights(path: Path) -> Any:
 
 def _read(path: Path | None, preprocess: Callable[[Any], Tensor]) -> Tensor | int:
     """The picture as the network sees it, or why there is none."""
-    from PIL import Image, ImageOps
-
     if path is None or not path.is_file():
         return ABSENT
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return preprocess(ImageOps.exif_transpose(image).convert("RGB"))
+        return preprocess(read_picture(path))
     except Exception:  # Pillow's decoders raise whatever a damaged file makes them
         return DAMAGED
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from recbole_cadmr.arrays import read_arrays
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside, write_rows
 
@@ -60,23 +61,22 @@ def in_shards(
     Raises:
         UserError: if a vector is too large for ``dtype`` or not finite.
     """
-    _open_store(store, {**key, "dtype": dtype, "n": str(n)})
+    _open_store(store, {**key, "dtype": dtype, "n": str(n), "shard": str(size)})
     starts = range(0, n, size)
     with tqdm(total=n, desc=label, unit=" items") as bar:
         for start in starts:
             part = slice(start, min(start + size, n))
-            path = _shard(store, start)
-            if not path.is_file():
+            if not _is_whole(_shard(store, start), (part.stop - start, width), dtype):
                 vectors, state = compute(part)
-                _write_shard(path, vectors.astype(dtype), state, start)
+                _write_shard(_shard(store, start), vectors.astype(dtype), state, start)
             bar.update(part.stop - part.start)
     target, states = store / "features.npy", []
 
     def blocks() -> Iterator[np.ndarray]:
         for start in starts:
-            with np.load(_shard(store, start), allow_pickle=False) as shard:
-                states.append(shard["state"])
-                yield shard["vectors"]
+            vectors, state = read_arrays(_shard(store, start), "vectors", "state")
+            states.append(state)
+            yield vectors
 
     write_rows(target, dtype, (n, width), blocks())
     state = np.concatenate(states)
@@ -86,7 +86,7 @@ def in_shards(
 def _open_store(store: Path, key: Mapping[str, str]) -> None:
     """Keep the shards of an earlier run if they were computed for the same key."""
     stamp, text = store / "key.json", json.dumps(key, sort_keys=True, indent=1)
-    if store.is_dir() and not (stamp.is_file() and stamp.read_text(encoding="utf-8") == text):
+    if store.is_dir() and not (stamp.is_file() and stamp.read_bytes() == text.encode()):
         shutil.rmtree(store)
     with write_aside(stamp) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -94,6 +94,15 @@ def _open_store(store: Path, key: Mapping[str, str]) -> None:
 
 def _shard(store: Path, start: int) -> Path:
     return store / f"{start:09d}.npz"
+
+
+def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
+    """Whether a file is a shard of an earlier run; a damaged one is computed again."""
+    try:
+        vectors, state = read_arrays(path, "vectors", "state")
+    except UserError:
+        return False
+    return vectors.shape == shape and vectors.dtype == dtype and state.shape == shape[:1] and state.dtype == np.int8
 
 
 def _write_shard(path: Path, vectors: np.ndarray, state: np.ndarray, start: int) -> None:

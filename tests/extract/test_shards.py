@@ -93,3 +93,16 @@ def test_a_killed_process_goes_on_at_its_last_finished_shard(tmp_path):
     assert sorted(set(calls)) == list(range(0, 100, 10)) and len(calls) <= 11  # the one it was killed in may come twice
     for name in ("features.npy",):
         assert (tmp_path / "killed" / "store" / name).read_bytes() == (tmp_path / "whole" / "store" / name).read_bytes()
+
+
+def test_what_is_no_whole_shard_is_computed_again(tmp_path):
+    values, options = np.arange(23) * 0.5, {"key": {}, "card": {}}
+    first = np.load(in_shards(tmp_path / "s", 23, 2, compute([], values), size=10, **options).features)
+    (tmp_path / "s" / "000000000.npz").write_bytes(b"PK junk")
+    np.savez(tmp_path / "s" / "000000010.npz", vectors=np.zeros((9, 2), np.float32), state=np.zeros(9, np.int8))
+    calls: list[int] = []
+    found = in_shards(tmp_path / "s", 23, 2, compute(calls, values), size=10, **options)
+    assert calls == [0, 10] and np.array_equal(np.load(found.features), first)
+    # Shards of another size hold other items under the same names.
+    found = in_shards(tmp_path / "s", 23, 2, compute(calls, values), size=20, **options)
+    assert calls == [0, 10, 0, 20] and np.array_equal(np.load(found.features), first)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from recbole_cadmr.data.arrays import map_rows
+from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.files import sha256_of

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.arguments import seed
-from recbole_cadmr.data.arrays import map_rows, missing_rows
+from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.data.graph import read_graph, rows_of

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 import yaml
 
-from recbole_cadmr.data.arrays import map_rows
+from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
