@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -16,7 +19,7 @@ from recbole_cadmr.files import folder_aside
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200  # text compresses to a tenth; a bomb to a thousandth
 _SMALL = 2**20  # a short file may compress by any ratio
-_LONGEST = 2**26  # bytes of a line
+LONGEST_LINE = 2**26  # bytes of a line
 _BLOCK = 2**20
 
 
@@ -59,21 +62,55 @@ def _safe(path: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     return name
 
 
-def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines of a plain or gzip file with their numbers from 1, without their ends.
+def open_bytes(path: Path) -> BinaryIO:
+    """A plain or gzip file, opened for reading what it unpacks to.
 
     Raises:
-        UserError: if the file is missing, truncated or damaged, or has a line of more than 64 MiB.
+        UserError: if it is missing, a folder, or cannot be read; while reading: if it is truncated, damaged, or unpacks
+            to far more than text does.
     """
-    number = 0
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            while line := file.readline(_LONGEST):
-                number += 1
-                if len(line) == _LONGEST:
-                    raise UserError(f"{path} line {number} has no end within 64 MiB; the file is damaged")
-                yield number, line.rstrip(b"\r\n")
+        file = open(path, "rb")  # noqa: SIM115 (handed to the caller)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is truncated or damaged after line {number:,}; get it again") from error
+    except (OSError, ValueError) as error:  # ValueError: a path that no system takes
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    return io.BufferedReader(_Unpacked(path, file), _BLOCK) if path.suffix.lower() == ".gz" else file
+
+
+class _Unpacked(io.RawIOBase):
+    """What a gzip file holds, as long as it is no bomb."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file, self._lines = path, gzip.GzipFile(fileobj=file), 0
+        self._left = max(path.stat().st_size * MAX_RATIO, _SMALL)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            block = self._file.read(len(buffer))
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{self._path} is truncated or damaged after line {self._lines:,}; get it again") from error
+        self._left -= len(block)
+        if self._left < 0:
+            raise UserError(f"{self._path} unpacks to far more than it should; it is not used")
+        self._lines += block.count(b"\n")
+        buffer[: len(block)] = block
+        return len(block)
+
+
+def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines of a plain or gzip file with their numbers from 1, without their ends and a UTF-8 byte order mark.
+
+    Raises:
+        UserError: as of :func:`open_bytes`, and if it has a line of more than 64 MiB.
+    """
+    number = 0
+    with open_bytes(path) as file:
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            if len(line) == LONGEST_LINE:
+                raise UserError(f"{path} line {number} has no end within 64 MiB; the file is damaged")
+            yield number, line.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8 if number == 1 else b"")

@@ -79,6 +79,9 @@ class InteractionDataset(Dataset):
         for field in ids:
             if (table[field] == "").any():
                 raise UserError(f"{path} line {(table[field] == '').idxmax() + 2} is malformed: its {field} is empty")
+            if (table[field] == "[PAD]").any():  # it would be the row of nobody
+                line = (table[field] == "[PAD]").idxmax() + 2
+                raise UserError(f"{path} line {line} is malformed: its {field} is [PAD], which RecBole fills gaps with")
         for field, kind in used.items():
             self.field2source[field], self.field2type[field] = source, kind
             if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):

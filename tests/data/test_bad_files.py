@@ -32,6 +32,7 @@ def train_part(*lines):
     ("damage", "sentence"),
     [
         (train_part(HEADER, "ann\ta", "", "bob"), "micro.train.inter line 4 is malformed"),
+        (train_part(HEADER, "ann\ta", "[PAD]\tb"), r"micro.train.inter line 3 is malformed: its user_id is \[PAD\]"),
         (train_part(HEADER, "ann\ta", "bob\t"), "micro.train.inter line 3 is malformed: its item_id is empty"),
         (train_part(HEADER, "ann\ta", "\tb"), "micro.train.inter line 3 is malformed: its user_id is empty"),
         (train_part(HEADER, "ann\ta\tb", "bob\tb\ta"), "micro.train.inter line 2 is malformed"),

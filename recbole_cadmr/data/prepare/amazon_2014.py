@@ -22,6 +22,7 @@ from recbole_cadmr.data.prepare.options import read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.published import fetch, published
 from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.values import flat
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_rows
 
@@ -54,14 +55,14 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         published(RELEASE)["licence"],
         [path for path in (reviews, meta, image) if path.is_file()],
     )
-    return assemble(read_reviews(reviews, tally), read_content, origin, options, tally)
+    interactions = read_reviews(reviews, tally, options.min_rating is not None)
+    return assemble(interactions, read_content, origin, options, tally)
 
 
-def read_reviews(path: Path, tally: Tally) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` of JSON lines with ``reviewerID, asin, overall, unixReviewTime``."""
-    return interaction_table(
-        json_lines(path, tally), path, tally, ("reviewerID", "asin"), rating="overall", timestamp="unixReviewTime"
-    )
+def read_reviews(path: Path, tally: Tally, all_rated: bool = False) -> pd.DataFrame:
+    """``user_id, item_id, rating, timestamp`` as text, of lines with ``reviewerID, asin, overall, unixReviewTime``."""
+    records = json_lines(path, tally)
+    return interaction_table(records, path, tally, ("reviewerID", "asin"), ("overall", "unixReviewTime"), all_rated)
 
 
 def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:
@@ -80,6 +81,7 @@ def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str]
             continue
         record = parse_literal(line)
         item = record.get("asin") if record else None
+        item = str(item) if type(item) is int else item
         if record is None or not isinstance(item, str):
             tally.malformed(path, number, "it is no Python literal of an item")
         elif item not in items:
@@ -89,7 +91,8 @@ def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str]
         else:
             seen.add(item)
             title = one_line(record.get("title"))
-            text = one_line(title, record.get("brand"), *_flat(record.get("categories")), record.get("description"))
+            categories = dict.fromkeys(entry for entry in flat(record.get("categories")) if isinstance(entry, str))
+            text = one_line(title, record.get("brand"), *categories, record.get("description"))
             titles |= {item: title} if title else {}
             texts |= {item: text} if text else {}
     tally.note("items of the metadata without interactions that are kept", n=others)
@@ -104,25 +107,12 @@ def parse_literal(line: bytes) -> dict[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the data hold escapes that Python does not know
             record = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError):
             return None
     return record if isinstance(record, dict) else None
-
-
-def _flat(value: object) -> Iterator[str]:
-    """The texts in nested lists, each one once."""
-    found: dict[str, None] = {}
-    waiting = [value]
-    while waiting:
-        entry = waiting.pop(0)
-        if isinstance(entry, str):
-            found[entry] = None
-        elif isinstance(entry, (list, tuple)):
-            waiting = [*entry, *waiting]
-    return iter(found)
 
 
 def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Tally) -> Features:

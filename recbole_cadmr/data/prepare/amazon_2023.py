@@ -51,14 +51,14 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         published(RELEASE)["licence"],
         [reviews, meta],
     )
-    return assemble(read_reviews(reviews, tally), read_content, origin, options, tally)
+    interactions = read_reviews(reviews, tally, options.min_rating is not None)
+    return assemble(interactions, read_content, origin, options, tally)
 
 
-def read_reviews(path: Path, tally: Tally) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` (ms) of JSON lines with ``user_id, parent_asin, rating, timestamp``."""
-    return interaction_table(
-        json_lines(path, tally), path, tally, ("user_id", "parent_asin"), rating="rating", timestamp="timestamp"
-    )
+def read_reviews(path: Path, tally: Tally, all_rated: bool = False) -> pd.DataFrame:
+    """``user_id, item_id, rating, timestamp`` (ms) as text, of ``user_id, parent_asin, rating, timestamp``."""
+    records = json_lines(path, tally)
+    return interaction_table(records, path, tally, ("user_id", "parent_asin"), ("rating", "timestamp"), all_rated)
 
 
 def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
-from recbole_cadmr.data.prepare.interactions import clean, k_core
+from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
@@ -28,22 +28,30 @@ def assemble(
 ) -> Path:
     """Write the data set ``options.folder`` and return it.
 
-    Repeated pairs go, the k-core stays, the rest is split; then the content of the items that are left is read and
-    encoded. What is computed on the way lies in ``.NAME.work`` beside the data set until that is whole, so that a
-    run that was cut goes on there.
+    Numbers and times are read, repeated pairs go, the k-core stays, the rest is split; then the content of the items
+    that are left is read and encoded. What is computed on the way lies in ``.NAME.work`` beside the data set until that
+    is whole, so that a run that was cut goes on there.
 
     Args:
-        interactions: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp``; in the order of the source.
+        interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text; in
+            the order of the source.
         read_content: called with the items that are left, sorted, and that folder.
 
     Raises:
         UserError: if the data set is there already, or nothing is left to train on.
     """
     refuse_used_folder(options.folder)
-    kept = k_core(clean(interactions, tally), options.k_core)
+    table, steps = read_values(interactions, origin.sources[0], options, tally)
+    try:
+        kept = k_core(clean(table, tally), options.k_core, steps)
+    except UserError as error:  # what was passed over may be the cause
+        raise UserError("; ".join([str(error), *tally.lines()])) from error
     labels = SPLITS[options.split](kept, np.random.default_rng(options.seed))
     if not (labels == 0).any():
         raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
+    for label, part in enumerate(PARTS):
+        if not (labels == label).any():
+            tally.remark(f"--split {options.split} leaves {part} without interactions")
     items = sorted(kept["item_id"].unique())
     with working_folder(options.folder) as work:
         content = read_content(items, work)
@@ -53,14 +61,14 @@ def assemble(
             if modality.items
         ]
         parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
-        steps = {"k-core": str(options.k_core), "split": f"{options.split}, seed {options.seed}"}
+        steps["split"] = f"{options.split}, seed {options.seed}"
         with folder_aside(options.folder, within=work) as folder:
             write_data_set(
                 folder,
                 Prepared(options.name, parts, content.titles, features),
                 replace(origin, steps={**steps, **origin.steps}, notes=tally.lines()),
             )
-    for line in tally.lines():
+    for line in [*(f"{step}: {steps[step]}" for step in ("k-core", "times") if step in steps), *tally.lines()]:
         print(f"note: {line}", file=sys.stderr)
     return options.folder
 

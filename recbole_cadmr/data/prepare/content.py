@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from recbole_cadmr.data.prepare.html_text import shown
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -45,5 +50,9 @@ ContentReader = Callable[[Sequence[str], Path], Content]
 
 
 def one_line(*parts: object) -> str:
-    """The parts as one line of text, runs of white space as single blanks; what is not text or is empty is left out."""
-    return " ".join(" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip())
+    """The parts as one line of text without html, runs of white space as single blanks.
+
+    What is not text or is empty is left out; halves of characters, which no file can hold, become U+FFFD.
+    """
+    texts = (" ".join(shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
+    return _HALF.sub("\ufffd", " ".join(filter(None, texts)))

@@ -1,12 +1,68 @@
-"""Interactions as a table, before they are split: duplicates and the k-core."""
+"""Interactions as a table, before they are split: their numbers and times, duplicates, and the k-core."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.errors import UserError
+
+PADDING = "[PAD]"  # RecBole's own id
+# What would end a field or a line of an atomic file, or cannot stand in one: NUL, halves of characters.
+_UNWRITABLE = "[\t\r\n\0\ud800-\udfff]"
+
+
+def read_values(
+    interactions: pd.DataFrame, path: Path, options: Options, tally: Tally
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Interactions with numbers and times in place of their texts, and what was done, for the card.
+
+    One whose rating, quantity or time cannot be read is passed over; of a column, 5 % at the most. What is rated below
+    ``--min_rating`` or has no positive quantity is left out.
+
+    Args:
+        interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text.
+        path: the file they come from, for messages.
+
+    Raises:
+        UserError: if an option needs a column that is not there, or too much of one cannot be read.
+    """
+    table, steps = interactions.copy(), {}
+    for option, column in (("min_rating", "rating"), ("time_format", "timestamp")):
+        if getattr(options, option) is not None and column not in table:
+            raise UserError(f"--{option} needs a {column} of each interaction, which {path.name} does not have")
+    read = pd.Series(True, index=table.index)
+    for name in [name for name in ("rating", "quantity", "timestamp") if name in table]:
+        if name == "timestamp":
+            times = read_times(table[name], f"the times of {path.name}", options.time_format)
+            table[name], usable, steps["times"] = times.values, times.read, times.reading
+        else:
+            texts = table[name]
+            table[name] = pd.to_numeric(texts, errors="coerce").astype(float)
+            usable = np.isfinite(table[name].to_numpy())
+            name_of = f"the {name} of {path.name}"
+            refuse_unreadable(texts[~usable], int((~usable).sum()), len(table), name_of, "a number")
+        for user, item in table.loc[read & ~usable, ["user_id", "item_id"]].itertuples(index=False):
+            tally.malformed(path, f"the line of {user} and {item}", f"its {name} cannot be read")
+        read &= usable
+    table = table[read]
+    if options.min_rating is not None:
+        table = _without(table, table["rating"] < options.min_rating, f"rated below {options.min_rating:g}", tally)
+    if "quantity" in table:
+        table = _without(table, table["quantity"] <= 0, "without a positive quantity", tally).drop(columns="quantity")
+    return table.reset_index(drop=True), steps
+
+
+def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, tally: Tally) -> pd.DataFrame:
+    if len(table) and left_out.all():
+        raise UserError(f"no interaction is left: all {len(table):,} are {kind}")
+    tally.note(f"interactions {kind}", n=int(left_out.sum()))
+    return table[~left_out]
 
 
 def clean(interactions: pd.DataFrame, tally: Tally) -> pd.DataFrame:
@@ -14,14 +70,19 @@ def clean(interactions: pd.DataFrame, tally: Tally) -> pd.DataFrame:
 
     Args:
         interactions: ``user_id``, ``item_id`` (text) and, if known, ``rating`` and ``timestamp`` (numbers).
+
+    Raises:
+        UserError: if an id is RecBole's padding.
     """
     ids = interactions[["user_id", "item_id"]]
     unusable = np.zeros(len(ids), dtype=bool)
     for name in ids:
-        # An id that is empty, or would end a field or a line of an atomic file.
-        unusable |= (ids[name].isna() | (ids[name] == "") | ids[name].str.contains("[\t\r\n]", regex=True)).to_numpy(
-            bool
-        )
+        if (ids[name] == PADDING).any():
+            raise UserError(
+                f"the {name} '{PADDING}' is the one that RecBole fills gaps with; give it another name in the source"
+            )
+        empty = ids[name].isna() | (ids[name] == "")
+        unusable |= (empty | ids[name].str.contains(_UNWRITABLE, regex=True)).to_numpy(bool)
     tally.note("interactions without a usable user or item id", n=int(unusable.sum()))
     kept = interactions[~unusable]
     if "timestamp" in kept:
@@ -31,23 +92,36 @@ def clean(interactions: pd.DataFrame, tally: Tally) -> pd.DataFrame:
     return kept[~repeated].sort_index().reset_index(drop=True)
 
 
-def k_core(interactions: pd.DataFrame, k: int) -> pd.DataFrame:
+def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = None) -> pd.DataFrame:
     """The largest part in which every user and every item has at least ``k`` interactions.
+
+    Args:
+        steps: gets an entry that says what was taken.
 
     Raises:
         UserError: if there is none.
     """
     codes = [pd.factorize(interactions[name])[0] for name in ("user_id", "item_id")]
-    kept = np.arange(len(interactions))
+    kept, rounds = np.arange(len(interactions)), 0
     while len(kept):
         enough = np.ones(len(kept), dtype=bool)
         for code in codes:
             enough &= np.bincount(code[kept])[code[kept]] >= k
         if enough.all():
+            if steps is not None:
+                steps["k-core"] = str(k) + _taken(codes, kept, rounds)
             return interactions.iloc[kept].reset_index(drop=True)
-        kept = kept[enough]
+        kept, rounds = kept[enough], rounds + 1
     raise UserError(
         f"no interaction is left: none of the {len(interactions):,} lies in a {k}-core; give a smaller --k_core"
         if len(interactions)
         else "no interaction is left; look at what was passed over, or at --source"
     )
+
+
+def _taken(codes: list[np.ndarray], kept: np.ndarray, rounds: int) -> str:
+    if not rounds:
+        return ""
+    users, items = (len(np.unique(code)) - len(np.unique(code[kept])) for code in codes)
+    n = len(codes[0]) - len(kept)
+    return f", which took {users:,} users, {items:,} items and {n:,} interactions in {rounds} rounds"

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from recbole_cadmr.data.archive import open_lines
 from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
+T = TypeVar("T")
 
-def json_lines(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects of a file of JSON lines, plain or gzip, with their line numbers; others are passed over."""
-    for number, line in progress(path):
+
+def json_lines(path: Path, tally: Tally, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Objects of a file of JSON lines, plain or gzip, with their line numbers; others are passed over.
+
+    Numbers are texts, as they are written: ``1.0`` is not ``1``, and no digit of a long one is lost.
+    """
+    for number, line in enumerate(watched(text_lines(path, encoding, errors="surrogateescape"), path), 1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):  # not UTF-8 is a ValueError, too
+            line.encode()  # bytes that are not UTF-8 came through as lone surrogates
+            record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        except UnicodeEncodeError:
+            tally.malformed(path, number, "it is not UTF-8 text")
+            continue
+        except (ValueError, RecursionError):
             tally.malformed(path, number, "it is no JSON")
             continue
         if isinstance(record, dict):
@@ -34,7 +43,12 @@ def json_lines(path: Path, tally: Tally) -> Iterator[tuple[int, dict[str, Any]]]
 
 def progress(path: Path) -> Iterator[tuple[int, bytes]]:
     """Line numbers and lines of a file, plain or gzip, under a progress bar."""
-    return iter(tqdm(open_lines(path), desc=path.name, unit=" lines", unit_scale=True, mininterval=0.5))
+    return watched(open_lines(path), path)
+
+
+def watched(lines: Iterable[T], path: Path) -> Iterator[T]:
+    """The lines of a file, on a terminal under a progress bar."""
+    return iter(tqdm(lines, desc=path.name, unit=" lines", unit_scale=True, mininterval=0.5, disable=None))
 
 
 def the_file(folder: Path, *patterns: str) -> Path:
@@ -59,29 +73,49 @@ def interaction_table(
     path: Path,
     tally: Tally,
     ids: tuple[str, str],
-    rating: str,
-    timestamp: str,
+    values: tuple[str, str],
+    all_rated: bool,
 ) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` from records with the keys ``ids``, ``rating`` and ``timestamp``.
+    """``user_id, item_id, rating, timestamp`` as text, from records with the keys ``ids`` and ``values``.
 
-    A record without both ids as text is passed over; ``rating`` and ``timestamp`` are columns if every record has them.
+    A record without both ids as text is passed over. Without times in any record there is no such column, and none of
+    ratings either if one lacks its own, unless ``all_rated`` says that they matter.
     """
-    names: dict[str, str] = {}  # each id once in memory, however often it stands in the file
-    users, items = [], []
-    numbers: dict[str, list[float]] = {"rating": [], "timestamp": []}
+    columns = TextColumns(("user_id", "item_id", "rating", "timestamp"))
     for number, record in records:
-        user, item = record.get(ids[0]), record.get(ids[1])
-        if not isinstance(user, str) or not isinstance(item, str):
+        texts = [value if isinstance(value, str) else "" for value in map(record.get, (*ids, *values))]
+        if not texts[0] or not texts[1]:
             tally.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
             continue
-        users.append(names.setdefault(user, user))
-        items.append(names.setdefault(item, item))
-        for kept, value in zip(numbers.values(), (record.get(rating), record.get(timestamp))):
-            kept.append(float(value) if isinstance(value, (int, float)) else np.nan)
-    table = pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
-    for name, values in numbers.items():
-        missing = len(values) - int(np.isfinite(values).sum())
-        tally.note(f"interactions without a {name}, so that none is kept", n=missing)
-        if values and not missing:
-            table[name] = values
+        columns.add(texts)
+    table = columns.table()
+    unrated, untimed = (int((table[name] == "").sum()) for name in ("rating", "timestamp"))
+    if unrated and not all_rated:
+        tally.note("interactions without a rating, so that none is kept", n=unrated)
+        table = table.drop(columns="rating")
+    if untimed == len(table):
+        tally.note("interactions without a timestamp, which none has", n=untimed)
+        table = table.drop(columns="timestamp")
     return table
+
+
+class TextColumns:
+    """Columns of text that grow by rows; a text that comes again soon is held once."""
+
+    _MOST = 2**20  # texts that are remembered
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._columns: list[list[str]] = [[] for _ in self._names]
+        self._known: dict[str, str] = {}
+
+    def add(self, values: Sequence[str]) -> None:
+        """Append a row."""
+        if len(self._known) > self._MOST:
+            self._known.clear()
+        for column, value in zip(self._columns, values):
+            column.append(self._known.setdefault(value, value))
+
+    def table(self) -> pd.DataFrame:
+        """All rows."""
+        return pd.DataFrame(dict(zip(self._names, self._columns)), dtype=object)

@@ -48,15 +48,15 @@ def run(arguments: argparse.Namespace) -> Path:
 
 
 def read_pairs(path: Path, tally: Tally) -> pd.DataFrame:
-    """Interactions in time order.
+    """Interactions as text, in time order.
 
     A ``.tsv`` has a line a user: the user, a tab, and the items in time order separated by blanks. A ``.csv`` has the
     columns ``user``, ``item`` and ``timestamp``.
     """
     if path.suffix == ".csv":
-        table = read_rows(path, tally).rename(columns={"user": "user_id", "item": "item_id"})
-        table["timestamp"] = pd.to_numeric(table["timestamp"], errors="coerce")
-        return table[["user_id", "item_id", "timestamp"]]
+        return read_rows(path, tally, ("user", "item", "timestamp")).set_axis(
+            ["user_id", "item_id", "timestamp"], axis="columns"
+        )
     users: list[str] = []
     items: list[str] = []
     for number, line in progress(path):

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.arguments import real
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
-from recbole_cadmr.data.prepare.lines import progress
+from recbole_cadmr.data.prepare.lines import TextColumns, progress
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.published import add_place, fetch, published, raw_folder
-from recbole_cadmr.data.prepare.tables import read_rows, with_numbers
+from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
@@ -37,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--size", default="100k", choices=published(RELEASE)["files"], help="of the release (default: %(default)s)")
     add("--posters", type=Path, metavar="DIR", help="pictures named by movie id, such as 318.jpg")
-    add("--min_rating", type=real, help="leave out lower ratings (default: keep all)")
     add_place(parser)
     add_options(parser)
 
@@ -56,11 +54,6 @@ def run(arguments: argparse.Namespace) -> Path:
         raise UserError(f"{folder} does not hold {names}; unpack the archive there, or give --download")
     ratings, movies = found
     tally = Tally(options.strict)
-    table = read_ratings(ratings, tally)
-    if arguments.min_rating is not None:
-        low = table["rating"] < arguments.min_rating
-        tally.note(f"ratings below {arguments.min_rating:g}", n=int(low.sum()))
-        table = table[~low].reset_index(drop=True)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts = read_movies(movies, set(items), tally)
@@ -68,7 +61,7 @@ def run(arguments: argparse.Namespace) -> Path:
         return Content(titles, texts, find_pictures(posters, items, tally, "--posters") if posters else {})
 
     origin = Origin(f"MovieLens {arguments.size}.", published(RELEASE)["licence"], [ratings, movies])
-    return assemble(table, read_content, origin, options, tally)
+    return assemble(read_ratings(ratings, tally), read_content, origin, options, tally)
 
 
 def _find(folder: Path) -> tuple[Path, Path] | None:
@@ -83,17 +76,15 @@ def _find(folder: Path) -> tuple[Path, Path] | None:
 
 
 def read_ratings(path: Path, tally: Tally) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` (seconds) of ``u.data``, ``ratings.dat`` or ``ratings.csv``."""
+    """``user_id, item_id, rating, timestamp`` of ``u.data``, ``ratings.dat`` or ``ratings.csv``, as text."""
     if path.suffix == ".csv":
         rows = read_rows(path, tally, ["userId", "movieId", "rating", "timestamp"])
         rows.columns = pd.Index(_RATINGS)
-    else:
-        fields = _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), tally)
-        rows = pd.DataFrame(list(fields), columns=_RATINGS, dtype=object)
-    for name in ("rating", "timestamp"):
-        rows[name] = pd.to_numeric(rows[name], errors="coerce")
-        rows = with_numbers(rows, name, path, tally)
-    return rows.reset_index(drop=True)
+        return rows
+    columns = TextColumns(_RATINGS)
+    for fields in _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), tally):
+        columns.add(fields)
+    return columns.table()
 
 
 def read_movies(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:

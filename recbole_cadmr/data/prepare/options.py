@@ -6,8 +6,9 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_cadmr.arguments import seed, whole_number
+from recbole_cadmr.arguments import real, seed, whole_number
 from recbole_cadmr.data.prepare.split import SPLITS
+from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
 
 TEXT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -32,6 +33,8 @@ class Options:
     device: str | None = None
     graph: int = 0
     strict: bool = False
+    min_rating: float | None = None
+    time_format: str | None = None
 
     def __post_init__(self) -> None:
         if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.strip():
@@ -73,6 +76,12 @@ def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: 
         type=whole_number(),
         metavar="K",
         help="also write each modality's K nearest items (default: 0, none)",
+    )
+    add("--min_rating", type=real, help="leave out interactions rated lower (default: keep all)")
+    add(
+        "--time_format",
+        metavar="FORMAT",
+        help=f"how times are written: {', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: found from the column)",
     )
     add("--strict", action="store_true", help="stop at the first malformed line instead of passing it over")
 

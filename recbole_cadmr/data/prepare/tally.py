@@ -20,6 +20,7 @@ class Tally:
         self.strict = strict
         self.counts: dict[str, int] = {}
         self._examples: dict[str, list[str]] = {}
+        self._remarks: list[str] = []
 
     def malformed(self, path: Path, line: int | str, reason: str) -> None:
         """Pass over a malformed line, given by its number, or in words where that is not known.
@@ -41,8 +42,12 @@ class Tally:
         if example and len(examples) < _SHOWN:
             examples.append(example)
 
+    def remark(self, sentence: str) -> None:
+        """Keep what is no count."""
+        self._remarks.append(sentence)
+
     def lines(self) -> list[str]:
-        """One line a kind, with its first examples."""
+        """One line a kind, with its first examples; then the remarks."""
         return [
             f"{kind}: {count:,}"
             + (
@@ -51,4 +56,4 @@ class Tally:
                 else ""
             )
             for kind, count in self.counts.items()
-        ]
+        ] + self._remarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -100,5 +101,5 @@ def _copy_rows(source: Path, at: np.ndarray | None, target: Path) -> None:
 def _numerals(values: pd.Series) -> pd.Series:
     """Numbers as text, whole ones without a fraction; text as it is."""
     if values.dtype.kind not in "iuf":
-        return values
+        return values.map(lambda value: f"{value:f}" if isinstance(value, Decimal) else str(value))
     return values.map(lambda value: str(int(value)) if float(value).is_integer() else repr(float(value)))

@@ -1,0 +1,54 @@
+"""Texts without their html: as a page would show them."""
+
+from __future__ import annotations
+
+import html
+import re
+
+# Of words in angle brackets only these are marks: "Blade <Import>" and "a < b" stay what they are.
+_INLINE = """
+    a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp small span strike
+    strong sub sup time tt u var wbr
+"""
+_BLOCK = """
+    address applet area article aside audio base basefont blockquote body br button canvas caption center col colgroup
+    dd details dialog dir div dl dt embed fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head
+    header hgroup hr html iframe img input legend li link main map menu meta nav noscript object ol optgroup option p
+    param picture pre progress script section select source style summary svg table tbody td template textarea tfoot
+    th thead title tr track ul video
+"""
+_NAMES = "|".join((_INLINE + _BLOCK).split())
+_MARK = re.compile(rf"<!--|-->|<!doctype\b[^<>]*>|</?({_NAMES})(?:[\s/][^<>]*)?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_UNSHOWN = {"<!--": "-->", "<script": "</script", "<style": "</style"}  # by how they begin, how they end
+
+
+def shown(text: str) -> str:
+    """The text without marks, comments, scripts and styles, and with characters in place of their names.
+
+    ``<b>``, which stands inside a line, leaves nothing behind; ``<br>``, which ends one, a blank.
+    """
+    if "<" not in text and "&" not in text:
+        return text
+    parts: list[str] = []
+    start, end, waiting = 0, "", 0  # waiting: how much of parts was there before what is not shown
+    for mark in _MARK.finditer(text):
+        said = mark[0].lower()
+        if end:
+            parts.append(text[start : mark.end()])
+            if said.startswith(end):
+                del parts[waiting:]
+                parts.append(" ")
+                end = ""
+        else:
+            parts.append(text[start : mark.start()])
+            opened = next((begin for begin in _UNSHOWN if re.match(rf"{begin}(?![a-z])", said)), "")
+            if opened:
+                waiting, end = len(parts), _UNSHOWN[opened]
+                parts.append(mark[0] if opened == "<!--" else " ")
+            elif said == "-->":
+                parts.append(mark[0])
+            else:
+                parts.append("" if mark[1] and mark[1].lower() in _INLINE.split() else " ")
+        start = mark.end()
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), "".join([*parts, text[start:]]))

@@ -1,0 +1,81 @@
+"""Text files as lines: their encoding, byte order marks, and what is said where they do not fit."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_cadmr.data.archive import LONGEST_LINE, open_bytes
+from recbole_cadmr.errors import UserError, did_you_mean
+
+# The longer marks first: that of UTF-32 begins like that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "euc-kr")
+
+
+def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", errors: str = "strict") -> Iterator[str]:
+    """Lines of a plain or gzip text file, their ends as they stand.
+
+    Args:
+        encoding: UTF-8 if not given; a byte order mark decides over it and is passed over.
+        newline: what ends a line: ``"\\n"`` alone, or with ``""`` also ``"\\r"``.
+        errors: ``surrogateescape`` lets bytes that are not UTF-8 through, as lone surrogates.
+
+    Raises:
+        UserError: if the file cannot be read, is not in that encoding, or has a line of more than 2**26 characters.
+    """
+    encoding = encoding or "utf-8"
+    try:
+        known = codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, ValueError):  # ValueError: what cannot be a name
+        known = False
+    if not known:
+        raise UserError(f"{path} cannot be read as a table in {encoding}, no known encoding of text"
+                        f"{did_you_mean(encoding, _USUAL)}")  # fmt: skip
+    number = 0
+    with open_bytes(path) as file:
+        start = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
+        mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+        if not mark and b"\0" in start and codecs.lookup(encoding).name == "utf-8":
+            guess = "utf-16-be" if start.startswith(b"\0") else "utf-16-le"
+            raise UserError(f"{path} cannot be read as a table in utf-8; name its encoding, perhaps {guess}")
+        text = io.TextIOWrapper(file, mark or encoding, errors="strict" if mark and mark != "utf-8-sig" else errors,
+                                newline=newline)  # fmt: skip
+        try:
+            while line := text.readline(LONGEST_LINE):
+                number += 1
+                if len(line) == LONGEST_LINE:
+                    raise UserError(f"{path} line {number} has no end within {LONGEST_LINE:,} characters")
+                yield line
+        except UnicodeError as error:
+            raise UserError(
+                f"{path} cannot be read as a table in {mark or encoding}: after line {number:,}, {_reason(error)}; "
+                f"save it as UTF-8, or name its encoding with --encoding{_likely(error)}"
+            ) from error
+
+
+def _reason(error: UnicodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte 0x{error.object[error.start]:02x} is {error.reason}"
+    return str(error)
+
+
+def _likely(error: UnicodeError) -> str:
+    """A guess from the bytes that did not fit."""
+    if not isinstance(error, UnicodeDecodeError):
+        return ""
+    if b"\0" in error.object:
+        return ", perhaps utf-16"
+    try:
+        bytes(error.object).decode("cp1252")
+    except UnicodeDecodeError:
+        return ", perhaps gb18030 or shift_jis"
+    return ", perhaps cp1252"

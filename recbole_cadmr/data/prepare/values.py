@@ -1,0 +1,32 @@
+"""Values of a stranger's records as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+
+def as_text(value: object) -> str:
+    """A value as text: the texts in nested lists joined by blanks, an object as JSON, nothing as ``""``.
+
+    Raises:
+        RecursionError: of objects that are nested too deeply.
+    """
+    return " ".join(filter(None, map(_scalar, flat(value))))
+
+
+def flat(value: object) -> Iterator[object]:
+    """What nested lists hold, in order, however deep."""
+    waiting = [value]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, (list, tuple)):
+            waiting += reversed(entry)
+        else:
+            yield entry
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

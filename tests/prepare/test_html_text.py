@@ -1,0 +1,42 @@
+"""Texts as a page shows them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from recbole_cadmr.data.prepare.content import one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<p>Soft &amp; warm</p><br/>for <b>ba</b>bies", "Soft & warm for babies"),
+        ("a < b and c > d", "a < b and c > d"),
+        ("x<y, 3<4, <3, R&D, AT&T, Q&A; pens&notebooks", "x<y, 3<4, <3, R&D, AT&T, Q&A; pens&notebooks"),
+        ("Blade <Import> [2 discs]", "Blade <Import> [2 discs]"),
+        ("&lt;b&gt; &#233; &#xe9; &euro; &nosuch; &quot;", '<b> é é € &nosuch; "'),
+        (
+            "one<script type='x'>var a = '<p>';</script>two<STYLE>p {}</STYLE>three<!-- no <b> -->four",
+            "one two three four",
+        ),
+        ("an open <script> and <!-- end", "an open and <!-- end"),
+        ('<a href="http://x/?a=1&amp;b=2" class=y>link</a><ul><li>one<li>two</ul>', "link one two"),
+        ("<!DOCTYPE html><html><body>x</body></html>", "x"),
+        ("-->", "-->"),
+        ("</script>x", "x"),
+        ("half \ud83d of\0 one, \ud83d\ude00"[:14], "half \ufffd of one"),
+    ],
+)
+def test_what_is_shown(text, shown):
+    assert one_line(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["<script>" * 100_000, "<!--" * 200_000, "<a " * 200_000, "&" * 500_000, "<" * 500_000]
+)
+def test_hostile_texts_take_no_time(text):
+    start = time.perf_counter()
+    one_line(text)
+    assert time.perf_counter() - start < 5
