@@ -11,7 +11,7 @@ from recbole_cadmr.cli.settings import nothing_left
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``doctor``."""
-    parser.add_argument("--data_path", default="dataset", help="folder of the data sets (default: dataset)")
+    parser.add_argument("--data_path", help="folder of the data sets (default: dataset)")
     parser.set_defaults(run=partial(run, parser))
 
 

@@ -12,10 +12,22 @@ from packaging.requirements import Requirement
 
 from recbole_cadmr import compat
 from recbole_cadmr.config.config import data_sets_in
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import path_of
 
 
-def doctor(data_path: str | os.PathLike[str] = "dataset") -> tuple[str, bool]:
-    """A report for the screen, and whether everything fits."""
+def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
+    """A report for the screen, and whether everything fits.
+
+    Args:
+        data_path: folder of the data sets to list beside the embedded one; ``dataset``, if there, if not given.
+
+    Raises:
+        UserError: if a folder is given that is not there.
+    """
+    root = Path("dataset") if data_path is None else path_of(data_path, "data_path")
+    if data_path is not None and not root.is_dir():
+        raise UserError(f"there is no folder {root}; give the folder of the data sets as `data_path`")
     lines, sound = ["Versions"], True
     for requirement in map(Requirement, requires("recbole_cadmr") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -36,7 +48,7 @@ def doctor(data_path: str | os.PathLike[str] = "dataset") -> tuple[str, bool]:
         lines.append(f"  {f'cuda:{index}':<24}{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     lines += ["", "Data sets"]
     embedded = Path(str(files("recbole_cadmr.embedded")))
-    found_sets = {folder.name: folder for root in (embedded, Path(data_path)) for folder in data_sets_in(root)}
+    found_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines += [f"  {name:<24}{folder}" for name, folder in sorted(found_sets.items())]
     lines += ["", "Everything fits." if sound else "Something does not fit; see above."]
     return "\n".join(lines), sound

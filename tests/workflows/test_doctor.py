@@ -28,3 +28,9 @@ def test_what_does_not_fit_is_said(monkeypatch):
     report, sound = workflow.doctor()
     assert not sound
     assert "numpy                   99.0  does not fit: <2 is needed" in report
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path, capsys):
+    assert main(["doctor"]) == 0  # without dataset/, which nobody has named
+    assert main(["doctor", "--data_path", "absent"]) == 2
+    assert "there is no folder absent; give the folder of the data sets as --data_path" in capsys.readouterr().err
