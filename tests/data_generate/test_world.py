@@ -171,3 +171,9 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="already there"):
         generate(tmp_path / "mine", users=10, items=50)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["note"]
+
+
+def test_a_world_beyond_memory_is_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match="2,000,000 users and 2,000,000 items need .* GiB of memory to draw"):
+        generate(tmp_path / "big", users=2_000_000, items=2_000_000)
+    assert not list(tmp_path.iterdir())

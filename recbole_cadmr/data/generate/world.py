@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import torch
+
 from recbole_cadmr.data.generate.draw import draw_world
 from recbole_cadmr.data.generate.write import write_world
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
+from recbole_cadmr.memory import free_bytes
+
+_BYTES = 40  # of a user and an item: how well they fit, noise, and the order of what a user likes
 
 # What the embedded set was made with.
 SEED, USERS, ITEMS = 2412, 1500, 800
@@ -32,6 +37,12 @@ def generate(folder: str | os.PathLike[str], seed: int = SEED, users: int = USER
     for name, value, least in (("seed", seed, 0), ("users", users, 10), ("items", items, 50)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
+    needed, free = users * items * _BYTES + (users + items) * 1000, free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise UserError(
+            f"{users:,} users and {items:,} items need {needed / 2**30:,.1f} GiB of memory to draw, but "
+            f"{free / 2**30:,.1f} are free; give fewer"
+        )
     if folder.name in ("", ".."):
         raise UserError(f"{folder} does not name a new folder; the data set is called by the folder's name")
     with working_folder(folder) as work, folder_aside(folder, within=work) as aside:
