@@ -17,7 +17,7 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: on anything else, and on a setting given twice.
     """
-    from recbole_cadmr.config.declarations import parse_value
+    from recbole_cadmr.config.yaml_text import parse_value
 
     settings: dict[str, Any] = {}
     waiting = list(arguments)
@@ -38,7 +38,7 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
 
 def settings_in(files: Sequence[str]) -> dict[str, Any]:
     """The settings in yaml files, in rising priority."""
-    from recbole_cadmr.config.declarations import read_yaml
+    from recbole_cadmr.config.yaml_text import read_yaml
 
     return {name: value for file in files for name, value in read_yaml(Path(file)).items()}
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import recbole.config
 import yaml
-from recbole.evaluator import metric_types
-from recbole.utils import EvaluatorType
+from recbole.utils.argument_list import dataset_arguments
 
-from recbole_cadmr.config.declarations import Setting, SettingsLoader, check_all, declared, inferred, read_yaml
+from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, interval_text, judged
+from recbole_cadmr.config.rules import check_metrics, check_sampling, check_split, refuse_inert, without_inert
+from recbole_cadmr.config.yaml_text import SettingsLoader, check_text, read_yaml, shown
 from recbole_cadmr.data.prepare.known import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import get_model
@@ -25,13 +26,11 @@ DEFAULT_MODEL = "CADMR"
 DEFAULT_DATASET = "synthetic"
 DEFAULT_PRESET = "paper"
 
-# Settings of RecBole's that write or read pickles.
-_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 # What cannot change in the course of training: what a run has been set up with, and how it is measured.
 FIXED_IN_TRAINING = (
     "model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed",
-    "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "load_col",
-    "benchmark_filename", "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test",
+    "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding",
+    "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test", *dataset_arguments,
 )  # fmt: skip
 # What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
 _DERIVED = (
@@ -79,14 +78,18 @@ class Config(recbole.config.Config):
     ) -> None:
         self.changed: dict[str, Any] = {}
         self.declarations: dict[str, Setting] = {}
+        self._given: dict[str, tuple[Any, str]] = {}  # value and origin of what is given, by its last word
+        if not isinstance(settings or {}, Mapping):
+            raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
         given = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
-        super().__init__(config_file_list=list(config_files), config_dict={**(settings or {}), **given})
+        config_files = [config_files] if isinstance(config_files, (str, os.PathLike)) else list(config_files)
+        super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **given})
 
     def plain_settings(self) -> dict[str, Any]:
         """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""
         kept = {key: value for key, value in self.final_config_dict.items() if key not in _DERIVED}
         kept["data_path"] = str(self.data_root)
-        return kept
+        return without_inert(kept)
 
     # What RecBole's constructor calls, in its order.
 
@@ -107,35 +110,46 @@ class Config(recbole.config.Config):
         name = self.external_config_dict.get("model", DEFAULT_MODEL)
         dataset_name = self.external_config_dict.get("dataset", DEFAULT_DATASET)
         if not isinstance(dataset_name, str) or not dataset_name or not _is_name(dataset_name):
-            raise UserError(f"a data set is named by one word such as 'baby', not {dataset_name!r}")
+            raise UserError(f"a data set is named by one word such as 'baby', not {shown(dataset_name)}")
         return name, get_model(name), dataset_name
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         properties = files("recbole_cadmr.properties")
-        recboles = {key for names in self.parameters.values() for key in names}
-        self.declarations = inferred({**dict.fromkeys(recboles), **self.internal_config_dict})
+        # RecBole's yaml of its own ml-100k names labels, which no model here learns from.
+        self.internal_config_dict["threshold"] = None
+        named = dict.fromkeys(key for names in self.parameters.values() for key in names)
+        recboles = inferred({**named, **self.internal_config_dict})
         model_file = properties / "model" / f"{model}.yaml"
         shared = getattr(model_class, "shared_settings", None)
-        sources = [properties / "overall.yaml", properties / "shared" / f"{shared}.yaml", model_file]
+        sources = [properties / name for name in ("recbole.yaml", "overall.yaml", f"shared/{shared}.yaml")] + [
+            model_file
+        ]
         own = {name: s for file in sources if file.is_file() for name, s in declared(file).items()}
-        self.declarations |= own
-        for name in ("model", "dataset", "config_files"):
-            self.declarations[name] = Setting(name)
+        self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
+        self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
         self.internal_config_dict.update({name: s.default for name, s in own.items() if s.has_default})
         defaults = dict(self.internal_config_dict)
 
+        for origin, values in {"settings": self.variable_config_dict, **dict(reversed(self._files.items()))}.items():
+            self._check(values, origin)
         preset = self._find_preset(model, self.external_config_dict.get("preset"))
         if preset:
-            self._apply({**read_yaml(preset), "preset": preset.name.split(".")[1]}, preset.name)
+            self._apply(read_yaml(preset), preset.name)
+            self.internal_config_dict["preset"] = preset.name.split(".")[1]
         self.data_root, self.data_folder = self._find_data(dataset)
         dataset_file = self.data_folder / f"{dataset}.yaml"
         if dataset_file.is_file():
             self._apply(read_yaml(dataset_file), str(dataset_file))
-        for file, content in self._files.items():
-            check_all(content, self.declarations, file)
-        check_all(self.variable_config_dict, self.declarations, "settings")
+        final = {**self.internal_config_dict, **self.external_config_dict}
+        if final["benchmark_filename"]:
+            refuse_inert(self._given, dataset)
         self._check_schedule()
+        if "load_col" not in self._given:
+            # RecBole's default names columns that may have names of their own.
+            own_names = {defaults[field]: final[field] for field in ("USER_ID_FIELD", "ITEM_ID_FIELD")}
+            columns = {k: [own_names.get(c, c) for c in names] for k, names in defaults["load_col"].items()}
+            self.internal_config_dict["load_col"] = defaults["load_col"] = columns
         self._changed_from(defaults)
         self._complete_settings_of_others()
 
@@ -143,10 +157,10 @@ class Config(recbole.config.Config):
         """Epochs and settings of ``settings_schedule``."""
         schedule = self.external_config_dict.get("settings_schedule") or {}
         for epoch, changes in schedule.items():
-            if not isinstance(epoch, int) or epoch < 1 or not isinstance(changes, dict):
+            if type(epoch) is not int or epoch < 1 or not isinstance(changes, dict):
                 raise UserError(
                     f"settings_schedule must name epochs from 1 on and the settings they change, as in "
-                    f"{{20: {{learning_rate: 0.0005}}}}, not {epoch!r}: {changes!r}"
+                    f"{{20: {{learning_rate: 0.0005}}}}, not {shown(epoch)}: {shown(changes)}"
                 )
             fixed = next((name for name in changes if name in FIXED_IN_TRAINING), None)
             if fixed is not None:
@@ -164,8 +178,12 @@ class Config(recbole.config.Config):
                 place[name] = {**{key: other.default for key, other in others.items()}, **given}
 
     def _apply(self, values: Mapping[str, Any], origin: str) -> None:
-        check_all(values, self.declarations, origin)
+        self._check(values, origin)
         self.internal_config_dict.update(values)
+
+    def _check(self, values: Mapping[str, Any], origin: str) -> None:
+        check_all(values, self.declarations, origin)
+        self._given = {name: (value, origin) for name, value in values.items()} | self._given
 
     def _changed_from(self, defaults: Mapping[str, Any]) -> None:
         final = {**self.internal_config_dict, **self.external_config_dict}
@@ -180,55 +198,50 @@ class Config(recbole.config.Config):
         if name is None or name in presets:
             return presets.get(name or DEFAULT_PRESET)
         known = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
-        raise UserError(f"{model} has no preset '{name}'; {known}")
+        raise UserError(f"{model} has no preset {shown(name)}; {known}")
 
     def _find_data(self, dataset: str) -> tuple[Path, Path]:
+        """The folder of data sets and the one of ``dataset`` in it.
+
+        It is the one ``data_path`` names if that is given; else its default, or where data sets are installed.
+        """
         root = Path(self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])).absolute()
-        folder = root / dataset
-        if folder.is_dir() or dataset == "ml-100k":  # RecBole ships ml-100k and looks for it in its own folder
-            return root, folder
-        embedded = Path(str(files("recbole_cadmr.embedded")))
-        if (embedded / dataset).is_dir():
-            return embedded, embedded / dataset
-        here = {path.name for place in (root, embedded) if place.is_dir() for path in data_sets_in(place)}
+        places = [root]
+        if "data_path" not in self.external_config_dict:
+            places += [Path(str(files("recbole_cadmr.embedded"))), Path(str(files("recbole"))) / "dataset_example"]
+        elif not root.is_dir():
+            raise UserError(f"there is no folder {root}; data_path must name the folder that the data sets lie in")
+        for place in places:
+            if (place / dataset).is_dir():
+                return place, place / dataset
+        here = {path.name for place in places for path in data_sets_in(place)}
         raise UserError(
             f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(known_sets())))}; "
             f"{how_to_get(dataset)}, or name its place with --data_path"
         )
 
     def _set_default_parameters(self) -> None:
-        self._check_evaluation()
-        self.final_config_dict["data_path"] = str(self.data_root)
-        self.final_config_dict["model_is_multimodal"] = bool(getattr(self.model_class, "multimodal", False))
-        super()._set_default_parameters()
-        if hasattr(self.model_class, "form"):
-            self.model_class = self.model_class.form(self.final_config_dict)
-        if self.final_config_dict["mask_valid_at_test"] is None:
-            self.final_config_dict["mask_valid_at_test"] = not self.final_config_dict["benchmark_filename"]
-
-    def _check_evaluation(self) -> None:
         final = self.final_config_dict
-        for name in _PICKLES:
-            if final.get(name):
-                raise UserError(f"{name} is not supported: it would store pickles, which run code when they are read")
-        for name in ("metrics", "topk"):
-            if not isinstance(final[name], (list, tuple)):
-                final[name] = [final[name]]
-        for name in ("metrics", "topk", "regularisation", "attention_weights"):
-            if final.get(name) in ([], ()):
-                raise UserError(f"{name} must not be empty")
-        ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
-        for metric in final["metrics"]:
-            if str(metric).lower() not in ranking:
-                near = did_you_mean(str(metric), ranking)
-                raise UserError(f"there is no ranking metric '{metric}'{near or '; there are ' + ', '.join(ranking)}")
-        metric, _, k = str(final["valid_metric"]).partition("@")
-        computed = {str(name).lower() for name in final["metrics"]}
-        if metric.lower() not in computed or k not in {str(value) for value in final["topk"]}:
-            raise UserError(
-                f"valid_metric {final['valid_metric']} is not computed: "
-                f"metrics are {', '.join(final['metrics'])} at {', '.join(map(str, final['topk']))}"
-            )
+        check_metrics(final)
+        check_split(final["eval_args"])
+        check_sampling(final["train_neg_sample_args"])
+        if final["USER_ID_FIELD"] == final["ITEM_ID_FIELD"]:
+            raise UserError(f"USER_ID_FIELD and ITEM_ID_FIELD must be two columns, not both {final['USER_ID_FIELD']}")
+        if final["normalize_all"] and final["normalize_field"] is not None:
+            raise UserError("normalize_all scales what normalize_field names; give one of them")
+        for name in ("user_inter_num_interval", "item_inter_num_interval"):
+            final[name] = None if final[name] is None else interval_text(final[name])
+        final["data_path"] = str(self.data_root)
+        final["model_is_multimodal"] = bool(getattr(self.model_class, "multimodal", False))
+        super()._set_default_parameters()
+        # RecBole would look for ml-100k in its own folder, and nowhere else.
+        final["data_path"] = str(self.data_folder)
+        if self._given.get("valid_metric_bigger", (final["valid_metric_bigger"],))[0] != final["valid_metric_bigger"]:
+            raise UserError(f"valid_metric_bigger follows from valid_metric {final['valid_metric']}; leave it out")
+        if hasattr(self.model_class, "form"):
+            self.model_class = self.model_class.form(final)
+        if final["mask_valid_at_test"] is None:
+            final["mask_valid_at_test"] = not final["benchmark_filename"]
 
     def _init_device(self) -> None:
         # RecBole overwrites CUDA_VISIBLE_DEVICES by gpu_id, so that every worker of a launcher that had given each
@@ -265,7 +278,8 @@ def set_devices(value: str | None) -> None:
 
 
 def _is_name(name: str) -> bool:
-    return Path(name).name == name and not name.startswith(".")
+    check_text(name, "the name of the data set")
+    return len(name.encode()) < 200 and Path(name).name == name and not name.startswith(".")
 
 
 def data_sets_in(root: Path) -> list[Path]:

@@ -7,14 +7,14 @@ is checked for them too.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from recbole_cadmr.config.yaml_text import check_text, read_yaml, shown
+from recbole_cadmr.data.intervals import parse_intervals
 from recbole_cadmr.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,24 +35,8 @@ _WORDS = {
     "str": "a word",
     "list": "a list",
     "dict": "a mapping",
+    "interval": "an interval such as '[3,5]' or '[3,inf)'",
 }
-
-
-class SettingsLoader(yaml.SafeLoader):
-    """Safe yaml that reads ``1e-3`` as a number, as RecBole's loader does."""
-
-
-SettingsLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
-        |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
-        |\.[0-9_]+(?:[eE][-+]?[0-9]+)?
-        |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-        re.VERBOSE,
-    ),
-    list("-+0123456789."),
-)
 
 
 @dataclass(frozen=True)
@@ -60,43 +44,87 @@ class Setting:
     """One setting: its default, what it may be, and what it means.
 
     Attributes:
-        types: names out of ``int, float, bool, str, list, dict``; empty if any value will do.
+        types: names out of ``int, float, bool, str, list, dict, interval``; empty if any value will do.
         of: the type of a list's elements, to which the bounds and choices then apply.
+        nullable: whether it may be none whatever its default.
+        shortest, longest: bounds of the number of letters.
+        fields: what a mapping may hold, by name.
+        required: whether the mapping that it belongs to must hold it.
+        values: what the values of a mapping with names of any kind must be.
         settings_of: name of the model whose settings a mapping holds.
+        refused: why a value other than the default is refused.
     """
 
     name: str
     default: Any = None
     types: tuple[str, ...] = ()
     of: str | None = None
+    nullable: bool = False
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
     above: float | None = None
     maximum: float | None = None
     below: float | None = None
+    shortest: int = 0
+    longest: float = math.inf
     meaning: str = ""
     has_default: bool = True
+    fields: Mapping[str, Setting] | None = None
+    required: bool = False
+    values: Setting | None = None
     settings_of: str | None = None
+    refused: str | None = None
 
     def check(self, value: Any, origin: str) -> None:
         """Raise :class:`UserError` unless ``value`` (given in ``origin``) is allowed."""
-        if value is None and (self.default is None or not self.has_default or self.types == ("dict",)):
+        if value is None and (self.nullable or (self.default is None and self.has_default)):
             return
+        if self.refused:
+            if value == self.default:
+                return
+            raise UserError(f"{origin}: {self.name} is not for use here: {self.refused}")
         if self.types and not any(_is(value, name) for name in self.types):
             wanted = " or ".join(_WORDS[name] for name in self.types)
-            raise UserError(f"{origin}: {self.name} must be {wanted}, not {value!r}")
+            raise UserError(f"{origin}: {self.name} must be {wanted}, not {shown(value)}")
+        if isinstance(value, Mapping):
+            self._check_fields(value, origin)
+            return
         scalars = list(value) if isinstance(value, (list, tuple)) else [value]
         for scalar in scalars:
             if self.of and isinstance(value, (list, tuple)) and not _is(scalar, self.of):
-                raise UserError(f"{origin}: {self.name} must be a list of {_WORDS[self.of]} each, not {value!r}")
+                raise UserError(f"{origin}: {self.name} must be a list of {_WORDS[self.of]} each, not {shown(value)}")
             if self.choices and scalar not in self.choices:
                 allowed = ", ".join(map(str, self.choices))
-                raise UserError(f"{origin}: {self.name} must be one of {allowed}, not {scalar!r}")
+                raise UserError(f"{origin}: {self.name} must be one of {allowed}, not {shown(scalar)}")
             self._check_bounds(scalar, origin)
 
+    def _check_fields(self, value: Mapping[Any, Any], origin: str) -> None:
+        fields = self.fields if self.fields is not None else dict.fromkeys(value, self.values)
+        for name, entry in value.items():
+            if not isinstance(name, str) and (self.fields is not None or self.values is not None):
+                raise UserError(f"{origin}: {self.name} must name its entries by words, not by {shown(name)}")
+            if name not in fields:
+                near = did_you_mean(name, fields) or f"; there are {', '.join(fields)}"
+                raise UserError(f"{origin}: {self.name} has no entry {shown(name)}{near}")
+            setting = fields[name]
+            if setting is not None:
+                replace(setting, name=f"{self.name}.{name}").check(entry, origin)
+        missing = [name for name, field in fields.items() if field is not None and field.required and name not in value]
+        if missing:
+            raise UserError(f"{origin}: {self.name} must hold {missing[0]}")
+
     def _check_bounds(self, value: Any, origin: str) -> None:
+        if isinstance(value, str):
+            check_text(value, f"{origin}: {self.name}")
+            if not self.shortest <= len(value) <= self.longest:
+                most = "" if self.longest == math.inf else f" and at most {self.longest}"
+                raise UserError(
+                    f"{origin}: {self.name} must be of at least {self.shortest}{most} letters, not {shown(value)}"
+                )
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return
+        if (isinstance(value, int) and not -(2**63) <= value < 2**63) or not math.isfinite(value):
+            raise UserError(f"{origin}: {self.name} must be a finite number, of at most 63 bits, not {shown(value)}")
         for bound, word, holds in (
             (self.minimum, "at least", lambda b: value >= b),
             (self.above, "above", lambda b: value > b),
@@ -104,11 +132,26 @@ class Setting:
             (self.below, "below", lambda b: value < b),
         ):
             if bound is not None and not holds(bound):
-                raise UserError(f"{origin}: {self.name} must be {word} {bound:g}, not {value!r}")
+                raise UserError(f"{origin}: {self.name} must be {word} {bound:g}, not {shown(value)}")
 
 
 def _is(value: Any, name: str) -> bool:
+    if name == "interval":
+        return _is_interval(value)
     return isinstance(value, _TYPES[name]) and (name == "bool" or not isinstance(value, bool))
+
+
+def _is_interval(value: Any) -> bool:
+    try:
+        parse_intervals(interval_text(value))
+    except UserError:
+        return False
+    return True
+
+
+def interval_text(value: Any) -> str:
+    """An interval as RecBole writes it; ``[3, 5]`` is a list of two numbers in yaml."""
+    return f"[{value[0]},{value[1]}]" if isinstance(value, list) and len(value) == 2 else str(value)
 
 
 def declared(file: Traversable | Path) -> dict[str, Setting]:
@@ -119,14 +162,16 @@ def declared(file: Traversable | Path) -> dict[str, Setting]:
 def _setting(name: str, entry: Mapping[str, Any]) -> Setting:
     kinds = entry.get("type", _type_of(entry.get("default")))
     types = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    names = ("of", "minimum", "above", "maximum", "below", "meaning", "settings_of")
-    rest = {key: entry[key] for key in names if key in entry}
+    rest = {key: value for key, value in entry.items() if key not in ("type", "default", "choices", "fields", "values")}
+    fields = {inner: _setting(inner, more) for inner, more in entry["fields"].items()} if "fields" in entry else None
     return Setting(
         name,
         default=entry.get("default"),
         types=types,
         choices=tuple(entry.get("choices", ())),
         has_default="default" in entry,
+        fields=fields,
+        values=_setting("values", entry["values"]) if "values" in entry else None,
         **rest,
     )
 
@@ -155,46 +200,17 @@ def _type_of(default: Any) -> tuple[str, ...]:
     return ()
 
 
-def read_yaml(file: Traversable | Path) -> dict[str, Any]:
-    """The mapping in a yaml file ({} if it is empty).
-
-    Raises:
-        UserError: if the file is missing, is not yaml, or holds something other than a mapping.
-    """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=SettingsLoader)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no settings file {file}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the settings file {file}: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not valid yaml: {_yaml_problem(error)}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{file} must hold settings as lines of 'name: value'")
-    return content
-
-
-def parse_value(text: str) -> Any:
-    """A setting's value as typed on a command line: yaml, with Python's ``None``."""
-    if text == "None":
-        return None
-    try:
-        return yaml.load(text, Loader=SettingsLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"cannot read the value {text!r}: {_yaml_problem(error)}") from error
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or 'unreadable'}{where}"
+def judged(own: Mapping[str, Setting], known: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Declarations without a default, completed by the default that is known (RecBole's)."""
+    return {
+        name: setting if setting.has_default or name not in known else replace(setting, default=known[name].default)
+        for name, setting in own.items()
+    }
 
 
 def check_all(values: Mapping[str, Any], settings: Mapping[str, Setting], origin: str) -> None:
     """Check every value; an unknown name is an error that names the nearest known one."""
     for name, value in values.items():
-        if name not in settings:
-            raise UserError(f"{origin}: there is no setting '{name}'{did_you_mean(name, settings)}")
+        if not isinstance(name, str) or name not in settings:
+            raise UserError(f"{origin}: there is no setting {shown(name)}{did_you_mean(str(name), settings)}")
         settings[name].check(value, origin)

@@ -14,7 +14,7 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.exact import exact_dates, exact_numbers, numbers
 from recbole_cadmr.data.intervals import parse_intervals, within
-from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.errors import UserError, did_you_mean, refusals_of
 
 
 class InteractionDataset(Dataset):
@@ -31,6 +31,10 @@ class InteractionDataset(Dataset):
         self._exact: dict[str, pd.Series] = {}  # columns of interactions as they are written, by the row read
         self._rows = pd.RangeIndex(0)  # which of the rows read are left
         self._lines = pd.RangeIndex(0)  # the line of each row read
+
+    def _from_scratch(self) -> None:
+        with refusals_of("recbole", f"read {self.dataset_name} with these settings"):
+            super()._from_scratch()
 
     # Reading
 
@@ -222,6 +226,11 @@ class InteractionDataset(Dataset):
 
     # Order and split
 
+    def build(self) -> list[InteractionDataset]:
+        """RecBole's parts of the set: train, validation, test."""
+        with refusals_of("recbole", f"split {self.dataset_name} with these settings"):
+            return super().build()
+
     @property
     def _in_order_of_time(self) -> bool:
         return not self.benchmark_filename_list and self.config["eval_args"]["order"] == "TO"
@@ -272,7 +281,7 @@ class InteractionDataset(Dataset):
         parts: list[list[int]] = [[], [], np.flatnonzero(late).tolist()]
         for rows in self._grouped_index(self.inter_feat[group_by].numpy()):
             early = [row for row in rows if not late[row]]
-            n_train = int(len(early) * (train / (train + valid)))
+            n_train = int(len(early) * (train / ((train + valid) or 1)))
             parts[0] += early[:n_train]
             parts[1] += early[n_train:]
         self._drop_unused_col()

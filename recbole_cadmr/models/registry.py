@@ -41,12 +41,15 @@ def get_model(name: str) -> type:
     """The class of the model called ``name``.
 
     Raises:
-        UserError: if there is none (naming the nearest), or if it is not a general recommender.
+        UserError: if ``name`` is no word, names no model (then it names the nearest), or one that is no general
+            recommender.
     """
+    if not isinstance(name, str):
+        raise UserError(f"a model is named by a word such as 'CADMR', not {name!r:.100}")
     if name in MODELS:
         return getattr(importlib.import_module(MODELS[name]), name)
-    if not isinstance(name, str) or name not in (known := model_names()):
-        raise UserError(f"there is no model '{name}'{did_you_mean(str(name), known)}")
+    if name not in (known := model_names()):
+        raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, known)}")
     model = get_recbole_model(name)
     if model.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
         raise UserError(f"{name} is not a general recommender: it needs more than users and items")

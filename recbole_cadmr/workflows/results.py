@@ -104,12 +104,12 @@ def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
     for title, result in results.items():
         if not result:
             continue
-        ks = sorted({int(name.partition("@")[2]) for name in result if "@" in name})
+        ends = sorted({end for name in result for end in name.partition("@")[2:]}, key=lambda end: int(end or 0))
         metrics = list(dict.fromkeys(name.partition("@")[0] for name in result))
         width = max(len(title), *(len(name) for name in metrics)) + 2
-        lines = [title.ljust(width) + "".join(f"@{k}".rjust(9) for k in ks)]
+        lines = [title.ljust(width) + "".join((f"@{end}" if end else "").rjust(9) for end in ends)]
         for metric in metrics:
-            cells = (result.get(f"{metric}@{k}") for k in ks)
+            cells = (result.get(f"{metric}@{end}" if end else metric) for end in ends)
             lines.append(metric.ljust(width) + "".join(("" if c is None else f"{c:.4f}").rjust(9) for c in cells))
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

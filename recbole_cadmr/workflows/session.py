@@ -15,6 +15,7 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import prepare_loaders
@@ -112,12 +113,14 @@ def restore_config(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
-    settings = {**content["settings"], **(changes or {})}
+    settings = without_inert({**content["settings"], **(changes or {})})
     if data_path is not None:
         settings["data_path"] = str(data_path)
+    elif not Path(settings["data_path"]).is_dir():  # what is installed may have moved; the data are compared below
+        del settings["data_path"]
     if changes and not {"metrics", "topk"}.isdisjoint(changes):
         # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
-        settings["valid_metric"] = f"{settings['metrics'][0]}@{settings['topk'][0]}"
+        settings["valid_metric"] = first_metric(settings["metrics"], settings["topk"])
     config = Config(settings=settings)
     config.changed = {**content["changed"], **(changes or {})}
     return config

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, parse_value, read_yaml
+from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred
+from recbole_cadmr.config.yaml_text import parse_value, read_yaml
 from recbole_cadmr.errors import UserError
 
 HEADS = Setting("n_heads", 4, ("int",), minimum=1)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.config.declarations import read_yaml
+from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_for_another

@@ -15,7 +15,8 @@ from recbole_cadmr.models.registry import is_deterministic, model_names
 from recbole_cadmr.workflows.benchmark.measure import RANKING
 
 # Settings that every cell has unless told otherwise; a split that is drawn is the same one for all seeds.
-_COMMON = {"save_lists": True, "show_progress": False, "split_seed": 2020}
+_COMMON = {"save_lists": True, "show_progress": False}
+_SPLIT_SEED = 2020  # of a split that is drawn: one split for all seeds
 # What the plan decides, and where that is said instead.
 _NOT_SETTINGS = {
     "model": "--models",
@@ -89,7 +90,8 @@ class Cell:
         """Everything that the run's settings file says."""
         preset = {"preset": self.contender.preset} if self.contender.preset else {}
         given = {"model": self.contender.model, "dataset": self.contender.dataset, **preset}
-        return {**given, **_COMMON, **self.settings}
+        drawn = {} if self.contender.resolved["benchmark_filename"] else {"split_seed": _SPLIT_SEED}
+        return {**given, **_COMMON, **drawn, **self.settings}
 
 
 def contenders(models: Sequence[str], datasets: Sequence[str], settings: Mapping[str, Any]) -> list[Contender]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.config.declarations import read_yaml
+from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import math
 import pytest
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.config.declarations import read_yaml
+from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.workflows.tune import progress
 from recbole_cadmr.workflows.tune.files import best_settings, summary, write_best, write_table
 from recbole_cadmr.workflows.tune.plan import Plan

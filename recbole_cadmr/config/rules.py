@@ -1,0 +1,114 @@
+"""Rules between settings: how a set is split, sampled and measured, and what has no part in a set that comes split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recbole.evaluator import metric_types
+from recbole.utils import EvaluatorType
+
+from recbole_cadmr.config.yaml_text import shown
+from recbole_cadmr.errors import UserError, did_you_mean
+
+RANKING = tuple(name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING)
+_OF_ALL_ITEMS = ("gauc",)  # measured over the whole ranking, so that there is no length of a list
+# What draws or filters a set, beside the parts of eval_args in _DRAWN, and the values that ask for no filter.
+_FILTERS: dict[str, tuple[Any, ...]] = {
+    "rm_dup_inter": (),
+    "val_interval": ({},),
+    "filter_inter_by_user_or_item": (False,),
+    "user_inter_num_interval": ("[0,inf)",),
+    "item_inter_num_interval": ("[0,inf)",),
+    "split_seed": (),
+}
+_DRAWN = ("split", "order", "group_by")
+
+
+def check_metrics(settings: dict[str, Any]) -> None:
+    """Bring ``metrics`` and ``topk`` into the form of lists, and check them and ``valid_metric``."""
+    for name in ("metrics", "topk"):
+        if not isinstance(settings[name], (list, tuple)):
+            settings[name] = [settings[name]]
+    for name in ("metrics", "topk", "regularisation", "attention_weights"):
+        if settings.get(name) in ([], ()):
+            raise UserError(f"{name} must not be empty")
+    for metric in settings["metrics"]:
+        if str(metric).lower() not in RANKING:
+            near = did_you_mean(str(metric), RANKING)
+            raise UserError(f"there is no ranking metric {shown(metric)}{near or '; there are ' + ', '.join(RANKING)}")
+    metric, _, k = str(settings["valid_metric"]).partition("@")
+    computed = {str(name).lower() for name in settings["metrics"]}
+    lengths = {""} if metric.lower() in _OF_ALL_ITEMS else {str(value) for value in settings["topk"]}
+    if metric.lower() not in computed or k not in lengths:
+        raise UserError(
+            f"valid_metric {settings['valid_metric']} is not computed: "
+            f"metrics are {', '.join(settings['metrics'])} at {', '.join(map(str, settings['topk']))}"
+        )
+
+
+def first_metric(metrics: Iterable[Any], topk: Iterable[Any]) -> str:
+    """A metric that is computed, as ``valid_metric`` names it."""
+    name = next(iter(metrics))
+    return str(name) if str(name).lower() in _OF_ALL_ITEMS else f"{name}@{next(iter(topk))}"
+
+
+def check_split(arguments: Mapping[str, Any]) -> None:
+    """Check ``eval_args`` beyond the values of its entries."""
+    mode = arguments.get("mode", "full")
+    modes = {mode} if isinstance(mode, str) else set(mode.values())
+    if modes - {"full"}:
+        raise UserError(f"only full ranking is measured here, not eval_args mode {', '.join(sorted(modes))}")
+    if "split" not in arguments:
+        return
+    split = arguments["split"]
+    if len(split) != 1:
+        raise UserError(f"eval_args.split must name one way to split, RS, LS or TS, not {shown(split)}")
+    ((way, shares),) = split.items()
+    if way != "LS" and (len(shares) != 3 or not sum(shares) > 0):
+        raise UserError(
+            f"eval_args.split: {way} needs three shares, of the train, validation and test part, as in "
+            f"[0.8, 0.1, 0.1], not {shown(shares)}"
+        )
+    if way == "TS" and arguments.get("order") != "TO":
+        raise UserError("eval_args.split: TS splits at a moment, and needs order: TO")
+
+
+def check_sampling(arguments: Mapping[str, Any] | None) -> None:
+    """Check ``train_neg_sample_args`` beyond the values of its entries."""
+    if not arguments or arguments.get("distribution", "uniform") == "none":
+        return
+    if "none" in (arguments.get("sample_num"), arguments.get("alpha")) or any(
+        isinstance(arguments.get(name), str) for name in ("sample_num", "alpha")
+    ):
+        raise UserError("train_neg_sample_args: sample_num and alpha must be numbers where a distribution is named")
+    if arguments.get("alpha", 1) != 1 and arguments.get("distribution", "uniform") != "popularity":
+        raise UserError("train_neg_sample_args: alpha is a power of popularity, and needs distribution: popularity")
+    if bool(arguments.get("dynamic")) != bool(arguments.get("candidate_num")):
+        raise UserError("train_neg_sample_args: dynamic needs a candidate_num of at least 1, and candidate_num dynamic")
+
+
+def refuse_inert(given: Mapping[str, tuple[Any, str]], dataset: str) -> None:
+    """Raise :class:`UserError` if one of the settings ``given`` (value and origin) would split or filter a set that
+    comes split: its published parts are what they are.
+    """
+    for name, (value, origin) in given.items():
+        acting = name in _FILTERS and value is not None and value not in _FILTERS[name]
+        if name == "eval_args":
+            name = next((f"eval_args.{part}" for part in _DRAWN if part in value), name)
+            acting = "." in name
+        if acting:
+            raise UserError(
+                f"{origin}: {name} has no effect on {dataset}, whose parts are given by benchmark_filename; leave it "
+                f"out, or change the files of the parts themselves"
+            )
+
+
+def without_inert(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, of a set that comes split without those that have no part in it."""
+    if not settings.get("benchmark_filename"):
+        return dict(settings)
+    kept = {name: value for name, value in settings.items() if name not in _FILTERS}
+    if isinstance(kept.get("eval_args"), Mapping):
+        kept["eval_args"] = {name: value for name, value in kept["eval_args"].items() if name not in _DRAWN}
+    return kept
