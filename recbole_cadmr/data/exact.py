@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.times import read_times
 from recbole_cadmr.errors import UserError
 
 _SAFE_DIGITS = 15  # decimals of so many digits stay apart, and in order, in float64
-_ZONE = r"(?:[Zz]|[T ]\d\d.*[+-]\d\d(?::?\d\d)?)$"
+_ZONE = r":\d\d.*(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)"
 
 
 def numbers(path: Path, text: pd.Series) -> pd.Series:
@@ -50,10 +51,11 @@ def exact_numbers(path: Path, text: pd.Series) -> pd.Series:
 
 
 def exact_dates(path: Path, text: pd.Series) -> pd.Series:
-    """The dates of a column of text in ISO 8601 (year first), without its missing ones: int64 nanoseconds.
+    """The dates of a column of text, without its missing ones, as whole numbers or :class:`Decimal` objects.
 
     Raises:
-        UserError: if a value is no such date, or if some dates have a time zone and others have none.
+        UserError: if a value is no date, if the column leaves open which of its numbers is the month, or if some dates
+            have a time zone and others have none.
     """
     given = text[text != ""]
     digits = given.str.fullmatch(r"[+-]?\d+(?:\.\d*)?")
@@ -62,12 +64,12 @@ def exact_dates(path: Path, text: pd.Series) -> pd.Series:
             f"{path} line {digits.idxmax() + 2}: {text.name} is {given[digits].iloc[0]!r:.60}, a number in a column of "
             f"tokens; name the column {text.name}:float in the header for an order of time"
         )
-    dates = pd.to_datetime(given, format="ISO8601", utc=True, errors="coerce")
-    wrong = dates.isna()
-    if wrong.any():
+    times = read_times(given, f"{text.name} of {path}", option="the --time_format of prepare files")
+    if not times.read.all():
+        line = given.index[~times.read][0]
         raise UserError(
-            f"{path} line {wrong.idxmax() + 2}: {text.name} is {given[wrong].iloc[0]!r:.60}, which is no date of the "
-            f"years 1678 to 2261 as in 2024-01-31 or 2024-01-31T12:30:00; there is no order of time without one"
+            f"{path} line {line + 2}: {text.name} is {given[line]!r:.60}, which is no date as in 2024-01-31 or "
+            f"2024-01-31T12:30:00; there is no order of time without one"
         )
     zoned = given.str.contains(_ZONE)
     if zoned.any() and not zoned.all():
@@ -75,4 +77,4 @@ def exact_dates(path: Path, text: pd.Series) -> pd.Series:
             f"{path}: {text.name} has a time zone in line {zoned.idxmax() + 2} and none in line "
             f"{(~zoned).idxmax() + 2}; write all of its dates in one way"
         )
-    return dates.astype("int64")
+    return pd.Series(times.values, given.index)

@@ -113,6 +113,7 @@ def test_the_file_that_recbole_ships(tmp_path):
 
 DATES = {
     "days": lambda k: str(date(2019, 12, 1) + timedelta(days=k)),
+    "day first": lambda k: (date(2019, 12, 1) + timedelta(days=k)).strftime("%d.%m.%Y"),
     "of a zone": lambda k: f"2019-12-01T10:{k:02d}:00+01:00",
 }
 
@@ -122,7 +123,8 @@ def test_dates_are_dates(tmp_path, name):
     rows = shuffled(DATES[name])
     folder = write_drawn(tmp_path, rows, HEADER.replace("float", "token"))
     parts = tokens_of(open_drawn(folder, load_col=COLUMNS, eval_args=LAST))
-    assert sorted(parts[2]) == sorted(mine[-1] for mine in by_user(by_time(rows, str)).values())
+    value = {"day first": lambda text: text.split(".")[::-1]}.get(name, str)
+    assert sorted(parts[2]) == sorted(mine[-1] for mine in by_user(by_time(rows, value)).values())
 
 
 def test_a_later_hour_may_be_an_earlier_time(tmp_path):
@@ -139,8 +141,10 @@ def test_a_later_hour_may_be_an_earlier_time(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "times", "sentence"),
     [
-        ("token", ["2020-01-31", "31/01/2020"], "line 3: timestamp is '31/01/2020', which is no date"),
+        ("token", ["01/02/2020", "03/04/2020"], "timestamp of .* can be read in more than one way"),
         ("token", ["2020-01-31", "2020-02-30"], "line 3: timestamp is '2020-02-30', which is no date"),
+        ("token", [*["2020-01-31"] * 60, "soon"], "line 62: timestamp is 'soon', which is no date"),
+        ("token", ["soon", "late"], "2 of 2 values of timestamp of .* cannot be read as a time"),
         ("token", ["1600000000", "999999999"], r"a number in a column of tokens; name the column timestamp:float"),
         ("token", ["20200131", "2020-02-01"], "a number in a column of tokens"),
         ("token", ["2020-01-31T10:00:00Z", "2020-01-31T10:00:00"], "has a time zone in line 2 and none in line 3"),

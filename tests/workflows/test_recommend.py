@@ -199,7 +199,7 @@ def test_history_files_as_people_have_them(tmp_path):
 
     assert read("\ufeffuser_id\titem_id\r\nann lee\t1\r\n\r\n") == [["ann lee", "1"]]
     assert read("item_id:token\tuser_id:token\ttime:float\n1\tann\t5\n") == [["ann", "1"]]
-    assert read("ann\t1\x0b\x85\n\"bob\"\tNA\n") == [["ann", "1\x0b\x85"], ['"bob"', "NA"]]
+    assert read('ann\t1\x0b\x85\n"bob"\tNA\n') == [["ann", "1\x0b\x85"], ['"bob"', "NA"]]
     assert read("ann  1\nbob\xa0b 2 \n\n") == [["ann", "1"], ["bob\xa0b", "2"]]
     for bad, sentence in (("ann\t1\t2\n", "line 1 must hold a user and an item"), ("\n\nann\t\n", "line 3"),
                           ("user_id item_id\n", "no rows"), ("\n", "no rows")):  # fmt: skip
