@@ -52,19 +52,25 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0), ""
     except UserError as error:
-        # Arguments of the Python functions, in backquotes, are options here.
-        return EXIT_USER_ERROR, "error: " + re.sub("`([a-z_]+)`", r"--\1", str(error))
+        # Arguments of the Python functions, in backquotes, are options here; a name may hold the end of a line.
+        return EXIT_USER_ERROR, "error: " + re.sub("`([a-z_]+)`", r"--\1", " ".join(str(error).splitlines()))
     except KeyboardInterrupt as error:
         return EXIT_USER_ERROR, f"\n{str(error) or 'stopped'}"
     except Exception as error:
-        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-            return EXIT_USER_ERROR, f"error: there is not enough memory: {_reason(error)}"
-        if isinstance(error, OSError):
-            return EXIT_USER_ERROR, f"error: {f'{error.filename}: ' if error.filename else ''}{_reason(error)}"
-        if isinstance(error, ModuleNotFoundError):  # some of RecBole's models need packages that it does not install
-            return EXIT_USER_ERROR, f"error: the package {error.name} is missing, which this needs; install it"
-        what = f"{type(error).__name__}: {_reason(error)}"
-        return EXIT_FAULT, f"error: a fault of this program, {what}; the traceback is in {_kept(error)}"
+        return _failure(error)
+
+
+def _failure(error: Exception) -> tuple[int, str]:
+    """Exit status and sentence of what no command expects."""
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return EXIT_USER_ERROR, f"error: there is not enough memory: {_reason(error)}"
+    if isinstance(error, OSError):
+        return EXIT_USER_ERROR, f"error: {f'{error.filename}: ' if error.filename else ''}{_reason(error)}"
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("recbole"):
+        # Some of RecBole's models need packages that it does not install.
+        return EXIT_USER_ERROR, f"error: the package {error.name} is missing, which this needs; install it"
+    what = f"{type(error).__name__}: {_reason(error)}"
+    return EXIT_FAULT, f"error: a fault of this program, {what}; the traceback is in {_kept(error)}"
 
 
 def _check(arguments: Sequence[str]) -> None:
