@@ -30,6 +30,7 @@ _CLOCK = (
     r"(?:\s*(?P<zone>Z|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT))?(?:\s*\([A-Z]+\))?"
 )
 _THEN = rf"(?:(?:T|,?\s+){_CLOCK})?"
+_ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE | re.ASCII)
@@ -118,6 +119,8 @@ def _read(
     n_numbers, n_dates = (int(rows[[entry is not None for entry in kind]].sum()) for kind in (numbers, dates))
     if unit is None and n_numbers > n_dates:
         return numbers, "numbers as they stand"  # not of a clock: a date has no place among them
+    if how is None:
+        _refuse_mixed_zones(unique, dates, rows, name, option)
     order = how or _order(unique, dates, rows, name, option)
     instants: list[int | None] = [
         dated.get(order) if dated else None if number is None or not unit or not fit or not _unit_of(number)
@@ -126,6 +129,22 @@ def _read(
     ]  # fmt: skip
     settled = all(len({*dated.values()}) == 1 and len(dated) == len(_ORDERS) for dated in dates if dated)
     return _in_one_unit(instants, "dates" if settled else f"dates, {_IN_WORDS[order]}")
+
+
+def _refuse_mixed_zones(
+    unique: Sequence[str], dates: Sequence[Readings | None], rows: np.ndarray, name: str, option: str
+) -> None:
+    """Raise :class:`UserError` if some of a column's dates have a zone and others, more than a few, none."""
+    kinds: dict[bool, list[tuple[str, int]]] = {True: [], False: []}
+    for text, dated, n in zip(unique, dates, rows):
+        if dated:
+            kinds[bool(_ZONED.search(text))].append((text, int(n)))
+    zoned, plain = (sum(n for _, n in kinds[kind]) for kind in (True, False))
+    if min(zoned, plain) > max(1, _SHARE * (zoned + plain)):
+        raise UserError(
+            f"{name} has times with zones, such as {kinds[True][0][0]!r}, and without, such as {kinds[False][0][0]!r}; "
+            f"write all in one way, or take the latter as UTC with {option} iso, day-first or month-first"
+        )
 
 
 def _number(text: str) -> int | Decimal | None:

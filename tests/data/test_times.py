@@ -126,6 +126,18 @@ def test_units_that_differ():
     assert read(["1600000000"] * 30 + ["1600000000123"])[-2:] == [1_600_000_000, None]
 
 
+def test_zones_here_and_none_there_are_refused():
+    mixed = ["2020-01-01T00:00:00Z", "2020-01-01 00:00"] * 3
+    with pytest.raises(UserError, match="times with zones, such as '2020-01-01T00:00:00Z', and without, such as"):
+        read(mixed)
+    assert read(mixed, "iso") == [NEW_YEAR] * 6
+    assert read(["2020-01-01T00:00:00+01:00", "2020-01-01 00:00:00-0100", str(NEW_YEAR)]) == [
+        NEW_YEAR - 3600,
+        NEW_YEAR + 3600,
+        NEW_YEAR,
+    ]
+
+
 def test_fractions_take_the_unit_that_holds_them():
     assert read(["2020-01-01 00:00:00.5", "2020-01-01"]) == [NEW_YEAR * 1000 + 500, NEW_YEAR * 1000]
     assert read(["2020-01-01 00:00:00.000000001"]) == [NEW_YEAR * 10**9 + 1]

@@ -196,6 +196,11 @@ def test_a_core_that_is_empty_names_what_was_passed_over(tmp_path, capsys):
     assert "none of the 1 lies in a 5-core" in said and "repeated interactions of a user with an item: 1" in said
 
 
+def test_an_order_without_times_is_told(tmp_path):
+    assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", PAIRS), "--split", "leave-last") == 0
+    assert "--split leave-last goes by the order of the rows, since there are no times" in card(tmp_path)
+
+
 def test_parts_that_stay_empty_are_told(tmp_path):
     assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", [("a", "x"), ("a", "y"), ("b", "x")])) == 0
     assert "--split random leaves valid without interactions" in card(tmp_path)

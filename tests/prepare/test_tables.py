@@ -237,6 +237,9 @@ def test_json_values_as_they_are_written(tmp_path):
         ("a.parquet", b"PAR1", {}, "damaged, encrypted, or no parquet file"),
         ("a.parquet", b"", {}, "damaged, encrypted, or no parquet file"),
         ("a.txt", b"", {}, "must be one of .csv"),
+        ("a.csv", b"PK\3\4\x14", {}, "is a zip archive or a spreadsheet"),
+        ("a.tsv", gzip.compress(b"id\n"), {}, "is compressed by gzip"),
+        ("a.jsonl", b"PAR1", {}, "is a parquet file"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_sentence(tmp_path, name, content, how, said):

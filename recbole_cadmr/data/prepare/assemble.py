@@ -49,6 +49,8 @@ def assemble(
     labels = SPLITS[options.split](kept, np.random.default_rng(options.seed))
     if not (labels == 0).any():
         raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
+    if options.split == "leave-last" and "timestamp" not in kept:
+        tally.remark("--split leave-last goes by the order of the rows, since there are no times")
     for label, part in enumerate(PARTS):
         if not (labels == label).any():
             tally.remark(f"--split {options.split} leaves {part} without interactions")
@@ -84,6 +86,8 @@ def _encoded(content: Content, items: Sequence[str], work: Path, options: Option
         texts = [content.texts.get(item, "") for item in items]
         found.append(("text", extract_text(texts, work / "text", model=options.text_model, **how)))
         tally.note("items without text", n=len(items) - len(content.texts))
+    elif not content.texts and options.text_model != NONE and "text" not in given:
+        tally.remark("no item has a text, so that there is no modality text")
     if content.pictures and options.image_model != NONE and "image" not in given:
         from recbole_cadmr.extract.image import extract_images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from recbole_cadmr.errors import UserError
 
 PADDING = "[PAD]"  # RecBole's own id
 # What would end a field or a line of an atomic file, or cannot stand in one: NUL, halves of characters.
-_UNWRITABLE = "[\t\r\n\0\ud800-\udfff]"
+_UNWRITABLE = re.compile("[\t\r\n\0\ud800-\udfff]")
 
 
 def read_values(
@@ -74,15 +75,15 @@ def clean(interactions: pd.DataFrame, tally: Tally) -> pd.DataFrame:
     Raises:
         UserError: if an id is RecBole's padding.
     """
-    ids = interactions[["user_id", "item_id"]]
-    unusable = np.zeros(len(ids), dtype=bool)
-    for name in ids:
-        if (ids[name] == PADDING).any():
+    unusable = np.zeros(len(interactions), dtype=bool)
+    for name in ("user_id", "item_id"):
+        codes, ids = pd.factorize(interactions[name])  # -1 for what is missing
+        if PADDING in ids:
             raise UserError(
                 f"the {name} '{PADDING}' is the one that RecBole fills gaps with; give it another name in the source"
             )
-        empty = ids[name].isna() | (ids[name] == "")
-        unusable |= (empty | ids[name].str.contains(_UNWRITABLE, regex=True)).to_numpy(bool)
+        wrong = np.array([not text or _UNWRITABLE.search(text) is not None for text in ids] + [True])
+        unusable |= wrong[codes]
     tally.note("interactions without a usable user or item id", n=int(unusable.sum()))
     kept = interactions[~unusable]
     if "timestamp" in kept:

@@ -18,6 +18,11 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_OTHERS = {
+    b"PK\3\4": "a zip archive or a spreadsheet",
+    b"\x1f\x8b": "compressed by gzip",
+    b"PAR1": "a parquet file",
+}
 _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "euc-kr")
 
 
@@ -44,6 +49,9 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
     with open_bytes(path) as file:
         start = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
         mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+        other = next((kind for begin, kind in _OTHERS.items() if start.startswith(begin)), None)
+        if other:
+            raise UserError(f"{path} is {other}, whatever its name says")
         if not mark and b"\0" in start and codecs.lookup(encoding).name == "utf-8":
             guess = "utf-16-be" if start.startswith(b"\0") else "utf-16-le"
             raise UserError(f"{path} cannot be read as a table in utf-8; name its encoding, perhaps {guess}")
