@@ -6,8 +6,14 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# pytest --hypothesis-profile=long tries a hundred times as much.
+settings.register_profile("default", max_examples=50, deadline=None)
+settings.register_profile("long", max_examples=5000, deadline=None)
+settings.load_profile("default")
 
 # Seconds of training: a few epochs of both phases, quiet.
 BRIEF = {"pretrain_epochs": 3, "epochs": 3, "show_progress": False, "gate_init": 0.3}

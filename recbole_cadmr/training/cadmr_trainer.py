@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ class CADMRTrainer(RunTrainer):
         if options.get("saved", True):
             self._save_checkpoint(self.start_epoch - 1)
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """As :meth:`RunTrainer.restore`; the optimiser is first made that of the phase."""
+        if state["phase"] not in ("pretrain", "finetune"):
+            raise ValueError(f"there is no phase {state['phase']!r}")
         self._start(state["phase"], state["epoch"])
         super().restore(state)

@@ -22,6 +22,7 @@ from recbole_cadmr.files import write_aside
 FORMAT = "recbole_cadmr checkpoint"
 FORMAT_VERSION = 1
 _TAG = "__kind__"
+_MOST_ENTRIES = 3_000_000
 
 
 def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -61,7 +62,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
             f"{path} has format version {content.get('format_version')}, this package reads {FORMAT_VERSION}; "
             f"train the model again"
         )
-    return from_plain(content)
+    try:
+        return _Reader().from_plain(content)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or was edited: {error}") from error
 
 
 def to_plain(value: Any) -> Any:
@@ -85,18 +89,29 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def from_plain(value: Any) -> Any:
-    """The inverse of :func:`to_plain`."""
-    if isinstance(value, dict):
-        kind = value.get(_TAG)
-        if kind == "sparse":
-            parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
-            return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["format"])
-        if kind == "matrix":
-            return np.asmatrix(value["data"].cpu().numpy())
-        if kind == "array":
-            return value["data"].cpu().numpy()
-        return {key: from_plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(from_plain(entry) for entry in value)
-    return value
+class _Reader:
+    """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_ENTRIES  # lists that hold one another many times would not come to an end
+
+    def from_plain(self, value: Any) -> Any:
+        """A value as it was before it was made plain."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"it holds more than {_MOST_ENTRIES:,} entries")
+        if isinstance(value, dict):
+            kind = value.get(_TAG)
+            if kind == "sparse":
+                parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
+                matrix = sp.csr_matrix(parts, shape=tuple(value["shape"]))
+                matrix.check_format(full_check=True)  # else an index out of bounds reads memory of others
+                return matrix.asformat(value["format"])
+            if kind == "matrix":
+                return np.asmatrix(value["data"].cpu().numpy())
+            if kind == "array":
+                return value["data"].cpu().numpy()
+            return {key: self.from_plain(entry) for key, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.from_plain(entry) for entry in value)
+        return value

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import nn
 
@@ -24,8 +26,8 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def set_random_state(state: dict[str, Any]) -> None:
-    """Restore what :func:`random_state` returned."""
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Restore what :func:`random_state` returned; ValueError, TypeError or RuntimeError if it is something else."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(tuple(state["numpy"]))
@@ -71,12 +73,75 @@ class AttributeWatch:
                 kept[key] = value.detach().clone()
         return kept
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Put back what was kept; numbers that were not are what they were when the watch began."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Put back what was kept; numbers that were not are what they were when the watch began.
+
+        Raises:
+            ValueError: if ``state`` names what is no data of the model's, such as a method, or data of another kind.
+        """
         modules = dict(self._model.named_modules())
         for key, value in {**self._numbers, **state}.items():
-            path, name = key.split(":")
-            setattr(modules[path], name, value)
+            path, _, name = key.partition(":")
+            module = modules.get(path)
+            if module is None or not name.isidentifier() or name.startswith("_") or name == "training":
+                raise ValueError(f"the model has no attribute {key!r}")
+            # What is not there may come, since some models make attributes in training; what the class has may not.
+            if hasattr(module, name) and name not in {**vars(module), **module._buffers}:
+                raise ValueError(f"{key!r} is no data of the model")
+            put_back(module, name, value, getattr(module, name, None))
+
+
+def put_back(module: nn.Module, name: str, value: Any, own: Any) -> None:
+    """Set an attribute of a module, which holds ``own`` now, to data that it held before.
+
+    Raises:
+        ValueError: if that is no data, or of another kind. (None may become anything and back: models fill caches.)
+    """
+    if not _fits(value, own):
+        raise ValueError(f"{name} of the model is {type(own).__name__}, not {type(value).__name__}")
+    setattr(module, name, value)
+
+
+def _fits(value: Any, own: Any) -> bool:
+    if _kind(value) is None or _kind(own) is None:
+        return False
+    if own is None or value is None:
+        return True
+    return _kind(value) == _kind(own) and getattr(value, "shape", ()) == getattr(own, "shape", ())
+
+
+def _kind(value: Any) -> str | None:
+    """What kind of data a value is; None if it is none."""
+    kinds = {"nothing": type(None), "truth": bool, "number": (int, float), "text": str, "tensor": torch.Tensor,
+             "array": np.ndarray, "matrix": sp.spmatrix, "mapping": dict}  # fmt: skip
+    return next((name for name, types in kinds.items() if isinstance(value, types)), None)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """As ``optimizer.load_state_dict``, which takes tensors of any shape and fails on them in the next step.
+
+    Raises:
+        ValueError: if the state is not that of an optimiser of these parameters.
+    """
+    groups = state["param_groups"]
+    own = [p for group in optimizer.param_groups for p in group["params"]]
+    for place, entry in state["state"].items():
+        for name, value in entry.items():
+            if not 0 <= place < len(own) or not isinstance(value, (torch.Tensor, int, float, type(None))):
+                raise ValueError(f"the optimiser has no {name} of parameter {place}")
+            if isinstance(value, torch.Tensor) and value.numel() != 1 and value.shape != own[place].shape:
+                raise ValueError(f"{name} of the optimiser has the shape {tuple(value.shape)}")
+    for before, group in zip(groups, optimizer.param_groups):
+        for name, value in group.items():
+            if name != "params" and name in before and not _same_option(before[name], value):
+                raise ValueError(f"{name} of the optimiser cannot be {before[name]!r}")
+    optimizer.load_state_dict(dict(state))
+
+
+def _same_option(value: Any, own: Any) -> bool:
+    if isinstance(own, tuple):
+        return isinstance(value, (list, tuple)) and len(value) == len(own) and all(map(_same_option, value, own))
+    return _kind(value) == _kind(own)
 
 
 def _is_dense(value: Any) -> bool:

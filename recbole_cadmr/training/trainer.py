@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,7 +16,7 @@ from recbole.utils import get_trainer as get_recbole_trainer
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
-from recbole_cadmr.training.state import AttributeWatch, random_state, set_random_state
+from recbole_cadmr.training.state import AttributeWatch, load_optimizer, put_back, random_state, set_random_state
 
 # Trainers of the package's models, by class; every other model gets RecBole's.
 TRAINERS = {
@@ -213,10 +213,16 @@ class RunTrainer(recbole.trainer.Trainer):
             "attributes": self._attributes.state(),
         }
 
-    def load_model_state(self, state: dict[str, Any]) -> None:
+    def load_model_state(self, state: Mapping[str, Any]) -> None:
         """Take the model's state out of the content of a checkpoint."""
         self.model.load_state_dict(state["state_dict"])
-        self.model.load_other_parameter(state["other_parameter"])
+        own, others = self.model.other_parameter() or {}, state["other_parameter"] or {}
+        if own.keys() != others.keys():
+            raise ValueError(
+                f"it has {', '.join(others) or 'nothing'} beside its weights, not {', '.join(own) or 'nothing'}"
+            )
+        for name, value in others.items():
+            put_back(self.model, name, value, own[name])
         self._attributes.load_state(state["attributes"])
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
@@ -243,26 +249,39 @@ class RunTrainer(recbole.trainer.Trainer):
              "evaluations", "epochs", "_first_epoch", "_losses")  # fmt: skip
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+        found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+        if len(found) > 1:
+            found.pop("optimizer", None)  # one of the others by turns (RecVAE)
+        return found
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to the start of the epoch that ``state`` (the content of ``resume.pt``) was written at.
 
         The random states are put back right before that epoch, so that nothing in between can disturb them. Learning
         rate and weight decay are those of the settings, which may have been changed since.
+
+        Raises:
+            ValueError, RuntimeError, TypeError, KeyError: if the state is not one of this model and trainer.
         """
         self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
-        for name, value in state["trainer"].items():
-            setattr(self, name, value)
+        if math.isnan(state["trainer"]["best_valid_score"]):
+            raise ValueError("its best validation score is no number")
+        for name in self._kept:
+            setattr(self, name, state["trainer"][name])
+        self.seconds = {"evaluation": 0.0, **self.seconds}
         self._told = len(self.history)
         self._ensure_optimizer()
+        if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
+            raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")
         for name, optimizer in self._optimizers().items():
             own = [{key: group[key] for key in _OF_SETTINGS & group.keys()} for group in optimizer.param_groups]
-            optimizer.load_state_dict(state["optimizers"][name])
+            load_optimizer(optimizer, state["optimizers"][name])
             for group, settings in zip(optimizer.param_groups, own):
                 group.pop("initial_lr", None)  # a schedule's, which starts from the settings again
                 group.update(settings)
+        set_random_state(state["random"])
+        torch.Generator().set_state(state["loader"].cpu())
         self._pending = {"random": state["random"], "loader": state["loader"]}
 
     # Evaluation

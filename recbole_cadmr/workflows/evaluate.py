@@ -13,7 +13,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_links
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import BEST
-from recbole_cadmr.workflows.results import protocol, read_result, write_json
+from recbole_cadmr.workflows.results import check_model, protocol, read_result, write_json
 from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
 from recbole_cadmr.workflows.session import load_session
 
@@ -86,6 +86,7 @@ def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] 
         result = read_result(folder)
         if result["test_read"]:
             raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
-        measured = evaluate(folder / BEST, data_path=data_path)["result"]
+        check_model(folder, result)
+        measured: dict[str, float] = evaluate(folder / BEST, data_path=data_path)["result"]
         write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
     return measured

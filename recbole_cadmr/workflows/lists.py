@@ -1,18 +1,27 @@
-"""The recommendation lists of a test part, kept in a run's folder: all that strata and tests of significance need."""
+"""The recommendation lists of a test part, kept in a run's folder, and figures out of them by RecBole's own metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import recbole.evaluator.metrics as recbole_metrics
 import torch
+from recbole.evaluator.base_metric import TopkMetric
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.workflows.results import RunResult
+from recbole_cadmr.workflows.run_folder import RESULT
 from recbole_cadmr.workflows.session import Session
 
 LISTS = "test_lists.npz"
+RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
+_DRAWN = ("Random", "ADMMSLIM")  # RecBole's models that draw with every score, so that no two rankings are the same
+_NOISE = 1e-6  # of floats that are added up in another order
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,97 @@ def read_lists(path: Path) -> TestLists:
     """Read what :func:`write_lists` wrote.
 
     Raises:
-        UserError: if the file is missing or damaged.
+        UserError: if the file is missing or damaged, or its arrays are not such lists.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return TestLists(**{entry.name: archive[entry.name] for entry in fields(TestLists)})
+            lists = TestLists(**{entry.name: archive[entry.name] for entry in fields(TestLists)})
     except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
         raise UserError(f"{path} is missing or damaged; remove its run and start it again") from error
+    if wrong := _wrong(lists):
+        raise UserError(f"{path} is damaged or was edited: {wrong}; remove its run and start it again")
+    return lists
+
+
+def _wrong(lists: TestLists) -> str | None:
+    """What is wrong with arrays that are to be lists; None if nothing is."""
+    n_users, n_items, n_pairs = (np.size(part) for part in (lists.users, lists.item_degree, lists.held_item))
+    shapes = {"users": (n_users,), "top": (n_users, None), "top_cold": (n_users, None), "held_row": (n_pairs,),
+              "held_item": (n_pairs,), "user_degree": (n_users,), "item_degree": (n_items,),
+              "missing": (n_items,)}  # fmt: skip
+    for name, shape in shapes.items():
+        array = getattr(lists, name)
+        if array.dtype != (np.bool_ if name == "missing" else np.int32):
+            return f"{name} holds {array.dtype}"
+        if array.ndim != len(shape) or any(n not in (None, have) for n, have in zip(shape, array.shape)):
+            return f"{name} has the shape {array.shape}"
+    bounds = {"users": (1, np.inf), "top": (0, n_items), "top_cold": (0, n_items), "held_row": (0, n_users),
+              "held_item": (1, n_items), "user_degree": (0, np.inf), "item_degree": (0, np.inf)}  # fmt: skip
+    for name, (low, high) in bounds.items():
+        array = getattr(lists, name)
+        if array.size and (array.min() < low or array.max() >= high):
+            return f"{name} has an entry that is out of bounds"
+    if not n_users or (np.diff(lists.users) <= 0).any() or len(np.unique(lists.held_row)) < n_users:
+        return "its users are not each once those of the held-out pairs"
+    for name in ("top", "top_cold"):
+        ranked = np.sort(getattr(lists, name), axis=1)
+        if ((np.diff(ranked, axis=1) == 0) & (ranked[:, 1:] > 0)).any():
+            return f"{name} has an item twice in a list"
+    return None
+
+
+def check_figures(lists: TestLists, result: RunResult, folder: Path, noise: float = _NOISE) -> dict[str, float]:
+    """Raise :class:`UserError` unless the test figures of a run are those that its lists give.
+
+    Args:
+        noise: by which they may differ.
+
+    Returns:
+        The test figures, by the lists as far as these decide them.
+    """
+    protocol, given = result["protocol"], result["test_result"] or {}
+    if result["model"] in _DRAWN:
+        return given
+    if len(lists.item_degree) != result["fingerprint"]["counts"]["items"] + 1:
+        raise UserError(f"{folder / LISTS} is of other items than {folder / RESULT}; one of the two is of another run")
+    known = {name.lower() for name in RANKING}
+    found = by_user(lists, protocol["topk"], [name for name in protocol["metrics"] if name.lower() in known])
+    for name, values in found.items():
+        if not abs(values.mean() - given.get(name, np.inf)) <= noise:
+            raise UserError(
+                f"{folder / RESULT} says {name} {given.get(name)}, but the lists beside it give {values.mean():.6g}; "
+                f"one of the two was edited or is of another run"
+            )
+    return {**given, **{name: float(values.mean()) for name, values in found.items()}}
+
+
+def by_user(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, np.ndarray]:
+    """Each metric of each user: float64 [T] by RecBole's names (``recall@20``)."""
+    return of_pairs(lists, lists.top, np.ones(len(lists.held_item), dtype=bool), topk, metrics)[1]
+
+
+def of_pairs(
+    lists: TestLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Places of the users that have any of the held-out ``pairs`` (bool [n]), and their metrics by lists ``top``."""
+    row, item, n_items = lists.held_row[pairs].astype(np.int64), lists.held_item[pairs], len(lists.item_degree)
+    size = np.bincount(row, minlength=len(lists.users))
+    users = np.flatnonzero(size)
+    held = np.sort(row * n_items + item)
+    shown = users[:, None] * n_items + top[users]
+    hits = held[np.searchsorted(held, shown).clip(max=len(held) - 1)] == shown  # [users, K]
+    longest = max(topk)
+    if hits.shape[1] < longest:  # fewer candidates than places
+        hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
+    values: dict[str, np.ndarray] = {}
+    for name in metrics:
+        name = {known.lower(): known for known in RANKING}[name.lower()]
+        metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
+        needs_size = name in ("Recall", "NDCG", "MAP")
+        of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))
+        values |= {f"{name.lower()}@{k}": of_all[:, k - 1].astype(np.float64) for k in topk}
+    return users, values
+
+
+def _settings(topk: Sequence[int]) -> Mapping[str, Any]:
+    return {"topk": list(topk), "metric_decimal_place": 16}

@@ -8,21 +8,80 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import psutil
 import torch
+from msgspec import Meta
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.schema import read_json
+from recbole_cadmr.training.contents import (
+    Count,
+    DatasetName,
+    DiagnosedValidation,
+    Epoch,
+    Fingerprint,
+    ModelName,
+    Seconds,
+)
+from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.run_folder import RESULT
-from recbole_cadmr.workflows.session import Session, versions
+from recbole_cadmr.workflows.session import Session, check_origin, read_checkpoint, versions
 
 SCHEMA_VERSION = 1
 
 
-def protocol(session: Session) -> dict[str, Any]:
+class Protocol(TypedDict):
     """How the figures of a result were measured: what makes two results comparable."""
+
+    split: str | dict[str, Any]
+    order: str | None
+    group_by: str | None
+    candidates: str
+    mask_valid_at_test: bool
+    metrics: Annotated[list[Annotated[str, Meta(pattern=r"^\w+$")]], Meta(min_length=1)]
+    topk: Annotated[list[Annotated[int, Meta(ge=1, le=2**31)]], Meta(min_length=1)]
+    valid_metric: str
+    seed: int
+    threads: Count
+    data_note: str | None
+
+
+class _Versioned(TypedDict):
+    schema_version: int
+
+
+class _RunResult(_Versioned):
+    model: ModelName
+    dataset: DatasetName
+    fingerprint: Fingerprint
+    protocol: Protocol
+    best_valid_score: float | None
+    best_valid_result: dict[str, float | None] | None
+    best_epoch: Epoch | None
+    test_read: bool
+    test_result: dict[str, float] | None
+    seconds: dict[str, Seconds]
+    evaluation_seconds: Seconds
+    seconds_per_evaluation: Seconds | None
+    epochs_run: Count
+    peak_memory_bytes: Count
+    parameters: Count
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    history: list[DiagnosedValidation]
+
+
+class RunResult(_RunResult, total=False):
+    """Content of ``result.json``; metrics are unrounded, and what was not measured is None."""
+
+    id: str | None
+
+
+def protocol(session: Session) -> Protocol:
+    """How the figures of a session are measured."""
     config = session.config
     return {
         "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
@@ -46,6 +105,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> di
     evaluation = trainer.seconds["evaluation"]
     return {
         "schema_version": SCHEMA_VERSION,
+        "id": trainer.header.get("id"),
         "model": session.config["model"],
         "dataset": session.config["dataset"],
         "fingerprint": session.fingerprint,
@@ -75,17 +135,53 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """The result of the finished run in ``folder``; :class:`UserError` if there is none."""
-    try:
-        result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no {RESULT}; its run is not finished") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RESULT} cannot be read: {error}") from error
-    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{folder / RESULT} is not a result of schema version {SCHEMA_VERSION}")
+def read_result(folder: Path) -> RunResult:
+    """The result of the finished run in ``folder``.
+
+    Raises:
+        UserError: if there is none, or its parts are not of the declared kinds or do not go together.
+    """
+    path = folder / RESULT
+    if not path.exists():
+        raise UserError(f"{folder} holds no {RESULT}; its run is not finished")
+    if read_json(path, _Versioned)["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path} is not a result of schema version {SCHEMA_VERSION}")
+    result = read_json(path, RunResult)
+    reason = _contradiction(result)
+    if reason:
+        raise UserError(f"{path} is damaged or was edited: {reason}")
     return result
+
+
+def _contradiction(result: RunResult) -> str | None:
+    """What in a result does not go together; None if nothing does not."""
+    protocol, best = result["protocol"], result["best_epoch"]
+    metrics = {name.lower(): {f"{name.lower()}@{k}" for k in protocol["topk"]} for name in protocol["metrics"]}
+    known = set(metrics).union(*metrics.values())  # some metrics have no list length
+    for part, given in (("best_valid_result", result["best_valid_result"]), ("test_result", result["test_result"])):
+        if given is not None and not all(name in given or at_k <= given.keys() for name, at_k in metrics.items()):
+            return f"{part} lacks a metric"
+        if given is not None and not given.keys() <= known:
+            return f"{part} has a metric that the run does not measure"
+    if protocol["valid_metric"].lower() not in known:
+        return "valid_metric is none of its metrics"
+    if result["test_result"] is not None and not result["test_read"]:
+        return "it has figures of a test part that was not read"
+    chosen = best, result["best_valid_score"], result["best_valid_result"]
+    if best is not None and chosen not in [
+        (e["epoch"], e["valid_score"], e["valid_result"]) for e in result["history"]
+    ]:
+        return "its best epoch is not in its history"
+    return None
+
+
+def check_model(folder: Path, result: RunResult) -> None:
+    """Raise :class:`UserError` unless the ``model.pt`` in a run's folder is the one that its result speaks of."""
+    content = read_checkpoint(folder / BEST)
+    check_origin(content, result, folder / BEST, folder / RESULT)
+    score = content.get("best_valid_score", -math.inf)
+    if (score if math.isfinite(score) else None) != result["best_valid_score"]:
+        raise UserError(f"{folder / BEST} is not the best model of its run: its validation score is {score}")
 
 
 def _finite(value: Any) -> Any:

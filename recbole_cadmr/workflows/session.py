@@ -20,7 +20,9 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import prepare_loaders
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.contents import RunContent
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
 
 _MACHINE = ("gpu_id", "checkpoint_dir", "output")
@@ -98,13 +100,24 @@ def checkpoint_header(config: Config, marks: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A checkpoint of a run; :class:`UserError` if it is none."""
-    content = load_checkpoint(path)
-    needed = {"model", "dataset", "fingerprint", "settings", "changed", "state_dict", "other_parameter", "attributes"}
-    if not needed <= content.keys():
-        raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(needed - content.keys()))}")
-    return content
+def read_checkpoint(path: str | os.PathLike[str]) -> RunContent:
+    """The content of ``model.pt``; :class:`UserError` if it is none."""
+    return checked(load_checkpoint(path), RunContent, Path(path))
+
+
+def check_origin(content: Mapping[str, Any], other: Mapping[str, Any], path: Path, other_path: Path) -> None:
+    """Raise :class:`UserError` unless two files that lie side by side, checkpoints or ``result.json``, are of one run.
+
+    Files of earlier versions have no ``id``: of these, model, data and seed are compared alone.
+    """
+    for name in ("id", "model", "dataset", "fingerprint"):
+        if content.get(name) != other.get(name):
+            raise UserError(
+                f"{path} is of another run than {other_path}: its {name} is another; put back the right one"
+            )
+    seeds = {place.get("protocol", place["settings"]).get("seed") for place in (content, other)}
+    if len(seeds) > 1:
+        raise UserError(f"{path} is of another run than {other_path}: its seed is another; put back the right one")
 
 
 def restore_config(
@@ -116,11 +129,13 @@ def restore_config(
     settings = without_inert({**content["settings"], **(changes or {})})
     if data_path is not None:
         settings["data_path"] = str(data_path)
-    elif not Path(settings["data_path"]).is_dir():  # what is installed may have moved; the data are compared below
-        del settings["data_path"]
-    if changes and not {"metrics", "topk"}.isdisjoint(changes):
+    # What is installed may have moved; the data are compared below.
+    elif not Path(str(settings.get("data_path"))).is_dir():
+        settings.pop("data_path", None)
+    lists = [entry for name in ("metrics", "topk") if isinstance(entry := settings.get(name), list) and entry]
+    if changes and not {"metrics", "topk"}.isdisjoint(changes) and len(lists) == 2:
         # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
-        settings["valid_metric"] = first_metric(settings["metrics"], settings["topk"])
+        settings["valid_metric"] = first_metric(*lists)
     config = Config(settings=settings)
     config.changed = {**content["changed"], **(changes or {})}
     return config
@@ -128,6 +143,8 @@ def restore_config(
 
 def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
+    if [session.config[name] for name in ("model", "dataset")] != [content["model"], content["dataset"]]:
+        raise UserError(f"{path} is damaged or was edited: its settings are not those of {content['model']}")
     if session.fingerprint["id_maps"] != content["fingerprint"]["id_maps"]:
         different = "its users or items are others"
     elif session.fingerprint["sha256"] != content["fingerprint"]["sha256"]:

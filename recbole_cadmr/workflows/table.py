@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.lists import LISTS, check_figures, read_lists
+from recbole_cadmr.workflows.results import RunResult, read_result
+from recbole_cadmr.workflows.words import cell
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
@@ -30,54 +32,64 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     """
     results = [read_result(Path(folder)) for folder in folders]
     first = results[0]
-    rows: dict[str, list[dict[str, Any]]] = {}
+    rows: dict[str, list[RunResult]] = {}
     check_comparable(list(zip(map(Path, folders), results)))
     for folder, result in zip(folders, results):
-        if not set(metrics) <= result["test_result"].keys():
+        if not set(metrics) <= (result["test_result"] or {}).keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
+        if (Path(folder) / LISTS).is_file():
+            check_figures(read_lists(Path(folder) / LISTS), result, Path(folder))
         key = json.dumps([result["model"], configuration(result)], sort_keys=True)
         rows.setdefault(key, []).append(result)
     for runs in rows.values():
         check_seeds(runs)
     lines = [
-        f"| {first['dataset']} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
+        f"| {cell(first['dataset'])} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
         "|---" * (len(metrics) + 5) + "|",
     ]
     for runs in rows.values():
-        figures = " | ".join(_mean(run["test_result"][metric] for run in runs) for metric in metrics)
+        means = " | ".join(_mean((run["test_result"] or {})[metric] for run in runs) for metric in metrics)
         training = statistics.mean(sum(run["seconds"].values()) for run in runs)
-        evaluation = statistics.mean(run["seconds_per_evaluation"] for run in runs)
-        name, preset = runs[0]["model"], runs[0]["settings"].get("preset") or ""
-        lines.append(f"| {name} | {preset} | {len(runs)} | {figures} | {training:.0f} s | {evaluation:.1f} s |")
+        evaluations = [seconds for run in runs if (seconds := run["seconds_per_evaluation"]) is not None]
+        evaluation = f"{statistics.mean(evaluations):.1f} s" if evaluations else "not measured"
+        name, preset = runs[0]["model"], cell(runs[0]["settings"].get("preset") or "")
+        lines.append(f"| {name} | {preset} | {len(runs)} | {means} | {training:.0f} s | {evaluation} |")
     return "\n".join(lines)
 
 
-def check_comparable(results: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+def check_comparable(results: Sequence[tuple[Path, RunResult]]) -> None:
     """Raise :class:`UserError` unless all results are test figures of the same interactions under one protocol."""
     (first_folder, first), *_ = results
     for folder, result in results:
-        for part in ("id_maps", "interactions"):  # features are a model's own affair
-            if result["fingerprint"][part] != first["fingerprint"][part]:
-                raise UserError(f"{folder} was measured on other data than {first_folder}")
+        marks, first_marks = result["fingerprint"], first["fingerprint"]  # features are a model's own affair
+        if (marks["id_maps"], marks["interactions"]) != (first_marks["id_maps"], first_marks["interactions"]):
+            raise UserError(f"{folder} was measured on other data than {first_folder}")
+        own: Mapping[str, Any] = result["protocol"]
+        wanted: Mapping[str, Any] = first["protocol"]
         for name in COMPARABLE:
-            if result["protocol"][name] != first["protocol"][name]:
+            if own[name] != wanted[name]:
                 raise UserError(
                     f"{folder} was measured under another protocol than {first_folder}: {name} is "
-                    f"{result['protocol'][name]}, not {first['protocol'][name]}"
+                    f"{own[name]}, not {wanted[name]}"
                 )
         if not result["test_result"]:
             raise UserError(f"{folder} has no test result; read it with: evaluate --run {folder}")
 
 
-def check_seeds(runs: Sequence[Mapping[str, Any]]) -> None:
+def check_seeds(runs: Sequence[RunResult]) -> None:
     """Raise :class:`UserError` if two runs of one configuration have the same seed."""
     if len({run["protocol"]["seed"] for run in runs}) < len(runs):
         raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
 
 
-def configuration(result: Mapping[str, Any]) -> dict[str, Any]:
+def configuration(result: RunResult) -> dict[str, Any]:
     """The settings of a result in which the runs of one row agree."""
-    return {name: value for name, value in result["settings"].items() if name not in _NO_CONFIGURATION}
+    return row_settings(result["settings"])
+
+
+def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The changed settings of a run in which the runs of one row agree."""
+    return {name: value for name, value in changed.items() if name not in _NO_CONFIGURATION}
 
 
 def _mean(values: Iterable[float]) -> str:

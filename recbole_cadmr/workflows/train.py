@@ -11,11 +11,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.schema import checked
+from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.contents import ResumeContent
+from recbole_cadmr.training.state import random_state, set_random_state
 from recbole_cadmr.training.trainer import BEST, LAST, Observer, Paused
 from recbole_cadmr.workflows.curves import learning_curves
 from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
@@ -24,6 +29,7 @@ from recbole_cadmr.workflows.run_folder import CURVES, RESULT, create_run_folder
 from recbole_cadmr.workflows.session import (
     Session,
     check_data,
+    check_origin,
     load_session,
     open_session,
     read_checkpoint,
@@ -95,7 +101,9 @@ def train(
         # Nothing is left of a run that never began.
         stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder, name, level=config["state"] or "INFO"))
-        return _run(open_session(config, folder), folder, callback, observer)
+        session = open_session(config, folder)
+        _keep_id(session, {"id": uuid4().hex})
+        return _run(session, folder, callback, observer)
 
 
 def resume(
@@ -127,12 +135,24 @@ def resume(
         if not (folder / LAST).is_file():
             raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again")
         refuse_links(folder.resolve())
-        content = read_checkpoint(folder / LAST)
+        content = read_state(folder / LAST)
+        if (folder / BEST).is_file():
+            check_origin(read_checkpoint(folder / BEST), content, folder / BEST, folder / LAST)
         remove_temporaries(folder)
         name = f"{content['model']}-{content['dataset']}"
         stack.enter_context(run_log(folder, name, level=content["settings"].get("state") or "INFO"))
         session = _reopen(content, folder, data_path, changes)
         return _run(session, folder, callback, observer)
+
+
+def read_state(path: Path) -> ResumeContent:
+    """The content of ``resume.pt``; :class:`UserError` if it is none."""
+    return checked(load_checkpoint(path), ResumeContent, path)
+
+
+def _keep_id(session: Session, content: Mapping[str, Any]) -> None:
+    """Let what the session writes be of the run that ``content`` is of."""
+    session.trainer.header |= {"id": content["id"]} if "id" in content else {}
 
 
 def _reopen(
@@ -142,17 +162,18 @@ def _reopen(
     changes: Mapping[str, Any] | None = None,
 ) -> Session:
     """The session of ``resume.pt``, with what ``settings_schedule`` changes at its epoch, and ``changes``."""
-    schedule = content["settings"].get("settings_schedule") or {}
+    schedule = restore_config(content, data_path)["settings_schedule"] or {}
     due = {**schedule.get(content["epoch"], {}), **(changes or {})}
     session = open_session(restore_config(content, data_path, due), folder)
     check_data(session, content, folder / LAST)
+    _keep_id(session, content)
     try:
-        session.trainer.restore(dict(content))
-    except (KeyError, RuntimeError, ValueError) as error:
-        if not due:
-            raise
-        names = ", ".join(due)
-        raise UserError(f"{names} cannot change in the course of training: {str(error).splitlines()[0]}") from error
+        session.trainer.restore(content)
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if due:
+            raise UserError(f"{', '.join(due)} cannot change in the course of training: {reason}") from error
+        raise UserError(f"{folder / LAST} is damaged, was edited, or is of another version: {reason}") from error
     changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""
     logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']}){changed}")
     return session
@@ -175,7 +196,7 @@ def _fit(
                 callback_fn=callback,
             )
         except Paused:
-            session = _reopen(read_checkpoint(folder / LAST), folder)
+            session = _reopen(read_state(folder / LAST), folder)
         else:
             return session, score, valid
 
@@ -217,9 +238,10 @@ def _read_test(session: Session, folder: Path) -> dict[str, float] | None:
         session.trainer.load_best()
     else:
         session = load_session(folder / BEST, folder)
-    config = session.config
+    config, state = session.config, random_state()
     test = session.trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
     if config["save_lists"] and test is not None:
+        set_random_state(state)  # so that the lists are those of the figures where scores are drawn
         write_lists(test_lists(session, max(config["topk"])), folder / LISTS)
     return test
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 
 def memory(size: float) -> str:
     """Bytes as a person reads them."""
@@ -18,6 +21,16 @@ def seconds(duration: float) -> str:
 def signed(difference: float) -> str:
     """A difference with its sign, a minus as wide as a plus."""
     return f"{difference:+.4f}".replace("-", "\u2212")
+
+
+def plain(value: Any) -> str:
+    """A value in markdown, as it stands: no html, no link, no picture, one line."""
+    return " ".join(escape(str(value), quote=False).replace("](", "]\\(").split())
+
+
+def cell(value: Any) -> str:
+    """The same in a cell of a table."""
+    return plain(value).replace("|", "\\|")
 
 
 def short(text: str, longest: int) -> str:

@@ -11,7 +11,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.workflows.benchmark.folder import adopt, open_folder, protocols
-from recbole_cadmr.workflows.benchmark.plan import contenders
+from recbole_cadmr.workflows.benchmark.plan import check_seeds, contenders
 from recbole_cadmr.workflows.benchmark.pool import RUN, Task
 from recbole_cadmr.workflows.benchmark.report import write_report
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, summarise
@@ -21,6 +21,7 @@ from recbole_cadmr.workflows.results import read_result
 from recbole_cadmr.workflows.run_folder import is_used
 from recbole_cadmr.workflows.tune.search import RAY
 
+MOST_GB = 2**30
 TABLE, LATEX, CSV, REPORT = "table.md", "table.tex", "results.csv", "report.html"
 
 
@@ -56,8 +57,9 @@ def benchmark(
     root = Path(output).absolute()
     given = dict(settings or {})
     found = contenders(models, datasets, given)
-    if not seeds:
-        raise UserError("a benchmark needs at least one seed")
+    check_seeds(seeds)
+    if memory is not None and not 0 < memory <= MOST_GB:
+        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
     agreed = protocols(found)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():

@@ -12,14 +12,16 @@ from typing import Any
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of, sha256_of_all
 from recbole_cadmr.locking import LOCK
+from recbole_cadmr.schema import read_json
 from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.benchmark.plan import Contender
-from recbole_cadmr.workflows.lists import LISTS, test_lists, write_lists
-from recbole_cadmr.workflows.results import read_result, write_json
+from recbole_cadmr.workflows.lists import LISTS, check_figures, read_lists, test_lists, write_lists
+from recbole_cadmr.workflows.results import check_model, read_result, write_json
 from recbole_cadmr.workflows.run_folder import RESULT, scratch_folder
 from recbole_cadmr.workflows.session import load_session
 
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
+_ANOTHER_MACHINE = 1e-3  # by which figures may differ whose scores were computed elsewhere, ties of scores among them
 _AGREED = ("mask_valid_at_test", "eval_args", "benchmark_filename", "metrics", "topk", "valid_metric")
 
 
@@ -49,17 +51,14 @@ def protocols(found: Sequence[Contender]) -> dict[str, dict[str, Any]]:
 def open_folder(root: Path, agreed: Mapping[str, Mapping[str, Any]]) -> None:
     """Take note of the protocol in the folder, or refuse a folder of another one."""
     file = root / PROTOCOL
-    known: Any = {}
-    if file.is_file():
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-            differing = next(
-                ((dataset, name) for dataset in known.keys() & agreed.keys() for name, value in agreed[dataset].items()
-                 if known[dataset].get(name) != value),
-                None,
-            )  # fmt: skip
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{file} cannot be read: {error}; choose another --output") from error
+    known: dict[str, dict[str, Any]] = {}
+    if file.exists():
+        known = read_json(file, dict[str, dict[str, Any]])
+        differing = next(
+            ((dataset, name) for dataset in known.keys() & agreed.keys() for name, value in agreed[dataset].items()
+             if known[dataset].get(name) != value),
+            None,
+        )  # fmt: skip
         if differing:
             dataset, name = differing
             what = (
@@ -90,11 +89,12 @@ def adopt(
         protocol = agreed.get(result["dataset"])
         if protocol is None:
             raise UserError(f"{run} is of {result['dataset']}, which is not in --datasets")
+        own: Mapping[str, Any] = result["protocol"]
         for name in ("mask_valid_at_test", "metrics", "topk", "valid_metric"):
-            if result["protocol"][name] != protocol[name]:
+            if own[name] != protocol[name]:
                 raise UserError(
                     f"{run} was measured under another protocol than this benchmark: {name} is "
-                    f"{result['protocol'][name]}, not {protocol[name]}"
+                    f"{own[name]}, not {protocol[name]}"
                 )
         if not result["test_read"]:
             raise UserError(f"{run} has no test figures; read them with: evaluate --run {run}")
@@ -106,15 +106,18 @@ def adopt(
         folder.mkdir(parents=True, exist_ok=True)
         if (run / LISTS).is_file():
             shutil.copy(run / LISTS, folder / LISTS)
+            check_figures(read_lists(folder / LISTS), result, run)
         else:
             print(f"lists of {run}", flush=True)
             complete_lists(run, folder / LISTS, data_path)
+            result["test_result"] = check_figures(read_lists(folder / LISTS), result, run, _ANOTHER_MACHINE)
         write_json(folder / RESULT, result)
     return folders
 
 
 def complete_lists(run: Path, path: Path, data_path: str | None = None) -> None:
-    """Write the lists of a finished run, from its best model."""
+    """Write the lists of a finished run, from its best model; :class:`UserError` if that is not there, or another's."""
+    check_model(run, read_result(run))
     with scratch_folder() as scratch:
         session = load_session(run / BEST, scratch, data_path)
         write_lists(test_lists(session, max(session.config["topk"])), path)

@@ -1,27 +1,18 @@
-"""Figures out of recommendation lists: by user, by stratum, and of the lists as a whole; by RecBole's own metrics."""
+"""Figures out of recommendation lists: by stratum, and of the lists as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import recbole.evaluator.metrics as recbole_metrics
-from recbole.evaluator.base_metric import TopkMetric
 
-from recbole_cadmr.workflows.lists import TestLists
+from recbole_cadmr.workflows.lists import RANKING, TestLists, of_pairs
 
 COLD = "cold items"  # how the names of their strata begin
-RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
 _ACTIVITY = (("users with 1 to 5 train items", 1, 5), ("users with 6 to 10", 6, 10), ("users with more", 11, np.inf))
 _RARE = 5  # most train interactions of a rare item
 _COLD = "cold items (no train interaction)"
 _TAIL = 0.8  # share of the items, the least chosen ones, that make the tail
-
-
-def by_user(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, np.ndarray]:
-    """Each metric of each user: float64 [T] by RecBole's names (``recall@20``)."""
-    return _by_user(lists, lists.top, np.ones(len(lists.held_item), dtype=bool), topk, metrics)[1]
 
 
 def strata(lists: TestLists) -> dict[str, np.ndarray]:
@@ -57,7 +48,7 @@ def by_stratum(lists: TestLists, topk: Sequence[int], metrics: Sequence[str] = R
 def _means(
     lists: TestLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
 ) -> dict[str, float]:
-    users, values = _by_user(lists, top, pairs, topk, metrics)
+    users, values = of_pairs(lists, top, pairs, topk, metrics)
     counts = {"users": float(len(users)), "pairs": float(pairs.sum())}
     return counts | {name: float(value.mean()) for name, value in values.items()}
 
@@ -83,30 +74,3 @@ def diversity(lists: TestLists, topk: Sequence[int]) -> dict[str, float]:
         )
         figures[f"tailpercentage@{k}"] = float(counts[tail[1:]].sum() / total)
     return figures
-
-
-def _by_user(
-    lists: TestLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Places of the users that have any of the held-out ``pairs``, and their metrics."""
-    row, item, n_items = lists.held_row[pairs].astype(np.int64), lists.held_item[pairs], len(lists.item_degree)
-    size = np.bincount(row, minlength=len(lists.users))
-    users = np.flatnonzero(size)
-    held = np.sort(row * n_items + item)
-    shown = users[:, None] * n_items + top[users]
-    hits = held[np.searchsorted(held, shown).clip(max=len(held) - 1)] == shown  # [users, K]
-    longest = max(topk)
-    if hits.shape[1] < longest:  # fewer candidates than places
-        hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
-    values: dict[str, np.ndarray] = {}
-    for name in metrics:
-        name = {known.lower(): known for known in RANKING}[name.lower()]
-        metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
-        needs_size = name in ("Recall", "NDCG", "MAP")
-        of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))
-        values |= {f"{name.lower()}@{k}": of_all[:, k - 1].astype(np.float64) for k in topk}
-    return users, values
-
-
-def _settings(topk: Sequence[int]) -> Mapping[str, Any]:
-    return {"topk": list(topk), "metric_decimal_place": 16}

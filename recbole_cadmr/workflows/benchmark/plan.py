@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import is_deterministic, model_names
-from recbole_cadmr.workflows.benchmark.measure import RANKING
+from recbole_cadmr.workflows.lists import RANKING
 
 # Settings that every cell has unless told otherwise; a split that is drawn is the same one for all seeds.
 _COMMON = {"save_lists": True, "show_progress": False}
@@ -151,21 +152,31 @@ def seeds_of(text: str) -> list[int]:
     """Seeds from ``5`` (1 to 5) or ``3,7,2020`` (these; of one seed, ``7,``).
 
     Raises:
-        UserError: if there is none, or one that is no whole number from 0 on.
+        UserError: if there is none, or one that is no whole number from 0 on that numpy takes.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--seeds must be a number of seeds such as 5, or seeds such as 1,2,3, not {text!r}")
+    if not all(part.isdecimal() and len(part) <= 20 for part in parts):  # whatever is longer is no seed
+        raise UserError(f"--seeds must be a number of seeds such as 5, or seeds such as 1,2,3, not {shown(text)}")
     seeds = [int(part) for part in parts]
+    if "," not in text and seeds and seeds[0] > _MOST_SEEDS:
+        raise UserError(f"--seeds {text} means {seeds[0]:,} seeds; for the one seed {text} give {text},")
     if "," not in text:
         seeds = list(range(1, seeds[0] + 1)) if seeds else []
-    if "," not in text and len(seeds) > _MOST_SEEDS:
-        raise UserError(f"--seeds {text} means {len(seeds):,} seeds; for the one seed {text} give {text},")
     if not seeds:
         raise UserError("--seeds names no seed; give a number of seeds such as 5, or seeds such as 1,2,3")
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds names a seed twice: {text}")
+    check_seeds(seeds)
     return seeds
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise :class:`UserError` unless all are seeds that numpy takes, and there is one."""
+    if not seeds:
+        raise UserError("a benchmark needs at least one seed")
+    wrong = next((seed for seed in seeds if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED), None)
+    if wrong is not None:
+        raise UserError(f"a seed must be a whole number from 0 to {MOST_SEED}, not {wrong}")
 
 
 def cells_of(contender: Contender, seeds: Sequence[int], **more: Any) -> list[Cell]:

@@ -12,10 +12,11 @@ import numpy as np
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.registry import is_deterministic
-from recbole_cadmr.workflows.benchmark.measure import by_stratum, by_user, diversity
+from recbole_cadmr.training.contents import Counts
+from recbole_cadmr.workflows.benchmark.measure import by_stratum, diversity
 from recbole_cadmr.workflows.benchmark.significance import Comparison, compare
-from recbole_cadmr.workflows.lists import LISTS, read_lists
-from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.lists import LISTS, RANKING, by_user, check_figures, read_lists
+from recbole_cadmr.workflows.results import Protocol, RunResult, read_result
 from recbole_cadmr.workflows.table import check_comparable, check_seeds, configuration
 
 
@@ -36,7 +37,7 @@ class Row:
 
     name: str
     settings: dict[str, Any]
-    results: list[dict[str, Any]]
+    results: list[RunResult]
     metrics: dict[str, list[float]] = field(default_factory=dict)
     users: dict[str, np.ndarray] = field(default_factory=dict)
     strata: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -90,8 +91,8 @@ class DatasetTable:
     """
 
     dataset: str
-    protocol: dict[str, Any]
-    counts: dict[str, Any]
+    protocol: Protocol
+    counts: Counts
     rows: list[Row]
     comparisons: dict[str, dict[str, Comparison]]
     missing: dict[str, str] = field(default_factory=dict)
@@ -126,16 +127,22 @@ def summarise(
     """
     results = [(folder, read_result(folder)) for folder in folders]
     check_comparable(results)
+    wanted: Mapping[str, Any] = results[0][1]["protocol"]
     for name in ("metrics", "topk", "valid_metric"):
         for folder, result in results:
-            if result["protocol"][name] != results[0][1]["protocol"][name]:
+            own: Mapping[str, Any] = result["protocol"]
+            if own[name] != wanted[name]:
                 raise UserError(f"{folder} was measured by other {name} than {results[0][0]}")
-    groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    if unknown := [
+        name for name in results[0][1]["protocol"]["metrics"] if name.lower() not in map(str.lower, RANKING)
+    ]:
+        raise UserError(f"{folders[0]} measures {', '.join(unknown)}, which does not follow from recommendation lists")
+    groups: dict[str, list[tuple[Path, RunResult]]] = {}
     of_configuration: dict[str, str] = {}
     for folder, result in results:
-        own = json.dumps([result["model"], configuration(result)], sort_keys=True)
-        key = contenders[folder] if contenders and folder in contenders else of_configuration.get(own, own)
-        of_configuration.setdefault(own, key)
+        text = json.dumps([result["model"], configuration(result)], sort_keys=True)
+        key = contenders[folder] if contenders and folder in contenders else of_configuration.get(text, text)
+        of_configuration.setdefault(text, key)
         groups.setdefault(key, []).append((folder, result))
     names = _names([group[0][1] for group in groups.values()])
     rows = [_row(name, group) for name, group in zip(names, groups.values())]
@@ -154,7 +161,7 @@ def summarise(
     return table
 
 
-def _row(name: str, group: list[tuple[Path, dict[str, Any]]]) -> Row:
+def _row(name: str, group: list[tuple[Path, RunResult]]) -> Row:
     group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
     results = [result for _, result in group]
     check_seeds(results)
@@ -163,10 +170,11 @@ def _row(name: str, group: list[tuple[Path, dict[str, Any]]]) -> Row:
     users: dict[str, list[np.ndarray]] = {}
     for folder, result in group:
         lists = read_lists(folder / LISTS)
+        check_figures(lists, result, folder)
         ranking = by_user(lists, topk, result["protocol"]["metrics"])
         for metric, values in ranking.items():
             users.setdefault(metric, []).append(values)
-        for metric, value in {**result["test_result"], **diversity(lists, topk)}.items():
+        for metric, value in {**(result["test_result"] or {}), **diversity(lists, topk)}.items():
             row.metrics.setdefault(metric, []).append(value)
         for stratum, figures in by_stratum(lists, topk, result["protocol"]["metrics"]).items():
             for metric, value in figures.items():
@@ -175,7 +183,7 @@ def _row(name: str, group: list[tuple[Path, dict[str, Any]]]) -> Row:
     return row
 
 
-def _names(results: list[dict[str, Any]]) -> list[str]:
+def _names(results: list[RunResult]) -> list[str]:
     """Names of the configurations: model and preset, and the settings where these are not enough."""
     short = [
         result["model"] + (f" ({preset})" if (preset := configuration(result).get("preset")) else "")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from recbole_cadmr.workflows.benchmark.measure import COLD
 from recbole_cadmr.workflows.benchmark.summary import DatasetTable, Row
-from recbole_cadmr.workflows.words import memory, seconds
+from recbole_cadmr.workflows.words import memory, plain, seconds
 
 HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings that belong to the data set or the protocol, which the head of the table tells.
@@ -110,8 +110,8 @@ def first_tables(tables: Sequence[DatasetTable]) -> str:
 
 def _first(table: DatasetTable) -> Iterable[str]:
     metrics = headline(table)
-    yield f"## {table.dataset}\n"
-    yield from (f"- {line}" for line in protocol_lines(table))
+    yield f"## {plain(table.dataset)}\n"
+    yield from (f"- {plain(line)}" for line in protocol_lines(table))
     yield (
         "- best in bold, second underlined; * better than every other model beyond chance (paired t-test over users, "
         "scores averaged over seeds, two-sided, Holm-corrected, p < .05)\n"
@@ -119,31 +119,31 @@ def _first(table: DatasetTable) -> Iterable[str]:
     head = ["model", "seeds", *metrics, "training", "evaluation", "peak memory", "parameters"]
     yield from _grid(head, [_markdown_row(table, row, metrics) for row in table.rows])
     if table.missing:
-        yield from ("", *(f"- {label}: {reason}" for label, reason in table.missing.items()))
+        yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in table.missing.items()))
 
 
 def _markdown_section(table: DatasetTable) -> Iterable[str]:
     metrics = headline(table)
     yield from _first(table)
     yield from ("", "Against the best other model:", "")
-    cells = [[row.name, *(comparison(table, row, metric) for metric in metrics)] for row in table.rows]
+    cells = [[plain(row.name), *(plain(comparison(table, row, metric)) for metric in metrics)] for row in table.rows]
     yield from _grid(["model", *metrics], cells)
     names = list(dict.fromkeys(metric.partition("@")[0] for metric in table.ranking_metrics))
     for k in table.protocol["topk"]:
         columns = [f"{name}@{k}" for name in names]
         extra = [f"itemcoverage@{k}", f"giniindex@{k}", f"tailpercentage@{k}"]
         yield from ("", f"Lists of {k} (coverage, Gini index and tail share are of what is shown, not of hits):", "")
-        rows = [[row.name, *(_marked(table, row, m) for m in columns), *(value(row, m) for m in extra)]
+        rows = [[plain(row.name), *(_marked(table, row, m) for m in columns), *(value(row, m) for m in extra)]
                 for row in table.rows]  # fmt: skip
         yield from _grid(["model", *columns, "coverage", "Gini", "tail share"], rows)
     yield from _markdown_strata(table)
     yield from ("", "Settings other than the defaults:", "")
-    yield from _grid(["model", "settings"], [[row.name, chosen_settings(row)] for row in table.rows])
+    yield from _grid(["model", "settings"], [[plain(row.name), plain(chosen_settings(row))] for row in table.rows])
     yield ""
 
 
 def _markdown_row(table: DatasetTable, row: Row, metrics: Sequence[str]) -> list[str]:
-    return [row.name, runs_of(row), *(_marked(table, row, metric) for metric in metrics), *_cost(row)]
+    return [plain(row.name), runs_of(row), *(_marked(table, row, metric) for metric in metrics), *_cost(row)]
 
 
 def _markdown_strata(table: DatasetTable) -> Iterable[str]:
@@ -153,7 +153,7 @@ def _markdown_strata(table: DatasetTable) -> Iterable[str]:
     for metric in metrics:
         yield from ("", f"{metric} by what is to be found (the candidates stay all items):", "")
         head = [f"{name} ({_pairs(table, name)})" for name in strata]
-        yield from _grid(["model", *head], [[row.name, *(stratum_value(row, s, metric) for s in strata)]
+        yield from _grid(["model", *head], [[plain(row.name), *(stratum_value(row, s, metric) for s in strata)]
                                             for row in table.rows])  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def csv_text(tables: Sequence[DatasetTable]) -> str:
     for table in tables:
         for row in table.rows:
             for index, (seed, result) in enumerate(zip(row.seeds, row.results)):
-                figures = {metric: values[index] for metric, values in row.metrics.items()}
+                figures: dict[str, float | None] = {metric: values[index] for metric, values in row.metrics.items()}
                 for stratum, entries in row.strata.items():
                     figures |= {f"{stratum}: {metric}": values[index] for metric, values in entries.items()}
                 figures |= {

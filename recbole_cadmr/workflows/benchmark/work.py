@@ -6,9 +6,11 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.workflows.benchmark.cluster import run_on_cluster
 from recbole_cadmr.workflows.benchmark.estimate import Seconds, memory_bytes, sizes
@@ -17,9 +19,11 @@ from recbole_cadmr.workflows.benchmark.plan import Cell, Contender, cells_of
 from recbole_cadmr.workflows.benchmark.pool import RUN, Task, run_tasks
 from recbole_cadmr.workflows.evaluate import read_test
 from recbole_cadmr.workflows.lists import LISTS
-from recbole_cadmr.workflows.results import read_result
+from recbole_cadmr.workflows.results import RunResult, read_result
+from recbole_cadmr.workflows.table import configuration, row_settings
 from recbole_cadmr.workflows.tune.plan import SEARCH, check_same, has_space, make_plan, read_plan
 from recbole_cadmr.workflows.tune.resources import Resources
+from recbole_cadmr.workflows.tune.strategy import same
 from recbole_cadmr.workflows.tune.tune import NothingFoundError, run_plan
 from recbole_cadmr.workflows.words import seconds
 
@@ -154,6 +158,7 @@ class Work:
 
     def _measured(self, task: Task) -> None:
         result = read_result(task.run)
+        _check_cell(task, result)
         taken = sum(result["seconds"].values()) + result["evaluation_seconds"]
         self.seconds.measured(task.cell.contender.label, task.cell.contender.dataset, taken)
 
@@ -171,3 +176,21 @@ class Work:
         rest = f"what {', '.join(dict.fromkeys(unknown))} takes, which nothing is known about" if unknown else ""
         about = f"about {seconds(known / self.jobs)}" if known else ""
         return f"{' and '.join(filter(None, (about, rest)))} left"
+
+
+def _check_cell(task: Task, result: RunResult) -> None:
+    """Raise :class:`UserError` unless a result is that of the cell whose folder it lies in."""
+    cell = task.cell
+    more = {name: value for name, value in cell.settings.items() if name not in cell.contender.settings}
+    config = cell.contender.config(**more)
+    protocol = result["protocol"]
+    pairs: dict[str, tuple[Any, Any]] = {
+        "model": (result["model"], config["model"]),
+        "dataset": (result["dataset"], config["dataset"]),
+        "seed": (protocol["seed"], config["seed"]),
+        "metrics": ([protocol["metrics"], protocol["topk"]], [config["metrics"], config["topk"]]),
+        "settings": (configuration(result), row_settings(config.changed)),
+    }
+    for name, (own, wanted) in pairs.items():
+        if not same({"": own}, {"": wanted}):
+            raise UserError(f"{task.run} holds the result of another run: its {name} is {own}, not {wanted}; remove it")

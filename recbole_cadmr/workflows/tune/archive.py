@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.training.trainer import BEST, LAST
 from recbole_cadmr.workflows.tune import records
-from recbole_cadmr.workflows.tune.records import FAILED, FINISHED, RUN, RUNNING, SNAPSHOTS, STOPPED, Record
+from recbole_cadmr.workflows.tune.records import FAILED, FINISHED, RUN, RUNNING, SNAPSHOTS, STOPPED, Record, Report
 from recbole_cadmr.workflows.tune.space import Point
 from recbole_cadmr.workflows.tune.strategy import NUMBER, Coder, same
 
@@ -129,7 +129,7 @@ class Archive:
         return next((other for other in self.records.values() if other.status in (FINISHED, STOPPED)
                      and not other.repeats and same(other.point, record.point)), None)  # fmt: skip
 
-    def add(self, number: int, start: int, reports: Sequence[dict[str, Any]], peak_memory: int) -> None:
+    def add(self, number: int, start: int, reports: Sequence[Report], peak_memory: int) -> None:
         """Take note of validations, and of the bytes that the trial has used at most.
 
         Args:
@@ -226,9 +226,10 @@ class Archive:
     def standing(self) -> tuple[list[Record], str | None]:
         """The records, with their reports cut to what a table shows, and why the search is to end, if it is."""
 
-        def last(record: Record) -> list[dict[str, Any]]:
+        def last(record: Record) -> list[Report]:
             best = record.best(self.bigger)
-            return [{k: r[k] for k in ("epoch", "phase", "valid_score")} for r in (best, *record.reports[-1:]) if r]
+            return [cast(Report, {"epoch": r["epoch"], "phase": r["phase"], "valid_score": r["valid_score"]})
+                    for r in (best, *record.reports[-1:]) if r]  # fmt: skip
 
         return [replace(record, reports=last(record)) for record in self.records.values()], self._aborted
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all
+from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.trainer import get_trainer
 from recbole_cadmr.workflows.results import write_json
 from recbole_cadmr.workflows.tune.space import (
@@ -28,9 +30,8 @@ from recbole_cadmr.workflows.tune.strategy import SAMPLERS, SCHEDULERS, grace_of
 SEARCH = "search.json"
 SCHEMA_VERSION = 1
 DEFAULT_TRIALS = 20
-_KINDS = {**dict.fromkeys(("model", "dataset", "sampler", "scheduler", "metric", "data"), str),
-          **dict.fromkeys(("settings", "space", "defaults"), dict),
-          **dict.fromkeys(("trials", "grace", "max_epochs", "seed", "threads"), int)}  # fmt: skip
+Positive = Annotated[int, Meta(ge=1, le=2**31)]
+_MOST_TRIALS = 100_000
 _LEAST_MEMBERS = 4  # of a population: its worst quarter takes over from its best
 
 
@@ -56,13 +57,13 @@ class Plan:
     space: dict[str, Any]
     sampler: str
     scheduler: str
-    trials: int
-    grace: int
-    max_epochs: int
+    trials: Positive
+    grace: Positive
+    max_epochs: Positive
     metric: str
     bigger: bool
     seed: int
-    threads: int
+    threads: Positive
     defaults: Point
     data: str
     schema_version: int = SCHEMA_VERSION
@@ -128,8 +129,8 @@ def make_plan(
         )
     if grace is not None and scheduler == "fifo":
         raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
-    if trials is not None and trials < 1:
-        raise UserError(f"a search needs at least one trial, not {trials}")
+    if trials is not None and not 1 <= trials <= _MOST_TRIALS:
+        raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
     named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
     chosen = preset if preset is not None else named.get("preset")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": chosen, **given})
@@ -190,6 +191,9 @@ def _most_epochs(config: Config, space: Space) -> int:
     """Most epochs of a trial, whatever the searched settings are."""
     trainer = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
     kept = dict(config.final_config_dict)
+    for name in ("epochs", "pretrain_epochs"):
+        if name in kept and (not isinstance(kept[name], int) or kept[name] >= 2**31):
+            raise UserError(f"{name} must be a whole number below {2**31:,}, not {kept[name]}")
     for name in ("epochs", "pretrain_epochs", "regularisation"):
         if name in space:
             most = [
@@ -218,18 +222,15 @@ def read_plan(root: Path) -> Plan:
         UserError: if there is none, or it cannot be read.
     """
     path = root / SEARCH
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("schema_version") != SCHEMA_VERSION:
-            raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
-        for name, kind in _KINDS.items():
-            if not isinstance(content.get(name), kind):
-                raise ValueError(f"{name} is {content[name]!r}" if name in content else f"it lacks {name}")
-        return Plan(**content)
-    except FileNotFoundError as error:
-        raise UserError(f"{root} holds no search ({SEARCH} is missing); begin one with --output") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    if not path.exists():
+        raise UserError(f"{root} holds no search ({SEARCH} is missing); begin one with --output")
+    content = read_json(path, dict[str, Any])
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
+    plan = checked(content, Plan, path)
+    if unknown := content.keys() - vars(plan).keys():
+        raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
+    return plan
 
 
 def check_same(known: Plan, plan: Plan, root: Path) -> None:

@@ -7,17 +7,32 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import read_text, write_aside
+from recbole_cadmr.schema import checked, read_json
+from recbole_cadmr.training.contents import Count, DiagnosedValidation, Seconds
 from recbole_cadmr.workflows.results import write_json
 
 TRIALS, TRIAL, REPORTS, RUN, SNAPSHOTS = "trials", "trial.json", "reports.jsonl", "run", "snapshots"
 # How a trial stands. `stopped`: by the scheduler; `failed` says why in `failure`.
-WAITING, RUNNING, FINISHED, STOPPED, FAILED = "waiting", "running", "finished", "stopped", "failed"
-STATES = (WAITING, RUNNING, FINISHED, STOPPED, FAILED)
+Status = Literal["waiting", "running", "finished", "stopped", "failed"]
+WAITING: Status = "waiting"
+RUNNING: Status = "running"
+FINISHED: Status = "finished"
+STOPPED: Status = "stopped"
+FAILED: Status = "failed"
+STATES: tuple[Status, ...] = get_args(Status)
 OVER = (FINISHED, STOPPED, FAILED)
+
+
+class Report(DiagnosedValidation):
+    """A validation of a trial; its score is a number, if maybe an infinite one."""
+
+    valid_score: float  # type: ignore[misc]  # narrower than in a history
 
 
 @dataclass
@@ -34,16 +49,16 @@ class Record:
         seconds: training and evaluation; ``peak_memory_bytes`` of the process.
     """
 
-    number: int
+    number: Annotated[int, Meta(ge=1, le=10**9)]
     point: dict[str, Any]
-    status: str = WAITING
+    status: Status = WAITING
     changes: list[list[Any]] = field(default_factory=list)
     failure: str | None = None
-    deaths: int = 0
+    deaths: Count = 0
     repeats: int | None = None
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    seconds: Seconds = 0.0
+    peak_memory_bytes: Count = 0
+    reports: list[Report] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -55,7 +70,7 @@ class Record:
         """Epochs trained, over all phases."""
         return max((report["epoch"] + 1 for report in self.reports), default=0)
 
-    def best(self, bigger: bool = True) -> dict[str, Any] | None:
+    def best(self, bigger: bool = True) -> Report | None:
         """The validation with the best score, the last of equals as in training; None if there was none."""
         scored = [report for report in self.reports if math.isfinite(report["valid_score"])]
         sign = 1 if bigger else -1
@@ -104,31 +119,24 @@ def read_records(root: Path) -> list[Record]:
     Raises:
         UserError: if a file is damaged. (The last line of the reports may be cut: a kill does that.)
     """
+    if (root / TRIALS).exists() and not (root / TRIALS).is_dir():
+        raise UserError(f"{root / TRIALS} is not the folder of trials that it should be; remove it")
     records = []
     for path in sorted((root / TRIALS).glob(f"*/{TRIAL}")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            record = Record(**content, reports=_read_reports(path.with_name(REPORTS)))
-            _check(record, path)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{path} cannot be read: {error}; remove the folder of this trial to run it again"
-            ) from error
+            content = read_json(path, dict[str, Any])
+            record = checked(content, Record, path)
+            record.reports = _read_reports(path.with_name(REPORTS))
+            for change in record.changes:
+                checked(change, tuple[int, dict[str, Any]], path)
+            if path.parent != folder_of(root, record.number):
+                raise UserError(f"{path} is damaged or was edited: its number is {record.number}")
+            if unknown := content.keys() - vars(record).keys():
+                raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
+        except UserError as error:
+            raise UserError(f"{error}; remove the folder of this trial to run it again") from error
         records.append(record)
     return records
-
-
-def _check(record: Record, path: Path) -> None:
-    """Raise ValueError unless a record is one that was written here."""
-    if record.number != int(path.parent.name) or record.status not in STATES or not isinstance(record.point, dict):
-        raise ValueError("it is none of this search's")
-    if not all(isinstance(start, int) and isinstance(values, dict) for start, values in record.changes):
-        raise ValueError("its changes are not what they should be")
-    for report in record.reports:
-        if not isinstance(report["epoch"], int) or not isinstance(report["valid_score"], float):
-            raise ValueError("a report is not what it should be")
-        if not isinstance(report["valid_result"], dict) or not isinstance(report["seconds"], (int, float)):
-            raise ValueError("a report is not what it should be")
 
 
 def is_cut(root: Path, number: int) -> bool:
@@ -137,11 +145,14 @@ def is_cut(root: Path, number: int) -> bool:
     return path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
 
 
-def _read_reports(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
+def _read_reports(path: Path) -> list[Report]:
+    if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last line's end is empty, or was cut
+    lines = read_text(path).split("\n")[:-1]  # what follows the last line's end is empty, or was cut
+    try:  # with json, since scores may be infinite
+        return checked([json.loads(line) for line in lines], list[Report], path)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged or was edited: {error}") from error
 
 
 def best_record(records: Sequence[Record], bigger: bool = True) -> Record | None:

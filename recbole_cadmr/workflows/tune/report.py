@@ -129,7 +129,7 @@ def _glance(outcome: Outcome) -> dict[str, str]:
         relative = f", {abs(difference / score):.1%} better" if score and difference else ""
         facts[f"best trial against the defaults{relative}"] = signed(difference) if difference else "none better"
     by_status = _by_status(outcome)
-    rest = {STOPPED: "stopped early", FAILED: "failed"}
+    rest: dict[str, str] = {STOPPED: "stopped early", FAILED: "failed"}
     others = ", ".join(f"{n} {rest.get(status, status)}" for status, n in by_status.items() if status != FINISHED and n)
     facts["trials finished" + (f"; {others}" if others else "")] = f"{by_status[FINISHED]} of {len(outcome.records)}"
     allowed, epochs = _epochs(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,7 +140,7 @@ def _later_phases(outcome: Outcome) -> list[Any]:
     ]  # fmt: skip
 
 
-def _phase(report: dict[str, Any]) -> str:
+def _phase(report: Mapping[str, Any]) -> str:
     return str(report.get("phase", ""))
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 _WHOLE, _RANGES = ("randint", "lograndint"), ("uniform", "loguniform", "randint", "lograndint")
+_MOST = 1e15  # of an end of a range; greater whole numbers are no exact floats
 _MOST_POINTS = 10_000  # of a space that is laid out whole to draw from
+_MOST_GRID = 100_000
 # What a search may not choose, and why.
 _PROTOCOL = "it says how results are measured, so that scores could not be compared"
 _MACHINE = "it belongs to the machine, not to the model"
@@ -63,6 +65,13 @@ class Dimension:
         if self.kind == "choice":
             return self.choices
         return range(int(self.low), int(self.high) + 1) if self.kind in _WHOLE else None
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        if self.kind == "choice":
+            return len(self.choices)
+        return int(self.high) - int(self.low) + 1 if self.kind in _WHOLE else math.inf
 
     @property
     def plain(self) -> Any:
@@ -162,7 +171,7 @@ def _dimension(name: str, entry: Any, origin: str) -> Dimension:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 def check_space(space: Space, config: Config, origin: str) -> None:
@@ -199,12 +208,11 @@ def random_points(space: Space, n: int, key: str, defaults: Point) -> list[Point
         laid_out = list(_all_points(space))
         source.shuffle(laid_out)
         return [defaults, *(point for point in laid_out if point != defaults)][:n]
-    points = [defaults]
-    while len(points) < n:
+    points = {repr(defaults): defaults}
+    while len(points) < min(n, size):
         point = {name: dimension.draw(source) for name, dimension in space.items()}
-        if point not in points:
-            points.append(point)
-    return points[:n]
+        points.setdefault(repr(point), point)
+    return list(points.values())[:n]
 
 
 def grid_points(space: Space, defaults: Point) -> list[Point]:
@@ -218,11 +226,13 @@ def grid_points(space: Space, defaults: Point) -> list[Point]:
             raise UserError(
                 f"a grid needs choices, and {dimension.name} is a range; list its values or use another sampler"
             )
+    if _size(space) > _MOST_GRID:
+        raise UserError(f"the grid has {_size(space):.3g} points; name fewer choices, or take the random sampler")
     return [defaults, *(point for point in _all_points(space) if point != defaults)]
 
 
 def _size(space: Space) -> float:
-    return math.prod(math.inf if d.listed is None else len(d.listed) for d in space.values())
+    return math.prod(float(dimension.size) for dimension in space.values())
 
 
 def _all_points(space: Space) -> Iterator[Point]:

@@ -123,7 +123,9 @@ def _changes(run: Path, opened: Mapping[str, Any], epoch: int) -> dict[str, Any]
     """The settings that a member goes on with and that its state, maybe another's, was not trained with."""
     record = Record(**{name: value for name, value in opened.items() if name != "replay"})
     before = read_checkpoint(run / LAST)["settings"]
-    return {name: value for name, value in record.values_at(epoch).items() if not same(value, before[name])}
+    return {
+        name: value for name, value in record.values_at(epoch).items() if not same({"": value}, {"": before.get(name)})
+    }
 
 
 class _Reporter:
@@ -145,7 +147,7 @@ class _Reporter:
             is_last = self.is_over and report is reports[-1]
             self.tell(self._metrics(report, is_last))
 
-    def __call__(self, history: Sequence[dict[str, Any]], keep: Callable[[], None]) -> None:
+    def __call__(self, history: Sequence[Mapping[str, Any]], keep: Callable[[], None]) -> None:
         assert self.place is not None
         new = history[self.known :]
         if not new and not self.place.is_finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -19,10 +20,11 @@ from recbole_cadmr.workflows.run_folder import is_used
 from recbole_cadmr.workflows.tune.archive import Archive
 from recbole_cadmr.workflows.tune.files import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
 from recbole_cadmr.workflows.tune.plan import SEARCH, Plan, check_same, make_plan, read_plan
-from recbole_cadmr.workflows.tune.records import RUN, Record, best_record, folder_of, read_records
+from recbole_cadmr.workflows.tune.records import FINISHED, RUN, TRIAL, Record, best_record, folder_of, read_records
 from recbole_cadmr.workflows.tune.report import write_report
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.search import RAY, is_complete, search
+from recbole_cadmr.workflows.tune.strategy import same
 
 
 class NothingFoundError(UserError):
@@ -152,6 +154,7 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, kn
             shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
             refuse_links(root.resolve())
             remove_temporaries(root)
+            check_records(plan, read_records(root), root)
             if not is_complete(plan, read_records(root)):
                 search(plan, root, resources)
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
@@ -160,6 +163,40 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, kn
             "stopped; what is finished is kept, go on with: "
             f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
         ) from error
+
+
+def check_records(plan: Plan, records: list[Record], root: Path) -> None:
+    """Refuse records of trials that this search cannot have.
+
+    Raises:
+        UserError: if the settings of a trial are not those that it was to try, or its reports are not those of its run.
+    """
+    points = [] if plan.scheduler == "pbt" else plan.points()  # a member of a population takes over others' settings
+    known = {record.number: record for record in records}
+    for record in records:
+        path = folder_of(root, record.number) / TRIAL
+        asked = points[record.number - 1] if record.number <= len(points) else record.point
+        names = [record.point, *(values for _, values in record.changes)]
+        twin = known.get(record.repeats) if record.repeats is not None else record
+        if record.point.keys() != plan.space.keys() or not all(values.keys() <= plan.space.keys() for values in names):
+            reason = "its settings are not those that are searched"
+        elif not same(record.point, asked) or twin is None or not same(twin.point, record.point):
+            reason = "its settings are not those that it was to try"
+        elif record.status == FINISHED and record is twin and not _agrees(record, folder_of(root, record.number) / RUN):
+            reason = "its reports are not those of its run"
+        else:
+            continue
+        raise UserError(f"{path} was edited: {reason}; remove the folder of this trial to run it again")
+
+
+def _agrees(record: Record, run: Path) -> bool:
+    """Whether the reports of a finished trial are the history of its run, if that is there."""
+    if not is_used(run):
+        return True
+    scores = [score if math.isfinite(score := report["valid_score"]) else None for report in record.reports]
+    epochs = [(report["epoch"], report["phase"]) for report in record.reports]
+    history = read_result(run)["history"]
+    return (epochs, scores) == ([(e["epoch"], e["phase"]) for e in history], [e["valid_score"] for e in history])
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> Found:

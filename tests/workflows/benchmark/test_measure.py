@@ -10,8 +10,8 @@ from recbole.evaluator.metrics import GiniIndex, ItemCoverage
 
 import recbole_cadmr
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.benchmark.measure import by_stratum, by_user, diversity, strata
-from recbole_cadmr.workflows.lists import LISTS, TestLists, read_lists, write_lists
+from recbole_cadmr.workflows.benchmark.measure import by_stratum, diversity, strata
+from recbole_cadmr.workflows.lists import LISTS, TestLists, by_user, read_lists, write_lists
 
 
 def lists(**changes):

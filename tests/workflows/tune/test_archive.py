@@ -251,7 +251,7 @@ def test_a_damaged_record_is_named(tmp_path):
         file.write_text(text)
         with pytest.raises(UserError) as error:
             listed(tmp_path)
-        assert str(error.value).startswith(f"{file} cannot be read: ")
+        assert str(error.value).startswith(f"{file} is damaged or was edited: ")
         assert str(error.value).endswith("; remove the folder of this trial to run it again")
 
 

@@ -252,16 +252,16 @@ def test_a_damaged_file_is_one_sentence(plan, tmp_path):
     text = file.read_text()
     for damaged in (text[:100], "[]", "7", "", '"x"'):
         file.write_text(damaged)
-        assert refusal(read_plan, tmp_path).startswith(f"{file} cannot be read: ")
+        assert refusal(read_plan, tmp_path).startswith(f"{file} is damaged or was edited: ")
     content = json.loads(text)
     file.write_text(json.dumps({**content, "more": 1}))
-    assert "unexpected keyword argument 'more'" in refusal(read_plan, tmp_path)
+    assert "edited: it has more" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({name: value for name, value in content.items() if name != "grace"}))
-    assert "cannot be read: it lacks grace" in refusal(read_plan, tmp_path)
+    assert "missing required field `grace`" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({**content, "schema_version": 2}))
     assert refusal(read_plan, tmp_path) == f"{file} is not a search of schema version 1; begin a new one"
     file.write_bytes(b"\xff\xfe{}")
-    assert refusal(read_plan, tmp_path).startswith(f"{file} cannot be read: ")
+    assert refusal(read_plan, tmp_path).startswith(f"{file} is damaged or was edited: ")
 
 
 def test_fewer_trials_are_refused(plan, tmp_path):
