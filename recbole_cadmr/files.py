@@ -95,14 +95,22 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The content of a file.
 
     Raises:
-        UserError: if it is missing, a folder, or cannot be read.
+        UserError: if it is missing, a folder, a device, or cannot be read.
     """
+    refuse_device(path)
     try:
         return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
     except (OSError, ValueError) as error:  # ValueError: a path that no system takes
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def refuse_device(path: str | os.PathLike[str]) -> None:
+    """Raise :class:`UserError` for a device, which may have no end (``/dev/zero``); a pipe is read as a file is."""
+    with suppress(OSError, ValueError):
+        if stat.S_ISCHR(os.stat(path).st_mode):
+            raise UserError(f"{path} is a device, not a file")
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, path_of, remove_temporaries, write_aside
+from recbole_cadmr.files import folder_aside, path_of, read_bytes, remove_temporaries, write_aside
 
 
 def write(path, text="new"):
@@ -79,3 +81,17 @@ def test_paths(path):
 def test_what_is_no_path(path):
     with pytest.raises(UserError, match="`output` must be a path"):
         path_of(path, "output")
+
+
+def test_a_device_without_an_end_is_not_read():
+    with pytest.raises(UserError, match="/dev/zero is a device"):
+        read_bytes("/dev/zero")
+    with pytest.raises(UserError, match="/dev/zero is a device"):
+        read_yaml(Path("/dev/zero"))
+
+
+def test_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_text, "ann")
+        assert read_bytes(tmp_path / "pipe") == b"ann"

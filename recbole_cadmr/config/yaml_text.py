@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import refuse_device
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -118,12 +119,14 @@ def read_yaml(file: Traversable | Path) -> dict[str, Any]:
     Raises:
         UserError: if the file is missing, is not yaml, or holds something other than a mapping.
     """
+    refuse_device(str(file))
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"there is no settings file {file}") from error
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a path that no system takes
-        raise UserError(f"cannot read the settings file {file}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read the settings file {file}: {reason}") from error
     content = load_yaml(text, str(file))
     if content is None:
         return {}

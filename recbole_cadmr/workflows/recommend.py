@@ -18,7 +18,7 @@ from recbole.data.interaction import Interaction
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import path_of, write_aside
+from recbole_cadmr.files import path_of, refuse_device, write_aside
 from recbole_cadmr.workflows.run_folder import scratch_folder
 from recbole_cadmr.workflows.session import Session, load_session
 
@@ -233,6 +233,7 @@ def read_users(path: str | os.PathLike[str]) -> list[str]:
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     """Lines without their ends and without a byte order mark; nothing else that Unicode calls a line end is one."""
+    refuse_device(path)
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
