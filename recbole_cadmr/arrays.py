@@ -20,10 +20,9 @@ def map_rows(path: Path) -> np.ndarray:
     Raises:
         UserError: if the file is missing, truncated, longer than its header says, or holds something else.
     """
+    _need_file(path)
     try:
         rows = np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a header that lies: numpy, its tokenizer and mmap each raise errors of their own
@@ -45,6 +44,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     Raises:
         UserError: if the file is missing, damaged, lacks one, or unpacks to more than fits in memory.
     """
+    _need_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = [archive.getinfo(f"{name}.npy") for name in names]
@@ -56,12 +56,16 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
                 with archive.open(member) as file:
                     found.append(np.lib.format.read_array(file, allow_pickle=False))
             return found
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
         raise UserError(f"{path} is damaged or does not hold the arrays {' and '.join(names)}") from error
+
+
+def _need_file(path: Path) -> None:
+    """Raise :class:`UserError` unless it is a file: one would wait for a pipe for ever."""
+    if not path.is_file():
+        raise UserError(f"{path} is no file that can be read" if path.exists() else f"there is no file {path}")
 
 
 def missing_rows(rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_item
 from recbole_cadmr.data.interactions import InteractionDataset
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.memory import free_bytes
 
 
 class MultimodalDataset(InteractionDataset):
@@ -120,8 +121,12 @@ class MultimodalDataset(InteractionDataset):
             raise UserError(
                 f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
             )
-        features = torch.zeros(self.item_num, file.rows.shape[1])
-        view, step = features.numpy(), max(1, 2**20 // file.rows.shape[1])
+        width = file.rows.shape[1]
+        needed, free = 4 * self.item_num * width, free_bytes(torch.device("cpu"))
+        if needed > free:
+            raise UserError(f"the {width:,}-D features of {file.path} need {needed:,} bytes, but {free:,} are free")
+        features = torch.zeros(self.item_num, width)
+        view, step = features.numpy(), max(1, 2**20 // width)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused below
             for start in range(0, len(used), step):  # in blocks, so that no second copy is made
                 rows = used[start : start + step]

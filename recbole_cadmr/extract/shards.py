@@ -26,12 +26,14 @@ class Extracted:
         features: a ``.npy`` file [n, width]; zeros where there is no vector.
         present: bool [n], which rows are vectors.
         damaged: places whose input was there but could not be read.
+        zeros: how many inputs got a vector of zeros, which tells nothing and counts as none.
         card: what made the vectors, as the data set's card says it.
     """
 
     features: Path
     present: np.ndarray
     damaged: list[int]
+    zeros: int
     card: dict[str, str]
 
 
@@ -70,17 +72,19 @@ def in_shards(
                 vectors, state = compute(part)
                 _write_shard(_shard(store, start), vectors.astype(dtype), state, start)
             bar.update(part.stop - part.start)
-    target, states = store / "features.npy", []
+    target, states, zeros = store / "features.npy", [], []
 
     def blocks() -> Iterator[np.ndarray]:
         for start in starts:
             vectors, state = read_arrays(_shard(store, start), "vectors", "state")
             states.append(state)
+            zeros.append(~vectors.any(axis=1))
             yield vectors
 
     write_rows(target, dtype, (n, width), blocks())
-    state = np.concatenate(states)
-    return Extracted(target, state == PRESENT, np.flatnonzero(state == DAMAGED).tolist(), {**card, "type": dtype})
+    state, empty = np.concatenate(states), np.concatenate(zeros)
+    damaged, found = np.flatnonzero(state == DAMAGED).tolist(), state == PRESENT
+    return Extracted(target, found & ~empty, damaged, int((found & empty).sum()), {**card, "type": dtype})
 
 
 def _open_store(store: Path, key: Mapping[str, str]) -> None:

@@ -178,8 +178,10 @@ def test_nothing_in_the_core_and_a_folder_in_the_way(tmp_path, capsys):
 def test_image_features_with_nan_duplicates_and_other_items(tmp_path):
     source = write_amazon_2014(tmp_path / "raw")
     path = source / "image_features_Baby.b"
-    write_image_features(path, [ITEMS[1], "NOBODY0000", ITEMS[1], ITEMS[2]])
+    write_image_features(path, [ITEMS[1], "NOBODY0000", ITEMS[1], ITEMS[3], ITEMS[2]])
     with open(path, "r+b") as file:
+        file.seek(-2 * (4096 * 4 + 10) + 10, os.SEEK_END)
+        file.write(bytes(4096 * 4))
         file.seek(-4, os.SEEK_END)
         file.write(np.array([np.nan], "<f4").tobytes())
     assert prepare(source, tmp_path / "dataset") == 0
@@ -187,6 +189,7 @@ def test_image_features_with_nan_duplicates_and_other_items(tmp_path):
     assert (folder / "baby.image").read_text().splitlines()[1:] == [ITEMS[1]]
     assert notes(folder)[1:] == [
         "- repeated items in the image features: 1 (B000000001)",
+        "- image features of zeros: 1 (B000000003)",
         "- image features with NaN or infinite numbers: 1 (B000000002)",
         "- items without image features: 4",
     ]

@@ -77,7 +77,7 @@ def test_nothing_found_is_refused_where_an_option_asked_for_it(tmp_path):
         found(tmp_path / "p", ["a", "b"], option="--images", names=names)
     with pytest.raises(UserError, match="there is no folder .*nowhere; name the one of the pictures with --posters"):
         found(tmp_path / "nowhere", ["a"], option="--posters")
-    assert found(tmp_path / "nowhere", ["a"]) == ({}, {"items without a picture": 1})
+    assert found(tmp_path / "nowhere", ["a"]) == ({}, {"items without a picture (there is no folder nowhere)": 1})
 
 
 @pytest.mark.parametrize(

@@ -136,21 +136,23 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Tal
                 tally.note("repeated items in the image features", item, n=int(item in place))
                 place.setdefault(item, row)
     rows = sorted(place.items(), key=lambda entry: entry[1])
-    finite: list[int] = []
+    sound: list[int] = []
 
     def vectors() -> Iterator[np.ndarray]:
         with open(path, "rb") as file:
             for index, (item, row) in enumerate(tqdm(rows, desc=path.name, unit=" items", mininterval=0.5)):
                 file.seek(row * _RECORD.itemsize)
                 (record,) = np.fromfile(file, _RECORD, 1)
-                if np.isfinite(record["vector"]).all():
-                    finite.append(index)
-                else:
+                if not np.isfinite(record["vector"]).all():
                     tally.note("image features with NaN or infinite numbers", item)
+                elif not record["vector"].any():
+                    tally.note("image features of zeros", item)
+                else:
+                    sound.append(index)
                 yield record["vector"]
 
     target = work / "published.npy"
     write_rows(target, "<f4", (len(rows), WIDTH), vectors())
-    tally.note("items without image features", n=len(items) - len(finite))
+    tally.note("items without image features", n=len(items) - len(sound))
     made_by = "published with the data: 4,096-D of a Caffe network (McAuley et al., 2015)"
-    return Features("image", [rows[index][0] for index in finite], target, np.array(finite, int), made_by=made_by)
+    return Features("image", [rows[index][0] for index in sound], target, np.array(sound, int), made_by=made_by)

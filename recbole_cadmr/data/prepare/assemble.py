@@ -100,6 +100,7 @@ def _encoded(content: Content, items: Sequence[str], work: Path, options: Option
         tally.note("pictures that are left unread", n=len(content.pictures))
     result = []
     for name, extracted in found:
+        tally.note(f"items whose {name} vector is zeros, so that they lack {name}", n=extracted.zeros)
         at = np.flatnonzero(extracted.present)
         made_by = ", ".join(f"{key} {value}" for key, value in extracted.card.items())
         result.append(Features(name, [items[row] for row in at], extracted.features, at, made_by=made_by))

@@ -64,8 +64,8 @@ def find_pictures(
             f"{folder} ({option}) holds no picture of any item: looked for {_some(list(filter(None, looked)))}, there "
             f"are {_some([path.as_posix() for path in files])}"
         )
-    reason = "" if folder.is_dir() else f"there is no folder {folder}"
-    tally.note("items without a picture", reason, n=len(items) - len(found))
+    reason = "" if folder.is_dir() else f" (there is no folder {folder.name})"
+    tally.note(f"items without a picture{reason}", n=len(items) - len(found))
     return found
 
 
