@@ -314,3 +314,9 @@ def test_movielens_ratings_go_through_the_same_checks(tmp_path, layout, capsys):
     assert len(rows(tmp_path)) == 11 and "its timestamp cannot be read" in card(tmp_path)
     assert prepare(tmp_path, *given, "--min_rating", 6, source="movielens", name="e") == 2
     assert "all 11 are rated below 6" in error(capsys)
+
+
+def test_a_link_that_leads_to_itself(tmp_path, capsys):
+    (tmp_path / "i.csv").symlink_to("i.csv")
+    assert prepare(tmp_path, "--inter", tmp_path / "i.csv") == 2
+    assert "i.csv" in error(capsys)

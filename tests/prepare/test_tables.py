@@ -273,3 +273,15 @@ def test_parquet_that_is_damaged_inside(tmp_path):
 def test_an_index_of_pandas_is_a_column(tmp_path):
     pd.DataFrame({"user_id": ["a"], "n": [1]}).set_index("user_id").to_parquet(tmp_path / "a.parquet")
     assert read_rows(tmp_path / "a.parquet", Tally(), ["user_id"]).to_dict("list") == {"user_id": ["a"]}
+
+
+def test_a_table_that_outgrows_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_cadmr.data.prepare.text_lines.LONGEST_LINE", 1000)
+    monkeypatch.setattr("recbole_cadmr.data.prepare.text_lines.free_bytes", lambda device: 2**20)
+    with pytest.raises(UserError, match=r"a\.csv does not fit in memory; 2\d\d lines of it do"):
+        read(tmp_path / "a.csv", "id,b\n" + "1,2\n" * 1000)
+
+
+def test_json_without_records_has_the_columns_asked_for(tmp_path):
+    (tmp_path / "a.jsonl").write_text("[1]\n")
+    assert list(read_rows(tmp_path / "a.jsonl", Tally(), ["b", "a"])) == ["b", "a"]

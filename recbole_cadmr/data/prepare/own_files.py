@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Raise :class:`UserError` for options that contradict each other, or would do nothing."""
     if arguments.user_column == arguments.item_column:
         raise UserError(f"--user_column and --item_column are both '{arguments.user_column}'")
-    if len({path.resolve() for path in arguments.inter}) < len(arguments.inter):
+    if len(set(map(os.path.realpath, arguments.inter))) < len(arguments.inter):
         raise UserError("--inter names a file twice")
     for option, needed in (
         ("min_rating", "rating_column"),

@@ -54,7 +54,7 @@ def read_rows(
         return list(dict.fromkeys([*columns, *(column for column in optional if column in names)]))
 
     if name.endswith(_JSON):
-        return _objects(path, tally, choose, None if columns is None else {*columns, *optional}, encoding)
+        return _objects(path, tally, choose, columns, optional, encoding)
     if name.endswith(".parquet"):
         return read_parquet(path, choose)
     if name.endswith(_SEPARATED):
@@ -81,11 +81,18 @@ def the_separator(text: str | None) -> str | None:
     return separator
 
 
-def _objects(path: Path, tally: Tally, choose: Choice, wanted: set[str] | None, encoding: str | None) -> pd.DataFrame:
+def _objects(
+    path: Path,
+    tally: Tally,
+    choose: Choice,
+    needed: Sequence[str] | None,
+    optional: Sequence[str],
+    encoding: str | None,
+) -> pd.DataFrame:
     """Columns of JSON lines: the keys of all objects; an object that lacks one has ``""`` there."""
     columns: dict[str, list[str]] = {}
     keys: dict[str, None] = {}
-    n = 0
+    wanted, n = None if needed is None else {*needed, *optional}, 0
     for number, record in json_lines(path, tally, encoding):
         keys.update(dict.fromkeys(record))
         try:
@@ -98,7 +105,7 @@ def _objects(path: Path, tally: Tally, choose: Choice, wanted: set[str] | None, 
             column += [""] * (n - len(column))
             column.append(text)
         n += 1
-    chosen = choose(list(keys)) if n or not wanted else sorted(wanted)
+    chosen = choose(list(keys)) if n else list(needed or ())
     whole = {key: (columns.get(key) or []) + [""] * (n - len(columns.get(key) or [])) for key in chosen}
     return pd.DataFrame(whole, dtype=object)
 

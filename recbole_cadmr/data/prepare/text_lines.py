@@ -7,8 +7,11 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from recbole_cadmr.data.archive import LONGEST_LINE, open_bytes
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.memory import free_bytes
 
 # The longer marks first: that of UTF-32 begins like that of UTF-16.
 _MARKS = {
@@ -23,6 +26,7 @@ _OTHERS = {
     b"\x1f\x8b": "compressed by gzip",
     b"PAR1": "a parquet file",
 }
+_SPARE = 2**27  # bytes of memory without which no reading goes on
 _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "euc-kr")
 
 
@@ -45,7 +49,7 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
     if not known:
         raise UserError(f"{path} cannot be read as a table in {encoding}, no known encoding of text"
                         f"{did_you_mean(encoding, _USUAL)}")  # fmt: skip
-    number = 0
+    number = unchecked = 0
     with open_bytes(path) as file:
         start = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
         mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
@@ -62,6 +66,11 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
                 number += 1
                 if len(line) == LONGEST_LINE:
                     raise UserError(f"{path} line {number} has no end within {LONGEST_LINE:,} characters")
+                unchecked += len(line)
+                if unchecked > LONGEST_LINE:  # what comes of a file may be many times its size
+                    unchecked = 0
+                    if free_bytes(torch.device("cpu")) < _SPARE:
+                        raise UserError(f"{path} does not fit in memory; {number:,} lines of it do")
                 yield line
         except UnicodeError as error:
             raise UserError(
