@@ -13,7 +13,14 @@ import yaml
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, interval_text, judged
-from recbole_cadmr.config.rules import check_metrics, check_sampling, check_split, refuse_inert, without_inert
+from recbole_cadmr.config.rules import (
+    check_columns,
+    check_metrics,
+    check_sampling,
+    check_split,
+    refuse_inert,
+    without_inert,
+)
 from recbole_cadmr.config.yaml_text import SettingsLoader, check_text, read_yaml, shown
 from recbole_cadmr.data.prepare.known import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
@@ -224,11 +231,8 @@ class Config(recbole.config.Config):
         final = self.final_config_dict
         check_metrics(final)
         check_split(final["eval_args"])
-        check_sampling(final["train_neg_sample_args"])
-        if final["USER_ID_FIELD"] == final["ITEM_ID_FIELD"]:
-            raise UserError(f"USER_ID_FIELD and ITEM_ID_FIELD must be two columns, not both {final['USER_ID_FIELD']}")
-        if final["normalize_all"] and final["normalize_field"] is not None:
-            raise UserError("normalize_all scales what normalize_field names; give one of them")
+        check_sampling(final)
+        check_columns(final)
         for name in ("user_inter_num_interval", "item_inter_num_interval"):
             final[name] = None if final[name] is None else interval_text(final[name])
         final["data_path"] = str(self.data_root)

@@ -74,18 +74,32 @@ def check_split(arguments: Mapping[str, Any]) -> None:
         raise UserError("eval_args.split: TS splits at a moment, and needs order: TO")
 
 
-def check_sampling(arguments: Mapping[str, Any] | None) -> None:
-    """Check ``train_neg_sample_args`` beyond the values of its entries."""
-    if not arguments or arguments.get("distribution", "uniform") == "none":
+def check_sampling(settings: dict[str, Any]) -> None:
+    """Check ``train_neg_sample_args`` beyond the values of its entries; no sampling becomes None, as RecBole has it."""
+    arguments = settings["train_neg_sample_args"]
+    if arguments is None or arguments.get("distribution") == "none":
+        settings["train_neg_sample_args"] = None
         return
-    if "none" in (arguments.get("sample_num"), arguments.get("alpha")) or any(
-        isinstance(arguments.get(name), str) for name in ("sample_num", "alpha")
-    ):
+    if any(isinstance(arguments.get(name), str) for name in ("sample_num", "alpha")):
         raise UserError("train_neg_sample_args: sample_num and alpha must be numbers where a distribution is named")
     if arguments.get("alpha", 1) != 1 and arguments.get("distribution", "uniform") != "popularity":
         raise UserError("train_neg_sample_args: alpha is a power of popularity, and needs distribution: popularity")
     if bool(arguments.get("dynamic")) != bool(arguments.get("candidate_num")):
         raise UserError("train_neg_sample_args: dynamic needs a candidate_num of at least 1, and candidate_num dynamic")
+
+
+def check_columns(settings: Mapping[str, Any]) -> None:
+    """Check the settings that name columns against each other."""
+    user, item, label = (settings[name] for name in ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD"))
+    if len({user, item, label}) < 3:
+        raise UserError(
+            f"USER_ID_FIELD, ITEM_ID_FIELD and LABEL_FIELD must be three columns, not {user}, {item}, {label}"
+        )
+    both = next((source for source in settings["unload_col"] or () if source in (settings["load_col"] or ())), None)
+    if both:
+        raise UserError(f"unload_col and load_col both name columns of {both}; with unload_col, set load_col to None")
+    if settings["normalize_all"] and settings["normalize_field"] is not None:
+        raise UserError("normalize_all scales what normalize_field names; give one of them")
 
 
 def refuse_inert(given: Mapping[str, tuple[Any, str]], dataset: str) -> None:

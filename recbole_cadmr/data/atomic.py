@@ -32,7 +32,7 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> l
     try:
         with open(path, encoding=_past_mark(encoding)) as file:
             columns = file.readline().rstrip("\n").split(separator)
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(f"{path} is not {encoding.upper()} text") from error
     if len({column.split(":")[0] for column in columns}) < len(columns):
         raise UserError(f"{path} names a column of its header twice")
@@ -58,7 +58,7 @@ def read_table(path: Path, separator: str = "\t", encoding: str = "utf-8") -> pd
             encoding=_past_mark(encoding),
             skip_blank_lines=False,  # they count as lines
         )
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise UserError(f"{path} is not {encoding.upper()} text") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} is malformed: {str(error).split('error:')[-1].strip()}") from error
@@ -79,4 +79,8 @@ def read_table(path: Path, separator: str = "\t", encoding: str = "utf-8") -> pd
 
 def _past_mark(encoding: str) -> str:
     """The encoding, but for UTF-8 with or without a byte order mark."""
+    try:
+        "".encode(encoding)  # unlike codecs.lookup, it takes encodings of text alone
+    except (LookupError, ValueError) as error:
+        raise UserError(f"encoding: {encoding!r:.60} is no encoding of text, as utf-8 and latin-1 are") from error
     return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding

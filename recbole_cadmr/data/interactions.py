@@ -40,8 +40,10 @@ class InteractionDataset(Dataset):
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         parts = self.benchmark_filename_list
-        if parts and len(parts) != 3:
-            raise UserError(f"benchmark_filename must name the train, validation and test part, not {parts}")
+        if parts is not None and (len(parts) != 3 or len(set(parts)) < 3 or any("/" in part for part in parts)):
+            raise UserError(
+                f"benchmark_filename must name three files, of the train, validation and test part, not {parts}"
+            )
         for part in parts or [None]:
             file = Path(dataset_path) / (f"{token}.inter" if part is None else f"{token}.{part}.inter")
             if not file.is_file():
@@ -180,7 +182,7 @@ class InteractionDataset(Dataset):
         if after != before:
             rows, users, items = (f"{old - new:,} of {old:,}" for old, new in zip(before, after))
             self.logger.warning(
-                f"{setting} leaves out {rows} interactions of {self.dataset_name}, {users} users and {items} items"
+                f"{rows} interactions of {self.dataset_name}, {users} users and {items} items are left out by {setting}"
             )
 
     def _remove_duplication(self) -> None:
@@ -218,7 +220,10 @@ class InteractionDataset(Dataset):
 
     def _fill_nan(self) -> None:
         for name in self.feat_name_list:
-            for field, missing in getattr(self, name).isna().sum().items():
+            rows = getattr(self, name)
+            if name != "inter_feat":
+                rows = rows.iloc[1:]  # the first is the padding, of which nothing is known
+            for field, missing in rows.isna().sum().items():
                 if missing and self.field2type[field] == FeatureType.FLOAT:
                     where = f"{name.removesuffix('_feat')} of {self.dataset_name}"
                     self.logger.warning(f"{missing:,} missing values of {field} in {where} become the mean of others")

@@ -55,6 +55,9 @@ def test_the_settings_of_a_run_can_be_given_again(model):
 
 GOOD = [
     {"load_col": None},
+    {"train_neg_sample_args": None},
+    {"train_neg_sample_args": {"distribution": "none"}},
+    {"load_col": None, "unload_col": {"inter": ["rating"]}},
     {"train_neg_sample_args": {"distribution": "popularity", "alpha": 0.5, "sample_num": 2}},
     {"train_neg_sample_args": {"dynamic": True, "candidate_num": 3}},
     {"user_inter_num_interval": None, "item_inter_num_interval": [2, 5]},
@@ -76,7 +79,8 @@ GOOD = [
 
 @pytest.mark.parametrize("settings", GOOD)
 def test_what_recbole_documents_is_taken(drawn, settings):
-    config(drawn, **settings)
+    plain = config(drawn, **settings).plain_settings()
+    assert Config(settings=plain).plain_settings() == plain
 
 
 BAD = [
@@ -131,10 +135,12 @@ BAD = [
     ({"valid_metric": "Recall"}, "valid_metric Recall is not computed"),
     ({"valid_metric_bigger": False}, "follows from valid_metric Recall@2"),
     ({"learner": "sparse_adam"}, "learner must be one of"),
-    ({"ITEM_ID_FIELD": "user_id"}, "must be two columns"),
+    ({"ITEM_ID_FIELD": "user_id"}, "must be three columns"),
     ({"USER_ID_FIELD": None}, "USER_ID_FIELD must be a word"),
     ({"field_separator": ", "}, "field_separator must be of at least 1 and at most 1 letters"),
     ({"seq_separator": ""}, "seq_separator must be of at least 1 letters"),
+    ({"unload_col": {"inter": ["rating"]}}, "unload_col and load_col both name columns of inter"),
+    ({"LABEL_FIELD": "item_id"}, "must be three columns"),
     ({"normalize_all": True, "normalize_field": ["rating"]}, "give one of them"),
     ({"worker": -1}, "worker must be at least 0"),
     ({"config_files": ["a.yaml"]}, "a settings file names no other ones"),

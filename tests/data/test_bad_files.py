@@ -47,6 +47,22 @@ def train_part(*lines):
             lambda p: (p / "micro.yaml").write_text("benchmark_filename: [train, test]\n"),
             "train, validation and test part",
         ),
+        (
+            lambda p: (p / "micro.yaml").write_text("benchmark_filename: [train, train, test]\n"),
+            "train, validation and test part",
+        ),
+        (
+            lambda p: (p / "micro.yaml").write_text("benchmark_filename: []\n"),
+            "train, validation and test part",
+        ),
+        (
+            lambda p: (p / "micro.yaml").write_text("benchmark_filename: [train, valid, test]\nencoding: foo\n"),
+            "'foo' is no encoding of text",
+        ),
+        (
+            lambda p: (p / "micro.yaml").write_text("benchmark_filename: [train, valid, test]\nencoding: hex\n"),
+            "'hex' is no encoding of text",
+        ),
     ],
 )
 def test_interactions(tmp_path, damage, sentence):

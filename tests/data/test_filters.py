@@ -49,7 +49,7 @@ def test_values(tmp_path, caplog):
         session = open_drawn(write_drawn(tmp_path, ROWS, HEADER), load_col=RATED, val_interval={"rating": "[3,4]"})
     rows = [row.split() for row in ROWS]
     assert pairs_of(session) == sorted((u, i) for u, i, r in rows if 3 <= int(r) <= 4)
-    assert "val_interval leaves out 14 of 22 interactions of drawn, 1 of 5 users and 1 of 6 items" in caplog.text
+    assert "14 of 22 interactions of drawn, 1 of 5 users and 1 of 6 items are left out by val_interval" in caplog.text
 
 
 def test_times_are_compared_to_the_last_digit(tmp_path):
@@ -72,7 +72,8 @@ def test_numbers_of_interactions(tmp_path, caplog):
         session = open_drawn(write_drawn(tmp_path, ROWS, HEADER), user_inter_num_interval="[5,inf)")
     assert pairs_of(session) == sorted(tuple(row.split()[:2]) for row in ROWS if not row.startswith("few"))
     assert (
-        "item_inter_num_interval leaves out 2 of 22 interactions of drawn, 1 of 5 users and 1 of 6 items" in caplog.text
+        "2 of 22 interactions of drawn, 1 of 5 users and 1 of 6 items are left out by user_inter_num_interval"
+        in caplog.text
     )
 
 
@@ -81,7 +82,7 @@ def test_repeated_interactions(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         session = open_drawn(folder, rm_dup_inter="first")
     assert len(pairs_of(session)) == len(ROWS)
-    assert "rm_dup_inter leaves out 3 of 25 interactions" in caplog.text
+    assert "3 of 25 interactions of drawn, 0 of 5 users and 0 of 6 items are left out by rm_dup_inter" in caplog.text
     assert "rm_dup_inter: no times are loaded, so that first means first in the file" in caplog.text
 
 
@@ -102,7 +103,7 @@ def test_items_that_are_not_described(tmp_path, caplog):
     with caplog.at_level("WARNING"):
         session = open_drawn(folder, load_col=None)
     assert not [pair for pair in pairs_of(session) if pair[1] == "i4"]
-    assert "filter_inter_by_user_or_item leaves out 5 of 22 interactions of drawn" in caplog.text
+    assert "5 of 22 interactions of drawn, 0 of 5 users and 2 of 6 items are left out by filter_inter" in caplog.text
     assert "drawn.item names 1 item_id again" in caplog.text
     assert "1 items of the file drawn.item have no interactions; they are ranked, too" in caplog.text
 
