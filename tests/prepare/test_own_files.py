@@ -320,3 +320,12 @@ def test_a_link_that_leads_to_itself(tmp_path, capsys):
     (tmp_path / "i.csv").symlink_to("i.csv")
     assert prepare(tmp_path, "--inter", tmp_path / "i.csv") == 2
     assert "i.csv" in error(capsys)
+
+
+def test_examples_of_what_was_passed_over_fit_a_card(tmp_path):
+    lines = [{"user_id": u, "item_id": i, "n": 5} for u, i in PAIRS]
+    lines += [{"user_id": "\ud83d a\nb" + "x" * 100_000, "item_id": "i", "n": "bad"}]
+    (tmp_path / "i.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert prepare(tmp_path, "--inter", tmp_path / "i.jsonl", "--rating_column", "n") == 0
+    (said,) = [line for line in card(tmp_path).split("\n") if "malformed lines" in line]
+    assert r"the line of \ud83d a bxxx" in said and len(said) < 500

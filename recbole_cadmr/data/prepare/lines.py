@@ -28,17 +28,28 @@ def json_lines(path: Path, tally: Tally, encoding: str | None = None) -> Iterato
             continue
         try:
             line.encode()  # bytes that are not UTF-8 came through as lone surrogates
-            record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+            record = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
         except UnicodeEncodeError:
             tally.malformed(path, number, "it is not UTF-8 text")
             continue
-        except (ValueError, RecursionError):
-            tally.malformed(path, number, "it is no JSON")
+        except (ValueError, RecursionError) as error:
+            tally.malformed(path, number, "it names a key twice" if isinstance(error, _Twice) else "it is no JSON")
             continue
         if isinstance(record, dict):
             yield number, record
         else:
             tally.malformed(path, number, "it is no object")
+
+
+class _Twice(ValueError):
+    """An object names a key twice, so that one of its values would be lost."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise _Twice
+    return record
 
 
 def progress(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def read_rows(
         raise UserError(f"{path} is no file" if path.exists() else f"there is no file {path}")
 
     def choose(names: Sequence[str]) -> list[str]:
-        twice = {name for name in names if name and names.count(name) > 1}
+        twice = [name for name, n in Counter(names).items() if name and n > 1]
         if twice:
             raise UserError(f"{path} names the column '{min(twice)}' twice; rename one of them")
         if columns is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from recbole_cadmr.errors import UserError
 
 _SHOWN = 3  # examples kept of each kind
+_LONGEST = 300  # characters of an example
 
 
 class Tally:
@@ -28,7 +29,7 @@ class Tally:
         Raises:
             UserError: in strict mode.
         """
-        where = f"line {line}" if isinstance(line, int) else line
+        where = f"line {line}" if isinstance(line, int) else _short(line)
         if self.strict:
             raise UserError(f"{path} {where} is malformed: {reason}")
         self.note(f"malformed lines of {path.name}", f"{where}: {reason}")
@@ -40,7 +41,7 @@ class Tally:
         self.counts[kind] = self.counts.get(kind, 0) + n
         examples = self._examples.setdefault(kind, [])
         if example and len(examples) < _SHOWN:
-            examples.append(example)
+            examples.append(_short(example))
 
     def remark(self, sentence: str) -> None:
         """Keep what is no count."""
@@ -57,3 +58,9 @@ class Tally:
             )
             for kind, count in self.counts.items()
         ] + self._remarks
+
+
+def _short(example: str) -> str:
+    """An example as one line that any file can hold, of a length that a person reads."""
+    line = " ".join(example[: 2 * _LONGEST].split()).encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
