@@ -26,7 +26,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(read_bytes(path), type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged or was edited: {error}") from error
+        raise UserError(f"{path} is damaged or was edited: {_reason(error)}") from error
 
 
 def checked(content: Any, kind: type[T], path: Path) -> T:
@@ -38,4 +38,9 @@ def checked(content: Any, kind: type[T], path: Path) -> T:
     try:
         return msgspec.convert(content, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise UserError(f"{path} is damaged or was edited: {error}") from error
+        raise UserError(f"{path} is damaged or was edited: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What msgspec says, in quotation marks; backticks are for names of arguments."""
+    return str(error).replace("`", "'")

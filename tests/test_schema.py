@@ -27,9 +27,9 @@ def test_sound_file_arrives_as_it_was(tmp_path):
     [
         ('{"number": ' + "[" * 100_000, "damaged"),
         ('{"scores": {"a": 1}, "number": 3, "other": ' + "[" * 100_000, "recursion"),
-        ('{"number": 3}', "missing required field `scores`"),
-        ('{"number": "3", "scores": {}}', "Expected `int`, got `str` - at `$.number`"),
-        ('{"number": 3, "scores": {"a": "<b>"}}', "at `$.scores[...]`"),
+        ('{"number": 3}', "missing required field 'scores'"),
+        ('{"number": "3", "scores": {}}', "Expected 'int', got 'str' - at '$.number'"),
+        ('{"number": 3, "scores": {"a": "<b>"}}', "at '$.scores[...]'"),
         ('{"number": 3, "scores": {"a": NaN}}', "malformed"),
         ('{"number": 3, "scores": {"a": 1e999}}', "out of range"),
         ("", "truncated"),
@@ -46,7 +46,7 @@ def test_edited_file_is_one_sentence(tmp_path, content, sentence):
 def test_content_of_a_checkpoint_is_checked_too(tmp_path):
     tensor = torch.zeros(2)
     assert checked({"a": tensor}, dict[str, torch.Tensor], tmp_path)["a"] is tensor
-    with pytest.raises(UserError, match="Expected `Tensor`, got `int`"):
+    with pytest.raises(UserError, match="Expected 'Tensor', got 'int'"):
         checked({"a": 5}, dict[str, torch.Tensor], tmp_path)
 
 

@@ -349,3 +349,12 @@ def test_lists_are_those_of_the_figures_where_scores_are_drawn(data, tmp_path, m
     folder = trained(data, tmp_path / "run", model)
     means = {name: values.mean() for name, values in by_user(read_lists(folder / "test_lists.npz"), [1, 2]).items()}
     assert means == pytest.approx(read_result(folder)["test_result"])
+
+
+def test_strings_of_a_result_are_text_in_tables(run):
+    edit(run / "result.json", lambda content: content["settings"].update(preset="<img src=x>|![a](http://b)\n# c"))
+    assert (
+        results_table([run], METRICS)
+        .splitlines()[-1]
+        .startswith(r"| BPR | &lt;img src=x&gt;\|![a]\(http://b) # c | 1 |")
+    )

@@ -160,7 +160,8 @@ def _dimension(name: str, entry: Any, origin: str) -> Dimension:
         least = " above 0" if kind.startswith("log") else ""
         what = "whole numbers" if kind in _WHOLE else "numbers"
         raise UserError(
-            f"{origin}: {name} needs two {what}{least}, the lower one first, as {kind}: [1, 8], not {ends!r}"
+            f"{origin}: {name} needs two {what}{least}, the lower one first, as {kind}: [1, 8], none beyond {_MOST:g}, "
+            f"not {ends!r}"
         )
     if isinstance(entry, dict) and len(entry) == 1:
         near = did_you_mean(str(next(iter(entry))), _RANGES)

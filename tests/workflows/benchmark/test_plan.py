@@ -42,6 +42,17 @@ def test_cells_differ_by_what_was_given_and_by_nothing_else():
     assert [cell.settings["seed"] for cell in cells_of(one, [4, 5])] == [4, 5]
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + ",", "99999999999999999999", "4294967296,", "-1,", "x", ""])
+def test_seeds_beyond_any_machine_are_one_sentence(text):
+    with pytest.raises(UserError) as error:
+        seeds_of(text)
+    assert len(str(error.value)) < 250
+
+
+def test_seeds_are_those_that_numpy_takes():
+    assert seeds_of("3") == [1, 2, 3] and seeds_of("7,4294967295") == [7, 2**32 - 1]
+
+
 @pytest.mark.parametrize("model", ["EASE", "ItemKNN", "LinearCADMR"])
 def test_what_is_deterministic_runs_once(model):
     once, twice = contenders([model, "Pop"], ["synthetic"], {})

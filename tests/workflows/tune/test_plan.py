@@ -257,7 +257,7 @@ def test_a_damaged_file_is_one_sentence(plan, tmp_path):
     file.write_text(json.dumps({**content, "more": 1}))
     assert "edited: it has more" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({name: value for name, value in content.items() if name != "grace"}))
-    assert "missing required field `grace`" in refusal(read_plan, tmp_path)
+    assert "missing required field 'grace'" in refusal(read_plan, tmp_path)
     file.write_text(json.dumps({**content, "schema_version": 2}))
     assert refusal(read_plan, tmp_path) == f"{file} is not a search of schema version 1; begin a new one"
     file.write_bytes(b"\xff\xfe{}")

@@ -141,7 +141,7 @@ def test_an_unknown_kind_of_range_names_the_nearest():
 )
 def test_ends_that_make_no_range_are_refused(kind, ends, needs):
     assert refusal(parse_space, {"x": {kind: ends}}, "f.yaml") == (
-        f"f.yaml: x needs {needs}, as {kind}: [1, 8], not {ends!r}"
+        f"f.yaml: x needs {needs}, as {kind}: [1, 8], none beyond 1e+15, not {ends!r}"
     )
 
 
@@ -281,3 +281,21 @@ def test_a_grid_of_a_range_is_refused():
     assert refusal(grid_points, RANGES, OF_RANGES) == (
         "a grid needs choices, and a is a range; list its values or use another sampler"
     )
+
+
+@pytest.mark.parametrize("ends", [[1, 10**30], [-(10**400), 1], [0, 1e300]])
+@pytest.mark.parametrize("kind", ["randint", "uniform"])
+def test_ranges_beyond_any_machine_are_one_sentence(kind, ends):
+    with pytest.raises(UserError, match="the lower one first"):
+        parse_space({"learning_rate": {kind: ends}}, "the space")
+
+
+def test_points_end_where_the_space_does():
+    space = parse_space({"n": {"randint": [1, 10_500]}}, "the space")  # more than is laid out, fewer than is asked for
+    assert len(random_points(space, 20_000, "key", {"n": 1})) == 10_500
+
+
+def test_a_grid_of_too_many_points_is_refused():
+    space = parse_space({name: list(range(100)) for name in "abcd"}, "the space")
+    with pytest.raises(UserError, match=r"the grid has 1e\+08 points"):
+        grid_points(space, dict.fromkeys("abcd", 0))

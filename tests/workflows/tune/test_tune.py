@@ -308,11 +308,60 @@ def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
     copy, mine = tmp_path / "copy", tmp_path / "mine.txt"
     shutil.copytree(searched, copy)
     mine.write_text("mine")
-    (copy / ".lock").symlink_to(mine)  # removed, not followed
+    (copy / ".lock").symlink_to(mine)
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert f"cannot lock {copy}/.lock" in capsys.readouterr().err
+    (copy / ".lock").unlink()
     (copy / "trials" / "0001" / "more.jsonl").symlink_to(mine)
     assert main(["tune", "--resume", str(copy)]) == 2
     assert f"{copy}/trials/0001/more.jsonl is a link, which does not belong there" in capsys.readouterr().err
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "words"),
+    [
+        ("trials/0001/trial.json", "seconds", "x", "Expected 'float', got 'str'"),
+        ("trials/0001/trial.json", "deaths", "<b>", "Expected 'int', got 'str'"),
+        ("trials/0001/trial.json", "failure", 5, "Expected 'str | null', got 'int'"),
+        ("trials/0001/trial.json", "peak_memory_bytes", None, "Expected 'int', got 'null'"),
+        ("trials/0001/trial.json", "status", "won", "Invalid enum value 'won'"),
+        ("trials/0001/trial.json", "number", 2, "its number is 2"),
+        ("trials/0001/trial.json", "point", {}, "its settings are not those that are searched"),
+        ("trials/0001/trial.json", "repeats", 77, "its settings are not those that it was to try"),
+        ("trials/0001/trial.json", "changes", [["x", {}]], "Expected 'int', got 'str'"),
+        ("trials/0001/run/result.json", "history", [], "its best epoch is not in its history"),
+        ("search.json", "trials", 0, "Expected 'int' >= 1"),
+        ("search.json", "settings", [], "Expected 'object', got 'array'"),
+        ("search.json", "threads", 10**30, "Expected 'int' <= 2147483648"),
+    ],
+)
+def test_an_edited_search_is_refused(searched, tmp_path, capsys, file, name, value, words):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    content = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps({**content, name: value}))
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_reports_that_the_run_does_not_have_are_refused(searched, tmp_path, capsys):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    file = copy / "trials" / "0001" / "reports.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text(json.dumps({**json.loads(first), "valid_score": 0.99}) + "\n" + "".join(others))
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "its reports are not those of its run" in capsys.readouterr().err
+    file.write_text("[" * 100_000 + "\n")
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "reports.jsonl is damaged or was edited" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_the_trials_is_refused(searched, tmp_path, capsys):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    shutil.rmtree(copy / "trials")
+    (copy / "trials").write_text("x")
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "is not the folder of trials that it should be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
