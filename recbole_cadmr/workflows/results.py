@@ -49,6 +49,14 @@ class Protocol(TypedDict):
     data_note: str | None
 
 
+class Coverage(TypedDict):
+    """How many of the items have a modality, and how long its vectors are."""
+
+    items: Count
+    of: Count
+    width: Count
+
+
 class _Versioned(TypedDict):
     schema_version: int
 
@@ -78,6 +86,7 @@ class RunResult(_RunResult, total=False):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None."""
 
     id: str | None
+    modalities: dict[str, Coverage]
 
 
 def protocol(session: Session) -> Protocol:

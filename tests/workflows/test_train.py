@@ -15,6 +15,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.workflows.results import read_result
 
 
 def test_a_run_leaves_everything_in_its_folder(brief_run):
@@ -215,3 +216,13 @@ def test_arguments_of_the_python_functions(tmp_path, call, sentence):
 def test_arguments_of_evaluate(brief_run, arguments, sentence):
     with pytest.raises(UserError, match=sentence):
         recbole_cadmr.evaluate(brief_run.checkpoint, **arguments)
+
+
+def test_how_many_items_have_each_modality_stands_in_result_and_log(brief_run):
+    modalities = read_result(brief_run.folder)["modalities"]
+    n = brief_run.result["fingerprint"]["counts"]["items"]
+    pictured = modalities["image"]["items"]
+    assert modalities["text"] == {"items": n, "of": n, "width": 32}
+    assert modalities["image"] == {"items": pictured, "of": n, "width": 48} and 0.9 * n < pictured < n
+    said = f"text {n} of {n} items, 32-D; image {pictured} of {n} items ({pictured / n:.1%}), 48-D\n"
+    assert f"modalities: {said}" in next((brief_run.folder / "log").iterdir()).read_text()
