@@ -224,7 +224,7 @@ class Config(recbole.config.Config):
         here = {path.name for place in places for path in data_sets_in(place)}
         raise UserError(
             f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(known_sets())))}; "
-            f"{how_to_get(dataset)}, or name its place with --data_path"
+            f"{how_to_get(dataset)}, or name its place with `data_path`"
         )
 
     def _set_default_parameters(self) -> None:

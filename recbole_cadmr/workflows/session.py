@@ -57,7 +57,7 @@ def open_session(config: Config, folder: Path) -> Session:
     if max(config["topk"]) >= dataset.item_num:
         raise UserError(
             f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
-            f"give a smaller --topk"
+            f"give a smaller `topk`"
         )
     train_data, valid_data, test_data = prepare_loaders(config, dataset, config.model_class)
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
@@ -153,7 +153,7 @@ def check_data(session: Session, content: Mapping[str, Any], path: str | os.Path
         return
     raise UserError(
         f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
-        f"{different}; name the right place with --data_path"
+        f"{different}; name the right place with `data_path`"
     )
 
 

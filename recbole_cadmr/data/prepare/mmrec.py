@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,8 +168,9 @@ def _find_features(source: Path, given: Mapping[str, Path] | None, tally: Tally)
             raise UserError(f"{file} cannot be read: save it as .npy, a row an item (numpy.save('FILE.npy', array))")
         _check_name(name, file)
         (graphs if found.suffix == ".npz" else vectors)[name] = found
-    taken = {path.resolve() for path in (*vectors.values(), *graphs.values())}
-    others = [file for file in sorted(source.iterdir()) if file.suffix in _ARRAYS and file.resolve() not in taken]
+    taken = {os.path.realpath(path) for path in (*vectors.values(), *graphs.values())}
+    arrays = [file for file in sorted(source.iterdir()) if file.suffix in _ARRAYS]
+    others = [file for file in arrays if os.path.realpath(file) not in taken]
     if others and not taken:
         raise UserError(
             f"{source} holds no MODALITY_feat*.npy and no MODALITY_knn*.npz; say of which modality its arrays are, as "
