@@ -96,7 +96,7 @@ def _read_inline(path: Path, lines: Iterator[str]) -> FeatureFile:
                 vector = np.fromstring(numbers, dtype=np.float32, sep=" ") if numbers.strip() else np.empty(0)
             except (ValueError, DeprecationWarning):
                 tab = ""
-            if not tab:
+            if not tab or "\t" in numbers:
                 raise UserError(f"{path} line {number} is malformed: it must hold an item and its numbers")
             width = width or len(vector)
             if not width or len(vector) != width:

@@ -102,7 +102,11 @@ def checkpoint_header(config: Config, marks: Mapping[str, Any]) -> dict[str, Any
 
 def read_checkpoint(path: str | os.PathLike[str]) -> RunContent:
     """The content of ``model.pt``; :class:`UserError` if it is none."""
-    return checked(load_checkpoint(path), RunContent, Path(path))
+    content = load_checkpoint(path)
+    lacking = RunContent.__required_keys__ - content.keys()
+    if lacking:
+        raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(lacking))}")
+    return checked(content, RunContent, Path(path))
 
 
 def check_origin(content: Mapping[str, Any], other: Mapping[str, Any], path: Path, other_path: Path) -> None:
