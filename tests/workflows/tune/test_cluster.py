@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -12,56 +13,68 @@ import recbole_cadmr
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.workflows.tune.files import best_settings
 from recbole_cadmr.workflows.tune.place import MARK, Job, Place
-from recbole_cadmr.workflows.tune.plan import make_plan
+from recbole_cadmr.workflows.tune.plan import make_plan, read_plan
 from recbole_cadmr.workflows.tune.records import FINISHED, folder_of, read_records
 from recbole_cadmr.workflows.tune.resources import Resources
 from recbole_cadmr.workflows.tune.search import search
-from recbole_cadmr.workflows.tune.tune import run_plan, tune
+from recbole_cadmr.workflows.tune.tune import run_plan
 
-SETTINGS = {"pretrain_epochs": 10, "epochs": 10, "show_progress": False}
+# A driver that loses its node exits, so that it is a process of its own: it searches on a head with a core for a trial
+# and another node with one, and kills that node while a trial on each is half way. A driver joins any node of its own
+# address; with an address of its own, the second node is never that one. Prints which trials ran when it died.
+DRIVER = """
+import sys, threading, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from recbole_cadmr.workflows.tune.records import read_records
+from recbole_cadmr.workflows.tune.resources import Resources
+from recbole_cadmr.workflows.tune.tune import tune
+
+out, settings = Path(sys.argv[1]), {"pretrain_epochs": 10, "epochs": 10, "show_progress": False}
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+second = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2")
+cluster.wait_for_nodes()
+died = []
+
+def kill():
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not died:
+        running = [r for r in read_records(out) if r.status == "running" and r.epochs >= 3] if out.is_dir() else []
+        if len(running) == 2:
+            cluster.remove_node(second, allow_graceful=False)
+            died.extend(record.number for record in running)
+        time.sleep(0.1)
+
+killer = threading.Thread(target=kill)
+killer.start()
+resources = Resources(address=cluster.address)
+found = tune("CADMR", output=out, trials=3, scheduler="fifo", settings=settings, resources=resources)
+killer.join()
+assert found.records == read_records(out)
+print("died:", *died)
+cluster.shutdown()
+"""
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """A head with a core for a trial, and another node with one."""
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on the loopback device alone
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.second = nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
-    yield nodes
-    nodes.shutdown()
-
-
-def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(cluster, tmp_path, capsys):
-    out, died = tmp_path / "out", []
-
-    def kill():
-        """Kill the second node while a trial on each is half way."""
-        end = time.monotonic() + 120
-        while time.monotonic() < end and not died:
-            running = [r for r in read_records(out) if r.status == "running" and r.epochs >= 3] if out.is_dir() else []
-            if len(running) == 2:
-                cluster.remove_node(cluster.second, allow_graceful=False)
-                died.extend(record.number for record in running)
-            time.sleep(0.1)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    found = tune("CADMR", output=out, trials=3, scheduler="fifo", settings=SETTINGS,
-                 resources=Resources(address=cluster.address))  # fmt: skip
-    killer.join()
-    assert "2 trials at once, 1 cores each" in capsys.readouterr().out
+def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
+    out = tmp_path / "out"
+    # Ray listens on the loopback device alone.
+    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    driver = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(out)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert driver.returncode == 0, driver.stdout + driver.stderr
+    assert "2 trials at once, 1 cores each" in driver.stdout
+    died = list(map(int, re.search("^died: (.*)$", driver.stdout, re.M)[1].split()))
+    records = read_records(out)
     assert len(died) == 2
-    assert [record.status for record in found.records] == [FINISHED] * 3
-    assert all(record.epochs == 20 for record in found.records)
-    assert sorted(record.deaths for record in found.records) == [0, 0, 1]
-    lost = next(record for record in found.records if record.deaths)
+    assert [record.status for record in records] == [FINISHED] * 3
+    assert all(record.epochs == 20 for record in records)
+    assert sorted(record.deaths for record in records) == [0, 0, 1]
+    lost = next(record for record in records if record.deaths)
     assert lost.number in died
     # It went on from its state, and is what it would have been.
-    run = recbole_cadmr.train(output=tmp_path / "alone", settings=best_settings(found.plan, lost))
+    run = recbole_cadmr.train(output=tmp_path / "alone", settings=best_settings(read_plan(out), lost))
     assert [entry["valid_score"] for entry in run.result["history"]] == [r["valid_score"] for r in lost.reports]
 
 
