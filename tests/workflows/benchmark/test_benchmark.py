@@ -207,7 +207,7 @@ def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, mo
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
-    arguments = ["benchmark", "--models=EASE,BPR", "--seeds=1", "--epochs=150", "--stopping_step=1000", "--threads=1"]
+    arguments = ["benchmark", "--models=EASE,BPR", "--seeds=1", "--epochs=60", "--stopping_step=1000", "--threads=1"]
     python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
     first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     mark = "cells/synthetic-BPR-1-*/run/model.pt"
@@ -223,7 +223,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
     subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
     assert "going on with epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
     (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
-    assert read_result(run)["epochs_run"] == 150
+    assert read_result(run)["epochs_run"] == 60
 
 
 def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(finished, tmp_path, capsys):
