@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, table, train, tune
 from recbole_cadmr.errors import UserError
@@ -29,10 +29,18 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see '{self.prog} --help'")
 
 
+class _Version(argparse.Action):
+    """Look the version up when it is asked for, as not every command needs the installed metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(version("recbole_cadmr"))
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets ``run(known, rest) -> exit status``."""
     parser = _Parser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
-    parser.add_argument("--version", action="version", version=version("recbole_cadmr"))
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, help_text) in _COMMANDS.items():
         # Abbreviated options would swallow settings: --data for --data_path, --out for --output.

@@ -28,6 +28,8 @@ def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
     root = Path("dataset") if data_path is None else path_of(data_path, "data_path")
     if data_path is not None and not root.is_dir():
         raise UserError(f"there is no folder {root}; give the folder of the data sets as `data_path`")
+    embedded = Path(str(files("recbole_cadmr.embedded")))
+    found_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines, sound = ["Versions"], True
     for requirement in map(Requirement, requires("recbole_cadmr") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -47,8 +49,6 @@ def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
         properties = torch.cuda.get_device_properties(index)
         lines.append(f"  {f'cuda:{index}':<24}{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     lines += ["", "Data sets"]
-    embedded = Path(str(files("recbole_cadmr.embedded")))
-    found_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines += [f"  {name:<24}{folder}" for name, folder in sorted(found_sets.items())]
     lines += ["", "Everything fits." if sound else "Something does not fit; see above."]
     return "\n".join(lines), sound

@@ -8,10 +8,12 @@ import os
 import signal
 import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
+from recbole_cadmr.cli import parser
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.workflows import doctor, table
 
@@ -164,3 +166,11 @@ def test_a_full_disk_ends_a_run_in_one_sentence(capsys, tmp_path):
     with pytest.raises(UserError, match="cannot write to .*: No space left"), run_log(tmp_path, screen=False):
         logging.getLogger().info("lost")
     assert capsys.readouterr().err == ""
+
+
+def test_the_version_is_looked_up_when_it_is_asked_for(monkeypatch, capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == version("recbole_cadmr")
+    monkeypatch.setattr(parser, "version", raising(PackageNotFoundError("recbole_cadmr")))
+    monkeypatch.setattr(table, "results_table", lambda _: "a table")
+    assert main(["table", "a"]) == 0
