@@ -37,7 +37,7 @@ def checked(content: Any, kind: type[T], path: Path) -> T:
     """
     try:
         return msgspec.convert(content, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, AttributeError) as error:  # the last: a tensor for a mapping
         raise UserError(f"{path} is damaged or was edited: {_reason(error)}") from error
 
 

@@ -14,13 +14,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Trials do not give way to the other test process; Ray has them do so.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# pytest --hypothesis-profile=long tries a hundred times as much.
 settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile("long", max_examples=5000, deadline=None)
-settings.load_profile("default")
 
 # Seconds of training: a few epochs of both phases, quiet.
 BRIEF = {"pretrain_epochs": 3, "epochs": 3, "show_progress": False, "gate_init": 0.3}
+
+
+def pytest_configure(config):
+    """Fuzz tests alone are asked for to be tried at length."""
+    settings.load_profile("long" if config.option.markexpr == "fuzz" else "default")
 
 
 def pytest_collection_modifyitems(items):

@@ -12,7 +12,7 @@ import recbole.config
 import yaml
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, interval_text, judged
+from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, interval_text, is_name, judged
 from recbole_cadmr.config.rules import (
     check_columns,
     check_metrics,
@@ -21,7 +21,7 @@ from recbole_cadmr.config.rules import (
     refuse_inert,
     without_inert,
 )
-from recbole_cadmr.config.yaml_text import SettingsLoader, check_text, read_yaml, shown
+from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
 from recbole_cadmr.data.prepare.known import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import get_model
@@ -38,6 +38,11 @@ FIXED_IN_TRAINING = (
     "model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed",
     "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding",
     "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test", *dataset_arguments,
+)  # fmt: skip
+# What the NAME.yaml of a data set, which may be a stranger's, may say: how its files are read, split and measured on.
+_OF_DATA = (
+    *dataset_arguments, "encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note",
+    "eval_args", "split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric",
 )  # fmt: skip
 # What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
 _DERIVED = (
@@ -116,7 +121,7 @@ class Config(recbole.config.Config):
     def _get_model_and_dataset(self, model: None, dataset: None) -> tuple[str, type, str]:
         name = self.external_config_dict.get("model", DEFAULT_MODEL)
         dataset_name = self.external_config_dict.get("dataset", DEFAULT_DATASET)
-        if not isinstance(dataset_name, str) or not dataset_name or not _is_name(dataset_name):
+        if not isinstance(dataset_name, str) or not is_name(dataset_name):
             raise UserError(f"a data set is named by one word such as 'baby', not {shown(dataset_name)}")
         return name, get_model(name), dataset_name
 
@@ -147,7 +152,7 @@ class Config(recbole.config.Config):
         self.data_root, self.data_folder = self._find_data(dataset)
         dataset_file = self.data_folder / f"{dataset}.yaml"
         if dataset_file.is_file():
-            self._apply(read_yaml(dataset_file), str(dataset_file))
+            self._apply(_of_data(dataset_file, self.declarations), str(dataset_file))
         final = {**self.internal_config_dict, **self.external_config_dict}
         if final["benchmark_filename"]:
             refuse_inert(self._given, dataset)
@@ -262,6 +267,18 @@ class Config(recbole.config.Config):
             _devices.update(given=visible, chosen=os.environ[_VISIBLE])
 
 
+def _of_data(file: Path, declarations: Mapping[str, Setting]) -> dict[str, Any]:
+    """The settings in the NAME.yaml of a data set; :class:`UserError` if one does not concern the data."""
+    values = read_yaml(file)
+    other = next((name for name in values if name in declarations and name not in _OF_DATA), None)
+    if other is not None:
+        raise UserError(
+            f"{file} may only say how the data are read, split and measured on, and {other} is none of that; give it "
+            f"as --{other}=VALUE or in a file of --config_files"
+        )
+    return values
+
+
 # What CUDA_VISIBLE_DEVICES was before a run of this process chose among them, and what it chose.
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _devices: dict[str, str | None] = {}
@@ -279,11 +296,6 @@ def set_devices(value: str | None) -> None:
         os.environ.pop(_VISIBLE, None)
     else:
         os.environ[_VISIBLE] = value
-
-
-def _is_name(name: str) -> bool:
-    check_text(name, "the name of the data set")
-    return len(name.encode()) < 200 and Path(name).name == name and not name.startswith(".")
 
 
 def data_sets_in(root: Path) -> list[Path]:

@@ -27,6 +27,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "list": (list, tuple),
     "dict": (dict,),
+    "name": (str,),
 }
 _WORDS = {
     "int": "a whole number",
@@ -36,6 +37,7 @@ _WORDS = {
     "list": "a list",
     "dict": "a mapping",
     "interval": "an interval such as '[3,5]' or '[3,inf)'",
+    "name": "a name that may be part of a file's",
 }
 
 
@@ -44,7 +46,7 @@ class Setting:
     """One setting: its default, what it may be, and what it means.
 
     Attributes:
-        types: names out of ``int, float, bool, str, list, dict, interval``; empty if any value will do.
+        types: names out of ``int, float, bool, str, list, dict, interval, name``; empty if any value will do.
         of: the type of a list's elements, to which the bounds and choices then apply.
         nullable: whether it may be none whatever its default.
         shortest, longest: bounds of the number of letters.
@@ -138,7 +140,16 @@ class Setting:
 def _is(value: Any, name: str) -> bool:
     if name == "interval":
         return _is_interval(value)
+    if name == "name" and not (isinstance(value, str) and is_name(value)):
+        return False
     return isinstance(value, _TYPES[name]) and (name == "bool" or not isinstance(value, bool))
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be part of a file's name: what leads into another folder may not."""
+    check_text(text, "a name")
+    short = 0 < len(text.encode()) < 200  # as of a file, with endings
+    return short and Path(text).name == text and "\\" not in text and not text.startswith(".")
 
 
 def _is_interval(value: Any) -> bool:

@@ -102,8 +102,6 @@ class MultimodalDataset(InteractionDataset):
         return Path(self.dataset_path) / f"{self.dataset_name}.{name}{ending}"
 
     def _read_features(self, name: str) -> FeatureFile:
-        if Path(name).name != name:
-            raise UserError(f"a modality is named by one word such as 'text', not {name!r}")
         return read_features(self._file(name), name, self.iid_field)
 
     def _item_ids(self, file: FeatureFile) -> np.ndarray:

@@ -55,11 +55,12 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise UserError(f"{path} is not a checkpoint of this package, or holds code, which is never run") from error
     except Exception as error:  # there is no end to what damaged bytes make torch's reader raise
         raise UserError(f"{path} is not a checkpoint or is damaged") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    kind, version = (content.get(name) if isinstance(content, dict) else None for name in ("format", "format_version"))
+    if not isinstance(kind, str) or kind != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this package")
-    if content.get("format_version") != FORMAT_VERSION:
+    if not isinstance(version, int) or version != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {content.get('format_version')}, this package reads {FORMAT_VERSION}; "
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}; "
             f"train the model again"
         )
     try:

@@ -130,7 +130,8 @@ def restore_config(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
-    settings = without_inert({**content["settings"], **(changes or {})})
+    kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}
+    settings = without_inert({**kept, **(changes or {})})
     if data_path is not None:
         settings["data_path"] = str(data_path)
     # What is installed may have moved; the data are compared below.

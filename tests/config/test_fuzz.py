@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import parse_value, read_yaml
 from recbole_cadmr.errors import UserError
 from tests.config.test_judgements import JUDGED
+
+pytestmark = pytest.mark.fuzz
 
 WORDS = sorted({word for setting in JUDGED.values() for word in (*(setting.fields or ()), *map(str, setting.choices))})
 SCALARS = st.one_of(

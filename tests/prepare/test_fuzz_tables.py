@@ -1,6 +1,6 @@
 """Damaged, cut and strange tables: read, counted, or refused by one sentence; never anything else.
 
-``--hypothesis-profile=long`` tries a hundred times as many.
+``-m fuzz`` tries a hundred times as many.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
+
+pytestmark = pytest.mark.fuzz
 
 TABLE = pd.DataFrame(
     {

@@ -121,6 +121,7 @@ def test_a_run_that_was_measured_afterwards_has_a_row(data, tmp_path):
     assert results_table([folder], METRICS).endswith("| not measured |")
 
 
+@pytest.mark.fuzz
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_in_a_result_is_a_row_or_a_sentence(finished, tmp_path_factory, data):
