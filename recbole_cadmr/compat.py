@@ -19,7 +19,8 @@ import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,41 @@ def _has_torchvision_operators() -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def verified_inverses() -> Iterator[None]:
+    """Let ``numpy.linalg.inv`` raise MemoryError where numpy leaves the inverse unwritten.
+
+    It works in a buffer of its own, as large as the matrix; where that cannot be had (``ulimit -v``), it says nothing
+    and returns whatever the memory of the result held. EASE, ADMMSLIM and NCEPLRec invert in their constructors.
+    https://github.com/numpy/numpy/issues/5898
+    """
+    original = np.linalg.inv
+
+    @functools.wraps(original)
+    def inv(a: Any) -> Any:
+        inverse = original(a)
+        if np.ndim(a) == 2 and not _is_inverse(np.asarray(a), np.asarray(inverse)):
+            raise MemoryError(f"numpy had no memory to invert a matrix of {len(a)} rows")
+        return inverse
+
+    np.linalg.inv = inv
+    try:
+        yield
+    finally:
+        np.linalg.inv = original
+
+
+def _is_inverse(a: np.ndarray, inverse: np.ndarray) -> bool:
+    """Whether ``a`` times ``inverse`` gives a vector back, but for the rounding of any matrix that has an inverse."""
+    norm = np.linalg.norm(a)
+    if not np.isfinite(norm):
+        return True  # what is not finite has none
+    x = np.random.RandomState(0).uniform(1, 2, len(a)).astype(inverse.dtype)
+    y = inverse @ x
+    error = np.linalg.norm(a @ y - x)
+    return bool(error <= 1e-4 * (norm * np.linalg.norm(y) + np.linalg.norm(x)))  # never if NaN
 
 
 def mend_warnings() -> bool:

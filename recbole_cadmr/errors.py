@@ -9,9 +9,17 @@ kept in a file (``cli/main.py``).
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+# What torch, numpy and the system's loader say, each in an exception of its own.
+_NO_MEMORY = re.compile(
+    r"allocate memory|not enough memory|out of memory|bad_alloc|ALLOC_FAILED|failed to map segment|start new thread|"
+    r"array is too big|Maximum allowed (size|dimension)|Storage size calculation overflowed",
+    re.IGNORECASE,
+)
 
 
 class UserError(Exception):
@@ -19,6 +27,17 @@ class UserError(Exception):
 
     Arguments of the Python functions that stand in it in backquotes are shown as options by the command line.
     """
+
+
+class ModelError(UserError):
+    """A model that cannot be trained or scored with its settings on these data."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there is not enough memory."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, Exception) and not isinstance(error, UserError) and bool(_NO_MEMORY.search(str(error)))
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
@@ -29,11 +48,11 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
 
 
 @contextmanager
-def refusals_of(package: str, doing: str) -> Iterator[None]:
-    """Raise what a foreign package raises within as a :class:`UserError` that quotes it.
+def refusals_of(package: str, doing: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Raise what a foreign package raises within as a :class:`UserError`, or another ``kind`` of it, that quotes it.
 
     It is for packages that refuse settings by exceptions of every kind. What is raised by code of this package passes,
-    since it is a defect of ours.
+    since it is a defect of ours; so does what the machine lacks.
 
     Args:
         package: its name, such as ``recbole``.
@@ -42,12 +61,15 @@ def refusals_of(package: str, doing: str) -> Iterator[None]:
     own = __name__.partition(".")[0]
     try:
         yield
-    except (UserError, MemoryError, ModuleNotFoundError):
+    except (UserError, OSError, ModuleNotFoundError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
         *_, innermost = [name for name in (module.partition(".")[0] for module in modules) if name in (package, own)]
         if innermost != package:
             raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"cannot {doing}: {reason[:300]}") from error
+        said = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""  # of an assertion, the line
+        reason = f"{type(error).__name__}: {said.strip()}".splitlines()[0]
+        raise kind(f"cannot {doing}: {reason[:300]}") from error

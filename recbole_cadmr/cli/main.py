@@ -15,18 +15,12 @@ from collections.abc import Sequence
 
 from recbole_cadmr.arguments import shown
 from recbole_cadmr.cli.parser import build_parser
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import UserError, is_out_of_memory
 from recbole_cadmr.files import NO_TEXT
 from recbole_cadmr.locking import terminated_as_interrupted
 from recbole_cadmr.screen import guarded
 
 EXIT_FAULT, EXIT_USER_ERROR = 1, 2
-# What torch, numpy and the system's loader say, each in an exception of its own.
-_NO_MEMORY = re.compile(
-    r"allocate memory|not enough memory|out of memory|bad_alloc|ALLOC_FAILED|failed to map segment|start new thread|"
-    r"array is too big|Maximum allowed (size|dimension)|Storage size calculation overflowed",
-    re.IGNORECASE,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +56,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
 
 def _failure(error: Exception) -> tuple[int, str]:
     """Exit status and sentence of what no command expects."""
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return EXIT_USER_ERROR, f"error: there is not enough memory: {_reason(error)}"
     if isinstance(error, OSError):
         return EXIT_USER_ERROR, f"error: {f'{error.filename}: ' if error.filename else ''}{_reason(error)}"

@@ -12,7 +12,16 @@ import recbole.config
 import yaml
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_cadmr.config.declarations import Setting, check_all, declared, inferred, interval_text, is_name, judged
+from recbole_cadmr.config.declarations import (
+    Setting,
+    check_all,
+    declared,
+    inferred,
+    interval_text,
+    is_name,
+    judged,
+    of_recboles_model,
+)
 from recbole_cadmr.config.rules import (
     check_columns,
     check_metrics,
@@ -24,7 +33,7 @@ from recbole_cadmr.config.rules import (
 from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
 from recbole_cadmr.data.prepare.known import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.models.registry import get_model
+from recbole_cadmr.models.registry import get_model, is_recboles
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -138,6 +147,8 @@ class Config(recbole.config.Config):
             model_file
         ]
         own = {name: s for file in sources if file.is_file() for name, s in declared(file).items()}
+        if is_recboles(model_class):
+            own = of_recboles_model(properties / "recbole_models.yaml", model, self.internal_config_dict) | own
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
         self.internal_config_dict.update({name: s.default for name, s in own.items() if s.has_default})

@@ -8,7 +8,7 @@ is checked for them too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,13 @@ def interval_text(value: Any) -> str:
 def declared(file: Traversable | Path) -> dict[str, Setting]:
     """The declarations of one of the package's yaml files, by name."""
     return {name: _setting(name, entry) for name, entry in read_yaml(file).items()}
+
+
+def of_recboles_model(file: Traversable | Path, model: str, known: Container[str]) -> dict[str, Setting]:
+    """The declarations of one of RecBole's models in the file for all of them, of the settings that are ``known``."""
+    models = read_yaml(file)
+    entries = {**models["every model"], **models.get(model, {})}
+    return {name: _setting(name, entry) for name, entry in entries.items() if name in known}
 
 
 def _setting(name: str, entry: Mapping[str, Any]) -> Setting:

@@ -37,6 +37,11 @@ def is_deterministic(name: str) -> bool:
     return name in _DETERMINISTIC or getattr(get_model(name), "deterministic", False)
 
 
+def is_recboles(model: type) -> bool:
+    """Whether the class of a model is RecBole's own."""
+    return model.__module__.partition(".")[0] == "recbole"
+
+
 def get_model(name: str) -> type:
     """The class of the model called ``name``.
 

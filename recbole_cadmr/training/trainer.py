@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,9 +14,10 @@ import recbole.trainer
 import torch
 from recbole.utils import get_trainer as get_recbole_trainer
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
+from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
 from recbole_cadmr.training.state import AttributeWatch, load_optimizer, put_back, random_state, set_random_state
 
 # Trainers of the package's models, by class; every other model gets RecBole's.
@@ -101,9 +103,12 @@ class RunTrainer(recbole.trainer.Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False
+        if callback := options.get("callback_fn"):
+            options["callback_fn"] = lambda *told: callback(*told)  # a frame of ours: what it raises is not RecBole's
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
         self._ensure_optimizer()
-        score, result = super().fit(train_data, valid_data, **options)
+        with self._refusals("train"):
+            score, result = super().fit(train_data, valid_data, **options)
         return float(score), result
 
     def _ensure_optimizer(self) -> None:
@@ -165,8 +170,9 @@ class RunTrainer(recbole.trainer.Trainer):
                 group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        if torch.isnan(loss):
-            raise UserError(f"the training loss is no number any more in epoch {self.epoch}; lower learning_rate")
+        if not torch.isfinite(loss):
+            kind = "NaN" if torch.isnan(loss) else "infinite"
+            raise ModelError(f"the training loss became {kind} in epoch {self.epoch}; lower learning_rate")
 
     def _named(self, losses: Any, n_batches: int) -> dict[str, float]:
         """Mean losses a batch, by component."""
@@ -226,6 +232,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self._attributes.load_state(state["attributes"])
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        check_weights(self.model, self.config)
         best = {"epoch": epoch, "phase": self.phase, "best_valid_score": float(self.best_valid_score)}
         save_checkpoint(self.saved_model_file, {**self.header, **best, **self._model_state()})
 
@@ -296,10 +303,33 @@ class RunTrainer(recbole.trainer.Trainer):
         if load_best_model:
             self.load_best()
         start = perf_counter()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        with self._refusals("score"):
+            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.seconds["evaluation"] += perf_counter() - start
         self.evaluations += 1
         return {name: float(value) for name, value in result.items()}
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        """RecBole's, which refuses scores that are NaN or infinite before it leaves items out by -inf."""
+        interaction, history, *held_out = batched_data
+        with self._refusals("score"):
+            batch = super()._full_sort_batch_eval((interaction, None, *held_out))
+        scores = batch[1]
+        check_scores(scores[:, 1:], self.config)  # the padding item's are -inf by now
+        if history is not None:
+            scores[history] = -torch.inf
+        return batch
+
+    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
+        """RecBole's, which refuses scores that are NaN or infinite; items that were not sampled have -inf."""
+        interaction, row, *held_out = batched_data
+        with self._refusals("score"):
+            batch = super()._neg_sample_batch_eval((interaction, row, *held_out))
+        check_scores(batch[1][row, interaction[self.config["ITEM_ID_FIELD"]]][None], self.config)
+        return batch
+
+    def _refusals(self, doing: str) -> AbstractContextManager[None]:
+        return refusals(self.config, type(self.model), doing)
 
 
 def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:

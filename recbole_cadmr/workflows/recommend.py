@@ -19,6 +19,7 @@ from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_device, write_aside
+from recbole_cadmr.training.refusals import check_scores
 from recbole_cadmr.workflows.run_folder import scratch_folder
 from recbole_cadmr.workflows.session import Session, load_session
 
@@ -119,7 +120,9 @@ class Recommender:
         frames = []
         for batch in self._batches(len(names)):
             dense = rows.dense(torch.arange(batch.start, batch.stop, device=self.session.trainer.device))
-            scores = model.score_rows(dense).masked_fill(dense > 0, -torch.inf)
+            scores = model.score_rows(dense)
+            check_scores(scores, self.session.config)
+            scores = scores.masked_fill(dense > 0, -torch.inf)
             scores[:, 0] = -torch.inf
             frames.append(self._frame(scores, np.asarray(names)[batch], topk))
         return pd.concat(frames, ignore_index=True), int((items == 0).sum())
@@ -160,9 +163,7 @@ class Recommender:
 
     def _frame(self, scores: torch.Tensor, users: Any, topk: int) -> pd.DataFrame:
         values, items = (tensor.cpu().numpy() for tensor in scores.topk(topk, dim=1))
-        if not (values < np.inf).all():  # -inf marks what is left out; NaN is above all
-            raise UserError(f"{self.session.config['model']} gives scores that are no numbers; train it again")
-        row, place = np.nonzero(np.isfinite(values))
+        row, place = np.nonzero(values > -np.inf)  # which marks what is left out
         columns = (np.asarray(users)[row], self._items[items[row, place]], place + 1, values[row, place])
         return pd.DataFrame(dict(zip(_COLUMNS, columns)))
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.screen import Screen
 
@@ -111,7 +111,7 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
             raise UserError(f"cannot write to {folder}: {error.strerror}; make room there") from error
         raise
     except Exception as error:
-        if not isinstance(error, (UserError, MemoryError)):
+        if not isinstance(error, (UserError, MemoryError)) or isinstance(error, ModelError):
             with suppress(OSError):
                 file.emit(logging.makeLogRecord({"levelname": "ERROR", "msg": traceback.format_exc()}))
                 error.log = file.path  # type: ignore[attr-defined]

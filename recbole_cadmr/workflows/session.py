@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from recbole.utils import init_seed
 
+from recbole_cadmr.compat import verified_inverses
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
@@ -23,6 +24,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import RunContent
+from recbole_cadmr.training.refusals import refusals
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
 
 _MACHINE = ("gpu_id", "checkpoint_dir", "output")
@@ -63,10 +65,12 @@ def open_session(config: Config, folder: Path) -> Session:
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
+    trainer_class = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
     start = perf_counter()
-    model = config.model_class(config, parts[0]).to(config["device"])
-    construction = perf_counter() - start
-    trainer = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)(config, model)
+    with refusals(config, config.model_class, "build"), verified_inverses():
+        model = config.model_class(config, parts[0]).to(config["device"])
+        construction = perf_counter() - start
+        trainer = trainer_class(config, model)
     trainer.seconds["construction"] = construction  # part of training: RecBole's EASE and ItemKNN fit themselves there
     marks = fingerprint(*parts)
     trainer.header = checkpoint_header(config, marks)

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.schema import checked
@@ -101,9 +101,14 @@ def train(
         # Nothing is left of a run that never began.
         stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder, name, level=config["state"] or "INFO"))
-        session = open_session(config, folder)
-        _keep_id(session, {"id": uuid4().hex})
-        return _run(session, folder, callback, observer)
+        try:
+            session = open_session(config, folder)
+            _keep_id(session, {"id": uuid4().hex})
+            return _run(session, folder, callback, observer)
+        except ModelError:
+            if not (folder / BEST).is_file():
+                (folder / LAST).unlink(missing_ok=True)  # it would come to the same end
+            raise
 
 
 def resume(

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import UserError, is_out_of_memory
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.training.trainer import LAST
 from recbole_cadmr.workflows import ray_api
@@ -26,7 +26,6 @@ from recbole_cadmr.workflows.tune.strategy import EPOCH, SCORE, same
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
 _TRIAL = {"evaluate_test": False, "save_lists": False, "show_progress": False, "resume_step": 1, "resume_seconds": 30}
 _PATIENCE = 20.0  # seconds
-_OUT_OF_MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "can't allocate memory")
 
 
 def run_trial(config: Mapping[str, Any], job: Job, archive: Any, packed: Any = None) -> None:
@@ -83,9 +82,7 @@ def _words(error: Exception) -> str:
 
 
 def _is_machines_fault(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, OSError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    return isinstance(error, OSError) or is_out_of_memory(error)
 
 
 def _go_on(

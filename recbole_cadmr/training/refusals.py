@@ -1,0 +1,88 @@
+"""What RecBole's models refuse in their own way, and scores that are no numbers, each as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_cadmr.errors import ModelError, refusals_of
+from recbole_cadmr.models.registry import is_recboles
+
+# Models of RecBole's that divide by a power of the length of a user's history.
+_BY_HISTORY = ("FISM", "NAIS")
+# Settings of this package's that are neither the model's nor its training's.
+_BESIDE = {"data_note", "evaluate_test", "item_graphs", "mask_valid_at_test", "modalities", "preset", "resume_seconds",
+           "resume_step", "save_lists", "threads"}  # fmt: skip
+
+
+@contextmanager
+def refusals(config: Any, model_class: type, doing: str) -> Iterator[None]:
+    """Raise what RecBole raises within for a model of its own as a :class:`ModelError` that quotes it.
+
+    RecBole refuses settings, and data that a model was not made for, by exceptions of every kind.
+
+    Args:
+        doing: what is done with the model, such as "train".
+    """
+    if not is_recboles(model_class):
+        yield
+        return
+    name = config["model"]
+    try:
+        with refusals_of("recbole", f"{doing} {name} on {config['dataset']} with {_settings(config)}", ModelError):
+            yield
+    except np.linalg.LinAlgError as error:  # of an inverse, which is verified by code of this package
+        raise ModelError(f"cannot solve the equations of {name} with {_settings(config)}: {error}") from error
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("recbole"):
+            raise
+        raise ModelError(
+            f"{name} needs the package {error.name}, which is not installed; install it, or choose another model"
+        ) from error
+
+
+def _settings(config: Any) -> str:
+    """The settings of model and training that are not the defaults."""
+    beside = {name for kind, names in config.parameters.items() if kind != "Training" for name in names} | _BESIDE
+    changed = {name: value for name, value in config.changed.items() if name not in beside}
+    return ", ".join(f"{name}={value}" for name, value in changed.items()) or "the default settings"
+
+
+def check_scores(scores: Tensor, config: Any) -> None:
+    """Raise :class:`ModelError` if one of the scores [B, n] is NaN or infinite.
+
+    One pass over what was just written, without a tensor of its size.
+    """
+    if are_finite(scores):
+        return
+    concerned = (~torch.isfinite(scores)).any(1)
+    some = not bool(concerned.all())
+    if some and config["model"] in _BY_HISTORY and config["alpha"]:
+        cure = "users without interactions in the train part get none unless alpha=0"
+    else:
+        cure = f"it was trained with {_settings(config)}; lower learning_rate or change these, and train it again"
+    who = f" to {int(concerned.sum())} of {len(scores)} users at once" if some else ""
+    raise ModelError(f"{config['model']} gives scores that are NaN or infinite{who}; {cure}")
+
+
+def check_weights(model: torch.nn.Module, config: Any) -> None:
+    """Raise :class:`ModelError` if a parameter of the model is NaN or infinite."""
+    name = next((name for name, value in model.named_parameters() if not are_finite(value.detach())), None)
+    if name is not None:
+        raise ModelError(
+            f"training made {name} of {config['model']} NaN or infinite with {_settings(config)}; lower learning_rate "
+            f"or change these"
+        )
+
+
+def are_finite(values: Tensor) -> bool:
+    """Whether no value is NaN or infinite."""
+    if not values.numel():
+        return True
+    least, most = values.aminmax()  # which NaN passes through
+    return bool(torch.isfinite(least) & torch.isfinite(most))
