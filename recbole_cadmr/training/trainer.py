@@ -30,8 +30,7 @@ TRAINERS = {
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
-BEST = "model.pt"
-LAST = "resume.pt"
+BEST, LAST = "model.pt", "resume.pt"
 
 Observer = Callable[[list[dict[str, Any]], Callable[[], None]], Any]
 
@@ -103,8 +102,8 @@ class RunTrainer(recbole.trainer.Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False
-        if callback := options.get("callback_fn"):
-            options["callback_fn"] = lambda *told: callback(*told)  # a frame of ours: what it raises is not RecBole's
+        if callback := options.get("callback_fn"):  # in a frame of ours: what it raises is not RecBole's
+            options["callback_fn"] = lambda *told: callback(*told)
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
         self._ensure_optimizer()
         with self._refusals("train"):
@@ -171,8 +170,7 @@ class RunTrainer(recbole.trainer.Trainer):
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            kind = "NaN" if torch.isnan(loss) else "infinite"
-            raise ModelError(f"the training loss became {kind} in epoch {self.epoch}; lower learning_rate")
+            raise ModelError(f"the training loss is {float(loss)} in epoch {self.epoch}; lower learning_rate")
 
     def _named(self, losses: Any, n_batches: int) -> dict[str, float]:
         """Mean losses a batch, by component."""

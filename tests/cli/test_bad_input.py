@@ -55,7 +55,7 @@ def own_set(tmp_path):
         (["--epochs=many"], "epochs must be a whole number, not 'many'"),
         (["--epochs=-1"], "epochs must be at least 0"),
         (["--learning_rate=0"], "learning_rate must be above 0"),
-        (["--pretrain_learning_rate=1e30", "--show_progress=False"], "the training loss is no number any more"),
+        (["--pretrain_learning_rate=1e30", "--show_progress=False"], "the training loss is nan"),
         (["--dropout_prob=1.5"], "dropout_prob must be"),
         (["--fusion=cat"], "fusion must be one of"),
         (["--n_heads=3"], "n_heads"),

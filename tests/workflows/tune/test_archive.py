@@ -483,7 +483,7 @@ def test_the_next_best_has_its_model_if_the_best_fails_on_its_way_to_the_end(tmp
     # A stopped trial is the best; trained to its end, it dies (its loss may be no number any more).
     archive = archive_of(tmp_path, [record(1, "finished", 0.3), record(2, "stopped", 0.5)])
     archive.prune()
-    archive.fail(2, "the training loss is no number any more", again=False)
+    archive.fail(2, "the training loss is nan", again=False)
     assert best_record(list(archive.records.values())).number == 1
     assert "run/model.pt" in kept(tmp_path, 1)
 

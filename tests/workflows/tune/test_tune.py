@@ -192,7 +192,7 @@ def test_a_trial_that_comes_to_nothing_is_recorded_and_ends_nothing_else(micro, 
     assert main([*arguments, f"--output={tmp_path / 'out'}"]) == 0
     first, second, lost = sorted(read_records(tmp_path / "out"), key=lambda record: record.point["learning_rate"])
     assert (first.status, second.status, lost.status) == (FINISHED, FINISHED, FAILED)
-    assert "the training loss is no number any more" in lost.failure and lost.deaths == 0
+    assert "the training loss is nan" in lost.failure and lost.deaths == 0
     assert best_record(read_records(tmp_path / "out")).number != lost.number
 
 

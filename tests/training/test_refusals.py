@@ -1,0 +1,117 @@
+"""What RecBole's models refuse is one sentence, and scores that are no numbers are never measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recbole
+import torch
+
+import recbole_cadmr
+from recbole_cadmr.compat import verified_inverses
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.yaml_text import read_yaml
+from recbole_cadmr.errors import ModelError, UserError
+from recbole_cadmr.models.registry import model_names
+from recbole_cadmr.training.refusals import are_finite
+from tests.micro import open_micro, write_micro
+
+PROPERTIES = Path(recbole.__file__).parent / "properties" / "model"
+BRIEF = {"topk": [1, 2], "valid_metric": "Recall@2", "epochs": 1, "show_progress": False, "state": "ERROR"}
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value", "sentence"),
+    [
+        ("LINE", "order", 3, "must be one of 1, 2, not 3"),
+        ("SGL", "drop_ratio", 2, "must be below 1, not 2"),
+        ("EASE", "reg_weight", 0, "must be above 0, not 0"),
+        ("ItemKNN", "k", 1.5, "must be a whole number, not 1.5"),
+        ("DiffRec", "noise_schedule", "foo", "must be one of linear, linear-var, cosine, binomial, not 'foo'"),
+        ("NNCF", "neigh_num", 0, "must be at least 1, not 0"),
+        ("LightGCN", "n_layers", 1.5, "must be a whole number, not 1.5"),
+        ("SLIMElastic", "alpha", -1, "must be at least 0, not -1"),
+        ("MultiVAE", "mlp_hidden_size", [-1], "must be at least 1, not -1"),
+        ("SimpleX", "aggregator", "foo", "must be one of mean, user_attention, self_attention, not 'foo'"),
+        ("CDAE", "loss_type", "foo", "must be one of BCE, MSE, not 'foo'"),
+        ("AsymKNN", "alpha", 2, "must be at most 1, not 2"),
+        ("NAIS", "algorithm", "foo", "must be one of prod, concat, not 'foo'"),
+        ("BPR", "embedding_size", -3, "must be at least 1, not -3"),
+    ],
+)
+def test_settings_of_recboles_models_are_checked(model, name, value, sentence):
+    with pytest.raises(UserError) as error:
+        Config(model, settings={name: value})
+    assert str(error.value) == f"settings: {name} {sentence}"
+
+
+@pytest.mark.parametrize("model", [name for name in model_names() if (PROPERTIES / f"{name}.yaml").is_file()])
+def test_defaults_of_recboles_models_are_allowed(model):
+    defaults = read_yaml(PROPERTIES / f"{model}.yaml")
+    assert Config(model, settings=defaults).changed == Config(model).changed
+
+
+def test_what_a_model_refuses_is_quoted_with_its_settings(tmp_path):
+    write_micro(tmp_path)
+    with pytest.raises(ModelError) as error:
+        recbole_cadmr.train("DGCF", "micro", output=tmp_path / "run",
+                            settings={**BRIEF, "data_path": str(tmp_path), "n_factors": 3})  # fmt: skip
+    said = "cannot build DGCF on micro with epochs=1, n_factors=3: AssertionError: assert self.embedding_size % "
+    assert str(error.value) == f"{said}self.n_factors == 0"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_fault_of_our_own_models_keeps_its_traceback(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_cadmr.models.vbpr.VBPR.calculate_loss", lambda *_: 1 / 0)
+    write_micro(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        recbole_cadmr.train("VBPR", "micro", settings={**BRIEF, "data_path": str(tmp_path)})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("model", ["BPR", "VBPR"])
+def test_scores_that_are_no_numbers_are_not_measured(tmp_path, model, value):
+    session = open_micro(write_micro(tmp_path), model)
+    assert session.trainer.evaluate(session.test_data, load_best_model=False)
+    with torch.no_grad():
+        next(p for p in session.model.parameters() if p.dim() == 2)[-1] = value
+    with pytest.raises(ModelError, match=f"{model} gives scores that are NaN or infinite"):
+        session.trainer.evaluate(session.test_data, load_best_model=False)
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        session.trainer._save_checkpoint(0)
+
+
+def test_a_learning_rate_beyond_all_bounds(tmp_path):
+    write_micro(tmp_path)
+    with pytest.raises(ModelError, match="lower learning_rate"):
+        recbole_cadmr.train("BPR", "micro", settings={**BRIEF, "data_path": str(tmp_path), "learning_rate": 1e38})
+
+
+def test_an_inverse_that_was_not_computed(monkeypatch, tmp_path):
+    write_micro(tmp_path)
+    open_micro(tmp_path, "EASE")
+    # What numpy returns where it had no memory to compute: an array that nothing was written to.
+    monkeypatch.setattr(np.linalg, "inv", lambda a: np.zeros_like(a))
+    with pytest.raises(MemoryError, match="numpy had no memory to invert a matrix of 5 rows"):
+        open_micro(tmp_path, "EASE")
+
+
+def test_right_inverses_pass():
+    rng = np.random.default_rng(0)
+    matrices = [rng.normal(size=(50, 50)), np.diag(10.0 ** np.arange(-9, 9)), rng.normal(size=(8, 8)).astype("f4")]
+    before = np.linalg.inv
+    with verified_inverses():
+        for matrix in matrices:
+            assert np.array_equal(np.linalg.inv(matrix), before(matrix))
+        with pytest.raises(np.linalg.LinAlgError):
+            np.linalg.inv(np.zeros((3, 3)))
+    assert np.linalg.inv is before
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"), [([1.0, -2.0], True), ([], True), ([1.0, float("nan")], False), ([float("-inf"), 0], False)]
+)
+def test_are_finite(values, finite):
+    assert are_finite(torch.tensor(values)) is finite
