@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import ModelError
 
 
 def exact_autoencoder(gram: Tensor, regularisation: float) -> Tensor:
@@ -17,14 +18,14 @@ def exact_autoencoder(gram: Tensor, regularisation: float) -> Tensor:
     = X'X [I, I] is overwritten and one more matrix of its size is held at once.
 
     Raises:
-        UserError: if the regularised Gram matrix is singular in its precision.
+        ModelError: if the regularised Gram matrix is singular in its precision.
     """
     gram.diagonal().add_(regularisation)
     factor, info = torch.linalg.cholesky_ex(gram)
     # A pivot that is all rounding passes the factorisation, but not its inverse.
     P = torch.cholesky_inverse(factor, out=gram) if not info else gram
     if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
-        raise UserError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it")
+        raise _singular(regularisation)
     P /= -P.diagonal().clone()
     return P.fill_diagonal_(0)
 
@@ -54,9 +55,10 @@ def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours:
         local = gram[near][:, near].toarray()
         local[np.diag_indices_from(local)] += regularisation
         try:
-            weight = np.linalg.solve(local, product)
+            # Not numpy's, which says nothing where it had no memory to work in.
+            weight = scipy.linalg.solve(local, product, assume_a="pos", overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError as error:
-            raise UserError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it") from error
+            raise _singular(regularisation) from error
         rows.append(near)
         columns.append(np.full(len(near), item))
         values.append(weight)
@@ -65,3 +67,9 @@ def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours:
     entries = np.concatenate(values).astype(gram.dtype)
     place = np.concatenate(rows), np.concatenate(columns)
     return sp.csr_matrix((entries, place), shape=(n_items, n_items))
+
+
+def _singular(regularisation: float) -> ModelError:
+    if regularisation > np.finfo(np.float32).max:
+        return ModelError(f"regularisation {regularisation:g} is too large to compute with; lower it")
+    return ModelError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it")

@@ -10,6 +10,7 @@ import recbole
 import torch
 
 import recbole_cadmr
+from recbole_cadmr.cli.main import main
 from recbole_cadmr.compat import verified_inverses
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import read_yaml
@@ -83,6 +84,35 @@ def test_scores_that_are_no_numbers_are_not_measured(tmp_path, model, value):
         session.trainer._save_checkpoint(0)
 
 
+def test_who_has_no_history_is_named_as_the_cause(tmp_path):
+    session = open_micro(write_micro(tmp_path), "FISM", alpha=0.5)  # eve has no train interaction: 0 ** -0.5 times 0
+    with pytest.raises(ModelError, match="FISM gives scores .* to 1 of 2 users at once; .* unless alpha=0"):
+        session.trainer.evaluate(session.test_data, load_best_model=False)
+    assert open_micro(tmp_path, "FISM").trainer.evaluate(session.test_data, load_best_model=False)
+
+
+def test_nothing_is_left_of_a_run_that_comes_to_no_model(tmp_path):
+    write_micro(tmp_path)
+    command = ["train", "--dataset=micro", f"--data_path={tmp_path}", f"--output={tmp_path / 'run'}", "--topk=[1,2]",
+               "--valid_metric=Recall@2", "--epochs=3", "--show_progress=False"]  # fmt: skip
+    for given in (["--model=BPR", "--learning_rate=1e38"], ["--model=LinearCADMR", "--regularisation=1e300"],
+                  ["--model=NAIS", "--reg_weights=[1]"], ["--model=NCL"]):  # fmt: skip
+        assert main([*command, *given]) == 2
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_a_callback_raises_is_not_recboles(tmp_path):
+    write_micro(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        recbole_cadmr.train("BPR", "micro", settings={**BRIEF, "data_path": str(tmp_path)}, callback=lambda *_: 1 / 0)
+
+
+def test_layers_without_end_are_refused():
+    for model, name in (("MMGCN", "n_layers"), ("LightGCN", "n_layers"), ("FREEDOM", "n_item_layers")):
+        with pytest.raises(UserError, match=f"{name} must be at most 1000, not 1000000000"):
+            Config(model, settings={name: 10**9})
+
+
 def test_a_learning_rate_beyond_all_bounds(tmp_path):
     write_micro(tmp_path)
     with pytest.raises(ModelError, match="lower learning_rate"):
@@ -111,7 +141,15 @@ def test_right_inverses_pass():
 
 
 @pytest.mark.parametrize(
-    ("values", "finite"), [([1.0, -2.0], True), ([], True), ([1.0, float("nan")], False), ([float("-inf"), 0], False)]
+    ("values", "finite"),
+    [
+        ([1.0, -2.0], True),
+        ([], True),
+        ([1.0, float("nan")], False),
+        ([float("-inf"), 0], False),
+        ([3e38, 3e38], True),
+        ([float("inf"), float("-inf")], False),
+    ],
 )
 def test_are_finite(values, finite):
     assert are_finite(torch.tensor(values)) is finite

@@ -186,7 +186,7 @@ def test_the_command_speaks_of_options(brief_run, capsys):
 def test_scores_that_are_no_numbers_are_refused(recommender, monkeypatch):
     monkeypatch.setattr(recommender.session.model, "score_rows", lambda rows: torch.full(rows.shape, torch.nan))
     items = list(recommender.session.dataset.field2id_token["item_id"][1:3])
-    with pytest.raises(UserError, match="gives scores that are no numbers"):
+    with pytest.raises(UserError, match="gives scores that are NaN or infinite"):
         recommender.recommend_from_history(pd.DataFrame({"user_id": "a", "item_id": items}), 3)
 
 

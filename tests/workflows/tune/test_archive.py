@@ -480,7 +480,7 @@ def test_a_failed_trial_keeps_nothing_and_is_never_the_best(tmp_path):
 
 
 def test_the_next_best_has_its_model_if_the_best_fails_on_its_way_to_the_end(tmp_path):
-    # A stopped trial is the best; trained to its end, it dies (its loss may be no number any more).
+    # A stopped trial is the best; trained to its end, it dies (its loss may be NaN).
     archive = archive_of(tmp_path, [record(1, "finished", 0.3), record(2, "stopped", 0.5)])
     archive.prune()
     archive.fail(2, "the training loss is nan", again=False)
