@@ -70,6 +70,8 @@ def check_split(arguments: Mapping[str, Any]) -> None:
             f"eval_args.split: {way} needs three shares, of the train, validation and test part, as in "
             f"[0.8, 0.1, 0.1], not {shown(shares)}"
         )
+    if way == "LS" and arguments.get("group_by", "user") != "user":
+        raise UserError("eval_args.split: LS leaves out the last interactions of every user, and needs group_by: user")
     if way == "TS" and arguments.get("order") != "TO":
         raise UserError("eval_args.split: TS splits at a moment, and needs order: TO")
 

@@ -74,6 +74,14 @@ def test_another_split_is_drawn_from_all_interactions(tmp_path):
     assert [len(part) for part in items] == [16, 2, 2] and not (items[0] & items[1] or items[0] & items[2])
 
 
+def test_an_order_without_times_is_told(tmp_path, capsys):
+    place = prepare_mmrec(write_source(tmp_path / "source"), "rows", tmp_path / "dataset", "leave-last")
+    said = "--split leave-last goes by the order of the rows, since there are no times"
+    assert said in capsys.readouterr().err and said in (place / "dataset_card.md").read_text()
+    prepare_mmrec(write_source(tmp_path / "timed", extra=True), "timed", tmp_path / "dataset", "leave-last")
+    assert said not in capsys.readouterr().err
+
+
 def test_the_settings_of_the_set(tmp_path):
     prepare_mmrec(write_source(tmp_path / "a"), "one", tmp_path / "dataset")
     settings = yaml.safe_load((tmp_path / "dataset" / "one" / "one.yaml").read_text())

@@ -286,6 +286,7 @@ def test_own_files_with_malformed_rows(tmp_path, capsys):
         (["--min_rating", "3"], "--min_rating needs --rating_column"),
         (["--k_core", "0"], "--k_core must be at least 1"),
         (["--name", "a/b"], "named by one word"),
+        (["--image_model", "none", "--weights", "w.pth"], "--weights are those of an image model"),
         (["--split", "tomorrow"], "invalid choice"),
         (["--smart", "1"], "there is no option '--smart'"),
     ],

@@ -115,6 +115,8 @@ def prepare_mmrec(
         raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
     interactions = _read_interactions(found[0])
     parts = _parts(interactions, split, seed)
+    if split == "leave-last" and "timestamp" not in interactions:
+        tally.remark("--split leave-last goes by the order of the rows, since there are no times")
     modalities = _find_features(source, features, tally)
     items = sorted(interactions["itemID"].unique())
     read = [_read(modality, items, tally) for modality in modalities]

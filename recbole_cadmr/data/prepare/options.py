@@ -42,6 +42,8 @@ class Options:
         for field, least in (("k_core", 1), ("seed", 0), ("batch_size", 1), ("graph", 0)):
             if getattr(self, field) < least:
                 raise UserError(f"--{field} must be at least {least}, not {getattr(self, field)}")
+        if self.weights and self.image_model == NONE:
+            raise UserError("--weights are those of an image model, and --image_model none asks for none")
 
     @property
     def folder(self) -> Path:
