@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from importlib.resources import files
 
 import pytest
 
@@ -17,7 +18,7 @@ from recbole_cadmr.workflows.tune.plan import Plan
 from recbole_cadmr.workflows.tune.progress import Progress, table
 from recbole_cadmr.workflows.tune.records import Record
 
-SETTINGS = {"epochs": 9, "data_path": "/data", "seed": 7, "threads": 2}
+SETTINGS = {"epochs": 9, "data_path": str(files("recbole_cadmr.embedded")), "seed": 7, "threads": 2}
 RATE = 0.1 + 0.2  # no round number
 PLAN = Plan(model="BPR", dataset="synthetic", preset=None, settings=SETTINGS, sampler="random", scheduler="asha",
             space={"learning_rate": [0.001, RATE], "embedding_size": [8, 64]}, trials=5, grace=2, max_epochs=9,
