@@ -30,6 +30,8 @@ _CLOCK = (
     r"(?:\s*(?P<zone>Z|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT))?(?:\s*\([A-Z]+\))?"
 )
 _THEN = rf"(?:(?:T|,?\s+){_CLOCK})?"
+# A date without separators, which is a number, too.
+_COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?")
 _ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _DATES = [
@@ -110,10 +112,19 @@ def _read(
 ) -> tuple[list[int | Decimal | None], str]:
     numbers = [_number(text) for text in unique]
     if how in UNITS:
-        return numbers, f"numbers ({how})"
+        fit_all = (number is None or _unit_of(number) in (how, None) for number in numbers)
+        return [number if fit else None for number, fit in zip(numbers, fit_all)], f"numbers ({how})"
+    if how is None:
+        _refuse_mixed_lengths(unique, rows, name)
     dates = [None if number is not None or not text else _dates(text) for text, number in zip(unique, numbers)]
-    unit = _unit(unique, numbers, rows, name, option)
+    unit = _unit(unique, numbers, rows, name)
     fits = [number is None or _unit_of(number) in (unit, None) for number in numbers]
+    if any(dates):  # a number that looks like one may be one, but is no time since 1970
+        fits = [fit and not _COMPACT.fullmatch(text) for fit, text in zip(fits, unique)]
+    elif unit is not None and how is None:
+        of_clock = np.array([number is not None and _unit_of(number) is not None for number in numbers])
+        if 2 * rows[of_clock].sum() > rows.sum():  # numbers too small for a clock stand for something else: 0 for none
+            fits = [fit and bool(clock) for fit, clock in zip(fits, of_clock)]
     if not any(dates):
         return [number if fit else None for number, fit in zip(numbers, fits)], "numbers as they stand"
     n_numbers, n_dates = (int(rows[[entry is not None for entry in kind]].sum()) for kind in (numbers, dates))
@@ -129,6 +140,22 @@ def _read(
     ]  # fmt: skip
     settled = all(len({*dated.values()}) == 1 and len(dated) == len(_ORDERS) for dated in dates if dated)
     return _in_one_unit(instants, "dates" if settled else f"dates, {_IN_WORDS[order]}")
+
+
+def _refuse_mixed_lengths(unique: Sequence[str], rows: np.ndarray, name: str) -> None:
+    """Raise :class:`UserError` if dates without separators, more than a few, are of different lengths."""
+    counts: Counter[int] = Counter()
+    example: dict[int, str] = {}
+    for text, n in zip(unique, rows):
+        if _COMPACT.fullmatch(text):
+            counts[len(text)] += int(n)
+            example.setdefault(len(text), text)
+    if counts and sum(counts.values()) - max(counts.values()) > max(1, _SHARE * sum(rows)):
+        (one, _), (other, _) = counts.most_common(2)
+        raise UserError(
+            f"{name} holds dates without separators of different lengths, such as {example[one]} and {example[other]}; "
+            f"write all in one way"
+        )
 
 
 def _refuse_mixed_zones(
@@ -167,7 +194,7 @@ def _unit_of(number: int | Decimal) -> str | None:
 
 
 def _unit(
-    unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: np.ndarray, name: str, option: str
+    unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: np.ndarray, name: str
 ) -> str | None:
     """The unit of all numbers but a few; None if they are too small to tell."""
     counts: Counter[str] = Counter()
@@ -183,7 +210,7 @@ def _unit(
     if others and sum(counts.values()) - most > max(1, _SHARE * sum(rows)):
         raise UserError(
             f"{name} holds times in different units, such as {example[unit]} ({unit}) and {example[others[0][0]]} "
-            f"({others[0][0]}); write them in one unit, or say it with {option} {unit}"
+            f"({others[0][0]}); write them in one unit"
         )
     return unit
 
@@ -278,7 +305,9 @@ def _in_one_unit(instants: Sequence[int | None], reading: str) -> tuple[list[int
 
 def _by_format(unique: Sequence[str], how: str, option: str) -> list[int | Decimal | None]:
     try:
-        dates = pd.DatetimeIndex(pd.to_datetime(pd.Series(unique, dtype=object), format=how, errors="coerce", utc=True))
+        # pandas takes "now" and "today" for this moment, whatever the format.
+        texts = pd.Series([text if any(map(str.isdigit, text)) else None for text in unique], dtype=object)
+        dates = pd.DatetimeIndex(pd.to_datetime(texts, format=how, errors="coerce", utc=True))
     except ValueError as error:
         raise UserError(f"{option} {how!r} is no format of strptime: {error}") from error
     instants = [None if missing else int(value) for value, missing in zip(dates.as_unit("ns").asi8, dates.isna())]

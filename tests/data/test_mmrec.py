@@ -74,6 +74,28 @@ def test_another_split_is_drawn_from_all_interactions(tmp_path):
     assert [len(part) for part in items] == [16, 2, 2] and not (items[0] & items[1] or items[0] & items[2])
 
 
+def test_repeated_pairs_leave_no_held_out_pair_in_train(tmp_path, capsys):
+    rows = [(user, item, max(item - 5, 0)) for user in range(10) for item in range(8)]
+    source = write_source(tmp_path / "source", rows=[*rows, *((user, 0, 2) for user in range(4))], n_rows=8)
+    prepare_mmrec(source, "own", tmp_path / "dataset")
+    assert "held-out interactions that repeat one of the train part: 4" in capsys.readouterr().err
+    place = prepare_mmrec(source, "drawn", tmp_path / "dataset", "random")
+    assert "repeated interactions of a user with an item: 4" in capsys.readouterr().err
+    parts = [(place / f"drawn.{part}.inter").read_text().splitlines()[1:] for part in ("train", "valid", "test")]
+    assert len({row for part in parts for row in part}) == sum(map(len, parts)) == len(rows)
+
+
+def test_times_order_a_split_as_they_stand(tmp_path):
+    source = write_source(tmp_path / "source", n_rows=8)
+    start = 1_600_000_000_000_000_000
+    lines = [f"{user}\t{item}\t{start + item}\t0" for user in range(3) for item in (5, 7, 6)]
+    lines[0] = f"0\t5\t{start + 5}.5\t0"
+    (source / "shop.inter").write_text("\n".join(["userID\titemID\ttimestamp\tx_label", *lines, ""]))
+    place = prepare_mmrec(source, "timed", tmp_path / "dataset", "leave-last")
+    test = [line.split("\t")[:2] for line in (place / "timed.test.inter").read_text().splitlines()[1:]]
+    assert test == [["0", "7"], ["1", "7"], ["2", "7"]]
+
+
 def test_an_order_without_times_is_told(tmp_path, capsys):
     place = prepare_mmrec(write_source(tmp_path / "source"), "rows", tmp_path / "dataset", "leave-last")
     said = "--split leave-last goes by the order of the rows, since there are no times"

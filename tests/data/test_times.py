@@ -97,10 +97,35 @@ def test_the_column_or_the_user_decides_for_all():
     assert read(["20/01/10"], "iso") == read(["10.01.20"], "%d.%m.%y") == [NEW_YEAR + 9 * DAY]
     assert read(["20200110", "x"], "%Y%m%d") == [NEW_YEAR + 9 * DAY, None]
     assert read(["02/02/2020"]) == [NEW_YEAR + 32 * DAY]  # both readings are one
-    assert read(["1600000000", "1600000000123"], "s") == [1_600_000_000, 1_600_000_000_123]
+    assert read(["1600000000", "1600000000123"], "s") == [1_600_000_000, None]  # no other unit is taken for seconds
     for how in ("tomorrow", "%Q"):
         with pytest.raises(UserError, match="--time_format"):
             read(["2020-01-01"], how)
+
+
+def test_numbers_that_are_no_times_of_a_clock_are_not_taken_for_such():
+    clock = [str(1_600_000_000 + n) for n in range(30)]
+    assert read([*clock, "0"])[-1] is None
+    with pytest.raises(UserError, match="5 of 35 values of .* cannot be read as a time, such as '0'"):
+        read([*clock, *["0"] * 5])
+    assert read(["1", "2", "3"]) == [1, 2, 3]  # of no clock at all: an order
+    with pytest.raises(UserError, match="different units"):
+        read([*clock, *(text + "000" for text in clock)])
+    with pytest.raises(UserError, match="30 of 60 values of .* cannot be read"):
+        read([*clock, *(text + "000" for text in clock)], "s")
+
+
+def test_dates_without_separators_are_of_one_length():
+    assert read(["20201028", "20201027"]) == [20201028, 20201027]  # in the right order
+    for longer in ("202010281246", "20201028124654"):
+        with pytest.raises(UserError, match=f"lengths, such as 20201028 and {longer}|such as {longer} and 2020"):
+            read(["20201028"] * 3 + [longer] * 3)
+    assert read(["2020-10-28 12:46:54"] * 30 + ["20201028124654"])[-1] is None
+
+
+def test_a_format_reads_no_words():
+    days = ["01.02.2020", "now", "today", *["01.02.2020"] * 40]
+    assert read(days, "%d.%m.%Y")[:3] == [NEW_YEAR + 31 * DAY, None, None]
 
 
 def test_numbers_among_dates_are_read_one_by_one():

@@ -68,6 +68,17 @@ def test_pictures_as_a_column_names_them(tmp_path):
     assert counts["items without a picture"] == 5  # g to k
 
 
+def test_a_cell_of_another_folder_takes_no_file_of_its_name(tmp_path):
+    tree(tmp_path, "hats/1.jpg", "main.jpg")
+    names = {"a": "hats/1.jpg", "b": "shoes/1.jpg", "c": "http://x/c/main.jpg?w=1", "d": "http://x/d/main.jpg"}
+    names["e"] = "1.jpg"
+    pictures, counts = found(tmp_path, list(names), names=names)
+    assert pictures == {"a": "hats/1.jpg"}
+    assert counts["items whose pictures are other files of one name, so that none is taken"] == 4
+    del names["b"]
+    assert found(tmp_path, list(names), names=names)[0] == {"a": "hats/1.jpg", "e": "hats/1.jpg"}
+
+
 def test_nothing_found_is_refused_where_an_option_asked_for_it(tmp_path):
     tree(tmp_path, "p/1/x.jpg", "p/2/y.jpg")
     with pytest.raises(UserError, match=r"looked for 'a.jpg', 'b.jpg', there are '1/x.jpg', '2/y.jpg'"):

@@ -305,3 +305,9 @@ def test_a_header_of_very_many_names(tmp_path):
     with pytest.raises(UserError, match="has no column 'x'") as refused:
         read(tmp_path / "a.csv", f"{wide}\n", columns=["x"])
     assert len(str(refused.value)) < 1000
+
+
+def test_whole_numbers_of_a_column_of_floats_are_written_whole(tmp_path):
+    path = tmp_path / "ids.parquet"
+    pd.DataFrame({"id": [1.0, 2.0**53 + 2, 1e16, float("nan"), 0.5]}).to_parquet(path)
+    assert list(read_rows(path, Tally())["id"]) == ["1", "9007199254740994", "10000000000000000", "", "0.5"]

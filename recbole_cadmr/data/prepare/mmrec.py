@@ -18,11 +18,13 @@ from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.data.graph import read_graph, rows_of
 from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
 from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
+from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
@@ -114,7 +116,7 @@ def prepare_mmrec(
     if Path(name).name != name or name.startswith("."):
         raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
     interactions = _read_interactions(found[0])
-    parts = _parts(interactions, split, seed)
+    parts = _parts(interactions, split, seed, found[0], tally)
     if split == "leave-last" and "timestamp" not in interactions:
         tally.remark("--split leave-last goes by the order of the rows, since there are no times")
     modalities = _find_features(source, features, tally)
@@ -234,12 +236,17 @@ def _read(files: _Files, items: Sequence[int], tally: Tally) -> Features:
     return Features(files.name, list(map(str, kept)), files.vectors, kept, graph, made_by)
 
 
-def _parts(interactions: pd.DataFrame, split: str, seed: int) -> dict[str, pd.DataFrame]:
+def _parts(interactions: pd.DataFrame, split: str, seed: int, path: Path, tally: Tally) -> dict[str, pd.DataFrame]:
     columns = {"userID": "user_id", "itemID": "item_id"}
     table = interactions.rename(columns=columns).astype(dict.fromkeys(columns.values(), str))
-    if split != OWN:
+    if split == OWN:
+        pairs, train = pd.MultiIndex.from_frame(table[["user_id", "item_id"]]), table["x_label"] == 0
+        repeated = int(pairs[~train].isin(pairs[train]).sum())
+        tally.note("held-out interactions that repeat one of the train part", n=repeated)
+    else:
         if "timestamp" in table:
-            table["timestamp"] = pd.to_numeric(table["timestamp"])
+            table["timestamp"] = read_times(table["timestamp"], f"the times of {path.name}").values
+        table = clean(table, tally)
         table["x_label"] = SPLITS[split](table, np.random.default_rng(seed))
         if not (table["x_label"] == 0).any():
             raise UserError(f"the split {split} leaves nothing to train on; give more data or another split")

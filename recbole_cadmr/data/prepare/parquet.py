@@ -63,7 +63,12 @@ def _texts(array: pa.Array) -> list[str]:
         whole = pc.and_(pc.equal(pc.floor(wide), wide), pc.less(pc.abs(wide), _EXACT))
         numerals = pc.if_else(whole, wide, None).cast(pa.int64()).cast(pa.string())
         missing = pc.is_nan(wide)
-        array = pc.if_else(missing, None, pc.if_else(whole, numerals, array.cast(pa.string())))
+        written = pc.if_else(missing, None, pc.if_else(whole, numerals, array.cast(pa.string())))
+        beyond = pc.and_(pc.equal(pc.floor(wide), wide), pc.and_(pc.is_finite(wide), pc.invert(whole))).to_pylist()
+        if any(beyond):  # whole numbers, too, which Arrow would write as 1e+16
+            cells = zip(wide.to_pylist(), beyond, written.to_pylist())
+            written = pa.array([f"{value:.0f}" if far else text for value, far, text in cells], pa.large_string())
+        array = written
     return array.cast(pa.large_string()).fill_null("").to_pylist()
 
 

@@ -58,6 +58,10 @@ def find_pictures(
             tally.note("items whose pictures lie in several folders, so that none is taken", item)
         elif nearest:
             found[item] = folder / nearest[0]
+    if names is not None:
+        for item in _doubtful(found, names, folder):
+            tally.note("items whose pictures are other files of one name, so that none is taken", names[item])
+            del found[item]
     if option and not found:
         looked = [f"{item}.jpg" if names is None else names.get(item, "") for item in items]
         raise UserError(
@@ -67,6 +71,28 @@ def find_pictures(
     reason = "" if folder.is_dir() else f" (there is no folder {folder.name})"
     tally.note(f"items without a picture{reason}", n=len(items) - len(found))
     return found
+
+
+def _doubtful(found: Mapping[str, Path], names: Mapping[str, str], folder: Path) -> list[str]:
+    """Items whose cell agrees with its file in the last name alone, and speaks of another folder than the file's.
+
+    It does if it is a path of another folder, or if cells of several folders or addresses end in this one file's name.
+    """
+    others: dict[Path, dict[str, PurePosixPath]] = {}
+    for item, file in found.items():
+        within, path = file.relative_to(folder), PurePosixPath(names[item].replace("\\", "/"))
+        roots, ends = (Path(), folder, folder.absolute()), (within, within.with_suffix(""))
+        if path not in [root / end for root in roots for end in ends]:
+            others.setdefault(file, {})[item] = path
+    doubtful = []
+    for file, cells in others.items():
+        is_inside = file.parent != folder
+        many = len({path.parent for path in cells.values()}) > 1
+        for item, path in cells.items():
+            is_of_another = is_inside and path.parent.name and not path.is_absolute() and ":" not in str(path)
+            if many or is_of_another:
+                doubtful.append(item)
+    return doubtful
 
 
 def _files(folder: Path) -> list[Path]:
