@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from recbole_cadmr.config.yaml_text import load_yaml, parse_value, read_yaml, shown
@@ -69,11 +67,9 @@ def test_what_is_typed(text, value):
     ],
 )
 def test_what_is_refused(text, sentence):
-    start = time.perf_counter()
     with pytest.raises(UserError, match=f"^f.yaml .*{sentence}") as caught:
         load_yaml(text, "f.yaml")
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("content", [b"a: \xff", b"\x00\x01", b"\xff\xfe"])
