@@ -170,7 +170,7 @@ class RunTrainer(recbole.trainer.Trainer):
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
-            raise ModelError(f"the training loss is {float(loss)} in epoch {self.epoch}; lower learning_rate")
+            raise ModelError(f"the training loss is {float(loss.detach())} in epoch {self.epoch}; lower learning_rate")
 
     def _named(self, losses: Any, n_batches: int) -> dict[str, float]:
         """Mean losses a batch, by component."""
