@@ -318,14 +318,6 @@ class RunTrainer(recbole.trainer.Trainer):
             scores[history] = -torch.inf
         return batch
 
-    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
-        """RecBole's, which refuses scores that are NaN or infinite; items that were not sampled have -inf."""
-        interaction, row, *held_out = batched_data
-        with self._refusals("score"):
-            batch = super()._neg_sample_batch_eval((interaction, row, *held_out))
-        check_scores(batch[1][row, interaction[self.config["ITEM_ID_FIELD"]]][None], self.config)
-        return batch
-
     def _refusals(self, doing: str) -> AbstractContextManager[None]:
         return refusals(self.config, type(self.model), doing)
 
