@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,25 @@ def set_random_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([entry.cpu() for entry in state["cuda"]])
+
+
+def check_progress(state: Mapping[str, Any], metric: str, bigger: bool) -> None:
+    """Raise ValueError unless epochs, validations and the best score of a ``resume.pt`` agree with each other.
+
+    Args:
+        metric, bigger: what validations are compared by, and whether more of it is better.
+    """
+    kept, epoch = state["trainer"], state["epoch"]
+    done = kept["train_loss_dict"]
+    if len(done) != epoch or not all(0 <= number < epoch for number in done):
+        raise ValueError(f"it begins with epoch {epoch} after {len(done)} epochs")
+    for entry in kept["history"]:
+        if entry["epoch"] >= epoch > 0 or entry["valid_score"] != entry["valid_result"].get(metric):
+            raise ValueError(f"its validation of epoch {entry['epoch']} is not what was measured")
+    scores = [entry["valid_score"] for entry in kept["history"] if entry["phase"] == state["phase"]]
+    choose, without = (max, -math.inf) if bigger else (min, math.inf)
+    if kept["best_valid_score"] != choose(scores, default=without):
+        raise ValueError("its best validation score is that of no validation")
 
 
 class AttributeWatch:

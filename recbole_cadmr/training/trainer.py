@@ -18,7 +18,14 @@ from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
-from recbole_cadmr.training.state import AttributeWatch, load_optimizer, put_back, random_state, set_random_state
+from recbole_cadmr.training.state import (
+    AttributeWatch,
+    check_progress,
+    load_optimizer,
+    put_back,
+    random_state,
+    set_random_state,
+)
 
 # Trainers of the package's models, by class; every other model gets RecBole's.
 TRAINERS = {
@@ -270,8 +277,7 @@ class RunTrainer(recbole.trainer.Trainer):
         """
         self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
-        if math.isnan(state["trainer"]["best_valid_score"]):
-            raise ValueError("its best validation score is no number")
+        check_progress(state, self.valid_metric, self.valid_metric_bigger)
         for name in self._kept:
             setattr(self, name, state["trainer"][name])
         self.seconds = {"evaluation": 0.0, **self.seconds}

@@ -174,7 +174,7 @@ def ids(values: Any, name: str) -> list[str]:
     Raises:
         UserError: if it is one text, or no texts and whole numbers alone (real numbers are ids that were damaged).
     """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise UserError(f"`{name}` must be a list of ids, not {values!r}")
     found = []
     for value in values:

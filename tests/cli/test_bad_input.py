@@ -54,6 +54,7 @@ def own_set(tmp_path):
         (["--learning_rat=1"], "did you mean learning_rate"),
         (["--epochs=many"], "epochs must be a whole number, not 'many'"),
         (["--epochs=-1"], "epochs must be at least 0"),
+        (["--threads=100000000"], "threads must be at most 4096"),
         (["--learning_rate=0"], "learning_rate must be above 0"),
         (["--pretrain_learning_rate=1e30", "--show_progress=False"], "the training loss is nan"),
         (["--dropout_prob=1.5"], "dropout_prob must be"),

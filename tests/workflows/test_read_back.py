@@ -207,6 +207,12 @@ def cut(run):
     return run
 
 
+def test_an_edited_validation_is_refused(cut):
+    edit_checkpoint(cut / "resume.pt", lambda content: content["trainer"]["history"][0].update(valid_score=9.0))
+    with pytest.raises(UserError, match="its validation of epoch 0 is not what was measured"):
+        resume(cut)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -230,6 +236,10 @@ def cut(run):
         ("trainer.history", [5]),
         ("trainer.cur_step", "x"),
         ("trainer.best_valid_score", float("nan")),
+        ("trainer.best_valid_score", 5.0),
+        ("trainer.history", []),
+        ("epoch", 0),
+        ("epoch", 2**31),
         ("settings.settings_schedule", [1]),
         *MALFORMED[:9],
     ],

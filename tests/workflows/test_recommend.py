@@ -117,6 +117,7 @@ def test_whole_numbers_are_ids_by_their_digits():
     [
         ({"users": "u0001"}, "`users` must be a list of ids, not 'u0001'"),
         ({"users": 17}, "`users` must be a list of ids, not 17"),
+        ({"users": np.array("u0001")}, "`users` must be a list of ids, not array"),
         ({"users": []}, "`users` names nobody"),
         ({"users": [None]}, "`users` must hold ids, which are texts, not None"),
         ({"users": ["u0001", np.nan]}, r"must hold ids, which are texts, not nan \(float\)"),
