@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -31,6 +32,8 @@ from recbole_cadmr.workflows.run_folder import RESULT
 from recbole_cadmr.workflows.session import Session, check_origin, read_checkpoint, versions
 
 SCHEMA_VERSION = 1
+_SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
+_ROUNDING = 1e-6
 
 
 class Protocol(TypedDict):
@@ -172,6 +175,8 @@ def _contradiction(result: RunResult) -> str | None:
             return f"{part} lacks a metric"
         if given is not None and not given.keys() <= known:
             return f"{part} has a metric that the run does not measure"
+        if given is not None and (wrong := _impossible(given, sorted(protocol["topk"]))):
+            return f"{part} has {wrong}"
     if protocol["valid_metric"].lower() not in known:
         return "valid_metric is none of its metrics"
     if result["test_result"] is not None and not result["test_read"]:
@@ -181,6 +186,21 @@ def _contradiction(result: RunResult) -> str | None:
         (e["epoch"], e["valid_score"], e["valid_result"]) for e in result["history"]
     ]:
         return "its best epoch is not in its history"
+    if best is None and result["best_valid_score"] is not None:
+        return "its best score is that of no epoch"
+    return None
+
+
+def _impossible(given: Mapping[str, float | None], topk: Sequence[int]) -> str | None:
+    """A figure that no ranking can have, in words: a share beyond 0 and 1, a longer list with less in it."""
+    figures = {name: value for name, value in given.items() if value is not None}
+    for name, value in figures.items():
+        if name.partition("@")[0] in _SHARES and not -_ROUNDING <= value <= 1 + _ROUNDING:
+            return f"{name} {value:g}, which lies between 0 and 1"
+    for metric in ("recall", "hit"):
+        found = [figures[f"{metric}@{k}"] for k in topk if f"{metric}@{k}" in figures]
+        if any(longer < shorter - _ROUNDING for shorter, longer in pairwise(found)):
+            return f"a {metric} that falls with the length of the list"
     return None
 
 

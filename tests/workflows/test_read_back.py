@@ -96,6 +96,11 @@ def put(content, path, value):
         ("test_result.recall@2", ...),
         ("test_result.recall@3", 0.5),
         ("best_valid_score", 0.999),
+        ("best_epoch", None),
+        ("test_result.recall@2", 7.0),
+        ("test_result.recall@2", -1.0),
+        ("test_result.recall@2", -1e-3),
+        ("test_result.ndcg@1", 1.5),
         ("best_valid_result.ndcg@2", 0.999),
     ],
 )

@@ -15,7 +15,7 @@ from recbole_cadmr.models.registry import is_deterministic
 from recbole_cadmr.training.contents import Counts
 from recbole_cadmr.workflows.benchmark.measure import by_stratum, diversity
 from recbole_cadmr.workflows.benchmark.significance import Comparison, compare
-from recbole_cadmr.workflows.lists import LISTS, RANKING, by_user, check_figures, read_lists
+from recbole_cadmr.workflows.lists import LISTS, RANKING, TestLists, by_user, check_figures, read_lists
 from recbole_cadmr.workflows.results import Protocol, RunResult, read_result
 from recbole_cadmr.workflows.table import check_comparable, check_seeds, configuration
 
@@ -145,7 +145,8 @@ def summarise(
         of_configuration.setdefault(text, key)
         groups.setdefault(key, []).append((folder, result))
     names = _names([group[0][1] for group in groups.values()])
-    rows = [_row(name, group) for name, group in zip(names, groups.values())]
+    facts: dict[str, tuple[Path, np.ndarray]] = {}
+    rows = [_row(name, group, facts) for name, group in zip(names, groups.values())]
     for row, group in zip(rows, groups.values()):
         row.tried = max((tried or {}).get(folder, 0) for folder, _ in group)
     first = results[0][1]
@@ -161,7 +162,21 @@ def summarise(
     return table
 
 
-def _row(name: str, group: list[tuple[Path, RunResult]]) -> Row:
+def _check_facts(lists: TestLists, result: RunResult, folder: Path, facts: dict[str, tuple[Path, np.ndarray]]) -> None:
+    """Raise :class:`UserError` unless lists say of the data what those of the other runs say."""
+    said = {name: getattr(lists, name) for name in ("users", "user_degree", "item_degree")}
+    said["held-out pairs"] = np.sort(lists.held_row.astype(np.int64) * len(lists.item_degree) + lists.held_item)
+    said[f"missing\t{result['settings'].get('modalities')}"] = lists.missing  # of the modalities that are read
+    for name, array in said.items():
+        other, known = facts.setdefault(name, (folder, array))
+        if not np.array_equal(array, known):
+            raise UserError(
+                f"{folder / LISTS} and {other / LISTS} differ in what they say of the data "
+                f"({name.partition(chr(9))[0]}); one of the two was edited: remove its run and start it again"
+            )
+
+
+def _row(name: str, group: list[tuple[Path, RunResult]], facts: dict[str, tuple[Path, np.ndarray]]) -> Row:
     group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
     results = [result for _, result in group]
     check_seeds(results)
@@ -171,6 +186,7 @@ def _row(name: str, group: list[tuple[Path, RunResult]]) -> Row:
     for folder, result in group:
         lists = read_lists(folder / LISTS)
         check_figures(lists, result, folder)
+        _check_facts(lists, result, folder, facts)
         ranking = by_user(lists, topk, result["protocol"]["metrics"])
         for metric, values in ranking.items():
             users.setdefault(metric, []).append(values)

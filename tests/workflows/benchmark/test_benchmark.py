@@ -251,6 +251,25 @@ def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(f
     assert (tmp_path / "out" / "table.md").read_text() == text
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("item_degree", lambda array: array[::-1]),
+        ("user_degree", np.ones_like),
+        ("users", lambda array: array + 100),
+        ("missing", np.logical_not),
+    ],
+)
+def test_what_lists_say_of_the_data_is_what_the_others_say(finished, tmp_path, capsys, name, change):
+    file = copied(finished, tmp_path) / "run" / "test_lists.npz"
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    np.savez(file, **{**content, name: change(content[name])})
+    arguments = [str(tmp_path / "copy") if entry == str(finished[0]) else entry for entry in finished[1]]
+    assert main(arguments) == 2
+    assert f"differ in what they say of the data ({name})" in capsys.readouterr().err
+
+
 def test_no_seed_is_an_error():
     with pytest.raises(UserError, match="at least one seed"):
         benchmark(["Pop"], ["synthetic"], [], "out")
