@@ -33,6 +33,9 @@ def check_metrics(settings: dict[str, Any]) -> None:
     for name in ("metrics", "topk", "regularisation", "attention_weights"):
         if settings.get(name) in ([], ()):
             raise UserError(f"{name} must not be empty")
+    for name in ("metrics", "topk"):
+        if len({str(value).lower() for value in settings[name]}) < len(settings[name]):
+            raise UserError(f"{name} names one twice: {shown(settings[name])}")
     for metric in settings["metrics"]:
         if str(metric).lower() not in RANKING:
             near = did_you_mean(str(metric), RANKING)

@@ -92,6 +92,8 @@ BAD = [
     ({"eval_args": {"split": {"RS": [0.8, 0.1, float("nan")]}}}, "must be a finite number"),
     ({"eval_args": {"split": {"RS": [0, 0, 0]}}}, "RS needs three shares"),
     ({"eval_args": {"split": {"LS": "last"}}}, "LS must be one of valid_and_test, valid_only, test_only, not 'last'"),
+    ({"topk": [10, 20, 10]}, r"topk names one twice: \[10, 20, 10\]"),
+    ({"metrics": ["Recall", "recall"]}, "metrics names one twice"),
     ({"eval_args": {"split": {"LS": "valid_only"}, "group_by": "none"}}, "LS leaves out .* needs group_by: user"),
     ({"eval_args": {"split": {"LS": "valid_only", "RS": [8, 1, 1]}}}, "must name one way to split"),
     ({"eval_args": {"split": {}}}, "must name one way to split"),
