@@ -1,4 +1,4 @@
-"""Finished runs side by side, from their ``result.json`` alone."""
+"""Finished runs side by side, from their ``result.json``, which what lies beside it must not contradict."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.training.trainer import BEST
 from recbole_cadmr.workflows.lists import LISTS, check_figures, read_lists
-from recbole_cadmr.workflows.results import RunResult, read_result
+from recbole_cadmr.workflows.results import RunResult, check_model, read_result
 from recbole_cadmr.workflows.words import cell
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -39,6 +40,8 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
         if (Path(folder) / LISTS).is_file():
             check_figures(read_lists(Path(folder) / LISTS), result, Path(folder))
+        if (Path(folder) / BEST).is_file():  # a search keeps that of its best trial alone
+            check_model(Path(folder), result)
         key = json.dumps([result["model"], configuration(result)], sort_keys=True)
         rows.setdefault(key, []).append(result)
     for runs in rows.values():

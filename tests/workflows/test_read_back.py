@@ -120,6 +120,18 @@ def test_figures_that_the_lists_do_not_give_are_refused(run):
     assert results_table([run], METRICS) == whole
 
 
+def test_a_result_that_its_model_contradicts_has_no_row(run, data, tmp_path):
+    (run / "test_lists.npz").unlink()
+    edit(run / "result.json", lambda content: put(content, "model", "EASE"))
+    with pytest.raises(UserError, match=r"is of another run than .*its model is another"):
+        results_table([run], METRICS)
+    edit(run / "result.json", lambda content: put(content, "model", "BPR"))
+    other = trained(data, tmp_path / "other", seed=7)
+    shutil.copy(other / "model.pt", run / "model.pt")
+    with pytest.raises(UserError, match=r"model\.pt is of another run"):
+        results_table([run], METRICS)
+
+
 def test_a_run_that_was_measured_afterwards_has_a_row(data, tmp_path):
     folder = trained(data, tmp_path / "run", eval_step=0, evaluate_test=False)
     read_test(folder)
