@@ -24,15 +24,15 @@ from recbole_cadmr import compat
 from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
-    from recbole_cadmr.workflows.evaluate import evaluate
-    from recbole_cadmr.workflows.recommend import load, recommend
-    from recbole_cadmr.workflows.train import Run, resume, train
+    from recbole_cadmr.runs.evaluate import evaluate
+    from recbole_cadmr.runs.recommend import load, recommend
+    from recbole_cadmr.runs.train import Run, resume, train
 
 __all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train"]
 
 compat.apply()
 
-_WORKFLOWS = {
+_ENTRY_POINTS = {
     "Run": "train",
     "evaluate": "evaluate",
     "load": "recommend",
@@ -44,6 +44,6 @@ _WORKFLOWS = {
 
 def __getattr__(name: str) -> Any:
     """Import a workflow when it is first asked for, so that a room can be used without all the others."""
-    if name in _WORKFLOWS:
-        return getattr(importlib.import_module(f"recbole_cadmr.workflows.{_WORKFLOWS[name]}"), name)
+    if name in _ENTRY_POINTS:
+        return getattr(importlib.import_module(f"recbole_cadmr.runs.{_ENTRY_POINTS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

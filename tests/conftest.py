@@ -28,7 +28,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left with one of them at the end."""
-    items.sort(key=lambda item: "workflows" not in item.path.parts)
+    items.sort(key=lambda item: {"runs", "tuning", "benchmark"}.isdisjoint(item.path.parts))
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.workflows.run_folder import scratch_folder
-from recbole_cadmr.workflows.session import Session, open_session
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import Session, open_session
 
 TRAIN = ["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "cid d", "dot d"]
 VALID = ["ann c", "bob a"]

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Run the cells, print the first tables."""
-    from recbole_cadmr.workflows.benchmark.benchmark import benchmark
-    from recbole_cadmr.workflows.benchmark.plan import seeds_of
-    from recbole_cadmr.workflows.benchmark.tables import first_tables
+    from recbole_cadmr.benchmark.benchmark import benchmark
+    from recbole_cadmr.benchmark.plan import seeds_of
+    from recbole_cadmr.reports.tables import first_tables
 
     tables = benchmark(
         known.models,

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Print the report; exit status 1 if something does not fit."""
-    from recbole_cadmr.workflows.doctor import doctor
+    from recbole_cadmr.doctor import doctor
 
     nothing_left(rest, parser)
     report, sound = doctor(known.data_path)

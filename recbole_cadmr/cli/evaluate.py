@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Measure and print."""
-    from recbole_cadmr.workflows.evaluate import evaluate, read_test
-    from recbole_cadmr.workflows.results import metric_table, write_json
+    from recbole_cadmr.runs.evaluate import evaluate, read_test
+    from recbole_cadmr.runs.result import metric_table, write_json
 
     nothing_left(rest, parser)
     refuse_existing(known.output)

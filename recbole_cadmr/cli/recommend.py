@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Recommend and write."""
-    from recbole_cadmr.workflows import recommend as workflow
+    from recbole_cadmr.runs import recommend as workflow
 
     nothing_left(rest, parser)
     refuse_existing(known.output)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Print the table."""
-    from recbole_cadmr.workflows.table import results_table
+    from recbole_cadmr.reports.results_table import results_table
 
     nothing_left(rest, parser)
     print(results_table(known.folders))

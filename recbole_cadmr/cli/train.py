@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Train, or go on."""
-    from recbole_cadmr.workflows.train import resume, train
+    from recbole_cadmr.runs.train import resume, train
 
     settings = settings_of(rest)
     if known.resume:
@@ -38,7 +38,7 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if known.data_path:
         settings["data_path"] = known.data_path
     if known.download:
-        from recbole_cadmr.data.prepare.known import get
+        from recbole_cadmr.data.prepare.catalog import get
 
         if not known.dataset:
             raise UserError("--download needs --dataset, the name of the data set to get")

@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Search, or go on, and print what was found."""
-    from recbole_cadmr.workflows.tune.files import summary
-    from recbole_cadmr.workflows.tune.resources import Resources
-    from recbole_cadmr.workflows.tune.tune import resume, tune
+    from recbole_cadmr.tuning.outputs import summary
+    from recbole_cadmr.tuning.resources import Resources
+    from recbole_cadmr.tuning.tune import resume, tune
 
     settings, given_files = settings_of(rest), files(known.config_files)
     resources = Resources(

@@ -31,7 +31,7 @@ from recbole_cadmr.config.rules import (
     without_inert,
 )
 from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
-from recbole_cadmr.data.prepare.known import how_to_get, known_sets
+from recbole_cadmr.data.prepare.catalog import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.registry import get_model, is_recboles
 

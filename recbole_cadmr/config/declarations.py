@@ -1,6 +1,6 @@
-"""A setting is declared once: default, meaning and allowed values in one place.
+"""A setting is declared once: default, help and allowed values in one place.
 
-The yaml files in ``properties/`` hold declarations (``name: {default: ..., meaning: ..., minimum: ...}``).
+The yaml files in ``properties/`` hold declarations (``name: {default: ..., help: ..., minimum: ...}``).
 RecBole's own settings are declared by RecBole's yaml as plain ``name: default``; what a default's type tells
 is checked for them too.
 """
@@ -47,7 +47,7 @@ class Setting:
 
     Attributes:
         types: names out of ``int, float, bool, str, list, dict, interval, name``; empty if any value will do.
-        of: the type of a list's elements, to which the bounds and choices then apply.
+        items: the type of a list's elements, to which the bounds and choices then apply.
         nullable: whether it may be none whatever its default.
         shortest, longest: bounds of the number of letters.
         fields: what a mapping may hold, by name.
@@ -60,16 +60,16 @@ class Setting:
     name: str
     default: Any = None
     types: tuple[str, ...] = ()
-    of: str | None = None
+    items: str | None = None
     nullable: bool = False
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
-    above: float | None = None
+    exclusive_minimum: float | None = None
     maximum: float | None = None
-    below: float | None = None
+    exclusive_maximum: float | None = None
     shortest: int = 0
     longest: float = math.inf
-    meaning: str = ""
+    help: str = ""
     has_default: bool = True
     fields: Mapping[str, Setting] | None = None
     required: bool = False
@@ -93,8 +93,10 @@ class Setting:
             return
         scalars = list(value) if isinstance(value, (list, tuple)) else [value]
         for scalar in scalars:
-            if self.of and isinstance(value, (list, tuple)) and not _is(scalar, self.of):
-                raise UserError(f"{origin}: {self.name} must be a list of {_WORDS[self.of]} each, not {shown(value)}")
+            if self.items and isinstance(value, (list, tuple)) and not _is(scalar, self.items):
+                raise UserError(
+                    f"{origin}: {self.name} must be a list of {_WORDS[self.items]} each, not {shown(value)}"
+                )
             if self.choices and scalar not in self.choices:
                 allowed = ", ".join(map(str, self.choices))
                 raise UserError(f"{origin}: {self.name} must be one of {allowed}, not {shown(scalar)}")
@@ -129,9 +131,9 @@ class Setting:
             raise UserError(f"{origin}: {self.name} must be a finite number, of at most 63 bits, not {shown(value)}")
         for bound, word, holds in (
             (self.minimum, "at least", lambda b: value >= b),
-            (self.above, "above", lambda b: value > b),
+            (self.exclusive_minimum, "above", lambda b: value > b),
             (self.maximum, "at most", lambda b: value <= b),
-            (self.below, "below", lambda b: value < b),
+            (self.exclusive_maximum, "below", lambda b: value < b),
         ):
             if bound is not None and not holds(bound):
                 raise UserError(f"{origin}: {self.name} must be {word} {bound:g}, not {shown(value)}")

@@ -18,18 +18,18 @@ def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: Multim
         ``id_maps`` (tokens in the order of their ids), ``interactions`` (who has what in which part), ``features``
         (bytes of each feature file), ``sha256`` of all of these, and ``counts``.
     """
-    marks: dict[str, Any] = {
+    result: dict[str, Any] = {
         "id_maps": _hash(*(_tokens(train, field) for field in (train.uid_field, train.iid_field))),
         "interactions": _hash(*(_pairs(part) for part in (train, valid, test))),
         "features": {file.name: sha256_of(file) for file in train.feature_files()},
     }
-    marks["sha256"] = _hash(*(repr(marks[name]).encode() for name in sorted(marks)))
-    marks["counts"] = {
+    result["sha256"] = _hash(*(repr(result[name]).encode() for name in sorted(result)))
+    result["counts"] = {
         "users": train.user_num - 1,
         "items": train.item_num - 1,
         "interactions": [len(part) for part in (train, valid, test)],
     }
-    return marks
+    return result
 
 
 def _tokens(dataset: MultimodalDataset, field: str) -> bytes:

@@ -34,7 +34,7 @@ class RowBatch:
         zeros = torch.zeros(self.n_rows, self.n_columns, device=self.value.device)
         return zeros.index_put((self.row, self.column), self.value)
 
-    def times(self, table: torch.Tensor) -> torch.Tensor:
+    def matmul(self, table: torch.Tensor) -> torch.Tensor:
         """The rows times ``table`` [n_columns, d], at a cost of nnz x d: float32 [n_rows, d]."""
         begin = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
         return torch.nn.functional.embedding_bag(self.column, table, begin, mode="sum", per_sample_weights=self.value)
@@ -109,7 +109,7 @@ def row_pairs(row: torch.Tensor, other: torch.Tensor, n_rows: int) -> tuple[torc
     return place, torch.arange(len(place), device=row.device) - first[place] + begin[row[place]]
 
 
-def at_most(row: torch.Tensor, n_rows: int, most: int) -> torch.Tensor:
+def cap_row_lengths(row: torch.Tensor, n_rows: int, most: int) -> torch.Tensor:
     """Entries of which no row has more than ``most``, a random part of the longer ones: bool [nnz]."""
     size = torch.bincount(row, minlength=n_rows)
     if not len(row) or int(size.max()) <= most:

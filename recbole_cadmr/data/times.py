@@ -193,9 +193,7 @@ def _unit_of(number: int | Decimal) -> str | None:
     return "s" if size < 10**11 else "ms" if size < 10**14 else "us" if size < 10**17 else "ns"
 
 
-def _unit(
-    unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: np.ndarray, name: str
-) -> str | None:
+def _unit(unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: np.ndarray, name: str) -> str | None:
     """The unit of all numbers but a few; None if they are too small to tell."""
     counts: Counter[str] = Counter()
     example: dict[str, str] = {}

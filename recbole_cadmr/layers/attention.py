@@ -75,7 +75,7 @@ class CrossAttention(nn.Module):
     def projected(self, batch: RowBatch, folded: Any) -> Tensor:
         """``forward(batch) W`` [B, h] without the rows in between, at a cost that does not grow with ``width``."""
         content, W_Q, W_OW = folded
-        output = self.heads(batch.times(W_Q), content)[1]
+        output = self.heads(batch.matmul(W_Q), content)[1]
         return output.transpose(0, 1).flatten(1) @ W_OW
 
     def _split(self, x: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class ContentAttention(nn.Module):
 
     def projected(self, batch: RowBatch, folded: Any) -> Tensor:
         """``forward(batch) W`` [B, h] without the rows in between."""
-        return batch.times(folded)
+        return batch.matmul(folded)
 
 
 class NeighbourRows(ContentAttention):
@@ -157,7 +157,7 @@ class NeighbourRows(ContentAttention):
     def projected(self, batch: RowBatch, folded: Any) -> Tensor:
         """``forward(batch) W`` [B, h] without the rows in between."""
         content, W = folded
-        return self._near(batch, content).times(W)
+        return self._near(batch, content).matmul(W)
 
     def _near(self, batch: RowBatch, content: Tensor) -> RowBatch:
         """The rows of the batch's neighbours, weighted by A: entries that may stand at one place several times."""

@@ -29,8 +29,8 @@ class Views:
     def item_item(self, S: SparseMatrix, items: Tensor, n_layers: int) -> Tensor:
         """Items smoothed over the item graph S, and users as the normalised sums of the smoothed items they have."""
         for _ in range(n_layers):
-            items = S.times(items)
-        return torch.cat([self._R.times(items), items])
+            items = S.matmul(items)
+        return torch.cat([self._R.matmul(items), items])
 
 
 def gate(size: int) -> nn.Sequential:

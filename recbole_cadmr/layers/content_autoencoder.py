@@ -100,11 +100,11 @@ class ContentAutoencoder:
         """``(I + a H) S (I + b A') + d H`` of a dense S."""
         settings = self._settings
         if settings["enhancement"] and self._H.nnz:
-            S = S + settings["enhancement"] * _batch(self._H, S).times(S)
+            S = S + settings["enhancement"] * _batch(self._H, S).matmul(S)
         if settings["output_smoothing"] and self._A.nnz:
             A = _batch(self._A, S)
             for block in S.split(_BLOCK):
-                block += settings["output_smoothing"] * A.times(block.T.contiguous()).T
+                block += settings["output_smoothing"] * A.matmul(block.T.contiguous()).T
         H = _batch(self._H, S)
         S[H.row, H.column] += settings["direct_path"] * H.value
         return S
@@ -114,7 +114,7 @@ class ContentAutoencoder:
         if self.weights is None:
             return torch.zeros(batch.n_rows, batch.n_columns, device=batch.value.device)
         if isinstance(self.weights, Tensor):
-            return batch.times(self.weights)
+            return batch.matmul(self.weights)
         return self._sparse_scores(batch, self.weights).to(batch.value.device)
 
     def _sparse_scores(self, batch: RowBatch, B: sp.csr_matrix) -> Tensor:

@@ -38,9 +38,9 @@ class Smoothing:
         """E [I, d] smoothed."""
         smoothed = E
         if self._content is not None:
-            smoothed = smoothed + self._content.times(E)
+            smoothed = smoothed + self._content.matmul(E)
         if self._rows is not None:
-            smoothed = smoothed + self._rows.transposed_times(self._rows.times(E)) - self._diagonal * E
+            smoothed = smoothed + self._rows.transposed_times(self._rows.matmul(E)) - self._diagonal * E
         return smoothed
 
 

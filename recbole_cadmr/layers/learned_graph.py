@@ -23,9 +23,9 @@ class EdgeSum:
     def __init__(self, parts: Sequence[tuple[EdgeMatrix, Tensor]]) -> None:
         self.parts = list(parts)
 
-    def times(self, E: Tensor) -> Tensor:
+    def matmul(self, E: Tensor) -> Tensor:
         """The sum's product with a dense E [m, d]."""
-        return torch.stack([edges.times(value, E) for edges, value in self.parts]).sum(0)
+        return torch.stack([edges.matmul(value, E) for edges, value in self.parts]).sum(0)
 
     def constant(self) -> SparseMatrix:
         """The sum as a single matrix without gradients."""

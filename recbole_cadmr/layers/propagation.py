@@ -57,5 +57,5 @@ def mean_of_layers(A: SparseMatrix, E: Tensor, n_layers: int) -> Tensor:
     """Mean of ``E, A E, ..., A^n E`` (LightGCN, equations 7 and 4)."""
     layers = [E]
     for _ in range(n_layers):
-        layers.append(A.times(layers[-1]))
+        layers.append(A.matmul(layers[-1]))
     return torch.stack(layers).mean(0)

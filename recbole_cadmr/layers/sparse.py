@@ -19,7 +19,7 @@ class SparseMatrix:
     def __init__(self, matrix: sp.csr_matrix, device: str | torch.device = "cpu") -> None:
         self._matrix, self._transposed = (_compressed(m.tocsr(), device) for m in (matrix, matrix.T))
 
-    def times(self, E: Tensor) -> Tensor:
+    def matmul(self, E: Tensor) -> Tensor:
         """``M E`` for a dense E [m, d]."""
         return _Product.apply(self._matrix, self._transposed, E)
 
@@ -55,11 +55,11 @@ class EdgeMatrix:
         row = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
         back = sp.csr_matrix((np.arange(csr.nnz), csr.indices, csr.indptr), csr.shape).tocsc()  # explicit zeros stay
         arrays = (row, csr.indices, csr.indptr, back.indptr, back.indices, back.data)
-        self.row, self.column, self.begin, self.back_begin, self.back_row, self.back_order = (
+        self.row, self.column, self.indptr, self.back_indptr, self.back_row, self.back_order = (
             torch.from_numpy(array.astype(np.int64)).to(device) for array in arrays
         )
 
-    def times(self, value: Tensor, E: Tensor) -> Tensor:
+    def matmul(self, value: Tensor, E: Tensor) -> Tensor:
         """``M E`` [n, d] for the values [nnz] of M and a dense E [m, d]; gradients reach both."""
         return _EdgeProduct.apply(self, value, E)
 
@@ -118,21 +118,21 @@ def _entry_products(edges: EdgeMatrix, A: Tensor, B: Tensor) -> Tensor:
 
 def _there(edges: EdgeMatrix, value: Tensor) -> Tensor:
     """The matrix of the values."""
-    return _csr(edges.begin, edges.column, value, edges.shape)
+    return _csr(edges.indptr, edges.column, value, edges.shape)
 
 
 def _back(edges: EdgeMatrix, value: Tensor) -> Tensor:
     """The transposed matrix of the values."""
-    return _csr(edges.back_begin, edges.back_row, value[edges.back_order], edges.shape[::-1])
+    return _csr(edges.back_indptr, edges.back_row, value[edges.back_order], edges.shape[::-1])
 
 
 def _compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
-    begin, column = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
+    indptr, column = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data.astype(np.float32))
-    return _csr(begin, column, values, matrix.shape).to(device)
+    return _csr(indptr, column, values, matrix.shape).to(device)
 
 
-def _csr(begin: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _csr(indptr: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(begin, column, value, shape, check_invariants=False)
+        return torch.sparse_csr_tensor(indptr, column, value, shape, check_invariants=False)

@@ -242,7 +242,7 @@ class CADMR(RowRecommender):
         if self.attention is not None and folded is not None:
             projected = projected + self.attention.projected(batch, folded)
         if folded is None or self.residual:
-            projected = projected + batch.times(W)
+            projected = projected + batch.matmul(W)
         return self.autoencoder.code(projected)
 
     def _all_item_codes(self) -> Tensor:

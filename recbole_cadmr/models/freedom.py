@@ -64,7 +64,7 @@ class FREEDOM(MultimodalRecommender):
     def _propagated(self, A: SparseMatrix) -> tuple[Tensor, Tensor]:
         h = E = self.items.weight
         for _ in range(self.n_item_layers):
-            h = self._S.times(h)
+            h = self._S.matmul(h)
         layers = mean_of_layers(A, torch.cat([self.users.weight, E]), self.n_layers)
         users, items = layers.split([self.n_users, self.n_items])
         return users, items + h

@@ -61,7 +61,7 @@ class GRCN(MultimodalRecommender):
         layers = [(F.normalize(self.users.weight), F.normalize(self.items.weight))]
         for _ in range(2):
             e_user, e_item = layers[-1]
-            layers.append((self._to_users.times(w_user, e_item), self._to_items.times(w_item, e_user)))
+            layers.append((self._to_users.matmul(w_user, e_item), self._to_items.matmul(w_item, e_user)))
         x_user, x_item = (torch.stack(vectors).sum(0) for vectors in zip(*layers))
         return torch.cat([x_user, *p], 1), torch.cat([x_item, *f], 1)
 
@@ -71,10 +71,10 @@ class GRCN(MultimodalRecommender):
         f = F.normalize(F.leaky_relu(self.W[name](self.features[name]())))
         for _ in range(self.routings):
             a = self._to_users.softmax(self._to_users.products(p, f))
-            p = F.normalize(p + self._to_users.times(a, f))
+            p = F.normalize(p + self._to_users.matmul(a, f))
         score = self._to_users.products(p, f)
         a_user, a_item = self._to_users.softmax(score), self._to_items.softmax(score[self._turned])
-        return p + self._to_users.times(a_user, f), f + self._to_items.times(a_item, p), a_user, a_item
+        return p + self._to_users.matmul(a_user, f), f + self._to_items.matmul(a_item, p), a_user, a_item
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the triples, and the mean squares of their id vectors and preferences."""

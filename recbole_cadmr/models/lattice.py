@@ -85,7 +85,7 @@ class LATTICE(MultimodalRecommender):
     def _propagated(self, item_graph: EdgeSum | SparseMatrix) -> tuple[Tensor, Tensor]:
         h = E = self.items.weight
         for _ in range(self.n_item_layers):
-            h = item_graph.times(h)
+            h = item_graph.matmul(h)
         layers = mean_of_layers(self._A, torch.cat([self.users.weight, E]), self.n_layers)
         users, items = layers.split([self.n_users, self.n_items])
         return users, items + F.normalize(h, dim=1, eps=_SHORTEST)

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.layers.batch import distinct
+from recbole_cadmr.layers.batch import unique_inverse
 from recbole_cadmr.layers.log_partition import sum_of_log_partitions
 from recbole_cadmr.layers.losses import bpr
 from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, row_normalised, symmetric_normalised
@@ -64,15 +64,15 @@ class LGMRec(MultimodalRecommender):
     def _content(self, name: str) -> Tensor:
         """N_m [n_users + n_items, d] of a modality."""
         X = self.W[name](self.features[name]())
-        N = torch.cat([self._mean.times(X), X])
+        N = torch.cat([self._mean.matmul(X), X])
         for _ in range(self.n_content_layers):
-            N = self._A.times(N)
+            N = self._A.matmul(N)
         return N
 
     def _hypergraph(self, name: str, C_items: Tensor) -> Hypergraph:
         """The hypergraph of a modality with the last layer's hyperedges."""
         logits = self.V[name](self.features[name]())
-        H_users, H_items = (self._dependence(x) for x in (self._sum.times(logits), logits))
+        H_users, H_items = (self._dependence(x) for x in (self._sum.matmul(logits), logits))
         edges = H_items.T @ C_items
         for _ in range(self.n_hyper_layers - 1):
             edges = H_items.T @ (H_items @ edges)
@@ -101,7 +101,7 @@ class LGMRec(MultimodalRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR, the contrast of hypergraphs, and the lengths of the batch's vectors."""
         user, positive, negative = self.triple(interaction)
-        rows, places = distinct(user, positive + self.n_users, negative + self.n_users)
+        rows, places = unique_inverse(user, positive + self.n_users, negative + self.n_users)
         vectors, hypergraphs = self._vectors(rows)
         u, i, j = (vectors[place] for place in places)
         apart = sum((self._contrast(*pair, user, positive) for pair in self._pairs(hypergraphs)), u.new_zeros(()))

@@ -68,14 +68,14 @@ class MENTOR(MultimodalRecommender):
         """Users and items of one network after both graphs, [n_users, d] and [n_items, d]."""
         N, layer = X, X
         for _ in range(self.n_ui_layers):
-            layer = self._A.times(layer)
+            layer = self._A.matmul(layer)
             if noise:
                 layer = layer + noise * layer.sign() * F.normalize(torch.rand_like(layer))
             N = N + layer
         users, items = N[: self.n_users], N[self.n_users :]
         smooth = items
         for _ in range(self.n_item_layers):
-            smooth = self._S.times(smooth)
+            smooth = self._S.matmul(smooth)
         return users, items + smooth
 
     def _fused(self, networks: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ class _Layer(nn.Module):
             nn.init.xavier_normal_(linear.weight)
 
     def forward(self, A: SparseMatrix, x: Tensor, ids: Tensor) -> Tensor:
-        h = F.leaky_relu(A.times(self.W_1(x)))  # [U + I, n_in]
+        h = F.leaky_relu(A.matmul(self.W_1(x)))  # [U + I, n_in]
         x_hat = F.leaky_relu(self.W_2(x)) + ids  # [U + I, n_out]
         if self.concatenate:
             return F.leaky_relu(self.W_3(torch.cat([h, x_hat], 1)))

@@ -73,7 +73,7 @@ class SLMRec(MultimodalRecommender):
         """Mean of the layers of LightGCN in every channel: [U + I, channels x d]."""
         layer = total = torch.cat([self.users.weight.repeat(1, self.n_channels), items.flatten(1)])
         for _ in range(self.n_layers):
-            layer = F.dropout(self._A.times(layer), dropout_prob)
+            layer = F.dropout(self._A.matmul(layer), dropout_prob)
             total = total + layer
         return total / (self.n_layers + 1)
 

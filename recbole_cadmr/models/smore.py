@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.batch import distinct
+from recbole_cadmr.layers.batch import unique_inverse
 from recbole_cadmr.layers.behaviour import Views, gate
 from recbole_cadmr.layers.losses import bpr, info_nce, mean_square
 from recbole_cadmr.layers.propagation import neighbour_matrix, symmetric_normalised
@@ -88,7 +88,7 @@ class SMORE(MultimodalRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR, the contrast between what content and what behaviour say, and the L2 term."""
         user, positive, negative = self.triple(interaction)
-        rows, (u, i, j) = distinct(user, positive + self.n_users, negative + self.n_users)
+        rows, (u, i, j) = unique_inverse(user, positive + self.n_users, negative + self.n_users)
         side, C = self._side_and_behaviour(rows)
         apart = info_nce(side[u], C[u], self.temperature) + info_nce(side[i], C[i], self.temperature)
         triple = [(C + side)[place] for place in (u, i, j)]

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.data.rows import RatingRows, RowBatch, at_most, hold_out, row_pairs
+from recbole_cadmr.data.rows import RatingRows, RowBatch, cap_row_lengths, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries, sampled_attention_entries
@@ -96,7 +96,7 @@ class SoftmaxCADMR(HistoryRecommender):
         """Cross-entropy of held-out items given the rest of their rows, a mean over them; of all members together."""
         self._fit()
         batch = self.rating_rows.batch(interaction[self.USER_ID])
-        kept = at_most(batch.row, batch.n_rows, _LONGEST)  # pairs within a row grow with its square
+        kept = cap_row_lengths(batch.row, batch.n_rows, _LONGEST)  # pairs within a row grow with its square
         batch = replace(batch, row=batch.row[kept], column=batch.column[kept], value=batch.value[kept])
         held = hold_out(batch.row, batch.n_rows, self.held_out_share)
         entries = batch.row[~held], batch.column[~held], batch.row[held], batch.column[held]
@@ -147,11 +147,11 @@ class SoftmaxCADMR(HistoryRecommender):
         query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
         size = torch.bincount(batch.row, minlength=batch.n_rows)
         if 4 * len(key) ** 2 < 0.2 * free_bytes(key.device) or f"{name}: rows" in self._cache:
-            total = batch.times(self._cached(f"{name}: rows", lambda: (query @ key.T).softmax(1)))
+            total = batch.matmul(self._cached(f"{name}: rows", lambda: (query @ key.T).softmax(1)))
         else:
             item, place = batch.column.unique(return_inverse=True)
             rows = (query[item] @ key.T).softmax(1)
-            total = RowBatch(batch.row, place, batch.value, batch.n_rows, len(item)).times(rows)
+            total = RowBatch(batch.row, place, batch.value, batch.n_rows, len(item)).matmul(rows)
         log_p = (total / size.clamp(min=1)[:, None]).clamp_(min=_TINY).log_()
         return log_p.masked_fill_((size == 0)[:, None], 0.0)
 

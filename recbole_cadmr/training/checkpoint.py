@@ -60,8 +60,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise UserError(f"{path} is not a checkpoint of this package")
     if not isinstance(version, int) or version != FORMAT_VERSION:
         raise UserError(
-            f"{path} has format version {version}, this package reads {FORMAT_VERSION}; "
-            f"train the model again"
+            f"{path} has format version {version}, this package reads {FORMAT_VERSION}; train the model again"
         )
     try:
         return _Reader().from_plain(content)

@@ -56,7 +56,7 @@ class RunTrainer(recbole.trainer.Trainer):
     Attributes:
         history: one entry a validation: epoch, phase, losses, metrics, diagnostics, seconds.
         seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
-        header: what every checkpoint of this run carries beside the state; set it before ``fit``.
+        metadata: what every checkpoint of this run carries beside the state; set it before ``fit``.
         pause_at: the epoch before which :class:`Paused` is raised, its state written; None to train to the end.
         observer: called before an epoch that follows a validation, and by :meth:`tell_end`, with the history so far and
             a function that writes ``resume.pt``.
@@ -72,7 +72,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self.eval_collector = RankingCollector(config)
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
-        self.header: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {"evaluation": 0.0}
         self.evaluations = 0
@@ -82,7 +82,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self._attributes = AttributeWatch(model)
         self._pending: dict[str, Any] | None = None
         self._kept_at = -math.inf
-        self._told = 0
+        self._n_reported = 0
 
     @classmethod
     def most_epochs(cls, config: Any) -> int:
@@ -144,7 +144,7 @@ class RunTrainer(recbole.trainer.Trainer):
         """Write ``resume.pt`` if it is due, tell the observer, and pause if this is the epoch to."""
 
         def keep() -> None:
-            save_checkpoint(self.folder / LAST, {**self.header, **self._run_state(train_data, epoch)})
+            save_checkpoint(self.folder / LAST, {**self.metadata, **self._run_state(train_data, epoch)})
             self._kept_at = perf_counter()
 
         every, least = self.config["resume_step"], self.config["resume_seconds"]
@@ -152,8 +152,8 @@ class RunTrainer(recbole.trainer.Trainer):
         due = every and (epoch - self.start_epoch) % every == 0 and perf_counter() - self._kept_at >= least
         if due or pause:
             keep()
-        if self.observer is not None and len(self.history) > self._told:
-            self._told = len(self.history)
+        if self.observer is not None and len(self.history) > self._n_reported:
+            self._n_reported = len(self.history)
             self.observer(self.history, keep)
         if pause:
             raise Paused(epoch)
@@ -239,7 +239,7 @@ class RunTrainer(recbole.trainer.Trainer):
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         check_weights(self.model, self.config)
         best = {"epoch": epoch, "phase": self.phase, "best_valid_score": float(self.best_valid_score)}
-        save_checkpoint(self.saved_model_file, {**self.header, **best, **self._model_state()})
+        save_checkpoint(self.saved_model_file, {**self.metadata, **best, **self._model_state()})
 
     def load_best(self) -> None:
         """Take the best state of the run, as ``model.pt`` holds it."""
@@ -254,10 +254,10 @@ class RunTrainer(recbole.trainer.Trainer):
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random": random_state(),
             "loader": train_data.generator.get_state(),
-            "trainer": {name: getattr(self, name) for name in self._kept},
+            "trainer": {name: getattr(self, name) for name in self._state_fields},
         }
 
-    _kept = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "seconds",
+    _state_fields = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "seconds",
              "evaluations", "epochs", "_first_epoch", "_losses")  # fmt: skip
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -278,10 +278,10 @@ class RunTrainer(recbole.trainer.Trainer):
         self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
         check_progress(state, self.valid_metric, self.valid_metric_bigger)
-        for name in self._kept:
+        for name in self._state_fields:
             setattr(self, name, state["trainer"][name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
-        self._told = len(self.history)
+        self._n_reported = len(self.history)
         self._ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
             raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")

@@ -26,7 +26,7 @@ import torch
 
 import recbole_cadmr
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.workflows.recommend import Recommender
+from recbole_cadmr.runs.recommend import Recommender
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 NO_CONTENT = {"content_scale": 0.0, "content_smoothing": 0.0, "linear_settings": {"attention": "none"}}

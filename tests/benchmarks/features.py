@@ -26,7 +26,7 @@ if way == "recbole":
     settings |= {"additional_feat_suffix": ["vector"], "alias_of_item_id": ["vid"], "preload_weight": {"vid": "vector"},
                  "load_col": {"inter": ["user_id", "item_id"], "vector": ["vid", "vector"]}}
 config = Config("Pop", name, settings=settings)
-from recbole_cadmr.workflows.results import peak_memory
+from recbole_cadmr.runs.result import peak_memory
 before, start = peak_memory(), time.perf_counter()
 if way == "recbole":
     Dataset(config)

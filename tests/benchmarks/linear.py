@@ -75,7 +75,7 @@ def main() -> None:
 
     S, rows = torch.rand(len(gram), len(gram)), RatingRows(R)
     users = torch.arange(R.shape[0]).split(1024)
-    sparse = seconds(lambda: [rows.batch(block).times(S) for block in users])
+    sparse = seconds(lambda: [rows.batch(block).matmul(S) for block in users])
     dense = seconds(lambda: [rows.dense(block) @ S for block in users])
     ratio = dense / sparse
     print(f"scores of {R.shape[0]:,} users: entries {sparse:.1f} s, dense product {dense:.1f} s, ratio {ratio:.1f}")

@@ -23,7 +23,7 @@ import numpy as np
 MEASURE = """
 import sys, time
 from recbole_cadmr.cli.main import main
-from recbole_cadmr.workflows.results import peak_memory
+from recbole_cadmr.runs.result import peak_memory
 source, data_path = sys.argv[1:]
 before, start = peak_memory(), time.perf_counter()
 status = main(["prepare", "amazon", "--category", "Electronics", "--source", source, "--data_path", data_path,

@@ -22,7 +22,7 @@ from recbole.evaluator import Collector
 from recbole.sampler import Sampler
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.workflows.session import Session, open_session
+from recbole_cadmr.runs.session import Session, open_session
 
 
 def seconds(call: Callable[[], Any]) -> float:

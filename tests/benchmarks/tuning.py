@@ -21,10 +21,10 @@ from typing import Any
 import yaml
 
 from recbole_cadmr.cli.settings import settings_of
-from recbole_cadmr.workflows.results import read_result
-from recbole_cadmr.workflows.tune.plan import Plan, make_plan
-from recbole_cadmr.workflows.tune.resources import Resources
-from recbole_cadmr.workflows.tune.tune import run_plan
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.tuning.plan import Plan, make_plan
+from recbole_cadmr.tuning.resources import Resources
+from recbole_cadmr.tuning.tune import run_plan
 
 
 def by_hand(plan: Plan, folder: Path, jobs: int) -> list[dict[str, Any]]:

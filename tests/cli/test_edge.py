@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from recbole_cadmr import doctor
 from recbole_cadmr.cli import parser
 from recbole_cadmr.cli.main import main
-from recbole_cadmr.workflows import doctor, table
+from recbole_cadmr.reports import results_table as table
 
 
 def raising(error):
@@ -55,7 +56,7 @@ def test_a_fault_is_one_sentence_that_names_the_file_of_its_traceback(monkeypatc
 
 
 def test_a_fault_in_a_run_is_in_the_log_of_the_run(monkeypatch, capsys, tmp_path):
-    from recbole_cadmr.workflows import train as workflow
+    from recbole_cadmr.runs import train as workflow
 
     def fails_late(session, folder, *_):
         (folder / "model.pt").touch()  # so that something is there to keep
@@ -146,7 +147,7 @@ def test_signs_that_a_terminal_lacks(monkeypatch):
 def test_the_log_holds_any_name(tmp_path):
     import logging
 
-    from recbole_cadmr.workflows.run_folder import run_log
+    from recbole_cadmr.runs.folder import run_log
 
     with run_log(tmp_path, screen=False):
         logging.getLogger().info("item \udcff")
@@ -161,7 +162,7 @@ def test_a_full_disk_ends_a_run_in_one_sentence(capsys, tmp_path):
     import logging
 
     from recbole_cadmr.errors import UserError
-    from recbole_cadmr.workflows.run_folder import run_log
+    from recbole_cadmr.runs.folder import run_log
 
     with pytest.raises(UserError, match="cannot write to .*: No space left"), run_log(tmp_path, screen=False):
         logging.getLogger().info("lost")

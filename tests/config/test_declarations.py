@@ -10,7 +10,7 @@ from recbole_cadmr.errors import UserError
 
 HEADS = Setting("n_heads", 4, ("int",), minimum=1)
 FUSION = Setting("fusion", "concat", ("str",), choices=("concat", "sum"))
-SIZES = Setting("sizes", [5], ("list",), of="int", minimum=1)
+SIZES = Setting("sizes", [5], ("list",), items="int", minimum=1)
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ SIZES = Setting("sizes", [5], ("list",), of="int", minimum=1)
         (FUSION, "cat", "cli: fusion must be one of concat, sum, not 'cat'"),
         (SIZES, [3, "x"], r"cli: sizes must be a list of a whole number each, not \[3, 'x'\]"),
         (SIZES, [3, 0], "cli: sizes must be at least 1, not 0"),
-        (Setting("rate", 0.1, ("float",), above=0), 0, "cli: rate must be above 0, not 0"),
-        (Setting("p", 0.1, ("float",), below=1), 1.0, "cli: p must be below 1, not 1.0"),
+        (Setting("rate", 0.1, ("float",), exclusive_minimum=0), 0, "cli: rate must be above 0, not 0"),
+        (Setting("p", 0.1, ("float",), exclusive_maximum=1), 1.0, "cli: p must be below 1, not 1.0"),
         (Setting("p", 0.1, ("float",), maximum=1), 1.5, "cli: p must be at most 1, not 1.5"),
     ],
 )
@@ -38,7 +38,7 @@ def test_what_is_allowed_passes():
     HEADS.check(8, "cli")
     FUSION.check("sum", "cli")
     SIZES.check([1, 2], "cli")
-    Setting("rate", 0.1, ("float",), above=0).check(1, "cli")
+    Setting("rate", 0.1, ("float",), exclusive_minimum=0).check(1, "cli")
     Setting("output", None, ("str",)).check(None, "cli")
 
 
@@ -57,9 +57,11 @@ def test_types_of_recboles_settings_come_from_their_defaults():
 
 
 def test_declarations_are_read_with_type_from_the_default(tmp_path):
-    (tmp_path / "m.yaml").write_text("rate: {default: 1e-3, above: 0, meaning: step}\nname: {default: ~, type: str}\n")
+    (tmp_path / "m.yaml").write_text(
+        "rate: {default: 1e-3, exclusive_minimum: 0, help: step}\nname: {default: ~, type: str}\n"
+    )
     settings = declared(tmp_path / "m.yaml")
-    assert settings["rate"] == Setting("rate", 0.001, ("float",), above=0, meaning="step")
+    assert settings["rate"] == Setting("rate", 0.001, ("float",), exclusive_minimum=0, help="step")
     assert settings["name"] == Setting("name", None, ("str",))
 
 

@@ -36,7 +36,7 @@ def test_every_setting_of_recbole_is_judged():
     for file in ("overall.yaml", "dataset/sample.yaml"):
         names |= yaml.safe_load((place / file).read_text()).keys()
     assert names <= JUDGED.keys()
-    assert all(setting.meaning or setting.refused for setting in JUDGED.values())
+    assert all(setting.help or setting.refused for setting in JUDGED.values())
 
 
 @pytest.mark.parametrize("name", REFUSED)

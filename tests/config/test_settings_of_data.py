@@ -8,8 +8,8 @@ import pytest
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.runs.session import restore_config
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
-from recbole_cadmr.workflows.session import restore_config
 from tests.micro import write_micro
 
 

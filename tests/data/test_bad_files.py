@@ -10,7 +10,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.workflows.session import open_session
+from recbole_cadmr.runs.session import open_session
 from tests.micro import TEST, TRAIN, VALID, open_micro, write_micro
 
 HEADER = "user_id:token\titem_id:token"

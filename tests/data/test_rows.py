@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from recbole_cadmr.data.rows import at_most, hold_out, row_pairs
+from recbole_cadmr.data.rows import cap_row_lengths, hold_out, row_pairs
 
 
 def test_pairs_lie_in_one_row():
@@ -41,9 +41,9 @@ def test_all_entries_of_a_row_are_as_likely():
 def test_long_rows_are_cut_to_a_random_part():
     torch.manual_seed(0)
     row = torch.repeat_interleave(torch.arange(3), torch.tensor([2, 9, 4]))
-    drawn = torch.stack([at_most(row, 3, 4) for _ in range(2000)])
+    drawn = torch.stack([cap_row_lengths(row, 3, 4) for _ in range(2000)])
     assert all(torch.equal(torch.bincount(row[kept]), torch.tensor([2, 4, 4])) for kept in drawn)
     share = drawn.double().mean(0)
     assert torch.equal(share[row != 1], torch.ones(6).double())
     assert (share[row == 1] - 4 / 9).abs().max() < 0.05
-    assert at_most(row, 3, 9).all()
+    assert cap_row_lengths(row, 3, 9).all()

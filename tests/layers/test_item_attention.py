@@ -68,8 +68,8 @@ def test_a_sparse_product_and_its_gradient():
     sparse, dense = SparseMatrix(M), torch.from_numpy(M.toarray())
     E = torch.randn(6, 2, requires_grad=True)
     weight = torch.randn(4, 2)
-    assert torch.allclose(sparse.times(E), dense @ E, atol=1e-6)
-    (gradient,) = torch.autograd.grad((sparse.times(E) * weight).sum(), E)
+    assert torch.allclose(sparse.matmul(E), dense @ E, atol=1e-6)
+    (gradient,) = torch.autograd.grad((sparse.matmul(E) * weight).sum(), E)
     assert torch.allclose(gradient, dense.T @ weight, atol=1e-6)
     assert torch.allclose(sparse.transposed_times(weight), dense.T @ weight, atol=1e-6)
 

@@ -24,7 +24,7 @@ def with_mkl(request, monkeypatch):
 
 def test_a_constant_matrix():
     M, E = sp.random(5, 4, 0.5, "csr", random_state=0), torch.randn(4, 3, requires_grad=True)
-    product = SparseMatrix(M).times(E)
+    product = SparseMatrix(M).matmul(E)
     assert torch.allclose(product, torch.from_numpy(M.toarray()).float() @ E, atol=1e-6)
     product.square().sum().backward()
     dense = torch.from_numpy(M.toarray()).float()
@@ -35,8 +35,8 @@ def test_entries_are_learned_and_so_are_the_vectors(with_mkl):
     edges = EdgeMatrix(sp.csr_matrix(PLACES))
     value, E = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((5,), (4, 2)))
     dense = torch.zeros(3, 4, dtype=torch.float64).index_put((edges.row, edges.column), value)
-    assert torch.allclose(edges.times(value, E), dense @ E)
-    assert torch.autograd.gradcheck(edges.times, (value, E))
+    assert torch.allclose(edges.matmul(value, E), dense @ E)
+    assert torch.autograd.gradcheck(edges.matmul, (value, E))
 
 
 def test_products_along_edges_and_their_gradients(with_mkl):

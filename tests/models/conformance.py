@@ -16,10 +16,10 @@ from recbole.data.interaction import Interaction
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.models.registry import is_deterministic
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import Session, load_session, open_session, restore_config
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.trainer import BEST, LAST
-from recbole_cadmr.workflows.run_folder import scratch_folder
-from recbole_cadmr.workflows.session import Session, load_session, open_session, restore_config
 from tests.micro import IMAGE, TEXT, TRAIN, write_micro
 
 EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"

@@ -66,7 +66,7 @@ def test_vectors_are_light_gcn_and_the_frozen_item_graph(model):
 
 def test_the_loss_is_bpr_on_the_edges_of_the_epoch_and_on_the_features(model):
     model.before_epoch()
-    A = array(model._A_kept.times(torch.eye(11)))
+    A = array(model._A_kept.matmul(torch.eye(11)))
     users, items = vectors(model, A)
     u, i, j = users[[1, 2, 3]], [1, 2, 4], [3, 4, 2]
     expected = bpr_of(u, items[i], items[j])
@@ -82,13 +82,13 @@ def test_an_epoch_keeps_half_of_the_edges_and_normalises_them_anew(model):
     seen = set()
     for _ in range(20):
         model.before_epoch()
-        A = array(model._A_kept.times(torch.eye(11)))
+        A = array(model._A_kept.matmul(torch.eye(11)))
         kept = A[:6, 6:] > 0
         seen.add(kept.tobytes())
         assert kept.sum() == 4 and not (kept & (R == 0)).any()
         np.testing.assert_allclose(A, normalised(both_ways(kept.astype(float))), atol=1e-6)
     assert len(seen) > 5  # another half each time
-    np.testing.assert_allclose(array(model._A.times(torch.eye(11))), normalised(both_ways(R)), atol=1e-6)
+    np.testing.assert_allclose(array(model._A.matmul(torch.eye(11))), normalised(both_ways(R)), atol=1e-6)
 
 
 def test_edges_are_kept_by_one_over_the_root_of_their_degrees(tmp_path):
@@ -97,7 +97,7 @@ def test_edges_are_kept_by_one_over_the_root_of_their_degrees(tmp_path):
     count = np.zeros((6, 5))
     for _ in range(700):
         model.before_epoch()  # one edge of eight
-        count += array(model._A_kept.times(torch.eye(11)))[:6, 6:]
+        count += array(model._A_kept.matmul(torch.eye(11)))[:6, 6:]
     share = normalised(both_ways(train_matrix()))[:6, 6:]
     np.testing.assert_allclose(count / 700, share / share.sum(), atol=0.035)
     assert count[4, 4] == pytest.approx(700 * 2**-0.5 / share.sum(), rel=0.1)  # dot's only edge, twice as likely as

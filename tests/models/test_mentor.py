@@ -75,7 +75,7 @@ def test_loss_of_the_enhancement(tmp_path):
 def test_noise_has_its_length_and_no_entry_changes_its_sign(tmp_path):
     model = open_micro(write_micro(tmp_path), "MENTOR", **SETTINGS, n_ui_layers=1, n_item_layers=0, noise=0.1).model
     X = torch.randn(model.n_users + model.n_items, 6)
-    propagated = model._A.times(X)
+    propagated = model._A.matmul(X)
     users, items = model._propagated(X, 0.1)  # no item graph: each item counts twice
     noisy = torch.cat([users, items / 2]) - X
     connected = propagated.any(1)

@@ -14,9 +14,9 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.models import softmaxcadmr
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.training.checkpoint import load_checkpoint
-from recbole_cadmr.workflows.run_folder import scratch_folder
-from recbole_cadmr.workflows.session import open_session
 from tests.micro import TEXT, TRAIN, open_micro, write_micro
 
 USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import Options
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
 
@@ -70,7 +70,7 @@ def test_damaged_tables(tmp_path, ending):
             at = int(place * len(content))
             content = content[:at] + piece + content[at + width :]
         path.write_bytes(content)
-        tally = Tally()
+        tally = SkippedRows()
         try:
             table = read_rows(path, tally, list(TABLE), (), encoding, separator)
             assert list(table) == list(TABLE) and all(isinstance(text, str) for text in table.to_numpy().ravel())
@@ -104,7 +104,7 @@ def test_any_column_of_times(texts, how):
         {"user_id": "a", "item_id": [f"i{n}" for n in range(len(texts))], "timestamp": texts}, dtype=object
     )
     try:
-        values, _ = read_values(table, TABLE_FILE, Options("d", time_format=how), Tally())
+        values, _ = read_values(table, TABLE_FILE, Options("d", time_format=how), SkippedRows())
     except UserError as error:
         assert "\n" not in str(error)
     else:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from recbole_cadmr.data.prepare.interactions import clean, k_core
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import SPLITS
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
 REAL = Path(os.environ.get("RECBOLE_CADMR_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -32,7 +32,7 @@ def label(frame, split, seed=0):
 
 def test_a_repeated_pair_is_kept_once_at_its_earliest():
     frame = table([("a", "x"), ("a", "y"), ("a", "x")], timestamp=[3.0, 2.0, 1.0])
-    tally = Tally()
+    tally = SkippedRows()
     kept = clean(frame, tally)
     assert kept.to_dict("records") == [
         {"user_id": "a", "item_id": "y", "timestamp": 2.0},
@@ -42,7 +42,7 @@ def test_a_repeated_pair_is_kept_once_at_its_earliest():
 
 
 def test_ids_that_an_atomic_file_cannot_hold_are_passed_over():
-    tally = Tally()
+    tally = SkippedRows()
     assert len(clean(table([("a", "x"), ("", "x"), ("a", None), ("a\tb", "x"), ("a", "x\ny")]), tally)) == 1
     assert tally.counts == {"interactions without a usable user or item id": 4}
 

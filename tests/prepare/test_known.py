@@ -9,8 +9,8 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.prepare import SOURCES, options
-from recbole_cadmr.data.prepare.known import known_sets
-from recbole_cadmr.data.prepare.published import published
+from recbole_cadmr.data.prepare.catalog import known_sets
+from recbole_cadmr.data.prepare.downloads import published
 from tests.extract.networks import minilm
 from tests.local_server import serve
 from tests.prepare.raw import TITLES, write_amazon_2014
@@ -54,7 +54,7 @@ def test_one_command_gets_a_set_with_real_text_vectors_and_trains_on_it(tmp_path
     monkeypatch.setattr(options, "TEXT_MODEL", str(minilm()))
     with serve() as site:
         entry = {**published("amazon-2014"), "base": site.address}
-        monkeypatch.setattr("recbole_cadmr.data.prepare.published.published", lambda release: entry)
+        monkeypatch.setattr("recbole_cadmr.data.prepare.downloads.published", lambda release: entry)
         for file in entry["files"].values():
             path = file["path"].format(category="Baby")
             site.files[f"/{path}"] = (source / path.rpartition("/")[2]).read_bytes()

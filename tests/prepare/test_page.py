@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recbole_cadmr.data.prepare.page import write_page
-from recbole_cadmr.data.prepare.survey import survey
+from recbole_cadmr.data.prepare.profile import survey
 
 TRAIN = [("ann", "x"), ("ann", "y"), ("ann", "z"), ("bob", "x"), ("bob", "y"), ("cid", "x")]
 HELD = {"valid": [("bob", "z")], "test": [("cid", "<i>new</i>")]}

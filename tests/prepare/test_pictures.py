@@ -6,7 +6,7 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.prepare.pictures import find_pictures
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
 
@@ -18,7 +18,7 @@ def tree(folder, *names):
 
 
 def found(folder, items, **options):
-    tally = Tally()
+    tally = SkippedRows()
     pictures = find_pictures(folder, items, tally, **options)
     return {item: path.relative_to(folder).as_posix() for item, path in pictures.items()}, tally.counts
 

@@ -120,11 +120,11 @@ def test_movielens_layouts_give_one_data_set(tmp_path, layout):
 
 def test_movielens_texts_hold_the_genres(tmp_path):
     from recbole_cadmr.data.prepare.movielens import read_movies
-    from recbole_cadmr.data.prepare.tally import Tally
+    from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 
     for layout, name in (("100k", "u.item"), ("1m", "movies.dat"), ("25m", "movies.csv")):
         folder = write_movielens(tmp_path / layout, layout)
-        assert read_movies(folder / name, {"10", "20"}, Tally())[1] == {
+        assert read_movies(folder / name, {"10", "20"}, SkippedRows())[1] == {
             "10": "Toy Story (1995) Animation Children's Comedy", "20": "Misérables, Les (1995)"
         }  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_movielens_by_download_checks_the_archive(tmp_path, monkeypatch, capsys)
         assert prepare("movielens", *given) == 2  # it is not the archive whose hash GroupLens states
         assert "its md5 is" in capsys.readouterr().err and not (tmp_path / "dataset" / "ml-25m").exists()
         monkeypatch.setattr(
-            "recbole_cadmr.data.prepare.published.published",
+            "recbole_cadmr.data.prepare.downloads.published",
             lambda release: {"base": "", "files": {"25m": {"path": "ml-25m.zip"}}, "licence": ""},
         )
         assert prepare("movielens", *given) == 0
@@ -199,10 +199,10 @@ def test_amazon_2023_with_pictures_by_address(tmp_path, alexnet_weights):
 
 def test_amazon_2023_texts(tmp_path):
     from recbole_cadmr.data.prepare.amazon_2023 import read_meta
-    from recbole_cadmr.data.prepare.tally import Tally
+    from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 
     source = amazon_2023(tmp_path / "raw", "http://x")
-    _, texts, addresses = read_meta(source / "meta_Baby_Products.jsonl.gz", {"P0", "P1", "P2"}, Tally())
+    _, texts, addresses = read_meta(source / "meta_Baby_Products.jsonl.gz", {"P0", "P1", "P2"}, SkippedRows())
     assert texts == {"P0": "Soft blanket Brand Baby Beds It is soft"}
     assert addresses == {"P0": "http://x/0.png", "P1": "http://x/gone.jpg"}
 

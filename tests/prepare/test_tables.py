@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows, the_separator
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
 STRANGE = [
@@ -67,7 +67,7 @@ def test_any_texts_come_back_exactly(tmp_path_factory, ending):
     @settings(max_examples=40, deadline=None, derandomize=True)
     @given(rows)
     def comes_back(rows):
-        path, tally = folder / f"t.{ending}", Tally()
+        path, tally = folder / f"t.{ending}", SkippedRows()
         rows = [row for row in rows if "tsv" not in ending or row != ("", "")] or [("x", "y")]
         write(path, rows)
         table = read_rows(path, tally, ["a b", "c"])
@@ -79,7 +79,7 @@ def test_any_texts_come_back_exactly(tmp_path_factory, ending):
 
 def read(path, content, **how):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    tally = Tally()
+    tally = SkippedRows()
     return read_rows(path, tally, **how).to_dict("list"), tally.lines()
 
 
@@ -154,7 +154,7 @@ def test_parquet_columns_of_every_kind(tmp_path):
         "nothing": pa.nulls(3),
     }
     pa.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    assert read_rows(tmp_path / "a.parquet", Tally()).to_dict("list") == {
+    assert read_rows(tmp_path / "a.parquet", SkippedRows()).to_dict("list") == {
         "big": ["9223372036854775807", "", "9007199254740993"],
         "unsigned": ["18446744073709551615", "", "0"],
         "float": ["1", "", "1.5"],
@@ -177,7 +177,7 @@ def test_parquet_columns_of_every_kind(tmp_path):
 def test_slices_of_nested_parquet_columns(tmp_path):
     table = pa.table({"list": [["a"], None, ["b", "c"], ["d"]] * 3, "at": [[{"x": n}] for n in range(12)]})
     pa.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=5)
-    rows = read_rows(tmp_path / "a.parquet", Tally())
+    rows = read_rows(tmp_path / "a.parquet", SkippedRows())
     assert list(rows["list"]) == ["a", "", "b c", "d"] * 3
     assert list(rows["at"]) == [json.dumps({"x": str(n)}) for n in range(12)]
 
@@ -186,7 +186,7 @@ def test_a_date_that_no_calendar_has_is_text_like_any(tmp_path):
     pa.parquet.write_table(
         pa.table({"d": pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32())}), tmp_path / "a.parquet"
     )
-    assert read_rows(tmp_path / "a.parquet", Tally())["d"][1] == "1970-01-01"
+    assert read_rows(tmp_path / "a.parquet", SkippedRows())["d"][1] == "1970-01-01"
 
 
 def test_json_values_as_they_are_written(tmp_path):
@@ -253,9 +253,9 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, name, content, how, said)
 def test_folders_and_missing_files(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(UserError, match="is no file"):
-        read_rows(tmp_path / "a.csv", Tally())
+        read_rows(tmp_path / "a.csv", SkippedRows())
     with pytest.raises(UserError, match="there is no file"):
-        read_rows(tmp_path / "b.csv", Tally())
+        read_rows(tmp_path / "b.csv", SkippedRows())
 
 
 def test_parquet_that_is_damaged_inside(tmp_path):
@@ -265,16 +265,16 @@ def test_parquet_that_is_damaged_inside(tmp_path):
     for content in (whole[:-20], whole[:20] + b"\xff" * 30 + whole[50:], b"PAR1" + b"\0" * 100 + b"PAR1"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged, encrypted, or no parquet file"):
-            read_rows(path, Tally())
+            read_rows(path, SkippedRows())
     array = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     pa.parquet.write_table(pa.table({"a": array}), path)
     with pytest.raises(UserError, match=r"the column 'a' \(string\) cannot be read as text"):
-        read_rows(path, Tally())
+        read_rows(path, SkippedRows())
 
 
 def test_an_index_of_pandas_is_a_column(tmp_path):
     pd.DataFrame({"user_id": ["a"], "n": [1]}).set_index("user_id").to_parquet(tmp_path / "a.parquet")
-    assert read_rows(tmp_path / "a.parquet", Tally(), ["user_id"]).to_dict("list") == {"user_id": ["a"]}
+    assert read_rows(tmp_path / "a.parquet", SkippedRows(), ["user_id"]).to_dict("list") == {"user_id": ["a"]}
 
 
 def test_a_table_that_outgrows_memory_is_refused(tmp_path, monkeypatch):
@@ -286,7 +286,7 @@ def test_a_table_that_outgrows_memory_is_refused(tmp_path, monkeypatch):
 
 def test_json_without_records_has_the_columns_asked_for(tmp_path):
     (tmp_path / "a.jsonl").write_text("[1]\n")
-    assert list(read_rows(tmp_path / "a.jsonl", Tally(), ["b", "a"])) == ["b", "a"]
+    assert list(read_rows(tmp_path / "a.jsonl", SkippedRows(), ["b", "a"])) == ["b", "a"]
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv.gz", "a.jsonl.gz"])
@@ -310,4 +310,4 @@ def test_a_header_of_very_many_names(tmp_path):
 def test_whole_numbers_of_a_column_of_floats_are_written_whole(tmp_path):
     path = tmp_path / "ids.parquet"
     pd.DataFrame({"id": [1.0, 2.0**53 + 2, 1e16, float("nan"), 0.5]}).to_parquet(path)
-    assert list(read_rows(path, Tally())["id"]) == ["1", "9007199254740994", "10000000000000000", "", "0.5"]
+    assert list(read_rows(path, SkippedRows())["id"]) == ["1", "9007199254740994", "10000000000000000", "", "0.5"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from recbole_cadmr.data.prepare import amazon, microlens, mmrec, movielens, own_files
+from recbole_cadmr.data.prepare import amazon, microlens, mmrec, movielens
+from recbole_cadmr.data.prepare import tabular as own_files
 
 SOURCES: dict[str, ModuleType] = {
     "amazon": amazon,

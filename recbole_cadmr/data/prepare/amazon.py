@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.data.prepare import amazon_2014, amazon_2023
+from recbole_cadmr.data.prepare.downloads import add_place, raw_folder
 from recbole_cadmr.data.prepare.options import add_options
-from recbole_cadmr.data.prepare.published import add_place, raw_folder
 from recbole_cadmr.errors import UserError
 
 _RELEASES = {"2014": amazon_2014.prepare, "2023": amazon_2023.prepare}

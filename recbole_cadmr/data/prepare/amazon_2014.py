@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, Features, one_line
+from recbole_cadmr.data.prepare.downloads import fetch, published
 from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, progress, the_file
 from recbole_cadmr.data.prepare.options import read_options
 from recbole_cadmr.data.prepare.origin import Origin
-from recbole_cadmr.data.prepare.published import fetch, published
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.values import flat
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_rows
@@ -41,7 +41,7 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     reviews = the_file(folder, f"reviews_{category}_5.json.gz", f"reviews_{category}_5.json")
     meta = the_file(folder, f"meta_{category}.json.gz", f"meta_{category}.json")
     image = folder / f"image_features_{category}.b"
-    tally = Tally(options.strict)
+    tally = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts = read_meta(meta, set(items), tally)
@@ -59,13 +59,13 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     return assemble(interactions, read_content, origin, options, tally)
 
 
-def read_reviews(path: Path, tally: Tally, all_rated: bool = False) -> pd.DataFrame:
+def read_reviews(path: Path, tally: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` as text, of lines with ``reviewerID, asin, overall, unixReviewTime``."""
     records = json_lines(path, tally)
     return interaction_table(records, path, tally, ("reviewerID", "asin"), ("overall", "unixReviewTime"), all_rated)
 
 
-def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:
+def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles and texts (title, brand, categories, description) of ``items``, from a Python literal a line.
 
     Lines of other items are not parsed. An item's first line counts.
@@ -115,7 +115,7 @@ def parse_literal(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Tally) -> Features:
+def read_image_features(path: Path, items: Sequence[str], work: Path, tally: SkippedRows) -> Features:
     """Vectors of ``items`` from records of a 10-byte item id and 4,096 little-endian float32, copied block by block.
 
     Raises:

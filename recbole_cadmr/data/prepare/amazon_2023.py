@@ -15,12 +15,12 @@ from tqdm import tqdm
 from recbole_cadmr.data.download import RemoteFile, download
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.downloads import fetch, published
 from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, the_file
 from recbole_cadmr.data.prepare.options import NONE, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
-from recbole_cadmr.data.prepare.published import fetch, published
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
 RELEASE = "amazon-2023"
@@ -38,7 +38,7 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     if option:
         need_folder(arguments.images, option)
     images = arguments.images or folder / "images"
-    tally = Tally(options.strict)
+    tally = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts, addresses = read_meta(meta, set(items), tally)
@@ -55,13 +55,13 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     return assemble(interactions, read_content, origin, options, tally)
 
 
-def read_reviews(path: Path, tally: Tally, all_rated: bool = False) -> pd.DataFrame:
+def read_reviews(path: Path, tally: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` (ms) as text, of ``user_id, parent_asin, rating, timestamp``."""
     records = json_lines(path, tally)
     return interaction_table(records, path, tally, ("user_id", "parent_asin"), ("rating", "timestamp"), all_rated)
 
 
-def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Titles, texts (title, store, categories, description) and addresses of the first large picture of ``items``."""
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
@@ -88,9 +88,9 @@ def read_meta(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str]
     return titles, texts, addresses
 
 
-def fetch_pictures(addresses: dict[str, str], folder: Path, tally: Tally) -> None:
+def fetch_pictures(addresses: dict[str, str], folder: Path, tally: SkippedRows) -> None:
     """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be had is passed over."""
-    there = find_pictures(folder, list(addresses), Tally())
+    there = find_pictures(folder, list(addresses), SkippedRows())
     missing = sorted(addresses.items() - {(item, addresses[item]) for item in there})
 
     def fetch_one(entry: tuple[str, str]) -> str | None:

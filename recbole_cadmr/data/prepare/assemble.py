@@ -15,8 +15,8 @@ from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
 from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -24,7 +24,7 @@ from recbole_cadmr.files import folder_aside, refuse_used_folder
 
 
 def assemble(
-    interactions: pd.DataFrame, read_content: ContentReader, origin: Origin, options: Options, tally: Tally
+    interactions: pd.DataFrame, read_content: ContentReader, origin: Origin, options: Options, tally: SkippedRows
 ) -> Path:
     """Write the data set ``options.folder`` and return it.
 
@@ -75,7 +75,9 @@ def assemble(
     return options.folder
 
 
-def _encoded(content: Content, items: Sequence[str], work: Path, options: Options, tally: Tally) -> list[Features]:
+def _encoded(
+    content: Content, items: Sequence[str], work: Path, options: Options, tally: SkippedRows
+) -> list[Features]:
     """Vectors of texts and pictures, unless the source brought them."""
     given = {features.name for features in content.features}
     how: dict[str, Any] = {"dtype": options.dtype, "batch_size": options.batch_size, "device": options.device}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.data.prepare.options import Options
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.errors import UserError
 
@@ -19,7 +19,7 @@ _UNWRITABLE = re.compile("[\t\r\n\0\ud800-\udfff]")
 
 
 def read_values(
-    interactions: pd.DataFrame, path: Path, options: Options, tally: Tally
+    interactions: pd.DataFrame, path: Path, options: Options, tally: SkippedRows
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Interactions with numbers and times in place of their texts, and what was done, for the card.
 
@@ -59,14 +59,14 @@ def read_values(
     return table.reset_index(drop=True), steps
 
 
-def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, tally: Tally) -> pd.DataFrame:
+def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, tally: SkippedRows) -> pd.DataFrame:
     if len(table) and left_out.all():
         raise UserError(f"no interaction is left: all {len(table):,} are {kind}")
     tally.note(f"interactions {kind}", n=int(left_out.sum()))
     return table[~left_out]
 
 
-def clean(interactions: pd.DataFrame, tally: Tally) -> pd.DataFrame:
+def clean(interactions: pd.DataFrame, tally: SkippedRows) -> pd.DataFrame:
     """Interactions with usable ids, each pair once: its earliest, in the order given.
 
     Args:

@@ -11,14 +11,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from recbole_cadmr.data.archive import open_lines
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
 T = TypeVar("T")
 
 
-def json_lines(path: Path, tally: Tally, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path, tally: SkippedRows, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Objects of a file of JSON lines, plain or gzip, with their line numbers; others are passed over.
 
     Numbers are texts, as they are written: ``1.0`` is not ``1``, and no digit of a long one is lost.
@@ -82,7 +82,7 @@ def the_file(folder: Path, *patterns: str) -> Path:
 def interaction_table(
     records: Iterator[tuple[int, dict[str, Any]]],
     path: Path,
-    tally: Tally,
+    tally: SkippedRows,
     ids: tuple[str, str],
     values: tuple[str, str],
     all_rated: bool,

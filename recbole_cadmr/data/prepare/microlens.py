@@ -14,8 +14,8 @@ from recbole_cadmr.data.prepare.lines import progress, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
-from recbole_cadmr.data.prepare.tally import Tally
 
 _LICENCE = "Published for research by its authors (Ni et al., 2023); see the MicroLens repository for its terms."
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> Path:
     options = read_options(arguments, name)
     need_folder(arguments.images, "--images")
     images = arguments.images or next(iter(sorted(source.glob("*_covers"))), source / "covers")
-    tally = Tally(options.strict)
+    tally = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         found = read_titles(titles, set(items), tally)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> Path:
     return assemble(read_pairs(pairs, tally), read_content, origin, options, tally)
 
 
-def read_pairs(path: Path, tally: Tally) -> pd.DataFrame:
+def read_pairs(path: Path, tally: SkippedRows) -> pd.DataFrame:
     """Interactions as text, in time order.
 
     A ``.tsv`` has a line a user: the user, a tab, and the items in time order separated by blanks. A ``.csv`` has the
@@ -74,7 +74,7 @@ def read_pairs(path: Path, tally: Tally) -> pd.DataFrame:
     return pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
 
 
-def read_titles(path: Path, items: set[str], tally: Tally) -> dict[str, str]:
+def read_titles(path: Path, items: set[str], tally: SkippedRows) -> dict[str, str]:
     """Titles of ``items`` from a table with the columns ``item`` and ``title``."""
     rows = read_rows(path, tally, ("item", "title"))
     return {item: title for item, title in zip(rows["item"], map(one_line, rows["title"])) if item in items and title}

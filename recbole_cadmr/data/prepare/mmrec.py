@@ -21,8 +21,8 @@ from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE
 from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
@@ -108,7 +108,7 @@ def prepare_mmrec(
         raise UserError(f"there is no folder {source}")
     if seed < 0:
         raise UserError(f"a seed must be at least 0, not {seed}")
-    tally = Tally()
+    tally = SkippedRows()
     found = sorted(source.glob("*.inter"))
     if len(found) != 1:
         raise UserError(f"{source} must hold one .inter file, not {len(found)}")
@@ -160,7 +160,7 @@ def _read_interactions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _find_features(source: Path, given: Mapping[str, Path] | None, tally: Tally) -> list[_Files]:
+def _find_features(source: Path, given: Mapping[str, Path] | None, tally: SkippedRows) -> list[_Files]:
     """The files that a modality is read from: those named with ``--features``, and those named as in the toolbox."""
     if given is not None and not given:
         return []
@@ -206,7 +206,7 @@ def _check_name(name: str, file: Path) -> None:
         raise UserError(f"{file} cannot be the modality '{name}': a data set has another file of that name; rename it")
 
 
-def _read(files: _Files, items: Sequence[int], tally: Tally) -> Features:
+def _read(files: _Files, items: Sequence[int], tally: SkippedRows) -> Features:
     """One modality: the rows of all items that have it, also of those that nobody chose.
 
     Every item must have its row, as rows are found by item id; a row of zeros stands for an item without the modality.
@@ -236,7 +236,9 @@ def _read(files: _Files, items: Sequence[int], tally: Tally) -> Features:
     return Features(files.name, list(map(str, kept)), files.vectors, kept, graph, made_by)
 
 
-def _parts(interactions: pd.DataFrame, split: str, seed: int, path: Path, tally: Tally) -> dict[str, pd.DataFrame]:
+def _parts(
+    interactions: pd.DataFrame, split: str, seed: int, path: Path, tally: SkippedRows
+) -> dict[str, pd.DataFrame]:
     columns = {"userID": "user_id", "itemID": "item_id"}
     table = interactions.rename(columns=columns).astype(dict.fromkeys(columns.values(), str))
     if split == OWN:

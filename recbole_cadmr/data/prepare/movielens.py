@@ -11,13 +11,13 @@ import pandas as pd
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.downloads import add_place, fetch, published, raw_folder
 from recbole_cadmr.data.prepare.lines import TextColumns, progress
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
-from recbole_cadmr.data.prepare.published import add_place, fetch, published, raw_folder
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
-from recbole_cadmr.data.prepare.tally import Tally
 from recbole_cadmr.errors import UserError
 
 RELEASE = "movielens"
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> Path:
         names = ", or ".join(f"{ratings} and {movies}" for ratings, movies in _FILES)
         raise UserError(f"{folder} does not hold {names}; unpack the archive there, or give --download")
     ratings, movies = found
-    tally = Tally(options.strict)
+    tally = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts = read_movies(movies, set(items), tally)
@@ -75,7 +75,7 @@ def _find(folder: Path) -> tuple[Path, Path] | None:
     return None
 
 
-def read_ratings(path: Path, tally: Tally) -> pd.DataFrame:
+def read_ratings(path: Path, tally: SkippedRows) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` of ``u.data``, ``ratings.dat`` or ``ratings.csv``, as text."""
     if path.suffix == ".csv":
         rows = read_rows(path, tally, ["userId", "movieId", "rating", "timestamp"])
@@ -87,7 +87,7 @@ def read_ratings(path: Path, tally: Tally) -> pd.DataFrame:
     return columns.table()
 
 
-def read_movies(path: Path, items: set[str], tally: Tally) -> tuple[dict[str, str], dict[str, str]]:
+def read_movies(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles, and titles with genres, of ``items``."""
     found: Iterable[tuple[str, str, str]]
     if path.suffix == ".csv":
@@ -111,7 +111,7 @@ def _flagged(flags: Sequence[str]) -> str:
     return " ".join(genre for genre, flag in zip(_GENRES, flags) if flag == "1" and genre != "unknown")
 
 
-def _fields(path: Path, separator: str, n: int, tally: Tally) -> Iterator[list[str]]:
+def _fields(path: Path, separator: str, n: int, tally: SkippedRows) -> Iterator[list[str]]:
     """The fields of every line that has ``n``."""
     for number, line in progress(path):
         try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from recbole_cadmr import html
-from recbole_cadmr.data.prepare.survey import ModalityLook, Survey, survey
+from recbole_cadmr import html_page as html
+from recbole_cadmr.data.prepare.profile import ModalityLook, Survey, survey
 
 _COLOURS = {"train": "#1f5fbf", "valid": "#e08e0b", "test": "#3a9d5d"}
 

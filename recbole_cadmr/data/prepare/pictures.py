@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -21,7 +21,7 @@ def need_folder(folder: Path | None, option: str) -> None:
 
 
 def find_pictures(
-    folder: Path, items: Sequence[str], tally: Tally, option: str = "", names: Mapping[str, str] | None = None
+    folder: Path, items: Sequence[str], tally: SkippedRows, option: str = "", names: Mapping[str, str] | None = None
 ) -> dict[str, Path]:
     """Pictures of ``items`` in ``folder`` and the folders in it, hidden ones excepted; by item.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_cadmr.data.prepare.lines import TextColumns, watched
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
@@ -21,7 +21,7 @@ Choice = Callable[[Sequence[str]], list[str]]
 
 
 def read_separated(
-    path: Path, tally: Tally, choose: Choice, wanted: Sequence[str], encoding: str | None, separator: str | None
+    path: Path, tally: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None, separator: str | None
 ) -> pd.DataFrame:
     """The columns that ``choose`` picks; a line of another number of fields than the header is passed over.
 

@@ -11,7 +11,7 @@ import pandas as pd
 from recbole_cadmr.data.prepare.lines import json_lines
 from recbole_cadmr.data.prepare.parquet import read_parquet
 from recbole_cadmr.data.prepare.separated import Choice, read_separated
-from recbole_cadmr.data.prepare.tally import Tally
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.values import as_text
 from recbole_cadmr.errors import UserError, did_you_mean
 
@@ -22,7 +22,7 @@ FORMATS = (*_SEPARATED, *_JSON, ".parquet")
 
 def read_rows(
     path: Path,
-    tally: Tally,
+    tally: SkippedRows,
     columns: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     encoding: str | None = None,
@@ -84,7 +84,7 @@ def the_separator(text: str | None) -> str | None:
 
 def _objects(
     path: Path,
-    tally: Tally,
+    tally: SkippedRows,
     choose: Choice,
     needed: Sequence[str] | None,
     optional: Sequence[str],

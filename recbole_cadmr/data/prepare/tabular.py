@@ -1,0 +1,149 @@
+"""Your own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
+from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.prepare.tables import is_separated, read_rows, the_separator
+from recbole_cadmr.errors import UserError
+
+_LICENCE = "Its licence is that of these files."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``prepare files``."""
+    add = parser.add_argument
+    add("--inter", required=True, nargs="+", type=Path, metavar="FILE", help="interactions: csv, tsv, jsonl or parquet")
+    add("--items", type=Path, metavar="FILE", help="items with their texts, in one of these formats")
+    add("--images", type=Path, metavar="DIR", help="pictures ITEM.jpg, or as --image_column names them")
+    add("--user_column", default="user_id", help="of --inter (default: %(default)s)")
+    add("--item_column", default="item_id", help="of --inter and --items (default: %(default)s)")
+    add("--rating_column", help="of --inter (default: none)")
+    add("--quantity_column", help="of --inter; what is not positive, such as a return, is left out (default: none)")
+    add("--time_column", help="of --inter, numbers or dates (default: none)")
+    add("--title_column", default="title", help="of --items (default: %(default)s)")
+    add("--text_columns", metavar="A,B", help="of --items, read by the text model (default: the title)")
+    add("--image_column", help="of --items, names of files in --images (default: ITEM.jpg)")
+    add("--encoding", help="of csv, tsv and jsonl (default: utf-8, or as a byte order mark says)")
+    add("--separator", help="of csv and tsv (default: a tab in tsv, and of , ; | and tab what the header of a csv has)")
+    add_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> Path:
+    """Write the data set and return its folder."""
+    inter, items_file = arguments.inter, arguments.items
+    options = read_options(arguments, inter[0].name.partition(".")[0])
+    tally = SkippedRows(options.strict)
+    _check(arguments)
+    need_folder(arguments.images, "--images")
+
+    def read_content(items: Sequence[str], work: Path) -> Content:
+        return read_items(arguments, items, tally)
+
+    origin = Origin("Made from a user's own files.", _LICENCE, [*inter, *([items_file] if items_file else [])])
+    return assemble(read_interactions(arguments, tally), read_content, origin, options, tally)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise :class:`UserError` for options that contradict each other, or would do nothing."""
+    if arguments.user_column == arguments.item_column:
+        raise UserError(f"--user_column and --item_column are both '{arguments.user_column}'")
+    if len(set(map(os.path.realpath, arguments.inter))) < len(arguments.inter):
+        raise UserError("--inter names a file twice")
+    for option, needed in (
+        ("min_rating", "rating_column"),
+        ("time_format", "time_column"),
+        ("text_columns", "items"),
+        ("image_column", "items"),
+    ):
+        if getattr(arguments, option) is not None and getattr(arguments, needed) is None:
+            raise UserError(f"--{option} needs --{needed}")
+    files = [*arguments.inter, *([arguments.items] if arguments.items else [])]
+    if arguments.separator is not None and not any(map(is_separated, files)):
+        raise UserError("--separator is for csv and tsv files")
+    if arguments.encoding is not None and all(path.name.lower().endswith(".parquet") for path in files):
+        raise UserError("--encoding is for csv, tsv and jsonl files")
+
+
+def read_interactions(arguments: argparse.Namespace, tally: SkippedRows) -> pd.DataFrame:
+    """``user_id, item_id`` and, if their columns are named, ``rating``, ``quantity`` and ``timestamp``, as text."""
+    named = {
+        "user_id": arguments.user_column,
+        "item_id": arguments.item_column,
+        "rating": arguments.rating_column,
+        "quantity": arguments.quantity_column,
+        "timestamp": arguments.time_column,
+    }
+    columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
+    tables = []
+    for path in arguments.inter:
+        rows = _read(arguments, path, tally, list(dict.fromkeys(columns.values())))
+        tables.append(pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read(
+    arguments: argparse.Namespace, path: Path, tally: SkippedRows, columns: Sequence[str], optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    return read_rows(path, tally, columns, optional, arguments.encoding, the_separator(arguments.separator))
+
+
+def read_items(arguments: argparse.Namespace, items: Sequence[str], tally: SkippedRows) -> Content:
+    """Titles, texts and pictures of ``items``; an item's first row counts.
+
+    Raises:
+        UserError: if none of them is among ``--items``, or the columns of texts hold none.
+    """
+    if not arguments.items:
+        return Content(pictures=_pictures(arguments, items, tally, None))
+    title = arguments.title_column
+    text_columns = [name.strip() for name in (arguments.text_columns or title).split(",")]
+    if arguments.text_columns is None:
+        text_columns = [title]  # whose name may hold a comma
+    picture = [arguments.image_column] if arguments.image_column else []
+    columns = list(dict.fromkeys([arguments.item_column, *text_columns, *picture]))
+    rows = _read(arguments, arguments.items, tally, columns, [title])  # a title is welcome beside --text_columns
+    ids = rows[arguments.item_column]
+    if not ids.isin(items).any():
+        raise UserError(
+            f"no item of {arguments.items} is among the interactions that are kept: the ids are such as "
+            f"{', '.join(map(repr, ids.unique()[:3])) or 'none'} there and {', '.join(map(repr, items[:3]))} here, and "
+            f"must be written alike"
+        )
+    tally.note("items without interactions that are kept", n=int((~rows[arguments.item_column].isin(items)).sum()))
+    rows = rows[rows[arguments.item_column].isin(items)]
+    repeated = rows.duplicated(arguments.item_column)
+    tally.note("repeated items", n=int(repeated.sum()))
+    rows = rows[~repeated].set_index(arguments.item_column, drop=False)
+    tally.note("items that are not among --items", n=len(set(items) - set(rows.index)))
+    titles = _texts(rows, [title]) if title in rows else {}
+    texts = _texts(rows, text_columns)
+    if not texts:
+        said = f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {arguments.items.name}"
+        if arguments.text_model != NONE:
+            raise UserError(f"{said}; name other --text_columns, or give --text_model none")
+        tally.remark(said)
+    names = dict(rows[arguments.image_column]) if arguments.image_column else None
+    return Content(titles, texts, _pictures(arguments, items, tally, names))
+
+
+def _pictures(
+    arguments: argparse.Namespace, items: Sequence[str], tally: SkippedRows, names: dict[str, str] | None
+) -> dict[str, Path]:
+    return find_pictures(arguments.images, items, tally, "--images", names) if arguments.images else {}
+
+
+def _texts(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    texts = {item: one_line(*values) for item, values in zip(rows.index, rows[list(columns)].to_numpy())}
+    return {item: text for item, text in texts.items() if text}

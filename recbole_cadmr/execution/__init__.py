@@ -1,0 +1,1 @@
+"""Runs as processes: on this machine and on a Ray cluster."""

@@ -1,0 +1,101 @@
+"""Finished runs side by side, from their ``result.json``, which what lies beside it must not contradict."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.formatting import cell
+from recbole_cadmr.runs.result import RunResult, check_model, read_result
+from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
+from recbole_cadmr.training.trainer import BEST
+
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+# Settings in which the runs of one row may differ.
+_NO_CONFIGURATION = ("seed", "split_seed", "evaluate_test", "save_lists", "threads", "show_progress", "resume_step",
+                     "resume_seconds", "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
+# What must agree for two results to stand in one table; seeds and threads may differ.
+COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
+
+
+def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[str] = METRICS) -> str:
+    """Test metrics of runs on one data set under one protocol, as a markdown table.
+
+    Runs that differ in their seed alone are one row: mean and sample standard deviation over the seeds.
+
+    Raises:
+        UserError: if a folder holds no finished run, a metric was not measured, or runs cannot be compared.
+    """
+    results = [read_result(Path(folder)) for folder in folders]
+    first = results[0]
+    rows: dict[str, list[RunResult]] = {}
+    check_comparable(list(zip(map(Path, folders), results)))
+    for folder, result in zip(folders, results):
+        if not set(metrics) <= (result["test_result"] or {}).keys():
+            raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
+        if (Path(folder) / LISTS).is_file():
+            check_figures(read_lists(Path(folder) / LISTS), result, Path(folder))
+        if (Path(folder) / BEST).is_file():  # a search keeps that of its best trial alone
+            check_model(Path(folder), result)
+        key = json.dumps([result["model"], configuration(result)], sort_keys=True)
+        rows.setdefault(key, []).append(result)
+    for runs in rows.values():
+        check_seeds(runs)
+    lines = [
+        f"| {cell(first['dataset'])} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
+        "|---" * (len(metrics) + 5) + "|",
+    ]
+    for runs in rows.values():
+        means = " | ".join(_mean((run["test_result"] or {})[metric] for run in runs) for metric in metrics)
+        training = statistics.mean(sum(run["seconds"].values()) for run in runs)
+        evaluations = [seconds for run in runs if (seconds := run["seconds_per_evaluation"]) is not None]
+        evaluation = f"{statistics.mean(evaluations):.1f} s" if evaluations else "not measured"
+        name, preset = runs[0]["model"], cell(runs[0]["settings"].get("preset") or "")
+        lines.append(f"| {name} | {preset} | {len(runs)} | {means} | {training:.0f} s | {evaluation} |")
+    return "\n".join(lines)
+
+
+def check_comparable(results: Sequence[tuple[Path, RunResult]]) -> None:
+    """Raise :class:`UserError` unless all results are test figures of the same interactions under one protocol."""
+    (first_folder, first), *_ = results
+    for folder, result in results:
+        marks, first_marks = result["fingerprint"], first["fingerprint"]  # features are a model's own affair
+        if (marks["id_maps"], marks["interactions"]) != (first_marks["id_maps"], first_marks["interactions"]):
+            raise UserError(f"{folder} was measured on other data than {first_folder}")
+        own: Mapping[str, Any] = result["protocol"]
+        wanted: Mapping[str, Any] = first["protocol"]
+        for name in COMPARABLE:
+            if own[name] != wanted[name]:
+                raise UserError(
+                    f"{folder} was measured under another protocol than {first_folder}: {name} is "
+                    f"{own[name]}, not {wanted[name]}"
+                )
+        if not result["test_result"]:
+            raise UserError(f"{folder} has no test result; read it with: evaluate --run {folder}")
+
+
+def check_seeds(runs: Sequence[RunResult]) -> None:
+    """Raise :class:`UserError` if two runs of one configuration have the same seed."""
+    if len({run["protocol"]["seed"] for run in runs}) < len(runs):
+        raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
+
+
+def configuration(result: RunResult) -> dict[str, Any]:
+    """The settings of a result in which the runs of one row agree."""
+    return row_settings(result["settings"])
+
+
+def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The changed settings of a run in which the runs of one row agree."""
+    return {name: value for name, value in changed.items() if name not in _NO_CONFIGURATION}
+
+
+def _mean(values: Iterable[float]) -> str:
+    values = list(values)
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"

@@ -1,0 +1,92 @@
+"""Score a checkpoint again: other metrics, list lengths, masking or part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import path_of, refuse_links
+from recbole_cadmr.locking import alone_in
+from recbole_cadmr.runs.folder import RESULT, scratch_folder
+from recbole_cadmr.runs.result import check_model, protocol, read_result, write_json
+from recbole_cadmr.runs.session import load_session
+from recbole_cadmr.training.trainer import BEST
+
+PARTS = ("valid", "test")
+
+
+def evaluate(
+    checkpoint: str | os.PathLike[str],
+    *,
+    part: str = "test",
+    metrics: str | Iterable[str] | None = None,
+    topk: int | Iterable[int] | None = None,
+    mask_valid_at_test: bool | None = None,
+    data_path: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Metrics of a checkpoint on a held-out part, over all users of that part, ranking all items.
+
+    Args:
+        part: ``valid`` or ``test``.
+        metrics, topk, mask_valid_at_test: as the settings of these names, one or a list; the run's own if not given.
+        data_path: where the data set lies, if no longer where it was trained.
+
+    Returns:
+        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded.
+
+    Raises:
+        UserError: if the checkpoint cannot be read, belongs to other data, or the part is empty.
+    """
+    if part not in PARTS:
+        raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+    asked = (("metrics", metrics), ("topk", topk))
+    changes: dict[str, Any] = {name: _listed(value, name) for name, value in asked if value is not None}
+    if mask_valid_at_test is not None:
+        changes["mask_valid_at_test"] = mask_valid_at_test
+    with scratch_folder() as folder:
+        place = None if data_path is None else path_of(data_path, "data_path")
+        session = load_session(path_of(checkpoint, "checkpoint"), folder, place, changes)
+        data = session.valid_data if part == "valid" else session.test_data
+        result = session.trainer.evaluate(data, load_best_model=False)
+        if result is None:
+            raise UserError(f"the {part} part of {session.config['dataset']} is empty")
+        return {
+            "model": session.config["model"],
+            "dataset": session.config["dataset"],
+            "part": part,
+            "protocol": protocol(session),
+            "result": result,
+        }
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    """One value or several as a list, numpy's as Python's own."""
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    found = [entry.item() if isinstance(entry, np.generic) else entry for entry in (value if several else [value])]
+    if not found:
+        raise UserError(f"`{name}` is empty; leave it out for those of the run")
+    return found
+
+
+def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> dict[str, float]:
+    """Read the test part of a finished run that left it unread, and add the metrics to its ``result.json``.
+
+    Raises:
+        UserError: if the run is not finished, or its test part has been read.
+    """
+    folder = Path(folder)
+    read_result(folder)  # else there is nothing to lock
+    with alone_in(folder, "run"):
+        refuse_links(folder.resolve())
+        result = read_result(folder)
+        if result["test_read"]:
+            raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
+        check_model(folder, result)
+        measured: dict[str, float] = evaluate(folder / BEST, data_path=data_path)["result"]
+        write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
+    return measured

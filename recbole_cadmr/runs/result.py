@@ -1,0 +1,259 @@
+"""What a run leaves: ``result.json``, and the tables that a person reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import psutil
+import torch
+from msgspec import Meta
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.runs.folder import RESULT
+from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
+from recbole_cadmr.schema import read_json
+from recbole_cadmr.training.contents import (
+    Count,
+    DatasetName,
+    DiagnosedValidation,
+    Epoch,
+    Fingerprint,
+    ModelName,
+    Seconds,
+)
+from recbole_cadmr.training.trainer import BEST
+
+SCHEMA_VERSION = 1
+_SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
+_ROUNDING = 1e-6
+
+
+class Protocol(TypedDict):
+    """How the figures of a result were measured: what makes two results comparable."""
+
+    split: str | dict[str, Any]
+    order: str | None
+    group_by: str | None
+    candidates: str
+    mask_valid_at_test: bool
+    metrics: Annotated[list[Annotated[str, Meta(pattern=r"^\w+$")]], Meta(min_length=1)]
+    topk: Annotated[list[Annotated[int, Meta(ge=1, le=2**31)]], Meta(min_length=1)]
+    valid_metric: str
+    seed: int
+    threads: Count
+    data_note: str | None
+
+
+class Coverage(TypedDict):
+    """How many of the items have a modality, and how long its vectors are."""
+
+    items: Count
+    of: Count
+    width: Count
+
+
+class _Versioned(TypedDict):
+    schema_version: int
+
+
+class _RunResult(_Versioned):
+    model: ModelName
+    dataset: DatasetName
+    fingerprint: Fingerprint
+    protocol: Protocol
+    best_valid_score: float | None
+    best_valid_result: dict[str, float | None] | None
+    best_epoch: Epoch | None
+    test_read: bool
+    test_result: dict[str, float] | None
+    seconds: dict[str, Seconds]
+    evaluation_seconds: Seconds
+    seconds_per_evaluation: Seconds | None
+    epochs_run: Count
+    peak_memory_bytes: Count
+    parameters: Count
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    history: list[DiagnosedValidation]
+
+
+class RunResult(_RunResult, total=False):
+    """Content of ``result.json``; metrics are unrounded, and what was not measured is None."""
+
+    id: str | None
+    modalities: dict[str, Coverage]
+
+
+def protocol(session: Session) -> Protocol:
+    """How the figures of a session are measured."""
+    config = session.config
+    return {
+        "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
+        "order": None if config["benchmark_filename"] else config["eval_args"]["order"],
+        "group_by": None if config["benchmark_filename"] else config["eval_args"]["group_by"],
+        "candidates": "all items",
+        "mask_valid_at_test": config["mask_valid_at_test"],
+        "metrics": list(config["metrics"]),
+        "topk": list(config["topk"]),
+        "valid_metric": config["valid_metric"],
+        "seed": config["seed"],
+        "threads": torch.get_num_threads(),
+        "data_note": config["data_note"],
+    }
+
+
+def training_result(session: Session, score: float, valid: Any, test: Any) -> dict[str, Any]:
+    """Content of ``result.json``; metrics are unrounded, and what was not measured is null."""
+    trainer = session.trainer
+    best = max((e for e in trainer.history if e["valid_score"] == score), key=lambda e: e["epoch"], default=None)
+    evaluation = trainer.seconds["evaluation"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "id": trainer.metadata.get("id"),
+        "model": session.config["model"],
+        "dataset": session.config["dataset"],
+        "fingerprint": session.fingerprint,
+        "protocol": protocol(session),
+        "modalities": session.dataset.coverage(),
+        "best_valid_score": score if math.isfinite(score) else None,
+        "best_valid_result": dict(valid) if valid else None,
+        "best_epoch": best["epoch"] if best else None,
+        "test_read": test is not None,
+        "test_result": dict(test) if test else None,
+        "seconds": {name: value for name, value in trainer.seconds.items() if name != "evaluation"},
+        "evaluation_seconds": evaluation,
+        "seconds_per_evaluation": evaluation / trainer.evaluations if trainer.evaluations else None,
+        "epochs_run": len(trainer.train_loss_dict),
+        "peak_memory_bytes": peak_memory(),
+        "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
+        "settings": session.config.changed,
+        "versions": versions(),
+        "history": trainer.history,
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON (no NaN), whole or not at all."""
+    text = json.dumps(_finite(content), indent=1, allow_nan=False, default=str)
+    with write_aside(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_result(folder: Path) -> RunResult:
+    """The result of the finished run in ``folder``.
+
+    Raises:
+        UserError: if there is none, or its parts are not of the declared kinds or do not go together.
+    """
+    path = folder / RESULT
+    if not path.exists():
+        raise UserError(f"{folder} holds no {RESULT}; its run is not finished")
+    if read_json(path, _Versioned)["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{path} is not a result of schema version {SCHEMA_VERSION}")
+    result = read_json(path, RunResult)
+    reason = _contradiction(result)
+    if reason:
+        raise UserError(f"{path} is damaged or was edited: {reason}")
+    return result
+
+
+def _contradiction(result: RunResult) -> str | None:
+    """What in a result does not go together; None if nothing does not."""
+    protocol, best = result["protocol"], result["best_epoch"]
+    metrics = {name.lower(): {f"{name.lower()}@{k}" for k in protocol["topk"]} for name in protocol["metrics"]}
+    known = set(metrics).union(*metrics.values())  # some metrics have no list length
+    for part, given in (("best_valid_result", result["best_valid_result"]), ("test_result", result["test_result"])):
+        if given is not None and not all(name in given or at_k <= given.keys() for name, at_k in metrics.items()):
+            return f"{part} lacks a metric"
+        if given is not None and not given.keys() <= known:
+            return f"{part} has a metric that the run does not measure"
+        if given is not None and (wrong := _impossible(given, sorted(protocol["topk"]))):
+            return f"{part} has {wrong}"
+    if protocol["valid_metric"].lower() not in known:
+        return "valid_metric is none of its metrics"
+    if result["test_result"] is not None and not result["test_read"]:
+        return "it has figures of a test part that was not read"
+    chosen = best, result["best_valid_score"], result["best_valid_result"]
+    if best is not None and chosen not in [
+        (e["epoch"], e["valid_score"], e["valid_result"]) for e in result["history"]
+    ]:
+        return "its best epoch is not in its history"
+    if best is None and result["best_valid_score"] is not None:
+        return "its best score is that of no epoch"
+    return None
+
+
+def _impossible(given: Mapping[str, float | None], topk: Sequence[int]) -> str | None:
+    """A figure that no ranking can have, in words: a share beyond 0 and 1, a longer list with less in it."""
+    figures = {name: value for name, value in given.items() if value is not None}
+    for name, value in figures.items():
+        if name.partition("@")[0] in _SHARES and not -_ROUNDING <= value <= 1 + _ROUNDING:
+            return f"{name} {value:g}, which lies between 0 and 1"
+    for metric in ("recall", "hit"):
+        found = [figures[f"{metric}@{k}"] for k in topk if f"{metric}@{k}" in figures]
+        if any(longer < shorter - _ROUNDING for shorter, longer in pairwise(found)):
+            return f"a {metric} that falls with the length of the list"
+    return None
+
+
+def check_model(folder: Path, result: RunResult) -> None:
+    """Raise :class:`UserError` unless the ``model.pt`` in a run's folder is the one that its result speaks of."""
+    content = read_checkpoint(folder / BEST)
+    check_origin(content, result, folder / BEST, folder / RESULT)
+    score = content.get("best_valid_score", -math.inf)
+    if (score if math.isfinite(score) else None) != result["best_valid_score"]:
+        raise UserError(f"{folder / BEST} is not the best model of its run: its validation score is {score}")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
+    """Results side by side, one block a name, metrics as rows and list lengths as columns, rounded for display."""
+    blocks = []
+    for title, result in results.items():
+        if not result:
+            continue
+        ends = sorted({end for name in result for end in name.partition("@")[2:]}, key=lambda end: int(end or 0))
+        metrics = list(dict.fromkeys(name.partition("@")[0] for name in result))
+        width = max(len(title), *(len(name) for name in metrics)) + 2
+        lines = [title.ljust(width) + "".join((f"@{end}" if end else "").rjust(9) for end in ends)]
+        for metric in metrics:
+            cells = (result.get(f"{metric}@{end}" if end else metric) for end in ends)
+            lines.append(metric.ljust(width) + "".join(("" if c is None else f"{c:.4f}").rjust(9) for c in cells))
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def reset_peak_memory() -> None:
+    """Let :func:`peak_memory` count from now on, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage on Linux starts from the peak of the process that started this one
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if "VmHWM" in line)
+    import resource
+
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,200 @@
+"""Settings to a model on its data: the steps that training, evaluation and recommendation share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from time import perf_counter
+from typing import Any
+
+import torch
+from recbole.utils import init_seed
+
+from recbole_cadmr.compat import verified_inverses
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.rules import first_metric, without_inert
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.fingerprint import fingerprint
+from recbole_cadmr.data.loaders import prepare_loaders
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.schema import checked
+from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.contents import RunContent
+from recbole_cadmr.training.refusals import refusals
+from recbole_cadmr.training.trainer import RunTrainer, get_trainer
+
+_MACHINE = ("gpu_id", "checkpoint_dir", "output")
+
+
+@dataclass
+class Session:
+    """A model on its data, with the trainer that trains or scores it."""
+
+    config: Config
+    dataset: MultimodalDataset
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    model: Any
+    trainer: RunTrainer
+    fingerprint: dict[str, Any]
+
+
+def open_session(config: Config, folder: Path) -> Session:
+    """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
+    _use_threads(config["threads"])
+    # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
+    # (torch.use_deterministic_algorithms would say it to the compiler too, which takes 2 s to import.)
+    torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
+    # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
+    config["checkpoint_dir"] = str(folder)
+    split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
+    init_seed(split_seed, config["reproducibility"])
+    dataset = MultimodalDataset(config)
+    if max(config["topk"]) >= dataset.item_num:
+        raise UserError(
+            f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
+            f"give a smaller `topk`"
+        )
+    train_data, valid_data, test_data = prepare_loaders(config, dataset, config.model_class)
+    parts = [data._dataset for data in (train_data, valid_data, test_data)]
+    # The split has used random numbers; the model starts from the seed whatever the data set.
+    init_seed(config["seed"], config["reproducibility"])
+    trainer_class = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
+    start = perf_counter()
+    with refusals(config, config.model_class, "build"), verified_inverses():
+        model = config.model_class(config, parts[0]).to(config["device"])
+        construction = perf_counter() - start
+        trainer = trainer_class(config, model)
+    trainer.seconds["construction"] = construction  # part of training: RecBole's EASE and ItemKNN fit themselves there
+    identity = fingerprint(*parts)
+    trainer.metadata = checkpoint_metadata(config, identity)
+    trainer.eval_collector.data_collect(train_data)
+    return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
+
+
+# Threads of torch that a run of this process was given, and how many there were before.
+_threads: dict[str, int] = {}
+
+
+def _use_threads(n: int | None) -> None:
+    """Give torch ``n`` threads, or those back that it had before a run was given others."""
+    now = torch.get_num_threads()
+    if now != _threads.get("given"):
+        _threads["own"] = now
+    torch.set_num_threads(n or _threads["own"])
+    _threads["given"] = torch.get_num_threads()
+
+
+def checkpoint_metadata(config: Config, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What every checkpoint says about where it comes from."""
+    settings = {key: value for key, value in config.plain_settings().items() if key not in _MACHINE}
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "fingerprint": dict(identity),
+        "settings": settings,
+        "changed": dict(config.changed),
+        "versions": versions(),
+    }
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> RunContent:
+    """The content of ``model.pt``; :class:`UserError` if it is none."""
+    content = load_checkpoint(path)
+    lacking = RunContent.__required_keys__ - content.keys()
+    if lacking:
+        raise UserError(f"{path} is no checkpoint of a run: it lacks {', '.join(sorted(lacking))}")
+    return checked(content, RunContent, Path(path))
+
+
+def check_origin(content: Mapping[str, Any], other: Mapping[str, Any], path: Path, other_path: Path) -> None:
+    """Raise :class:`UserError` unless two files that lie side by side, checkpoints or ``result.json``, are of one run.
+
+    Files of earlier versions have no ``id``: of these, model, data and seed are compared alone.
+    """
+    for name in ("id", "model", "dataset", "fingerprint"):
+        if content.get(name) != other.get(name):
+            raise UserError(
+                f"{path} is of another run than {other_path}: its {name} is another; put back the right one"
+            )
+    seeds = {place.get("protocol", place["settings"]).get("seed") for place in (content, other)}
+    if len(seeds) > 1:
+        raise UserError(f"{path} is of another run than {other_path}: its seed is another; put back the right one")
+
+
+def restore_config(
+    content: Mapping[str, Any],
+    data_path: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Config:
+    """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
+    kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}
+    settings = without_inert({**kept, **(changes or {})})
+    if data_path is not None:
+        settings["data_path"] = str(data_path)
+    # What is installed may have moved; the data are compared below.
+    elif not Path(str(settings.get("data_path"))).is_dir():
+        settings.pop("data_path", None)
+    lists = [entry for name in ("metrics", "topk") if isinstance(entry := settings.get(name), list) and entry]
+    if changes and not {"metrics", "topk"}.isdisjoint(changes) and len(lists) == 2:
+        # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
+        settings["valid_metric"] = first_metric(*lists)
+    config = Config(settings=settings)
+    config.changed = {**content["changed"], **(changes or {})}
+    return config
+
+
+def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
+    if [session.config[name] for name in ("model", "dataset")] != [content["model"], content["dataset"]]:
+        raise UserError(f"{path} is damaged or was edited: its settings are not those of {content['model']}")
+    if session.fingerprint["id_maps"] != content["fingerprint"]["id_maps"]:
+        different = "its users or items are others"
+    elif session.fingerprint["sha256"] != content["fingerprint"]["sha256"]:
+        different = "its interactions or features have changed"
+    else:
+        return
+    raise UserError(
+        f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
+        f"{different}; name the right place with `data_path`"
+    )
+
+
+def load_session(
+    checkpoint: str | os.PathLike[str],
+    folder: Path,
+    data_path: str | os.PathLike[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Session:
+    """The model of a checkpoint on the data it was trained on.
+
+    Raises:
+        UserError: if the file is no checkpoint, or the data are missing or others.
+    """
+    content = read_checkpoint(checkpoint)
+    session = open_session(restore_config(content, data_path, changes), folder)
+    check_data(session, content, checkpoint)
+    try:
+        session.trainer.load_model_state(content)
+    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{checkpoint} does not fit the model {content['model']} of this version: {reason}") from error
+    session.model.eval()
+    return session
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    found = {"python": python_version()}
+    for name in ("recbole_cadmr", "recbole", "torch", "numpy", "scipy", "pandas"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

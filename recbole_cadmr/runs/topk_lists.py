@@ -1,0 +1,197 @@
+"""The recommendation lists of a test part, kept in a run's folder, and figures out of them by RecBole's own metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recbole.evaluator.metrics as recbole_metrics
+import torch
+from recbole.evaluator.base_metric import TopkMetric
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.runs.folder import RESULT
+from recbole_cadmr.runs.result import RunResult
+from recbole_cadmr.runs.session import Session
+
+LISTS = "test_lists.npz"
+RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
+_DRAWN = ("Random", "ADMMSLIM")  # RecBole's models that draw with every score, so that no two rankings are the same
+_NOISE = 1e-6  # of floats that are added up in another order
+
+
+@dataclass(frozen=True)
+class TopKLists:
+    """What a model recommends to the users who have held-out items, with RecBole's ids.
+
+    Attributes:
+        users: int32 [T], ascending.
+        top: int32 [T, K], the best items of each, best first; those of the train part (and what else the protocol
+            leaves out) are not among them, and 0 stands where there are no more.
+        top_cold: int32 [T, C], the same with items without train interactions as the only candidates; [T, 0] if there
+            are none, or the model cannot score them.
+        held_row, held_item: int32 [n], the held-out pairs: place of the user in ``users``, and the item.
+        user_degree: int32 [T], train interactions of the users.
+        item_degree: int32 [n_items], train interactions of all items, the padding item included.
+        missing: bool [n_items], items that lack a modality.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    users: np.ndarray
+    top: np.ndarray
+    top_cold: np.ndarray
+    held_row: np.ndarray
+    held_item: np.ndarray
+    user_degree: np.ndarray
+    item_degree: np.ndarray
+    missing: np.ndarray
+
+
+@torch.no_grad()
+def test_lists(session: Session, k: int) -> TopKLists:
+    """Rank the test part once more with the session's model; lists are ``k`` long, or as long as there are items."""
+    trainer, data, train = session.trainer, session.test_data, session.train_data._dataset
+    field, n_items = data.uid_field, session.dataset.item_num
+    train_matrix = train.inter_matrix(form="csr")
+    item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
+    cold = torch.from_numpy(item_degree == 0).to(trainer.device)
+    cold[0] = False
+    n_cold = int(cold.sum()) if getattr(session.model, "scores_cold_items", False) else 0
+    trainer.tot_item_num, trainer.item_tensor = n_items, session.dataset.get_item_feature().to(trainer.device)
+    session.model.eval()
+    users, top, top_cold, rows, items = [], [], [], [], []
+    seen = 0
+    for batch in data:
+        interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
+        top.append(_best(scores, min(k, n_items - 1)))
+        top_cold.append(_best(scores.masked_fill(~cold, -torch.inf), min(k, n_cold)))
+        rows.append(row + seen)
+        seen += len(scores)
+        users.append(interaction[field].cpu())
+        items.append(item)
+    who, lists, cold_lists, held_row, held_item = (
+        torch.cat(part).numpy().astype(np.int32) for part in (users, top, top_cold, rows, items)
+    )
+    user_degree = np.asarray((train_matrix > 0).sum(1)).ravel()[who]
+    missing = np.zeros(n_items, dtype=bool)
+    if session.dataset.modality_names:
+        present = [session.dataset.modality(name).present for name in session.dataset.modality_names]
+        missing = ~torch.stack(present).all(0).numpy()
+    degrees = user_degree.astype(np.int32), item_degree.astype(np.int32)
+    return TopKLists(who, lists, cold_lists, held_row, held_item, *degrees, missing)
+
+
+def _best(scores: torch.Tensor, k: int) -> torch.Tensor:
+    value, item = scores.topk(k, dim=1)
+    return item.masked_fill(value == -torch.inf, 0).cpu()
+
+
+def write_lists(lists: TopKLists, path: Path) -> None:
+    """Write the lists, whole or not at all."""
+    with write_aside(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **{entry.name: getattr(lists, entry.name) for entry in fields(lists)})
+
+
+def read_lists(path: Path) -> TopKLists:
+    """Read what :func:`write_lists` wrote.
+
+    Raises:
+        UserError: if the file is missing or damaged, or its arrays are not such lists.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            lists = TopKLists(**{entry.name: archive[entry.name] for entry in fields(TopKLists)})
+    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
+        raise UserError(f"{path} is missing or damaged; remove its run and start it again") from error
+    if wrong := _wrong(lists):
+        raise UserError(f"{path} is damaged or was edited: {wrong}; remove its run and start it again")
+    return lists
+
+
+def _wrong(lists: TopKLists) -> str | None:
+    """What is wrong with arrays that are to be lists; None if nothing is."""
+    n_users, n_items, n_pairs = (np.size(part) for part in (lists.users, lists.item_degree, lists.held_item))
+    shapes = {"users": (n_users,), "top": (n_users, None), "top_cold": (n_users, None), "held_row": (n_pairs,),
+              "held_item": (n_pairs,), "user_degree": (n_users,), "item_degree": (n_items,),
+              "missing": (n_items,)}  # fmt: skip
+    for name, shape in shapes.items():
+        array = getattr(lists, name)
+        if array.dtype != (np.bool_ if name == "missing" else np.int32):
+            return f"{name} holds {array.dtype}"
+        if array.ndim != len(shape) or any(n not in (None, have) for n, have in zip(shape, array.shape)):
+            return f"{name} has the shape {array.shape}"
+    bounds = {"users": (1, np.inf), "top": (0, n_items), "top_cold": (0, n_items), "held_row": (0, n_users),
+              "held_item": (1, n_items), "user_degree": (0, np.inf), "item_degree": (0, np.inf)}  # fmt: skip
+    for name, (low, high) in bounds.items():
+        array = getattr(lists, name)
+        if array.size and (array.min() < low or array.max() >= high):
+            return f"{name} has an entry that is out of bounds"
+    if not n_users or (np.diff(lists.users) <= 0).any() or len(np.unique(lists.held_row)) < n_users:
+        return "its users are not each once those of the held-out pairs"
+    for name in ("top", "top_cold"):
+        ranked = np.sort(getattr(lists, name), axis=1)
+        if ((np.diff(ranked, axis=1) == 0) & (ranked[:, 1:] > 0)).any():
+            return f"{name} has an item twice in a list"
+    return None
+
+
+def check_figures(lists: TopKLists, result: RunResult, folder: Path, noise: float = _NOISE) -> dict[str, float]:
+    """Raise :class:`UserError` unless the test figures of a run are those that its lists give.
+
+    Args:
+        noise: by which they may differ.
+
+    Returns:
+        The test figures, by the lists as far as these decide them.
+    """
+    protocol, given = result["protocol"], result["test_result"] or {}
+    if result["model"] in _DRAWN:
+        return given
+    if len(lists.item_degree) != result["fingerprint"]["counts"]["items"] + 1:
+        raise UserError(f"{folder / LISTS} is of other items than {folder / RESULT}; one of the two is of another run")
+    known = {name.lower() for name in RANKING}
+    found = by_user(lists, protocol["topk"], [name for name in protocol["metrics"] if name.lower() in known])
+    for name, values in found.items():
+        if not abs(values.mean() - given.get(name, np.inf)) <= noise:
+            raise UserError(
+                f"{folder / RESULT} says {name} {given.get(name)}, but the lists beside it give {values.mean():.6g}; "
+                f"one of the two was edited or is of another run"
+            )
+    return {**given, **{name: float(values.mean()) for name, values in found.items()}}
+
+
+def by_user(lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, np.ndarray]:
+    """Each metric of each user: float64 [T] by RecBole's names (``recall@20``)."""
+    return of_pairs(lists, lists.top, np.ones(len(lists.held_item), dtype=bool), topk, metrics)[1]
+
+
+def of_pairs(
+    lists: TopKLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Places of the users that have any of the held-out ``pairs`` (bool [n]), and their metrics by lists ``top``."""
+    row, item, n_items = lists.held_row[pairs].astype(np.int64), lists.held_item[pairs], len(lists.item_degree)
+    size = np.bincount(row, minlength=len(lists.users))
+    users = np.flatnonzero(size)
+    held = np.sort(row * n_items + item)
+    shown = users[:, None] * n_items + top[users]
+    hits = held[np.searchsorted(held, shown).clip(max=len(held) - 1)] == shown  # [users, K]
+    longest = max(topk)
+    if hits.shape[1] < longest:  # fewer candidates than places
+        hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
+    values: dict[str, np.ndarray] = {}
+    for name in metrics:
+        name = {known.lower(): known for known in RANKING}[name.lower()]
+        metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
+        needs_size = name in ("Recall", "NDCG", "MAP")
+        of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))
+        values |= {f"{name.lower()}@{k}": of_all[:, k - 1].astype(np.float64) for k in topk}
+    return users, values
+
+
+def _settings(topk: Sequence[int]) -> Mapping[str, Any]:
+    return {"topk": list(topk), "metric_decimal_place": 16}

@@ -1,0 +1,251 @@
+"""What a search is: its options, checked before anything runs, and written to ``search.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.files import sha256_of_all
+from recbole_cadmr.runs.result import write_json
+from recbole_cadmr.schema import checked, read_json
+from recbole_cadmr.training.trainer import get_trainer
+from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, equal_as_json, grace_of
+from recbole_cadmr.tuning.space import (
+    Point,
+    Space,
+    check_space,
+    grid_points,
+    has_own_space,
+    parse_space,
+    random_points,
+    read_space,
+)
+
+SEARCH = "search.json"
+SCHEMA_VERSION = 1
+DEFAULT_TRIALS = 20
+Positive = Annotated[int, Meta(ge=1, le=2**31)]
+_MOST_TRIALS = 100_000
+_LEAST_MEMBERS = 4  # of a population: its worst quarter takes over from its best
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search.
+
+    Attributes:
+        settings: of every run; with the searched ones all that its result depends on.
+        space: what is searched, as in a yaml file.
+        trials: most trials, the defaults among them.
+        grace: epochs before a trial may be stopped, or take over another's state.
+        max_epochs: most epochs of one trial.
+        metric, bigger: the metric of validation that decides, and whether more of it is better.
+        defaults: the values of the searched settings that a run without the search would have.
+        data: a hash of the interactions, and of the features that the model reads.
+    """
+
+    model: str
+    dataset: str
+    preset: str | None
+    settings: dict[str, Any]
+    space: dict[str, Any]
+    sampler: str
+    scheduler: str
+    trials: Positive
+    grace: Positive
+    max_epochs: Positive
+    metric: str
+    bigger: bool
+    seed: int
+    threads: Positive
+    defaults: Point
+    data: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def parsed_space(self) -> Space:
+        """The space."""
+        return parse_space(self.space, "the space")
+
+    def config(self, **more: Any) -> Config:
+        """The settings of a run."""
+        return Config(self.model, self.dataset, settings={"preset": self.preset, **self.settings, **more})
+
+    def points(self) -> list[Point]:
+        """What is tried, by number from 1 on; nothing if the sampler decides on the way."""
+        if self.sampler == "grid":
+            return grid_points(self.parsed_space, self.defaults)
+        if self.sampler == "random":
+            key = f"{self.model}@{self.preset} {self.dataset} {self.seed}"
+            return random_points(self.parsed_space, self.trials, key, self.defaults)
+        return []
+
+
+def has_space(model: str, preset: str | None, given: Mapping[str, Any]) -> bool:
+    """Whether the package has a space for a model of which the given settings leave something to search."""
+    config = Config(model, settings={"preset": preset} if preset else {})
+    return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= given.keys()
+
+
+def make_plan(
+    model: str | None,
+    dataset: str | None,
+    *,
+    preset: str | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    sampler: str = "random",
+    scheduler: str = "asha",
+    trials: int | None = None,
+    grace: int | None = None,
+    threads: int = 1,
+    settings: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Check the options of a search.
+
+    Args:
+        space: a yaml file, or its content; the package's own for the model if not given. Settings that are given are
+            not searched.
+        trials: 20 if not given; a grid has as many as it has points.
+        grace: chosen by the most epochs if not given.
+
+    Raises:
+        UserError: on anything wrong with them.
+    """
+    for what, value, known in (("sampler", sampler, SAMPLERS), ("scheduler", scheduler, SCHEDULERS)):
+        if value not in known:
+            raise UserError(f"there is no {what} '{value}'{did_you_mean(value, known)}; there are {', '.join(known)}")
+    given = {
+        name: value for name, value in (settings or {}).items() if name not in ("model", "dataset", "preset", "output")
+    }
+    if "settings_schedule" in given:
+        raise UserError(
+            "settings_schedule is not for a search, whose trials change settings with --scheduler pbt alone"
+        )
+    if grace is not None and scheduler == "fifo":
+        raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
+    if trials is not None and not 1 <= trials <= _MOST_TRIALS:
+        raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
+    named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
+    chosen = preset if preset is not None else named.get("preset")
+    config = Config(named.get("model"), named.get("dataset"), settings={"preset": chosen, **given})
+    if not config["eval_step"]:
+        raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
+    if isinstance(space, Mapping):
+        found, origin = parse_space(space, "the space"), "the space"
+    else:
+        found = read_space(config["model"], config["preset"], space)
+        origin = str(space) if space is not None else f"the space of {config['model']}"
+    check_space(found, config, origin)
+    found = {name: dimension for name, dimension in found.items() if name not in given}
+    if not found:
+        raise UserError(f"{origin} has nothing left to search: all of its settings are given")
+    most = max(_most_epochs(config, found), 1)
+    plan = Plan(
+        model=config["model"],
+        dataset=config["dataset"],
+        preset=config["preset"],
+        settings={**given, "data_path": str(config.data_root), "seed": config["seed"], "threads": threads},
+        space={name: dimension.plain for name, dimension in found.items()},
+        sampler=sampler,
+        scheduler=scheduler,
+        trials=trials or DEFAULT_TRIALS,
+        grace=grace_of(grace, most, min(config["eval_step"], most)),
+        max_epochs=most,
+        metric=str(config["valid_metric"]).lower(),
+        bigger=bool(config["valid_metric_bigger"]),
+        seed=config["seed"],
+        threads=threads,
+        defaults={name: config[name] for name in found},
+        data=_data_hash(config),
+    )
+    return _counted(plan, trials)
+
+
+def _counted(plan: Plan, trials: int | None) -> Plan:
+    """The plan with as many trials as there can be."""
+    if plan.sampler == "grid":
+        n = len(plan.points())
+        if trials is not None and trials < n:
+            raise UserError(
+                f"the grid has {n} points (with the defaults), more than --trials {trials}; leave --trials out, or "
+                f"take the random sampler"
+            )
+        plan = replace(plan, trials=n)
+    elif plan.sampler == "random":
+        plan = replace(plan, trials=len(plan.points()))
+    if plan.scheduler == "pbt":
+        if plan.sampler != "random":
+            raise UserError("population based training draws its members by itself; leave --sampler out")
+        if plan.trials < _LEAST_MEMBERS:
+            raise UserError(f"population based training needs at least {_LEAST_MEMBERS} trials, not {plan.trials}")
+    return plan
+
+
+def _most_epochs(config: Config, space: Space) -> int:
+    """Most epochs of a trial, whatever the searched settings are."""
+    trainer = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
+    kept = dict(config.final_config_dict)
+    for name in ("epochs", "pretrain_epochs"):
+        if name in kept and (not isinstance(kept[name], int) or kept[name] >= 2**31):
+            raise UserError(f"{name} must be a whole number below {2**31:,}, not {kept[name]}")
+    for name in ("epochs", "pretrain_epochs", "regularisation"):
+        if name in space:
+            most = [
+                (trainer.most_epochs({**kept, name: value}), value) for value in (*space[name].values, config[name])
+            ]
+            kept[name] = max(most, key=lambda pair: pair[0])[1]
+    return trainer.most_epochs(kept)
+
+
+def _data_hash(config: Config) -> str:
+    names = (config["modalities"] or []) if config["model_is_multimodal"] else []
+    own = [f"{config['dataset']}.{name}{end}" for name in names for end in ("", ".npy")] + [f"{config['dataset']}.yaml"]
+    files = [*config.data_folder.glob("*.inter"), *(config.data_folder / name for name in own)]
+    return sha256_of_all(sorted(file for file in files if file.is_file()))
+
+
+def write_plan(plan: Plan, root: Path) -> None:
+    """Write ``search.json``."""
+    write_json(root / SEARCH, asdict(plan))
+
+
+def read_plan(root: Path) -> Plan:
+    """The search in a folder.
+
+    Raises:
+        UserError: if there is none, or it cannot be read.
+    """
+    path = root / SEARCH
+    if not path.exists():
+        raise UserError(f"{root} holds no search ({SEARCH} is missing); begin one with --output")
+    content = read_json(path, dict[str, Any])
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
+    plan = checked(content, Plan, path)
+    if unknown := content.keys() - vars(plan).keys():
+        raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
+    return plan
+
+
+def check_same(known: Plan, plan: Plan, root: Path) -> None:
+    """Refuse to go on with another search than the one in the folder; more trials are the same search.
+
+    Raises:
+        UserError: naming what is different.
+    """
+    before, now = asdict(known), asdict(plan)
+    for name in before:
+        if name != "trials" and not equal_as_json({"": before[name]}, {"": now[name]}):
+            if name == "data":
+                raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
+            raise UserError(
+                f"{root} holds another search: its {name} is {before[name]}, not {now[name]}; choose another --output"
+            )
+    if plan.trials < known.trials:
+        raise UserError(f"{root} holds a search of {known.trials} trials, and may only go on with as many or more")

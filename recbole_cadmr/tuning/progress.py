@@ -1,0 +1,73 @@
+"""What a person sees while a search runs: a table of at most 80 columns."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from recbole_cadmr.formatting import seconds
+from recbole_cadmr.tuning.trial_record import FAILED, RUNNING, STATES, TrialRecord, best_record
+
+WIDTH = 80
+_BEST_SHOWN = 5
+_EVERY = 60  # seconds between two tables if nothing has ended
+_ERASE = "\x1b[{}A\x1b[J"  # that many lines up, and everything below
+
+
+def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool, gone: float) -> list[str]:
+    """Lines that say how a search stands: the running trials, and the best of the others."""
+    counts = Counter(record.status for record in records)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none begun"
+    best = best_record(records, bigger)
+    lines = [f"{len(records)} of {trials} trials: {states}; {seconds(gone)} gone"]
+    running = [record for record in records if record.status == RUNNING]
+    others = [record for record in records if record.status not in (RUNNING, FAILED) and record.reports]
+    sign = -1 if bigger else 1
+    others = [record for record in others if math.isfinite(record.reports[0]["valid_score"])]
+    others.sort(key=lambda record: sign * record.reports[0]["valid_score"])
+    shown = sorted([*running, *others[:_BEST_SHOWN]], key=lambda record: record.number)
+    if shown:
+        lines.append(f"{'trial':>6} {'state':<9}{'epoch':>6} {'last':>7} {'best':>7}  {metric}; settings")
+    for record in shown:
+        mark = "*" if best is not None and record.number == best.number else " "
+        last, top = (f"{record.reports[place]['valid_score']:.4f}" if record.reports else "" for place in (-1, 0))
+        words = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
+        lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {top:>7}  {words}")
+    return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]
+
+
+class Progress:
+    """Prints the table: in place on a terminal, else anew when a trial has ended, and every minute."""
+
+    def __init__(self, trials: int, metric: str, bigger: bool, stream: TextIO | None = None) -> None:
+        self.trials, self.metric, self.bigger = trials, metric, bigger
+        self._stream = stream or sys.stdout
+        self._begun = time.monotonic()
+        self._printed, self._lines, self._ended = -math.inf, 0, -1
+        self._announced = ""
+
+    def announce(self, text: str) -> None:
+        """Print what is said once, before the first table."""
+        if text != self._announced:
+            self._write([text])
+        self._announced = text
+
+    def show(self, records: Sequence[TrialRecord]) -> None:
+        """Print the table if there is something new. The first report of a record is its best, the last its latest."""
+        now, in_place = time.monotonic(), self._stream.isatty()
+        ended = sum(record.over for record in records)
+        if not in_place and ended == self._ended and now - self._printed < _EVERY:
+            return
+        lines = table(records, self.trials, self.metric, self.bigger, now - self._begun)
+        if in_place and self._lines:
+            self._stream.write(_ERASE.format(self._lines))
+        self._write([*lines, ""])
+        self._printed, self._lines, self._ended = now, len(lines) + 1, ended
+
+    def _write(self, lines: Iterable[str]) -> None:
+        self._stream.write("\n".join(lines) + "\n")
+        self._stream.flush()

@@ -1,0 +1,231 @@
+"""A search from its options to its results."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import refuse_links, remove_temporaries
+from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
+from recbole_cadmr.reports.search_report import write_report
+from recbole_cadmr.runs.evaluate import read_test
+from recbole_cadmr.runs.folder import is_used
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.tuning.outputs import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
+from recbole_cadmr.tuning.plan import SEARCH, Plan, check_same, make_plan, read_plan
+from recbole_cadmr.tuning.resources import Resources
+from recbole_cadmr.tuning.samplers import equal_as_json
+from recbole_cadmr.tuning.search import RAY, is_complete, search
+from recbole_cadmr.tuning.trial_record import FINISHED, RUN, TRIAL, TrialRecord, best_record, folder_of, read_records
+from recbole_cadmr.tuning.trial_store import TrialStore
+
+
+class NothingFoundError(UserError):
+    """No trial of a search has a result."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        folder: holds ``best.yaml``, ``trials.csv``, ``report.html``, and the trials.
+        winner: the trial with the best validation score.
+        test: its metrics on the test part; None if that was left unread.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[TrialRecord]
+    winner: TrialRecord
+    test: dict[str, float] | None
+
+    @property
+    def run(self) -> Path:
+        """The winner's run."""
+        return folder_of(self.folder, self.winner.number) / RUN
+
+
+def tune(
+    model: str | None = None,
+    dataset: str | None = None,
+    *,
+    output: str | os.PathLike[str],
+    preset: str | None = None,
+    space: str | Path | Mapping[str, Any] | None = None,
+    sampler: str = "random",
+    scheduler: str = "asha",
+    trials: int | None = None,
+    grace: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resources: Resources | None = None,
+    resume: bool = False,
+    test: bool = True,
+) -> Found:
+    """Search settings by their best score on validation; the test part is read once, for the winner, at the end.
+
+    Args:
+        output: folder of the search.
+        sampler: ``random``, ``grid``, or ``bayesian`` (Optuna); scheduler: ``asha``, ``pbt``, or ``fifo``.
+        trials: most trials, the first of which are the defaults.
+        grace: epochs before a trial may be stopped or take over another's state.
+        resume: go on with the search in ``output``.
+        test: whether the test part is read for the winner.
+        model, dataset, preset, space, settings: as in :func:`make_plan`.
+
+    Raises:
+        UserError: on anything wrong with the options, and if no trial has a result.
+    """
+    resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
+    plan = make_plan(model, dataset, preset=preset, space=space, sampler=sampler, scheduler=scheduler, trials=trials,
+                     grace=grace, threads=resources.threads, settings=settings)  # fmt: skip
+    root = Path(output).absolute()
+    known = read_plan(root) if resume else None
+    if known is not None:
+        check_same(known, plan, root)
+    elif (root / SEARCH).is_file():
+        raise UserError(f"{root} holds a search already; go on with --resume {output}, or choose another --output")
+    elif root.exists() and (not root.is_dir() or any(path.name != LOCK for path in root.iterdir())):
+        raise UserError(f"{root} is already used, and not by a search; choose another --output")
+    return run_plan(plan, root, resources, test, known)
+
+
+def _with_threads(resources: Resources, threads: Any) -> Resources:
+    """The cores of a trial by the setting ``threads``, which is another word for them."""
+    if threads is None:
+        return resources
+    if not isinstance(threads, int) or threads < 1:
+        raise UserError(f"threads must be a whole number from 1 on, not {threads!r}")
+    if resources.cpus is not None and resources.threads != threads:
+        raise UserError(f"a trial has as many threads as cores; give --cpus {threads} alone, or leave out threads")
+    return replace(resources, cpus=resources.cpus or threads)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    trials: int | None = None,
+    data_path: str | os.PathLike[str] | None = None,
+    resources: Resources | None = None,
+    test: bool = True,
+) -> Found:
+    """Go on with a search that was cut, or with more trials; what is finished is not run again.
+
+    Args:
+        trials: most trials, if another number than before.
+        data_path: where the data set lies, if it has moved.
+        resources: the threads of a trial stay what they were.
+    """
+    root = Path(folder).absolute()
+    known = read_plan(root)
+    given = {name: value for name, value in known.settings.items() if name not in ("seed", "threads")}
+    given |= {"seed": known.seed} | ({"data_path": str(data_path)} if data_path is not None else {})
+    n = trials or (None if known.sampler == "grid" else known.trials)
+    plan = make_plan(known.model, known.dataset, preset=known.preset, space=known.space, sampler=known.sampler,
+                     scheduler=known.scheduler, trials=n, threads=known.threads, settings=given,
+                     grace=known.grace if known.scheduler != "fifo" else None)  # fmt: skip
+    moved = replace(known, settings={**known.settings, "data_path": plan.settings["data_path"]})
+    check_same(moved, plan, root)
+    resources = resources or Resources()
+    if resources.cpus is None:
+        resources = replace(resources, cpus=known.threads)
+    if resources.threads != known.threads:
+        raise UserError(f"the trials of {root} have {known.threads} threads each; give --cpus {known.threads}")
+    return run_plan(plan, root, resources, test, known)
+
+
+def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, known: Plan | None = None) -> Found:
+    """Run what is not finished of a search, and write its results.
+
+    Args:
+        known: the search that was found in the folder and goes on.
+    """
+    try:
+        with alone_in(root, "search"), terminated_as_interrupted():
+            if known != (read_plan(root) if (root / SEARCH).is_file() else None):
+                raise UserError(f"another process has been at work in {root} meanwhile; start again")
+            shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
+            refuse_links(root.resolve())
+            remove_temporaries(root)
+            check_records(plan, read_records(root), root)
+            if not is_complete(plan, read_records(root)):
+                search(plan, root, resources)
+            return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            "stopped; what is finished is kept, go on with: "
+            f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
+        ) from error
+
+
+def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
+    """Refuse records of trials that this search cannot have.
+
+    Raises:
+        UserError: if the settings of a trial are not those that it was to try, or its reports are not those of its run.
+    """
+    points = [] if plan.scheduler == "pbt" else plan.points()  # a member of a population takes over others' settings
+    known = {record.number: record for record in records}
+    for record in records:
+        path = folder_of(root, record.number) / TRIAL
+        asked = points[record.number - 1] if record.number <= len(points) else record.point
+        names = [record.point, *(values for _, values in record.changes)]
+        twin = known.get(record.repeats) if record.repeats is not None else record
+        if record.point.keys() != plan.space.keys() or not all(values.keys() <= plan.space.keys() for values in names):
+            reason = "its settings are not those that are searched"
+        elif not equal_as_json(record.point, asked) or twin is None or not equal_as_json(twin.point, record.point):
+            reason = "its settings are not those that it was to try"
+        elif record.status == FINISHED and record is twin and not _agrees(record, folder_of(root, record.number) / RUN):
+            reason = "its reports are not those of its run"
+        else:
+            continue
+        raise UserError(f"{path} was edited: {reason}; remove the folder of this trial to run it again")
+
+
+def _agrees(record: TrialRecord, run: Path) -> bool:
+    """Whether the reports of a finished trial are the history of its run, if that is there."""
+    if not is_used(run):
+        return True
+    scores = [score if math.isfinite(score := report["valid_score"]) else None for report in record.reports]
+    epochs = [(report["epoch"], report["phase"]) for report in record.reports]
+    history = read_result(run)["history"]
+    return (epochs, scores) == ([(e["epoch"], e["phase"]) for e in history], [e["valid_score"] for e in history])
+
+
+def _conclude(plan: Plan, root: Path, test: bool) -> Found:
+    """Read the test part for the winner, and write what the search leaves."""
+    records = read_records(root)
+    winner = best_record(records, plan.bigger)
+    shown = {**asdict(plan), "space": {name: str(dimension) for name, dimension in plan.parsed_space.items()}}
+    write_table(plan, records, root / TABLE)
+    measured = None
+    if winner is not None:
+        run = folder_of(root, winner.number) / RUN
+        result = read_result(run)
+        earlier = [r.number for r in records if r is not winner and _is_test_read(root, r)]
+        if earlier:
+            print(f"the test part had been read for trial {earlier[0]}, the best of fewer trials\n", flush=True)
+        if test and not result["test_read"]:
+            read_test(run, plan.settings["data_path"])
+            result = read_result(run)
+        measured = result["test_result"]
+        write_best(plan, winner, root / BEST_SETTINGS)
+        TrialStore(str(root), plan.points(), None, plan.bigger, plan.defaults).prune()
+    write_report(shown, records, winner, measured, root / REPORT)
+    if winner is None:
+        first = next((record for record in records if record.failure), None)
+        why = f": trial {first.number} {first.failure}" if first else ""
+        raise NothingFoundError(f"no trial of the search has a result{why}")
+    return Found(root, plan, records, winner, measured)
+
+
+def _is_test_read(root: Path, record: TrialRecord) -> bool:
+    run = folder_of(root, record.number) / RUN
+    return is_used(run) and bool(read_result(run)["test_read"])

@@ -1,0 +1,290 @@
+"""The command as a user types it: cells, tables, going on, failures, memory, another protocol."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+import recbole_cadmr
+from recbole_cadmr.benchmark.benchmark import benchmark
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution import child as cell
+from recbole_cadmr.locking import alone_in
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.tuning.trial_record import best_record, folder_of, read_records
+from tests.micro import write_micro
+
+QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
+
+
+def command(folder, *more):
+    return ["benchmark", "--output", str(folder), *QUICK, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """EASE, and BPR with two seeds, on the micro set; and the place of the data."""
+    place = tmp_path_factory.mktemp("benchmark")
+    data = f"--data_path={write_micro(place / 'dataset')}"
+    arguments = command(place / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
+    assert main(arguments) == 0
+    return place / "out", arguments, data
+
+
+def copied(finished, tmp_path):
+    """The folder of EASE's cell in a copy of the benchmark."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return next((tmp_path / "copy" / "cells").glob("*-EASE-*"))
+
+
+def cells(folder):
+    return sorted(path.name for path in (folder / "cells").iterdir())
+
+
+def test_every_cell_stands_in_the_tables(finished):
+    folder, _, _ = finished
+    results = [read_result(folder / "cells" / name / "run") for name in cells(folder)]
+    assert sorted((r["model"], r["protocol"]["seed"]) for r in results) == [("BPR", 1), ("BPR", 2), ("EASE", 1)]
+    with open(folder / "results.csv") as file:
+        lines = {(r["model"], r["seed"], r["figure"]): r["value"] for r in csv.DictReader(file)}
+    for result in results:
+        for name, value in result["test_result"].items():
+            assert float(lines[result["model"], str(result["protocol"]["seed"]), name]) == value
+    text = (folder / "table.md").read_text()
+    of_bpr = [result["test_result"]["recall@2"] for result in results if result["model"] == "BPR"]
+    assert f"{np.mean(of_bpr):.4f} ± {np.std(of_bpr, ddof=1):.4f}" in text and "| EASE | deterministic |" in text
+    assert "ranking over all items, train items left out" in text
+    assert r"\begin{tabular}" in (folder / "table.tex").read_text() and (folder / "report.html").is_file()
+
+
+def test_the_same_command_runs_nothing_again_and_writes_the_same_table(finished, capsys):
+    folder, arguments, _ = finished
+    before = (folder / "table.md").read_text()
+    stamps = {name: (folder / "cells" / name / "run" / "result.json").stat().st_mtime_ns for name in cells(folder)}
+    assert main(arguments) == 0 and "3 cells, 3 finished; nothing left to run" in capsys.readouterr().out
+    assert (folder / "table.md").read_text() == before
+    assert stamps == {n: (folder / "cells" / n / "run" / "result.json").stat().st_mtime_ns for n in cells(folder)}
+
+
+def test_another_protocol_is_refused(finished, capsys):
+    folder, arguments, _ = finished
+    before = cells(folder)
+    assert main([*arguments, "--mask_valid_at_test=True"]) == 2
+    assert "micro under another protocol: mask_valid_at_test is False, not True" in capsys.readouterr().err
+    assert cells(folder) == before
+
+
+def test_a_folder_at_work_is_refused(finished, capsys):
+    folder, arguments, _ = finished
+    with alone_in(folder, "benchmark"):
+        assert main(arguments) == 2
+    assert f"a benchmark is at work in {folder} (process {os.getpid()})" in capsys.readouterr().err
+    (folder / ".lock").write_text(str(os.getpid()))  # of a process that was killed, whose number another one has now
+    assert main(arguments) == 0 and not (folder / ".lock").exists()
+
+
+def test_no_process_is_stopped_because_a_file_names_it(finished, tmp_path):
+    """Cells know their processes by the pipe between them; a number in a folder is nobody's."""
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        folder = copied(finished, tmp_path)
+        shutil.rmtree(folder / "run")
+        (folder / "process.txt").write_text(f"{stranger.pid} {psutil.Process(stranger.pid).create_time()}")
+        assert main(command(tmp_path / "copy", finished[2], "--models=EASE", "--seeds=1")) == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+
+
+@pytest.mark.parametrize("place", ["cells", "cells/NAME", "cells/NAME/run", "cells/NAME/run/log"])
+def test_nothing_behind_a_link_is_touched(finished, tmp_path, capsys, place):
+    name = copied(finished, tmp_path).name
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter").write_text("dear")
+    link = tmp_path / "copy" / place.replace("NAME", name)
+    shutil.rmtree(link)
+    link.symlink_to(mine)
+    assert main(command(tmp_path / "copy", finished[2], "--models=EASE", "--seeds=1")) == 2
+    assert f"{link} is a link" in capsys.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["letter"]
+
+
+def test_a_cell_ends_with_its_benchmark(tmp_path):
+    arguments = ["--model=BPR", "--epochs=100000", "--stopping_step=100000", "--show_progress=False"]
+    python = cell.command("train", *arguments, "--output", str(tmp_path / "run"))
+    process = subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (tmp_path / "run" / "resume.pt").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.stdin.close()  # as the system does when the benchmark is killed
+    assert process.wait(30) == 2
+    assert (tmp_path / "run" / "resume.pt").exists() and not (tmp_path / "run" / ".lock").exists()
+
+
+def test_other_interactions_are_refused(tmp_path, capsys):
+    data = write_micro(tmp_path / "dataset")
+    arguments = command(tmp_path / "out", f"--data_path={data}", "--models=EASE", "--seeds=1")
+    assert main(arguments) == 0
+    test = data / "micro" / "micro.test.inter"
+    test.write_text(test.read_text().replace("dot\tb", "dot\ta"))
+    assert main(arguments) == 2
+    assert "holds a benchmark on micro of other interactions than there are now" in capsys.readouterr().err
+
+
+def test_one_model_cannot_have_a_protocol_of_its_own(finished, tmp_path, capsys):
+    arguments = command(tmp_path / "out", finished[2], "--models=Pop,EASE", "--EASE.mask_valid_at_test=True")
+    assert main(arguments) == 2 and not (tmp_path / "out").exists()
+    assert "EASE would be measured under another protocol than Pop" in capsys.readouterr().err
+
+
+def test_one_model_may_see_other_features(finished, tmp_path):
+    arguments = command(tmp_path / "out", finished[2], "--models=VBPR,EASE", "--seeds=1", "--VBPR.modalities=[text]")
+    assert main([*arguments, "--VBPR.epochs=1"]) == 0
+    assert "| VBPR | 1 |" in (tmp_path / "out" / "table.md").read_text()
+
+
+def test_a_folder_that_is_no_benchmark_is_refused(finished, tmp_path, capsys):
+    (tmp_path / "mine").write_text("x")
+    assert main(command(tmp_path, finished[2], "--models=EASE")) == 2
+    assert "already used, and not by a benchmark" in capsys.readouterr().err
+
+
+def test_finished_runs_stand_beside_the_cells_if_they_can_be_compared(finished, tmp_path, capsys):
+    folder, arguments, data = finished
+    given = {"data_path": data.partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+    ease = recbole_cadmr.train("ItemKNN", "micro", output=tmp_path / "ease", settings=given)
+    other = recbole_cadmr.train(
+        "EASE", "micro", output=tmp_path / "other", settings={**given, "mask_valid_at_test": True}
+    )
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    arguments = [str(copy) if part == str(folder) else part for part in arguments]
+    assert main([*arguments, "--runs", str(ease.folder)]) == 0
+    row = next(line for line in (copy / "table.md").read_text().splitlines() if line.startswith("| ItemKNN |"))
+    assert f"{ease.result['test_result']['recall@2']:.4f}" in row
+    capsys.readouterr()
+    assert main([*arguments, "--runs", str(other.folder)]) == 2
+    assert "under another protocol" in capsys.readouterr().err
+
+
+def test_a_failed_cell_shows_its_error_and_stops_nothing(finished, tmp_path, capsys):
+    # With every item of the train part, ann leaves no negative item.
+    data = write_micro(tmp_path / "dataset", train=["ann a", "ann b", "bob b", "bob a"])
+    assert main(command(tmp_path / "out", f"--data_path={data}", "--models=BPR,EASE", "--seeds=1")) == 0
+    output = capsys.readouterr().out
+    assert "has every item" in output
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "- BPR, seed 1: failed: error: user 'ann' has every item" in text and "| EASE |" in text
+
+
+def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
+    arguments = command(tmp_path / "out", finished[2], "--models=EASE", "--memory=0.001")
+    assert main(arguments) == 2  # nothing else is left
+    arguments = [part for part in arguments if part != "--memory=0.001"]
+    failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
+    assert "skipped: it needs about 0.7 GB of memory, and may use 0.0 GB" in failure.read_text()
+    assert main(arguments) == 0 and not failure.exists()
+
+
+def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, monkeypatch):
+    from recbole_cadmr.benchmark import runner as module
+
+    monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
+    assert main(command(tmp_path / "out", finished[2], "--models=EASE", "--memory=0.1")) == 2
+    failure = next((tmp_path / "out" / "cells").iterdir()) / "failure.txt"
+    assert "stopped: it took more memory than there was (it may use 0.1 GB)" in failure.read_text()
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
+    arguments = ["benchmark", "--models=EASE,BPR", "--seeds=1", "--epochs=60", "--stopping_step=1000", "--threads=1"]
+    python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
+    first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    mark = "cells/synthetic-BPR-1-*/run/model.pt"
+    end = time.monotonic() + 120
+    while not list((tmp_path / "out").glob(mark)) and time.monotonic() < end:
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    (ease,) = (tmp_path / "out").glob("cells/synthetic-EASE-1-*/run/result.json")
+    stamp = ease.stat().st_mtime_ns
+    assert not list((tmp_path / "out").glob("cells/synthetic-BPR-1-*/run/result.json"))
+    (log,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/log.txt")
+    subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
+    assert "going on with epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
+    (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
+    assert read_result(run)["epochs_run"] == 60
+
+
+def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(finished, tmp_path, capsys):
+    settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
+    arguments = (["BPR", "Pop"], ["micro"], [1, 2], tmp_path / "out")
+    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    (search,) = (tmp_path / "out" / "searches").iterdir()  # there is nothing to search in Pop
+    records = read_records(search)
+    best = best_record(records)
+    assert len(records) == 3 and search.name.startswith("micro-BPR-1-")
+    runs = [folder_of(search, record.number) / "run" for record in records]
+    assert not any(read_result(run)["test_read"] for run in runs if (run / "result.json").is_file())
+    results = {(r["model"], r["protocol"]["seed"]): r for r in (read_result(tmp_path / "out" / "cells" / n / "run")
+               for n in cells(tmp_path / "out"))}  # fmt: skip
+    assert sorted(results) == [("BPR", 1), ("BPR", 2), ("Pop", 1), ("Pop", 2)]
+    first, second = results["BPR", 1], results["BPR", 2]
+    assert first["test_read"] and first["best_valid_score"] == best.best()["valid_score"]
+    for name, value in best.point.items():
+        assert first["settings"].get(name, value) == second["settings"].get(name, value) == value
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "(best of 3 on validation)" in text and text.count("| BPR | 2 |") == 1
+    capsys.readouterr()
+    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    assert "4 cells, 4 finished; nothing left to run" in capsys.readouterr().out
+    assert (tmp_path / "out" / "table.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("item_degree", lambda array: array[::-1]),
+        ("user_degree", np.ones_like),
+        ("users", lambda array: array + 100),
+        ("missing", np.logical_not),
+    ],
+)
+def test_what_lists_say_of_the_data_is_what_the_others_say(finished, tmp_path, capsys, name, change):
+    file = copied(finished, tmp_path) / "run" / "test_lists.npz"
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    np.savez(file, **{**content, name: change(content[name])})
+    arguments = [str(tmp_path / "copy") if entry == str(finished[0]) else entry for entry in finished[1]]
+    assert main(arguments) == 2
+    assert f"differ in what they say of the data ({name})" in capsys.readouterr().err
+
+
+def test_no_seed_is_an_error():
+    with pytest.raises(UserError, match="at least one seed"):
+        benchmark(["Pop"], ["synthetic"], [], "out")
+
+
+def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
+    folder, _, data = finished
+    arguments = command(tmp_path / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--ray-address=local")
+    assert main(arguments) == 0
+    assert cells(tmp_path / "out") == cells(folder)
+    for name in cells(folder):
+        one, other = (read_result(place / "cells" / name / "run") for place in (folder, tmp_path / "out"))
+        assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
+
+
+def test_no_cluster_at_an_address_is_said(tmp_path, finished, capsys):
+    assert main(command(tmp_path / "out", finished[2], "--models=EASE", "--ray-address=127.0.0.1:1")) == 2
+    assert "there is no Ray cluster at 127.0.0.1:1" in capsys.readouterr().err

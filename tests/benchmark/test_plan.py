@@ -1,0 +1,83 @@
+"""What a benchmark runs, and what it says of a mistake."""
+
+from __future__ import annotations
+
+import pytest
+
+from recbole_cadmr.benchmark.plan import cells_of, model_specs, seeds_of
+from recbole_cadmr.errors import UserError
+
+RECBOLES = ("Pop", "ItemKNN", "BPR", "LightGCN", "SGL", "MultiVAE", "RecVAE", "MacridVAE", "EASE", "SLIMElastic")
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("3", [1, 2, 3]), ("7,", [7]), ("5, 2020", [5, 2020])])
+def test_seeds(text, seeds):
+    assert seeds_of(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "0", ",", "-1", "one", "1,1", "2020"])
+def test_seeds_that_are_none(text):
+    with pytest.raises(UserError, match="--seeds"):
+        seeds_of(text)
+
+
+def test_settings_reach_the_models_that_have_them():
+    found = model_specs(["BPR", "LightGCN"], ["synthetic"], {"n_layers": 3, "epochs": 7, "BPR.learning_rate": 0.01})
+    assert dict(found[0].settings) == {"epochs": 7, "learning_rate": 0.01}
+    assert dict(found[1].settings) == {"n_layers": 3, "epochs": 7}
+
+
+def test_settings_of_one_preset():
+    given = {"CADMR@best.epochs": 3, "CADMR.learning_rate": 0.1}
+    found = model_specs(["CADMR", "CADMR@best"], ["synthetic"], given)
+    assert dict(found[0].settings) == {"learning_rate": 0.1}
+    assert dict(found[1].settings) == {"learning_rate": 0.1, "epochs": 3}
+
+
+def test_cells_differ_by_what_was_given_and_by_nothing_else():
+    (one,), (same,), (other,) = (model_specs(["BPR"], ["synthetic"], s) for s in ({}, {}, {"epochs": 3}))
+    assert one.cell(1).name == same.cell(1).name
+    assert len({one.cell(1).name, one.cell(2).name, other.cell(1).name}) == 3
+    assert one.cell(1, epochs=300).name == one.cell(1).name  # the default said aloud
+    assert [cell.settings["seed"] for cell in cells_of(one, [4, 5])] == [4, 5]
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + ",", "99999999999999999999", "4294967296,", "-1,", "x", ""])
+def test_seeds_beyond_any_machine_are_one_sentence(text):
+    with pytest.raises(UserError) as error:
+        seeds_of(text)
+    assert len(str(error.value)) < 250
+
+
+def test_seeds_are_those_that_numpy_takes():
+    assert seeds_of("3") == [1, 2, 3] and seeds_of("7,4294967295") == [7, 2**32 - 1]
+
+
+@pytest.mark.parametrize("model", ["EASE", "ItemKNN", "LinearCADMR"])
+def test_what_is_deterministic_runs_once(model):
+    once, twice = model_specs([model, "Pop"], ["synthetic"], {})
+    assert (len(cells_of(once, [4, 5])), len(cells_of(twice, [4, 5]))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("models", "datasets", "settings", "words"),
+    [
+        (["FREEDON"], ["synthetic"], {}, "did you mean FREEDOM"),
+        (["BPR"], ["sinthetic"], {}, "did you mean synthetic"),
+        (["BPR@best"], ["synthetic"], {}, "no preset 'best'"),
+        (["BPR"], ["synthetic"], {"metrics": ["Recal"]}, "did you mean recall"),
+        (["BPR"], ["synthetic"], {"learning_rat": 1}, "did you mean learning_rate"),
+        (["BPR"], ["synthetic"], {"LightGCN.n_layers": 1}, "none of the models of this benchmark"),
+        (["BPR"], ["synthetic"], {"BPR.n_layer": 1}, "there is no setting 'n_layer'"),
+        (["BPR", "BPR"], ["synthetic"], {}, "named twice"),
+        ([], ["synthetic"], {}, "at least one model"),
+        (["Pop@"], ["synthetic"], {}, "names no preset"),
+        (["CADMR", "CADMR@paper"], ["synthetic"], {}, "are the same model with the same settings"),
+        (["BPR"], ["synthetic"], {"dataset": "micro"}, "use --datasets"),
+        (["BPR"], ["synthetic"], {"BPR.seed": 7}, "use --seeds"),
+        (["BPR"], ["synthetic"], {"metrics": ["Recall", "ItemCoverage"]}, "measures Recall, NDCG"),
+    ],
+)
+def test_mistakes_are_named(models, datasets, settings, words):
+    with pytest.raises(UserError, match=words):
+        model_specs(models, datasets, settings)

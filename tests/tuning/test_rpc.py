@@ -1,0 +1,63 @@
+"""Calls between processes: answers, errors, strangers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from multiprocessing import AuthenticationError, Pool
+
+import pytest
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.tuning.rpc import Caller, Served
+
+
+class Sums:
+    def __init__(self):
+        self.total = 0
+
+    def add(self, number, times=1):
+        before = self.total
+        self.total = before + number * times
+        return self.total
+
+    def refuse(self):
+        raise UserError("no")
+
+
+@pytest.fixture
+def served():
+    one = Served(Sums(), "127.0.0.1")
+    yield one
+    one.close()
+
+
+def add_a_hundred(caller):
+    return [caller.add(1) for _ in range(100)]
+
+
+def test_calls_from_other_processes_are_answered_one_at_a_time(served):
+    with Pool(3) as pool:
+        answers = pool.map(add_a_hundred, [served.caller] * 3)
+    assert sorted(answer for some in answers for answer in some) == list(range(1, 301))
+    assert served.add(5, times=2) == 310 == served.caller.add(0)
+
+
+def test_what_is_raised_there_is_raised_here(served):
+    with pytest.raises(UserError, match="^no$"):
+        served.caller.refuse()
+    with pytest.raises(AttributeError):
+        served.caller.forget()
+
+
+def test_strangers_are_not_answered_and_keep_nobody_waiting(served):
+    silent = [socket.create_connection(served.caller._address) for _ in range(3)]
+    with pytest.raises(AuthenticationError):
+        Caller(served.caller._address, b"guessed").add(1)
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(served.caller.add(2)), daemon=True)
+    caller.start()
+    caller.join(20)
+    assert answers == [2]
+    for connection in silent:
+        connection.close()

@@ -1,0 +1,53 @@
+"""The package's own spaces: one for every model that has something to search, of settings and values that it takes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+import recbole_cadmr.properties
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.models.registry import MODELS, model_names
+from recbole_cadmr.tuning.space import check_space, read_space
+from tests.micro import open_micro, write_micro
+
+PROPERTIES = Path(recbole_cadmr.properties.__file__).parent
+SPACES = sorted(file.stem for file in (PROPERTIES / "space").glob("*.yaml"))
+PRESETS = sorted(file.stem for file in (PROPERTIES / "model").glob("*.*.yaml"))
+SEARCHED = [name for name in model_names() if name not in ("Pop", "Random", "RaCT")]
+LEAST = {"topk": [1, 2], "valid_metric": "Recall@2", "epochs": 1, "show_progress": False, "use_gpu": False}
+
+
+def split(name):
+    """``MODEL.PRESET`` as the two; None for no preset."""
+    model, _, preset = name.partition(".")
+    return model, preset or None
+
+
+@pytest.mark.parametrize("name", [*SEARCHED, *PRESETS])
+def test_every_model_and_preset_has_a_space_of_what_it_takes(name):
+    model, preset = split(name)
+    space, config = read_space(model, preset), Config(model, settings={"preset": preset})
+    check_space(space, config, name)
+    size = math.prod(len(dimension.choices) or math.inf for dimension in space.values())
+    assert size >= 3
+    for setting, dimension in space.items():
+        assert all(dimension.choices.count(value) == 1 for value in dimension.choices)
+        if model not in MODELS and dimension.choices:  # RecBole's defaults are among what is tried
+            assert config[setting] in dimension.choices
+
+
+def test_every_space_is_of_a_model_or_of_a_preset():
+    assert set(SPACES) <= {*SEARCHED, *PRESETS}
+
+
+@pytest.mark.parametrize("end", [0, -1])
+@pytest.mark.parametrize("model", ["DMF", "SimpleX", "BM3", "LGMRec"])
+def test_the_ends_of_a_space_make_a_model(tmp_path, model, end):
+    point = {name: dimension.values[end] for name, dimension in read_space(model).items()}
+    session = open_micro(write_micro(tmp_path), model, **LEAST, **point)
+    assert {name: session.config[name] for name in point} == point
+    assert all(parameter.isfinite().all() for parameter in session.model.parameters())
+    assert session.model.calculate_loss(next(iter(session.train_data))) is not None

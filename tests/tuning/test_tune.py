@@ -1,0 +1,421 @@
+"""The command as a user types it: what it chooses, leaves and repeats; deaths; populations; bad input."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.tuning.outputs import best_settings
+from recbole_cadmr.tuning.plan import read_plan
+from recbole_cadmr.tuning.trial_record import (
+    FAILED,
+    FINISHED,
+    REPORTS,
+    STOPPED,
+    best_record,
+    folder_of,
+    read_records,
+)
+from tests.micro import write_micro
+
+BPR = ["tune", "--model=BPR", "--epochs=12", "--grace=4"]
+# Long enough to be met at work, and cut.
+CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=8", "--epochs=8"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search for BPR on the embedded set, stopped early by ASHA."""
+    folder = tmp_path_factory.mktemp("tune") / "bpr"
+    assert main([*BPR, "--trials=6", f"--output={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory):
+    """Arguments that name the micro set."""
+    data = write_micro(tmp_path_factory.mktemp("micro") / "dataset")
+    return [f"--data_path={data}", "--dataset=micro", "--topk=[1, 2]", "--valid_metric=Recall@2"]
+
+
+def again(folder, tmp_path):
+    """The best validation score of a run from ``best.yaml``."""
+    run = recbole_cadmr.train(config_files=[folder / "best.yaml"], output=tmp_path / "again")
+    return run.result["best_valid_score"]
+
+
+def table(folder):
+    with open(folder / "trials.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def space(tmp_path, text):
+    (tmp_path / "space.yaml").write_text(text)
+    return f"--space={tmp_path / 'space.yaml'}"
+
+
+def test_the_best_on_validation_is_chosen_and_its_run_can_be_repeated(searched, tmp_path):
+    records = read_records(searched)
+    best = best_record(records)
+    assert len(records) == 6 and best.status == FINISHED and best.epochs == 12
+    scores = [float(row["best_valid_score"]) for row in table(searched)]
+    assert max(scores) == best.best()["valid_score"] == again(searched, tmp_path)
+    settings = yaml.safe_load((searched / "best.yaml").read_text())
+    assert (
+        settings["seed"] == 2020
+        and settings["threads"] == 1
+        and settings["learning_rate"] == best.point["learning_rate"]
+    )
+
+
+def test_the_first_trial_is_the_defaults_trained_to_its_end(searched):
+    first = read_records(searched)[0]
+    assert first.point == {"learning_rate": 0.001, "embedding_size": 64, "weight_decay": 0.0}
+    assert first.status == FINISHED and first.epochs == 12
+
+
+def test_trials_that_fall_behind_are_stopped_at_a_rung(searched):
+    stopped = [record for record in read_records(searched) if record.status == STOPPED]
+    assert stopped and {record.epochs for record in stopped} <= {4, 12}
+    assert all([report["epoch"] for report in record.reports] == list(range(record.epochs)) for record in stopped)
+
+
+def test_the_test_part_is_read_for_the_best_alone(searched):
+    records = read_records(searched)
+    best = best_record(records).number
+    results = {r.number: read_result(folder_of(searched, r.number) / "run") for r in records if r.status == FINISHED}
+    assert {number for number, result in results.items() if result["test_read"]} == {best}
+    assert all("test" not in name for record in records for report in record.reports for name in report)
+    facts = (searched / "report.html").read_text().rpartition('id="facts">')[2].partition("</script>")[0]
+    assert json.loads(facts)["test"] == results[best]["test_result"]
+
+
+def test_states_of_lost_trials_are_not_kept(searched):
+    best = best_record(read_records(searched)).number
+    kept = {path.parent.parent.name for path in searched.glob("trials/*/run/*.pt")}
+    assert kept == {f"{best:04d}"} and not list(searched.glob(".ray"))
+
+
+def test_a_search_that_is_done_is_not_run_again(searched, capsys):
+    stamps = {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/reports.jsonl")}
+    assert main([*BPR, "--trials=6", f"--output={searched}", "--resume"]) == 0
+    assert main(["tune", "--resume", str(searched)]) == 0
+    output = capsys.readouterr().out
+    assert "search of BPR" not in output and output.count("best on validation: trial") == 2
+    assert stamps == {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/reports.jsonl")}
+
+
+def test_another_search_is_not_written_over(searched, tmp_path, capsys):
+    assert main([*BPR, "--trials=6", f"--output={searched}"]) == 2
+    assert "holds a search already; go on with --resume" in capsys.readouterr().err
+    assert main([*BPR, "--trials=6", "--learner=sgd", f"--output={searched}", "--resume"]) == 2
+    assert "holds another search: its settings is" in capsys.readouterr().err
+    (tmp_path / "mine").write_text("x")
+    assert main([*BPR, f"--output={tmp_path}"]) == 2
+    assert "is already used, and not by a search" in capsys.readouterr().err
+    assert main(["tune", "--resume", str(tmp_path)]) == 2
+    assert "holds no search" in capsys.readouterr().err
+
+
+def test_two_phases_are_one_axis_of_epochs(tmp_path):
+    assert main([*CADMR, "--trials=2", "--scheduler=fifo", "--jobs=2", f"--output={tmp_path / 'out'}"]) == 0
+    record = read_records(tmp_path / "out")[0]
+    assert [(r["epoch"], r["phase"]) for r in record.reports] == [
+        *((epoch, "pretrain") for epoch in range(8)),
+        (7, "finetune"),  # the start of fine-tuning is judged, too
+        *((epoch, "finetune") for epoch in range(8, 16)),
+    ]
+    assert read_plan(tmp_path / "out").max_epochs == 16
+    assert again(tmp_path / "out", tmp_path) == best_record(read_records(tmp_path / "out")).best()["valid_score"]
+
+
+def test_a_grid_tries_every_point_and_the_defaults(micro, tmp_path):
+    choices = space(tmp_path, "reg_weight: [1.0, 10.0]\n")
+    arguments = ["tune", "--model=EASE", *micro, choices, "--sampler=grid", f"--output={tmp_path / 'out'}"]
+    assert main(arguments) == 0
+    assert [row["reg_weight"] for row in table(tmp_path / "out")] == ["250.0", "1.0", "10.0"]
+    assert {row["status"] for row in table(tmp_path / "out")} == {FINISHED}
+
+
+def test_a_bayesian_search_trains_no_point_twice(micro, tmp_path):
+    pytest.importorskip("optuna", reason="the bayesian sampler is an extra")
+    choices = space(tmp_path, "reg_weight: [1.0, 10.0, 250.0]\n")
+    arguments = ["tune", "--model=EASE", *micro, choices, "--sampler=bayesian", "--trials=6", "--jobs=1"]
+    assert main([*arguments, f"--output={tmp_path / 'out'}"]) == 0
+    rows = table(tmp_path / "out")
+    trained = [row["reg_weight"] for row in rows if not row["repeats"]]
+    assert len(rows) == 6 and rows[0]["reg_weight"] == "250.0" and len(set(trained)) == len(trained) <= 3
+    first = {row["trial"]: row for row in rows}
+    repeats = [row for row in rows if row["repeats"]]
+    assert len(repeats) >= 3
+    for row in repeats:
+        assert row["best_valid_score"] == first[row["repeats"]]["best_valid_score"]
+
+
+def test_members_of_a_population_take_over_and_each_can_be_repeated(tmp_path):
+    out = tmp_path / "out"
+    choices = space(
+        tmp_path, "learning_rate: [0.0005, 0.002, 0.005, 0.01]\nreg_weight: [0.00001, 0.01]\nn_layers: [1, 2]\n"
+    )
+    arguments = ["tune", "--model=LightGCN", choices, "--scheduler=pbt", "--trials=4", "--epochs=12", "--grace=3"]
+    assert main([*arguments, "--train_batch_size=8192", f"--output={out}"]) == 0
+    plan, records = read_plan(out), read_records(out)
+    changed = [record for record in records if record.changes]
+    assert changed and all(record.status == FINISHED and record.epochs == 12 for record in records)
+    assert all(start % 3 == 0 for record in changed for start, _ in record.changes)
+    for place, record in enumerate([best_record(records), changed[0]]):
+        given = best_settings(plan, record)
+        assert ("settings_schedule" in given) == bool(record.changes)
+        run = recbole_cadmr.train(output=tmp_path / f"again{place}", settings=given)
+        assert [entry["valid_score"] for entry in run.result["history"]] == [r["valid_score"] for r in record.reports]
+
+
+def test_a_trial_that_comes_to_nothing_is_recorded_and_ends_nothing_else(micro, tmp_path):
+    choices = space(tmp_path, "learning_rate: [0.01, 1.0e+30]\n")
+    arguments = [
+        "tune",
+        "--model=BPR",
+        *micro,
+        choices,
+        "--trials=3",
+        "--epochs=8",
+        "--scheduler=fifo",
+        "--weight_decay=1",
+    ]
+    assert main([*arguments, f"--output={tmp_path / 'out'}"]) == 0
+    first, second, lost = sorted(read_records(tmp_path / "out"), key=lambda record: record.point["learning_rate"])
+    assert (first.status, second.status, lost.status) == (FINISHED, FINISHED, FAILED)
+    assert "BPR gives scores that are NaN or infinite" in lost.failure and lost.deaths == 0
+    assert best_record(read_records(tmp_path / "out")).number != lost.number
+
+
+def start(arguments, log):
+    python = [sys.executable, "-m", "recbole_cadmr", *arguments]
+    with open(log, "wb") as file:
+        return subprocess.Popen(python, stdout=file, stderr=file)
+
+
+def wait_for(found, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not found() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found()
+
+
+def reported(out, least):
+    """Whether trials have reported so many validations in all."""
+    return sum(len(path.read_text().splitlines()) for path in out.glob("trials/*/reports.jsonl")) >= least
+
+
+def workers(search):
+    """The processes of trials under a search."""
+    children = psutil.Process(search.pid).children(recursive=True)
+    return [child for child in children if "ray::ImplicitFunc" in " ".join(child.cmdline())]
+
+
+def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log"
+    arguments = [*CADMR, "--trials=3", "--scheduler=fifo", f"--output={out}"]
+    search = start(arguments, log)
+    wait_for(lambda: any(record.over for record in read_records(out)))
+    family = workers(search)
+    search.send_signal(signal.SIGKILL)
+    search.wait()
+    assert not psutil.wait_procs(family, timeout=60)[1]  # trials end with it
+    done = [record.number for record in read_records(out) if record.over]
+    # Not the results: the winner's is written once more, when its test part is read.
+    stamps = {n: (folder_of(out, n) / REPORTS).stat().st_mtime_ns for n in done}
+    assert main(["tune", "--resume", str(out)]) == 0
+    records = read_records(out)
+    assert len(records) == 3 and all(record.status == FINISHED and record.epochs == 16 for record in records)
+    assert stamps == {n: (folder_of(out, n) / REPORTS).stat().st_mtime_ns for n in done}
+    assert again(out, tmp_path) == best_record(records).best()["valid_score"]
+
+
+def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to_go_on(tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log"
+    search = start([*CADMR, "--trials=3", "--scheduler=fifo", "--jobs=1", f"--output={out}"], log)
+    wait_for(lambda: reported(out, 4) and workers(search))
+    workers(search)[0].kill()
+    wait_for(lambda: any(record.deaths == 1 for record in read_records(out)))
+    wait_for(lambda: read_records(out)[0].over)
+    search.send_signal(signal.SIGTERM)
+    assert search.wait(60) == 2
+    assert f"go on with: python -m recbole_cadmr tune --resume {out}" in log.read_text()
+    first = read_records(out)[0]
+    assert (first.status, first.deaths, first.epochs) == (FINISHED, 1, 16)
+    assert [report["epoch"] for report in first.reports] == [*range(8), 7, *range(8, 16)]
+
+
+def test_nothing_listens_beyond_this_machine(tmp_path):
+    out, log = tmp_path / "out", tmp_path / "log"
+    search = start([*CADMR, "--trials=2", f"--output={out}"], log)
+    wait_for(lambda: reported(out, 1))
+    family = [psutil.Process(search.pid), *psutil.Process(search.pid).children(recursive=True)]
+    listening = {c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    environment = next(p.environ() for p in family if "raylet" in p.name())
+    search.send_signal(signal.SIGTERM)
+    search.wait(60)
+    assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_ray_stays_on_this_machine_if_it_was_imported_before(tmp_path):
+    code = """
+import psutil  # Ray brings an old one of its own
+import ray
+from recbole_cadmr.execution import ray_api
+with ray_api.connected("local", 1):
+    me = psutil.Process()
+    family = [me, *me.children(recursive=True)]
+    print({c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == "LISTEN"})
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert ast.literal_eval(told) and ast.literal_eval(told) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+
+
+def test_the_test_part_stays_unread_if_it_is_to_and_more_trials_say_that_it_was_read(micro, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tmp_path / "threads.yaml").write_text("threads: 2\n")
+    arguments = [
+        "tune",
+        "--model=BPR",
+        *micro,
+        "--epochs=3",
+        "--scheduler=fifo",
+        f"--config_files={tmp_path}/threads.yaml",
+    ]
+    assert main([*arguments, "--trials=2", "--evaluate_test=False", f"--output={tmp_path / 'unread'}"]) == 0
+    assert "test, read once" not in capsys.readouterr().out
+    assert yaml.safe_load((tmp_path / "unread" / "best.yaml").read_text())["threads"] == 2
+    assert main([*arguments, "--trials=1", f"--output={out}"]) == 0
+    assert main(["tune", "--resume", str(out), "--trials=1"]) == 0
+    capsys.readouterr()
+    assert main(["tune", "--resume", str(out), "--trials=12"]) == 0
+    best = best_record(read_records(out)).number
+    assert (best != 1) == ("the test part had been read for trial 1" in capsys.readouterr().out)
+    assert main(["tune", "--resume", str(out), "--trials=2"]) == 2
+    assert "holds a search of 12 trials, and may only go on with as many or more" in capsys.readouterr().err
+
+
+def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
+    copy, mine = tmp_path / "copy", tmp_path / "mine.txt"
+    shutil.copytree(searched, copy)
+    mine.write_text("mine")
+    (copy / ".lock").symlink_to(mine)
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert f"cannot lock {copy}/.lock" in capsys.readouterr().err
+    (copy / ".lock").unlink()
+    (copy / "trials" / "0001" / "more.jsonl").symlink_to(mine)
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert f"{copy}/trials/0001/more.jsonl is a link, which does not belong there" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "words"),
+    [
+        ("trials/0001/trial.json", "seconds", "x", "Expected 'float', got 'str'"),
+        ("trials/0001/trial.json", "deaths", "<b>", "Expected 'int', got 'str'"),
+        ("trials/0001/trial.json", "failure", 5, "Expected 'str | null', got 'int'"),
+        ("trials/0001/trial.json", "peak_memory_bytes", None, "Expected 'int', got 'null'"),
+        ("trials/0001/trial.json", "status", "won", "Invalid enum value 'won'"),
+        ("trials/0001/trial.json", "number", 2, "its number is 2"),
+        ("trials/0001/trial.json", "point", {}, "its settings are not those that are searched"),
+        ("trials/0001/trial.json", "repeats", 77, "its settings are not those that it was to try"),
+        ("trials/0001/trial.json", "changes", [["x", {}]], "Expected 'int', got 'str'"),
+        ("trials/0001/run/result.json", "history", [], "its best epoch is not in its history"),
+        ("search.json", "trials", 0, "Expected 'int' >= 1"),
+        ("search.json", "settings", [], "Expected 'object', got 'array'"),
+        ("search.json", "threads", 10**30, "Expected 'int' <= 2147483648"),
+    ],
+)
+def test_an_edited_search_is_refused(searched, tmp_path, capsys, file, name, value, words):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    content = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps({**content, name: value}))
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_reports_that_the_run_does_not_have_are_refused(searched, tmp_path, capsys):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    file = copy / "trials" / "0001" / "reports.jsonl"
+    first, *others = file.read_text().splitlines(keepends=True)
+    file.write_text(json.dumps({**json.loads(first), "valid_score": 0.99}) + "\n" + "".join(others))
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "its reports are not those of its run" in capsys.readouterr().err
+    file.write_text("[" * 100_000 + "\n")
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "reports.jsonl is damaged or was edited" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_the_trials_is_refused(searched, tmp_path, capsys):
+    copy = shutil.copytree(searched, tmp_path / "copy")
+    shutil.rmtree(copy / "trials")
+    (copy / "trials").write_text("x")
+    assert main(["tune", "--resume", str(copy)]) == 2
+    assert "is not the folder of trials that it should be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--space=SPACE"], "BPR has no setting 'learning_rat'; did you mean learning_rate"),
+        (["--space=EMPTY"], "names no setting to search"),
+        (["--valid_metric=Recall@7"], "valid_metric Recall@7 is not computed"),
+        (["--cpus=1000"], "no machine has 1000 cores and 0 GPUs for a trial"),
+        (["--gpus=8"], "no machine has 1 cores and 8 GPUs for a trial"),
+        (["--sampler=bayes"], "there is no sampler 'bayes'; did you mean bayesian"),
+        (["--scheduler=asah"], "there is no scheduler 'asah'; did you mean asha"),
+        (["--trials=0"], "--trials must be at least 1"),
+        (["--ray-address=127.0.0.1:1"], "there is no Ray cluster at 127.0.0.1:1"),
+        (["--model=Pop"], "there is no space of Pop"),
+        (["--spac=x"], "there is no setting 'spac'"),
+    ],
+)
+def test_mistakes_end_with_one_sentence_and_leave_nothing_behind(arguments, words, tmp_path, capsys):
+    (tmp_path / "SPACE").write_text("learning_rat: [0.1]\n")
+    (tmp_path / "EMPTY").write_text("")
+    arguments = [
+        argument.replace("=SPACE", f"={tmp_path}/SPACE").replace("=EMPTY", f"={tmp_path}/EMPTY")
+        for argument in arguments
+    ]
+    assert main(["tune", "--model=BPR", f"--output={tmp_path / 'out'}", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and words in error and len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_ends_the_search_with_one_sentence_and_it_goes_on_later(tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a disk")
+    try:
+        arguments = [*BPR, "--trials=3", "--jobs=1", f"--output={disk / 'out'}"]
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert "cannot write" in error and "No space left on device" in error and "go on with --resume" in error
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        assert main(["tune", "--resume", str(disk / "out")]) == 0
+        assert [record.status for record in read_records(disk / "out") if record.status == FAILED] == []
+        assert len(read_records(disk / "out")) == 3 and Path(disk / "out" / "best.yaml").is_file()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
