@@ -12,7 +12,8 @@ from typing import Any
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.models.registry import is_deterministic, model_names
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.registry import model_names
 from recbole_cadmr.runs.topk_lists import RANKING
 
 # Settings that every cell has unless told otherwise; a split that is drawn is the same one for all seeds.
@@ -181,5 +182,5 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 def cells_of(model_spec: ModelSpec, seeds: Sequence[int], **more: Any) -> list[RunSpec]:
     """A cell for each seed; for a model in which nothing is drawn, the first one."""
-    deterministic = is_deterministic(model_spec.model)
+    deterministic = traits(model_spec.model).deterministic
     return [model_spec.cell(seed, **more) for seed in (seeds[:1] if deterministic else seeds)]

@@ -33,6 +33,7 @@ from recbole_cadmr.config.rules import (
 from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
 from recbole_cadmr.data.prepare.catalog import how_to_get, known_sets
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.models.contract import Recommender, traits
 from recbole_cadmr.models.registry import get_model, is_recboles
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Config(recbole.config.Config):
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
         model_file = properties / "model" / f"{model}.yaml"
-        shared = getattr(model_class, "shared_settings", None)
+        shared = model_class.shared_settings if issubclass(model_class, Recommender) else None
         sources = [properties / name for name in ("recbole.yaml", "overall.yaml", f"shared/{shared}.yaml")] + [
             model_file
         ]
@@ -252,13 +253,13 @@ class Config(recbole.config.Config):
         for name in ("user_inter_num_interval", "item_inter_num_interval"):
             final[name] = None if final[name] is None else interval_text(final[name])
         final["data_path"] = str(self.data_root)
-        final["model_is_multimodal"] = bool(getattr(self.model_class, "multimodal", False))
+        final["model_is_multimodal"] = traits(self.model_class).multimodal
         super()._set_default_parameters()
         # RecBole would look for ml-100k in its own folder, and nowhere else.
         final["data_path"] = str(self.data_folder)
         if self._given.get("valid_metric_bigger", (final["valid_metric_bigger"],))[0] != final["valid_metric_bigger"]:
             raise UserError(f"valid_metric_bigger follows from valid_metric {final['valid_metric']}; leave it out")
-        if hasattr(self.model_class, "form"):
+        if issubclass(self.model_class, Recommender):
             self.model_class = self.model_class.form(final)
         if final["mask_valid_at_test"] is None:
             final["mask_valid_at_test"] = not final["benchmark_filename"]

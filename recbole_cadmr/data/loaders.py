@@ -14,7 +14,6 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.dataloader.user_dataloader import UserDataLoader
 from recbole.data.interaction import Interaction
 from recbole.data.utils import get_dataloader
-from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 from recbole.utils import InputType, ModelType
 
@@ -29,16 +28,24 @@ _SCORES = 2**23
 _PAIRS = 2**15
 
 
-def derived_eval_batch_size(n_items: int) -> int:
-    """Scores (users x items) of one evaluation step for a catalogue of ``n_items``: at least one user's."""
-    return max(_SCORES, n_items)
+def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) -> int:
+    """Scores (users x items) of one evaluation step: the ``setting``, or as many as suit a catalogue of ``n_items``."""
+    if setting is not None:
+        return setting
+    return max(_SCORES, n_items) if ranks_all_items else _PAIRS
 
 
-def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) -> tuple[Any, Any, Any]:
+def prepare_loaders(
+    config: Any, dataset: MultimodalDataset, batch_by_rows: bool, scores_at_once: int
+) -> tuple[Any, FullRankingLoader, FullRankingLoader]:
     """Split a data set and return its train, validation and test loader.
 
     Samplers and training batches know the train part alone; RecBole's popularity sampling would count held-out
     interactions, too.
+
+    Args:
+        batch_by_rows: whether training batches are ids of rows, not interactions.
+        scores_at_once: as of :func:`eval_batch_size`.
 
     Raises:
         UserError: if the train part is empty, or the model cannot be trained with ``train_neg_sample_args``.
@@ -47,20 +54,17 @@ def prepare_loaders(config: Any, dataset: MultimodalDataset, model_class: type) 
     if not len(train):
         raise UserError(f"the split leaves {dataset.dataset_name} without train interactions; change eval_args")
     report_parts(train, valid, test)
-    if config["eval_batch_size"] is None:
-        ranks = getattr(model_class, "full_sort_predict", None) is not AbstractRecommender.full_sort_predict
-        config["eval_batch_size"] = derived_eval_batch_size(dataset.item_num) if ranks else _PAIRS
     train_rows, valid_rows = (part.inter_matrix(form="csr") for part in (train, valid))
     seen = train_rows + valid_rows if config["mask_valid_at_test"] else train_rows
     return (
-        _train_loader(config, train, model_class),
-        FullRankingLoader(config, valid, train_rows),
-        FullRankingLoader(config, test, seen),
+        _train_loader(config, train, batch_by_rows),
+        FullRankingLoader(config, valid, train_rows, scores_at_once),
+        FullRankingLoader(config, test, seen, scores_at_once),
     )
 
 
-def _train_loader(config: Any, train: MultimodalDataset, model_class: Any) -> Any:
-    kind = RowLoader if getattr(model_class, "batch_by_rows", False) else get_dataloader(config, "train")
+def _train_loader(config: Any, train: MultimodalDataset, batch_by_rows: bool) -> Any:
+    kind = RowLoader if batch_by_rows else get_dataloader(config, "train")
     sampling, name = config["train_neg_sample_args"], config["model"]
     if kind in (RowLoader, UserDataLoader):
         if "train_neg_sample_args" in config.changed and sampling["distribution"] != "none":
@@ -68,7 +72,7 @@ def _train_loader(config: Any, train: MultimodalDataset, model_class: Any) -> An
         # RecBole's loader of users always shuffles, and warns if it is told not to.
         return kind(config, train, None, shuffle=config["shuffle"] or kind is UserDataLoader)
     if sampling["distribution"] == "none":
-        if model_class.type != ModelType.TRADITIONAL:
+        if config["MODEL_TYPE"] != ModelType.TRADITIONAL:
             raise UserError(f"{name} learns from negative items; train_neg_sample_args must name a distribution")
         return kind(config, train, None, shuffle=config["shuffle"])
     if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and _is_plain(sampling):
@@ -179,9 +183,10 @@ class FullRankingLoader(FullSortEvalDataLoader):
     Args:
         dataset: the held-out part; its users are ranked in ascending id.
         known: [n_users, n_items] interactions left out of the ranking, unless they are held-out ones.
+        scores_at_once: scores of a batch, all items of whole users: those of one user at least.
     """
 
-    def __init__(self, config: Any, dataset: MultimodalDataset, known: sp.csr_matrix) -> None:
+    def __init__(self, config: Any, dataset: MultimodalDataset, known: sp.csr_matrix, scores_at_once: int) -> None:
         self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         self.is_sequential = False
@@ -192,7 +197,12 @@ class FullRankingLoader(FullSortEvalDataLoader):
         self.uid_list = torch.from_numpy(np.flatnonzero(np.diff(positive.indptr)))
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
+        self._users_at_once = max(scores_at_once // dataset.item_num, 1)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self._users_at_once
+        self.set_batch_size(self.step * self._dataset.item_num)
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Any, ...]:
         """Users, (row, item) of their known items, and row and item of their held-out ones."""

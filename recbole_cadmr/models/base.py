@@ -7,16 +7,16 @@ from typing import Any, TypeVar
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
+from recbole_cadmr.models.contract import Recommender
 
 _BLOCK = 1024  # users scored at once outside RecBole's own batches
 _Kept = TypeVar("_Kept")
 
 
-class CachingRecommender(GeneralRecommender):
+class CachingRecommender(Recommender):
     """A model that keeps what all batches of an evaluation need, computed once."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -73,6 +73,7 @@ class RowRecommender(CachingRecommender):
 class HistoryRecommender(RowRecommender):
     """A row recommender that knows a user by nothing but the entries of a row, seen in training or not."""
 
+    recommends_from_history = True
     rating_rows: RatingRows
 
     def _scores_of(self, batch: RowBatch) -> Tensor:

@@ -47,6 +47,8 @@ class CADMR(RowRecommender):
 
     input_type = InputType.LISTWISE
     multimodal = True
+    recommends_from_history = True
+    trainer = "recbole_cadmr.training.cadmr_trainer:CADMRTrainer"
     phase_index: Tensor
 
     @classmethod

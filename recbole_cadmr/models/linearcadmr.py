@@ -30,6 +30,9 @@ class LinearCADMR(HistoryRecommender):
     multimodal = True
     deterministic = True
     scores_cold_items = True
+    trainer = "recbole_cadmr.training.linear_trainer:LinearTrainer"
+    item_matrices = 5
+    fits_sparse = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

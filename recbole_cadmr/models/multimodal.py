@@ -21,9 +21,6 @@ class MultimodalRecommender(CachingRecommender):
     """Users [n_users, d] and items [n_items, d] as vectors by :meth:`forward`; scores are their inner products.
 
     Settings that all have in common are declared in ``properties/shared/multimodal.yaml``.
-
-    Attributes:
-        scores_cold_items: whether an item without train interactions gets a vector out of its content.
     """
 
     input_type = InputType.PAIRWISE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType
 from recbole.utils import get_model as get_recbole_model
 
@@ -27,22 +28,13 @@ MODELS = {
     "MENTOR": "recbole_cadmr.models.mentor",
 }
 
-# RecBole's models in which nothing is drawn; of the package's, a class says so by ``deterministic``. Pop is none of
-# them: it counts the items of a batch once each, sampled negative ones included.
-_DETERMINISTIC = ("ADMMSLIM", "EASE", "ItemKNN")
-
-
-def is_deterministic(name: str) -> bool:
-    """Whether the model called ``name`` is the same whatever the seed."""
-    return name in _DETERMINISTIC or getattr(get_model(name), "deterministic", False)
-
 
 def is_recboles(model: type) -> bool:
     """Whether the class of a model is RecBole's own."""
     return model.__module__.partition(".")[0] == "recbole"
 
 
-def get_model(name: str) -> type:
+def get_model(name: str) -> type[AbstractRecommender]:
     """The class of the model called ``name``.
 
     Raises:

@@ -48,6 +48,9 @@ class SoftmaxCADMR(HistoryRecommender):
     input_type = InputType.LISTWISE
     multimodal = True
     scores_cold_items = True
+    trainer = "recbole_cadmr.training.softmax_trainer:SoftmaxTrainer"
+    item_matrices = 7
+    fits_sparse = True
     loss_names = ("cross_entropy",)
     attention_weight: Tensor
 

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from recbole_cadmr import html_page as html
 from recbole_cadmr.formatting import memory, seconds, short
 from recbole_cadmr.html_page import FAINT, GREY, INK, PALETTE
-from recbole_cadmr.models.registry import get_model
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.benchmark_labels import HEIGHT, label_width, place_labels
 from recbole_cadmr.reports.summary import DatasetTable, Row
 from recbole_cadmr.reports.tables import comparison, headline, runs_of, value
@@ -203,7 +203,7 @@ def _facts(table: DatasetTable, row: Row) -> str:
 
 
 def _looks_at_content(row: Row) -> bool:
-    return bool(getattr(get_model(row.results[0]["model"]), "multimodal", False))
+    return traits(row.results[0]["model"]).multimodal
 
 
 def _time(row: Row) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models.registry import is_deterministic
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
 from recbole_cadmr.reports.results_table import check_comparable, check_seeds, configuration
 from recbole_cadmr.reports.significance import Comparison, compare
@@ -181,7 +181,7 @@ def _row(name: str, group: list[tuple[Path, RunResult]], facts: dict[str, tuple[
     results = [result for _, result in group]
     check_seeds(results)
     model, topk = results[0]["model"], results[0]["protocol"]["topk"]
-    row = Row(name, configuration(results[0]), results, deterministic=is_deterministic(model))
+    row = Row(name, configuration(results[0]), results, deterministic=traits(model).deterministic)
     users: dict[str, list[np.ndarray]] = {}
     for folder, result in group:
         lists = read_lists(folder / LISTS)

@@ -19,6 +19,7 @@ from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_device, write_aside
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
 from recbole_cadmr.training.refusals import check_scores
@@ -102,7 +103,7 @@ class Recommender:
         """
         topk = self._checked_topk(topk)
         model = self.session.model
-        if not hasattr(model, "score_rows"):
+        if not traits(type(model)).recommends_from_history:
             raise UserError(
                 f"{self.session.config['model']} knows only the users it was trained on; it takes no `history`"
             )
@@ -158,7 +159,7 @@ class Recommender:
         return sum((data._dataset.inter_matrix(form="csr") for data in parts), sp.csr_matrix(shape))
 
     def _batches(self, n: int) -> Iterator[slice]:
-        step = max(int(self.session.config["eval_batch_size"]) // len(self._items), 1)
+        step = max(self.session.trainer.test_batch_size // len(self._items), 1)
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
     def _frame(self, scores: torch.Tensor, users: Any, topk: int) -> pd.DataFrame:

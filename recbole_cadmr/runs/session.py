@@ -19,8 +19,9 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
-from recbole_cadmr.data.loaders import prepare_loaders
+from recbole_cadmr.data.loaders import eval_batch_size, prepare_loaders
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import RunContent
@@ -61,11 +62,13 @@ def open_session(config: Config, folder: Path) -> Session:
             f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
             f"give a smaller `topk`"
         )
-    train_data, valid_data, test_data = prepare_loaders(config, dataset, config.model_class)
+    own = traits(config.model_class)
+    scores_at_once = eval_batch_size(config["eval_batch_size"], dataset.item_num, own.ranks_all_items)
+    train_data, valid_data, test_data = prepare_loaders(config, dataset, own.batch_by_rows, scores_at_once)
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
-    trainer_class = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
+    trainer_class = get_trainer(config.model_class)
     start = perf_counter()
     with refusals(config, config.model_class, "build"), verified_inverses():
         model = config.model_class(config, parts[0]).to(config["device"])

@@ -14,6 +14,7 @@ from recbole.evaluator.base_metric import TopkMetric
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.session import Session
@@ -61,7 +62,7 @@ def test_lists(session: Session, k: int) -> TopKLists:
     item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
     cold = torch.from_numpy(item_degree == 0).to(trainer.device)
     cold[0] = False
-    n_cold = int(cold.sum()) if getattr(session.model, "scores_cold_items", False) else 0
+    n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
     trainer.tot_item_num, trainer.item_tensor = n_items, session.dataset.get_item_feature().to(trainer.device)
     session.model.eval()
     users, top, top_cold, rows, items = [], [], [], [], []

@@ -12,9 +12,12 @@ from typing import Any
 
 import recbole.trainer
 import torch
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_trainer as get_recbole_trainer
 
+from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
+from recbole_cadmr.models.contract import training_hooks, traits
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
@@ -26,13 +29,6 @@ from recbole_cadmr.training.state import (
     random_state,
     set_random_state,
 )
-
-# Trainers of the package's models, by class; every other model gets RecBole's.
-TRAINERS = {
-    "CADMR": "recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
-    "SoftmaxCADMR": "recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
-    "LinearCADMR": "recbole_cadmr.training.linear_trainer:LinearTrainer",
-}
 
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
@@ -67,8 +63,11 @@ class RunTrainer(recbole.trainer.Trainer):
     pause_at: int | None = None
     observer: Observer | None = None
 
-    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+    def __init__(self, config: Any, model: AbstractRecommender) -> None:
         super().__init__(config, model)
+        self.hooks = training_hooks(model)
+        ranks_all_items = traits(type(model)).ranks_all_items
+        self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
         self.eval_collector = RankingCollector(config)
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
@@ -92,7 +91,7 @@ class RunTrainer(recbole.trainer.Trainer):
     @property
     def phase(self) -> str:
         """Name of the phase that training is in."""
-        return getattr(self.model, "phase", "training")
+        return self.hooks.phase
 
     # Training
 
@@ -130,8 +129,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self._keep_state(train_data, epoch_idx)
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
-        if hasattr(self.model, "before_epoch"):
-            self.model.before_epoch()
+        self.hooks.before_epoch()
         losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         seconds = perf_counter() - start
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
@@ -183,14 +181,14 @@ class RunTrainer(recbole.trainer.Trainer):
         """Mean losses a batch, by component."""
         parts = losses if isinstance(losses, tuple) else (losses,)
         default = tuple(f"loss{i}" for i in range(len(parts))) if len(parts) > 1 else ("loss",)
-        names = getattr(self.model, "loss_names", default)
+        names = self.hooks.loss_names or default
         return {name: float(part) / max(n_batches, 1) for name, part in zip(names, parts)}
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         start = perf_counter()
         score, result = super()._valid_epoch(valid_data, show_progress=show_progress)
         seconds = perf_counter() - start
-        diagnostics = self.model.diagnostics() if hasattr(self.model, "diagnostics") else {}
+        diagnostics = self.hooks.diagnostics()
         better = score >= self.best_valid_score if self.valid_metric_bigger else score <= self.best_valid_score
         entry = {
             "epoch": self.epoch,
@@ -328,19 +326,21 @@ class RunTrainer(recbole.trainer.Trainer):
         return refusals(self.config, type(self.model), doing)
 
 
-def get_trainer(model_type: Any, model_name: str) -> type[RunTrainer]:
+def get_trainer(model_class: type[AbstractRecommender]) -> type[RunTrainer]:
     """The trainer class of a model: the package's or RecBole's own for it, made resumable.
 
     Raises:
         UserError: if RecBole trains the model in stages with checkpoints of its own (RaCT).
     """
-    if model_name in TRAINERS:
-        module, _, name = TRAINERS[model_name].partition(":")
+    if own := traits(model_class).trainer:
+        module, _, name = own.partition(":")
         base: type = getattr(importlib.import_module(module), name)
     else:
-        base = get_recbole_trainer(model_type, model_name)
+        base = get_recbole_trainer(model_class.type, model_class.__name__)
     if issubclass(base, recbole.trainer.trainer.PretrainTrainer):
-        raise UserError(f"{model_name} is trained in stages that hand pickles to each other, which are not read here")
+        raise UserError(
+            f"{model_class.__name__} is trained in stages that hand pickles to each other, which are not read here"
+        )
     return base if issubclass(base, RunTrainer) else type(f"Run{base.__name__}", (RunTrainer, base), {})
 
 

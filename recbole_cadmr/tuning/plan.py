@@ -189,7 +189,7 @@ def _counted(plan: Plan, trials: int | None) -> Plan:
 
 def _most_epochs(config: Config, space: Space) -> int:
     """Most epochs of a trial, whatever the searched settings are."""
-    trainer = get_trainer(config["MODEL_TYPE"], config.model_class.__name__)
+    trainer = get_trainer(config.model_class)
     kept = dict(config.final_config_dict)
     for name in ("epochs", "pretrain_epochs"):
         if name in kept and (not isinstance(kept[name], int) or kept[name] >= 2**31):

@@ -10,7 +10,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.sampler import Sampler
 
 from recbole_cadmr.data.fingerprint import fingerprint
-from recbole_cadmr.data.loaders import TripleLoader, derived_eval_batch_size
+from recbole_cadmr.data.loaders import TripleLoader, eval_batch_size
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from tests.micro import TRAIN, open_micro, write_micro
@@ -166,8 +166,17 @@ def test_other_ways_to_sample_are_left_to_recbole(tmp_path, model, sampling, exp
 
 
 def test_evaluation_steps_follow_the_catalogue():
-    assert derived_eval_batch_size(7051) // 7051 > 1000
-    assert derived_eval_batch_size(10**8) == 10**8
+    assert eval_batch_size(None, 7051, ranks_all_items=True) // 7051 > 1000
+    assert eval_batch_size(None, 10**8, ranks_all_items=True) == 10**8
+    assert eval_batch_size(None, 10**8, ranks_all_items=False) == 2**15
+    assert eval_batch_size(10, 7051, ranks_all_items=True) == 10
+
+
+@pytest.mark.parametrize("model", ["BPR", "NeuMF"])
+def test_preparing_loaders_leaves_the_settings_alone(tmp_path, model):
+    session = open_micro(write_micro(tmp_path), model)
+    assert session.config["eval_batch_size"] is None
+    assert session.trainer.test_batch_size == eval_batch_size(None, 5, ranks_all_items=model == "BPR")
 
 
 def test_repeated_interactions_count_once(tmp_path):

@@ -15,7 +15,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.models.registry import is_deterministic
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session, open_session, restore_config
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
@@ -135,7 +135,7 @@ class ModelConformance:
         torch.rand(3)  # whatever was drawn before
         assert torch.equal(self.scores(data), scores_of(session))
         other_seed = self.scores(data, seed=1)
-        assert torch.equal(other_seed, scores_of(session)) == is_deterministic(self.model)
+        assert torch.equal(other_seed, scores_of(session)) == traits(self.model).deterministic
 
     def test_a_cut_training_goes_on_as_if_it_had_not_been(self, data, session, tmp_path):
         if self.closed_form:
@@ -192,7 +192,7 @@ class ModelConformance:
         cold, people = ids["item_id"]["c"], [ids["user_id"][name] for name in ("ann", "bob", "cid", "dot")]
         one, other = (scores_of(session)[people, cold] for session in sessions)
         assert torch.isfinite(one).all()
-        if getattr(sessions[0].config.model_class, "scores_cold_items", False):
+        if traits(sessions[0].config.model_class).scores_cold_items:
             assert one.std() > 0 and not torch.allclose(one, other, atol=1e-5)
 
     # Training and scores
@@ -202,8 +202,7 @@ class ModelConformance:
             pytest.skip("it is fitted, not trained")
         session = self.opened(data, train_batch_size=2048)
         model = session.model.train()
-        if hasattr(model, "before_epoch"):
-            model.before_epoch()
+        model.before_epoch()
         losses = [model.calculate_loss(batch) for batch in session.train_data]
         sum(sum(loss) if isinstance(loss, tuple) else loss for loss in losses).backward()
         silent = [

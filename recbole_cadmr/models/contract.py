@@ -1,0 +1,131 @@
+"""The contract of models: what the trainer, the benchmark and the recommender ask of one, and what each answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
+from torch import Tensor
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.registry import get_model
+
+
+@dataclass(frozen=True)
+class ModelTraits:
+    """What a model is, as its class declares it; the defaults are those of a model that declares nothing.
+
+    Attributes:
+        multimodal: whether it reads item features, so that a data set without any is an error.
+        deterministic: whether nothing is drawn, so that the seed does not matter.
+        scores_cold_items: whether an item without train interactions is scored by its content.
+        recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
+        batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
+        ranks_all_items: whether it scores all items of a user at once, by ``full_sort_predict``.
+        trainer: its trainer as ``module:Class``; None for RecBole's.
+        item_matrices: dense matrices, items by items, that a fit holds at its peak.
+        fits_sparse: whether the fit does without these matrices where memory has no room for them.
+    """
+
+    multimodal: bool = False
+    deterministic: bool = False
+    scores_cold_items: bool = False
+    recommends_from_history: bool = False
+    batch_by_rows: bool = False
+    ranks_all_items: bool = True
+    trainer: str | None = None
+    item_matrices: int = 0
+    fits_sparse: bool = False
+
+
+class TrainingHooks:
+    """What the trainer asks a model for, beside its losses, and what a model that has nothing to say answers."""
+
+    @property
+    def phase(self) -> str:
+        """Name of the phase that training is in."""
+        return "training"
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """Names of what ``calculate_loss`` returns; () for ``loss``, or ``loss0``, ``loss1``, ... of several."""
+        return ()
+
+    def before_epoch(self) -> None:
+        """Prepare an epoch of training."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """Figures about the model that every validation records beside its metrics."""
+        return {}
+
+
+class Recommender(TrainingHooks, GeneralRecommender):
+    """Base of the package's models: the fields of :class:`ModelTraits` as class attributes, and hooks.
+
+    Attributes:
+        shared_settings: declarations that the model has beside its own, of ``properties/shared/NAME.yaml``.
+    """
+
+    multimodal: ClassVar[bool] = False
+    deterministic: ClassVar[bool] = False
+    scores_cold_items: ClassVar[bool] = False
+    recommends_from_history: ClassVar[bool] = False
+    batch_by_rows: ClassVar[bool] = False
+    trainer: ClassVar[str | None] = None
+    item_matrices: ClassVar[int] = 0
+    fits_sparse: ClassVar[bool] = False
+    shared_settings: ClassVar[str | None] = None
+
+    @classmethod
+    def form(cls, settings: Mapping[str, Any]) -> type[Recommender]:
+        """The class that these settings ask for, of a model of several forms."""
+        return cls
+
+    def score_rows(self, rows: Tensor) -> Tensor:
+        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
+
+        Raises:
+            UserError: if the model does not recommend from a history.
+        """
+        raise UserError(f"{type(self).__name__} knows only the users it was trained on; it takes no `history`")
+
+
+# What the classes of RecBole's models cannot say themselves. Pop is not deterministic: it counts the items of a batch
+# once each, sampled negative ones included.
+_RECBOLES: dict[str, ModelTraits] = {
+    "ADMMSLIM": ModelTraits(deterministic=True, item_matrices=8),
+    "EASE": ModelTraits(deterministic=True, item_matrices=6),
+    "ItemKNN": ModelTraits(deterministic=True, item_matrices=8),
+    "NCEPLRec": ModelTraits(item_matrices=2),
+    "SLIMElastic": ModelTraits(item_matrices=2),
+}
+
+
+def traits(model: str | type[AbstractRecommender]) -> ModelTraits:
+    """The traits of a model, by its name or its class.
+
+    Raises:
+        UserError: if there is no model of this name.
+    """
+    model = get_model(model) if isinstance(model, str) else model
+    ranks_all_items = model.full_sort_predict is not AbstractRecommender.full_sort_predict
+    if not issubclass(model, Recommender):
+        return replace(_RECBOLES.get(model.__name__, ModelTraits()), ranks_all_items=ranks_all_items)
+    return ModelTraits(
+        multimodal=model.multimodal,
+        deterministic=model.deterministic,
+        scores_cold_items=model.scores_cold_items,
+        recommends_from_history=model.recommends_from_history,
+        batch_by_rows=model.batch_by_rows,
+        ranks_all_items=ranks_all_items,
+        trainer=model.trainer,
+        item_matrices=model.item_matrices,
+        fits_sparse=model.fits_sparse,
+    )
+
+
+def training_hooks(model: AbstractRecommender) -> TrainingHooks:
+    """The hooks of a model; those that do nothing, of one of RecBole's."""
+    return model if isinstance(model, Recommender) else TrainingHooks()
