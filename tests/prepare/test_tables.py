@@ -234,7 +234,7 @@ def test_json_values_as_they_are_written(tmp_path):
         ("a.csv", "id\nM\xfcller\n".encode("latin-1"), {}, "perhaps cp1252"),
         ("a.csv", "id\nMuller\n".encode("utf-16-le"), {}, "perhaps utf-16-le"),
         ("a.csv", "id\nMuller\n".encode("utf-16-be"), {}, "perhaps utf-16-be"),
-        ("a.csv.gz", gzip.compress(b"id,b\n" + b"1,2\n" * 9999, mtime=0)[:-9], {}, "is truncated or damaged after line"),
+        ("a.csv.gz", gzip.compress(b"id,b\n" + b"1,2\n" * 9999, mtime=0)[:-9], {}, "truncated or damaged after line"),
         ("a.csv.gz", b"id,b\n1,2\n", {}, "is truncated or damaged after line 0"),
         ("a.parquet", b"PAR1", {}, "damaged, encrypted, or no parquet file"),
         ("a.parquet", b"", {}, "damaged, encrypted, or no parquet file"),
