@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,11 @@ from recbole_cadmr.runs.session import (
 )
 from recbole_cadmr.runs.topk_lists import LISTS, test_lists, write_lists
 from recbole_cadmr.schema import checked
+from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent
 from recbole_cadmr.training.state import random_state, set_random_state
-from recbole_cadmr.training.trainer import BEST, LAST, Observer, Paused
+from recbole_cadmr.training.trainer import BEST, LAST
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ def train(
     output: str | os.PathLike[str] | None = None,
     config_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     settings: Mapping[str, Any] | None = None,
-    callback: Callable[[int, float], Any] | None = None,
-    observer: Observer | None = None,
+    callbacks: Sequence[TrainingCallback] = (),
 ) -> Run:
     """Train and evaluate a model.
 
@@ -74,9 +74,7 @@ def train(
         output: folder of the run; if not given, a new one under the setting ``checkpoint_dir``.
         config_files: yaml file of settings, or several in rising priority.
         settings: settings by name, over all files.
-        callback: called with epoch and validation score after every validation.
-        observer: called with all validations so far before an epoch that follows one, and at the end, when the
-            result is written; see :class:`RunTrainer`.
+        callbacks: called on the way; see :class:`TrainingCallback`.
 
     Returns:
         The run, whose folder holds ``result.json``, the checkpoints, the log and the learning curves.
@@ -104,7 +102,7 @@ def train(
         try:
             session = open_session(config, folder)
             _keep_id(session, {"id": uuid4().hex})
-            return _run(session, folder, callback, observer)
+            return _run(session, folder, callbacks)
         except ModelError:
             if not (folder / BEST).is_file():
                 (folder / LAST).unlink(missing_ok=True)  # it would come to the same end
@@ -114,16 +112,15 @@ def train(
 def resume(
     folder: str | os.PathLike[str],
     data_path: str | os.PathLike[str] | None = None,
-    callback: Callable[[int, float], Any] | None = None,
     *,
     changes: Mapping[str, Any] | None = None,
-    observer: Observer | None = None,
+    callbacks: Sequence[TrainingCallback] = (),
 ) -> Run:
     """Go on with a run that was cut, from the start of the epoch it was cut in, as if it never had been.
 
     Args:
-        callback, observer: as in :func:`train`.
         changes: settings that are others from here on.
+        callbacks: as in :func:`train`.
 
     Raises:
         UserError: if the run is finished or never began, or the data have changed.
@@ -147,7 +144,7 @@ def resume(
         name = f"{content['model']}-{content['dataset']}"
         stack.enter_context(run_log(folder, name, level=content["settings"].get("state") or "INFO"))
         session = _reopen(content, folder, data_path, changes)
-        return _run(session, folder, callback, observer)
+        return _run(session, folder, callbacks)
 
 
 def read_state(path: Path) -> ResumeContent:
@@ -184,21 +181,18 @@ def _reopen(
     return session
 
 
-def _fit(
-    session: Session, folder: Path, callback: Callable[[int, float], Any] | None, observer: Observer | None
-) -> tuple[Session, float, Any]:
+def _fit(session: Session, folder: Path, callbacks: Sequence[TrainingCallback]) -> tuple[Session, float, Any]:
     """Train to the end; a change of settings on the way takes a new session."""
     while True:
         config, trainer = session.config, session.trainer
         later = [epoch for epoch in config["settings_schedule"] or () if epoch > trainer.start_epoch]
-        trainer.pause_at, trainer.observer = min(later, default=None), observer
+        trainer.callbacks += [*(PauseBefore(epoch) for epoch in sorted(later)[:1]), *callbacks]
         try:
             score, valid = trainer.fit(
                 session.train_data,
                 session.valid_data,
                 saved=True,
                 show_progress=bool(config["show_progress"]),
-                callback_fn=callback,
             )
         except Paused:
             session = _reopen(read_state(folder / LAST), folder)
@@ -206,13 +200,11 @@ def _fit(
             return session, score, valid
 
 
-def _run(
-    session: Session, folder: Path, callback: Callable[[int, float], Any] | None, observer: Observer | None
-) -> Run:
+def _run(session: Session, folder: Path, callbacks: Sequence[TrainingCallback]) -> Run:
     logger = logging.getLogger()
     logger.info(_summary(session))
     try:
-        session, score, valid = _fit(session, folder, callback, observer)
+        session, score, valid = _fit(session, folder, callbacks)
         config, trainer = session.config, session.trainer
         test = _read_test(session, folder) if config["evaluate_test"] else None
     except KeyboardInterrupt as error:
@@ -231,7 +223,8 @@ def _run(
         logger.info("the test part was left unread (evaluate_test=False)\n")
     learning_curves(trainer.history, config["valid_metric"], folder / CURVES)
     write_json(folder / RESULT, result)
-    trainer.tell_end()
+    for callback in trainer.callbacks:
+        callback.on_end(trainer)
     logger.info("files: " + ", ".join(str(folder / name) for name in (RESULT, BEST, CURVES)))
     return Run(folder, result)
 

@@ -37,8 +37,6 @@ class SoftmaxTrainer(RunTrainer):
             score, result = self._valid_epoch(valid_data, options.get("show_progress", False))
             if score != self.best_valid_score and (score > self.best_valid_score) == self.valid_metric_bigger:
                 best, self.best_valid_score, self.best_valid_result = weight, score, result
-            if options.get("callback_fn"):
-                options["callback_fn"](self.epoch, score)
         self.model.attention_weight.fill_(best)
         self._choosing = False
         self._save_checkpoint(self.epoch)

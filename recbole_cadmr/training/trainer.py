@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
@@ -18,8 +18,10 @@ from recbole.utils import get_trainer as get_recbole_trainer
 from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.models.contract import training_hooks, traits
+from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
+from recbole_cadmr.training.contents import DiagnosedValidation
 from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
 from recbole_cadmr.training.state import (
     AttributeWatch,
@@ -35,12 +37,6 @@ _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settin
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
 BEST, LAST = "model.pt", "resume.pt"
 
-Observer = Callable[[list[dict[str, Any]], Callable[[], None]], Any]
-
-
-class Paused(Exception):
-    """Training has come to the epoch before which it was to pause; ``resume.pt`` holds its state."""
-
 
 class RunTrainer(recbole.trainer.Trainer):
     """Mixed in before a trainer of RecBole's, this makes its run one that can be cut and trusted.
@@ -53,15 +49,11 @@ class RunTrainer(recbole.trainer.Trainer):
         history: one entry a validation: epoch, phase, losses, metrics, diagnostics, seconds.
         seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
         metadata: what every checkpoint of this run carries beside the state; set it before ``fit``.
-        pause_at: the epoch before which :class:`Paused` is raised, its state written; None to train to the end.
-        observer: called before an epoch that follows a validation, and by :meth:`tell_end`, with the history so far and
-            a function that writes ``resume.pt``.
+        callbacks: what is called on the way; add to it before ``fit``.
     """
 
     optimizer: Any
     eval_step: int
-    pause_at: int | None = None
-    observer: Observer | None = None
 
     def __init__(self, config: Any, model: AbstractRecommender) -> None:
         super().__init__(config, model)
@@ -72,7 +64,8 @@ class RunTrainer(recbole.trainer.Trainer):
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
         self.metadata: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
+        self.history: list[DiagnosedValidation] = []
+        self.callbacks: list[TrainingCallback] = [TensorBoardWriter()]
         self.seconds: dict[str, float] = {"evaluation": 0.0}
         self.evaluations = 0
         self.epoch = 0
@@ -80,8 +73,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self._losses: dict[str, float] = {}
         self._attributes = AttributeWatch(model)
         self._pending: dict[str, Any] | None = None
-        self._kept_at = -math.inf
-        self._n_reported = 0
+        self._saved_at = -math.inf
 
     @classmethod
     def most_epochs(cls, config: Any) -> int:
@@ -108,8 +100,6 @@ class RunTrainer(recbole.trainer.Trainer):
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
         options["verbose"] = False
-        if callback := options.get("callback_fn"):  # in a frame of ours: what it raises is not RecBole's
-            options["callback_fn"] = lambda *told: callback(*told)
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
         self._ensure_optimizer()
         with self._refusals("train"):
@@ -126,7 +116,11 @@ class RunTrainer(recbole.trainer.Trainer):
             set_random_state(self._pending["random"])
             train_data.generator.set_state(self._pending["loader"].cpu())
             self._pending = None
-        self._keep_state(train_data, epoch_idx)
+        self._train_data = train_data
+        if self._is_state_due():
+            self.save_state()
+        for callback in self.callbacks:
+            callback.on_epoch_start(self, epoch_idx)
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
         self.hooks.before_epoch()
@@ -138,28 +132,14 @@ class RunTrainer(recbole.trainer.Trainer):
             self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
         return losses
 
-    def _keep_state(self, train_data: Any, epoch: int) -> None:
-        """Write ``resume.pt`` if it is due, tell the observer, and pause if this is the epoch to."""
-
-        def keep() -> None:
-            save_checkpoint(self.folder / LAST, {**self.metadata, **self._run_state(train_data, epoch)})
-            self._kept_at = perf_counter()
-
+    def _is_state_due(self) -> bool:
         every, least = self.config["resume_step"], self.config["resume_seconds"]
-        pause = epoch == self.pause_at
-        due = every and (epoch - self.start_epoch) % every == 0 and perf_counter() - self._kept_at >= least
-        if due or pause:
-            keep()
-        if self.observer is not None and len(self.history) > self._n_reported:
-            self._n_reported = len(self.history)
-            self.observer(self.history, keep)
-        if pause:
-            raise Paused(epoch)
+        return every and (self.epoch - self.start_epoch) % every == 0 and perf_counter() - self._saved_at >= least
 
-    def tell_end(self) -> None:
-        """Call the observer a last time: the run has its result."""
-        if self.observer is not None:
-            self.observer(self.history, lambda: None)
+    def save_state(self) -> None:
+        """Write ``resume.pt``: what the epoch that is about to start depends on. For use between epochs."""
+        save_checkpoint(self.folder / LAST, {**self.metadata, **self._run_state(self._train_data, self.epoch)})
+        self._saved_at = perf_counter()
 
     def _set_learning_rate(self, epoch: int) -> None:
         """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
@@ -190,7 +170,7 @@ class RunTrainer(recbole.trainer.Trainer):
         seconds = perf_counter() - start
         diagnostics = self.hooks.diagnostics()
         better = score >= self.best_valid_score if self.valid_metric_bigger else score <= self.best_valid_score
-        entry = {
+        entry: DiagnosedValidation = {
             "epoch": self.epoch,
             "phase": self.phase,
             "losses": dict(self._losses),
@@ -200,18 +180,13 @@ class RunTrainer(recbole.trainer.Trainer):
             "seconds": sum(self.seconds.values()),
         }
         self.history.append(entry)
-        self._to_tensorboard(entry)
         self.logger.info(
             f"epoch {self.epoch:>4} {self.phase}  {_numbers(self._losses)}  "
             f"{self.valid_metric} {score:.4f}{' *' if better else '  '}  {_numbers(diagnostics)}  {seconds:.1f}s"
         )
+        for callback in self.callbacks:
+            callback.on_validation(self, entry)
         return float(score), result
-
-    def _to_tensorboard(self, entry: dict[str, Any]) -> None:
-        for group in ("losses", "valid_result", "diagnostics"):
-            for name, value in entry[group].items():
-                if not math.isnan(value):
-                    self.tensorboard.add_scalar(f"{group}/{name.replace('@', '_at_')}", value, entry["epoch"])
 
     # Checkpoints
 
@@ -279,7 +254,6 @@ class RunTrainer(recbole.trainer.Trainer):
         for name in self._state_fields:
             setattr(self, name, state["trainer"][name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
-        self._n_reported = len(self.history)
         self._ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
             raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")

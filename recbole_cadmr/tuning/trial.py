@@ -18,7 +18,8 @@ from recbole_cadmr.runs.folder import is_used
 from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memory
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train
-from recbole_cadmr.training.trainer import LAST
+from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.trainer import LAST, RunTrainer
 from recbole_cadmr.tuning.samplers import EPOCH, SCORE, equal_as_json
 from recbole_cadmr.tuning.trial_folder import TrialContext, TrialFolder
 from recbole_cadmr.tuning.trial_record import FAILED, RUN, TrialRecord
@@ -103,17 +104,17 @@ def _go_on(
     if pointer is not None:
         place.take_snapshot(pointer["number"], pointer["epoch"])
     elif is_used(run):
-        reporter(read_result(run)["history"], lambda: None)
+        reporter.report(read_result(run)["history"])
         return
     reset_peak_memory()
     data_path = job.settings["data_path"] if packed is None else str(unpack(packed, job.dataset))
     if (run / LAST).is_file():
         changes = _changes(run, opened, pointer["epoch"]) if pointer is not None else None
-        resume(run, data_path, changes=changes, observer=reporter)
+        resume(run, data_path, changes=changes, callbacks=[reporter])
         return
     shutil.rmtree(run, ignore_errors=True)
     settings = {**job.settings, **opened["point"], **_TRIAL, "data_path": data_path}
-    train(job.model, job.dataset, preset=job.preset, output=run, settings=settings, observer=reporter)
+    train(job.model, job.dataset, preset=job.preset, output=run, settings=settings, callbacks=[reporter])
 
 
 def _changes(run: Path, opened: Mapping[str, Any], epoch: int) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _changes(run: Path, opened: Mapping[str, Any], epoch: int) -> dict[str, Any]
     }
 
 
-class _Reporter:
+class _Reporter(TrainingCallback):
     """Observes a run: writes every validation to the archive, then tells Ray of it."""
 
     def __init__(
@@ -146,7 +147,16 @@ class _Reporter:
             is_last = self.is_over and report is reports[-1]
             self.tell(self._metrics(report, is_last))
 
-    def __call__(self, history: Sequence[Mapping[str, Any]], keep: Callable[[], None]) -> None:
+    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+        """Report what has been validated since the last epoch, where the state goes with it."""
+        self.report(trainer.history, trainer.save_state)
+
+    def on_end(self, trainer: RunTrainer) -> None:
+        """Report the rest, and that the trial is finished."""
+        self.report(trainer.history)
+
+    def report(self, history: Sequence[Mapping[str, Any]], save_state: Callable[[], None] | None = None) -> None:
+        """Report the validations of ``history`` that are new; ``save_state`` writes the state after the last one."""
         assert self.place is not None
         new = history[self.known :]
         if not new and not self.place.is_finished:
@@ -155,8 +165,8 @@ class _Reporter:
         self.archive.add(self.number, start, new, peak_memory())
         pointer, is_finished = None, self.place.is_finished
         epoch = history[-1]["epoch"] + 1
-        if self.job.is_population and not is_finished and epoch // self.job.grace > self._snapshot // self.job.grace:
-            keep()
+        if self.job.is_population and save_state and epoch // self.job.grace > self._snapshot // self.job.grace:
+            save_state()
             self.place.keep_snapshot(epoch)
             self._snapshot = epoch
             pointer = {"number": self.number, "epoch": epoch, "reports": self.known}

@@ -18,6 +18,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session, open_session, restore_config
+from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.trainer import BEST, LAST
 from tests.micro import IMAGE, TEXT, TRAIN, write_micro
@@ -142,13 +143,15 @@ class ModelConformance:
             pytest.skip("it is fitted in one step")
         folder = tmp_path / "run"
 
-        def cut(epoch: int, score: float) -> None:
-            if epoch == _CUT:
-                raise Cut
+        class Cutter(TrainingCallback):
+            def on_validation(self, trainer: Any, validation: Any) -> None:
+                if validation["epoch"] == _CUT:
+                    raise Cut
 
         first = open_session(self.config(data, resume_step=1), folder)
+        first.trainer.callbacks.append(Cutter())
         with pytest.raises(Cut):
-            first.trainer.fit(first.train_data, first.valid_data, callback_fn=cut)
+            first.trainer.fit(first.train_data, first.valid_data)
         content = load_checkpoint(folder / LAST)
         assert content["epoch"] == _CUT
         second = open_session(restore_config(content), folder)

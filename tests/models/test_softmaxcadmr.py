@@ -16,6 +16,7 @@ from recbole_cadmr.models import softmaxcadmr
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
+from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from tests.micro import TEXT, TRAIN, open_micro, write_micro
 
@@ -129,12 +130,17 @@ def test_the_weight_is_chosen_on_validation_at_the_best_epoch(tmp_path):
     settings = {"epochs": 40, "eval_step": 2, "learning_rate": 0.005, "learning_rate_schedule": "constant"}
     weights = {"attention_weights": [0.02, 0.0, 0.2], "show_progress": False}
     seen = []
+
+    class Scores(TrainingCallback):
+        def on_validation(self, trainer, validation):
+            seen.append((validation["epoch"], validation["valid_score"]))
+
     run = recbole_cadmr.train(
         "CADMR",
         output=tmp_path / "run",
         preset="best",
         settings={**settings, **weights},
-        callback=lambda epoch, score: seen.append((epoch, score)),
+        callbacks=[Scores()],
     )
     *training, closed_form, heavy = run.result["history"]
     best = max(training, key=lambda entry: entry["valid_score"])

@@ -1,4 +1,4 @@
-"""Settings that change in the course of training, by a schedule or when a run goes on; and what an observer hears."""
+"""Settings that change in the course of training, by a schedule or when a run goes on; and what a callback sees."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training import trainer
+from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from tests.micro import SMALL, write_micro
 
@@ -29,15 +30,16 @@ class Cut(Exception):
 
 
 def cut_before(epoch, keeps=True):
-    """An observer that cuts a run before an epoch; ``keeps``: after the state was written once more."""
+    """A callback that cuts a run before an epoch; ``keeps``: after the state was written once more."""
 
-    def observer(history, keep):
-        if history[-1]["epoch"] + 1 == epoch:
-            if keeps:
-                keep()
-            raise Cut
+    class Cutter(TrainingCallback):
+        def on_epoch_start(self, trainer, next_epoch):
+            if next_epoch == epoch:
+                if keeps:
+                    trainer.save_state()
+                raise Cut
 
-    return observer
+    return Cutter()
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,12 @@ def data(tmp_path_factory):
 def run(data, tmp_path):
     """Train on the micro set into a folder of that name, which may be cut; the folder."""
 
-    def of(name, model="BPR", observer=None, **settings):
+    def of(name, model="BPR", callback=None, **settings):
         given = {**MODELS[model], "data_path": str(data), **settings}
         try:
-            recbole_cadmr.train(model, "micro", output=tmp_path / name, settings=given, observer=observer)
+            recbole_cadmr.train(
+                model, "micro", output=tmp_path / name, settings=given, callbacks=[callback] if callback else []
+            )
         except Cut:
             assert not (tmp_path / name / "result.json").exists()
         return tmp_path / name
@@ -60,10 +64,10 @@ def run(data, tmp_path):
     return of
 
 
-def go_on(folder, observer=None, **changes):
+def go_on(folder, callback=None, **changes):
     """Resume, to the end or another cut; the folder."""
     try:
-        resume(folder, changes=changes, observer=observer)
+        resume(folder, changes=changes, callbacks=[callback] if callback else [])
     except Cut:
         assert not (folder / "result.json").exists()
     return folder
@@ -103,7 +107,7 @@ def assert_same(left, right):
 @pytest.mark.parametrize("change", [{"learning_rate": 0.05}, {"weight_decay": 0.5}, {"train_batch_size": 2}])
 def test_a_schedule_is_a_run_that_is_cut_and_goes_on_with_the_changes(run, change):
     scheduled = run("scheduled", settings_schedule={2: change})
-    assert_same(go_on(run("cut", observer=cut_before(2)), **change), scheduled)
+    assert_same(go_on(run("cut", callback=cut_before(2)), **change), scheduled)
 
 
 def test_the_epochs_before_a_change_are_those_of_a_run_without_it(run):
@@ -124,7 +128,7 @@ def test_a_change_after_the_last_epoch_never_comes(run):
 def test_changes_stay_until_they_are_changed_again(run):
     schedule = {3: {"learning_rate": 0.01}, 1: {"learning_rate": 0.1, "weight_decay": 0.5}}  # in any order
     scheduled = run("scheduled", settings_schedule=schedule)
-    folder = go_on(run("cut", observer=cut_before(1)), cut_before(3), learning_rate=0.1, weight_decay=0.5)
+    folder = go_on(run("cut", callback=cut_before(1)), cut_before(3), learning_rate=0.1, weight_decay=0.5)
     assert load_checkpoint(folder / "resume.pt")["epoch"] == 3
     assert_same(go_on(folder, learning_rate=0.01), scheduled)
     groups = load_checkpoint(scheduled / "resume.pt")["optimizers"]["optimizer"]["param_groups"]
@@ -176,7 +180,7 @@ def test_a_setting_that_a_model_keeps_for_itself_changes_too(run, model, change)
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_a_run_with_a_schedule_that_is_cut_goes_on_as_if_it_never_had_been(run, epoch):
     schedule = {2: {"learning_rate": 0.05}}
-    cut = run("cut", observer=cut_before(epoch), settings_schedule=schedule)
+    cut = run("cut", callback=cut_before(epoch), settings_schedule=schedule)
     assert load_checkpoint(cut / "resume.pt")["epoch"] == epoch
     assert_same(go_on(cut), run("whole", settings_schedule=schedule))
 
@@ -191,12 +195,12 @@ def test_cadmr_goes_on_with_its_schedule_from_an_older_state(run, epoch):
 
 
 def test_changes_of_a_run_that_goes_on_outlast_another_cut(run):
-    folder = go_on(run("cut", observer=cut_before(2)), cut_before(4), learning_rate=0.05)
+    folder = go_on(run("cut", callback=cut_before(2)), cut_before(4), learning_rate=0.05)
     assert_same(go_on(folder), run("scheduled", settings_schedule={2: {"learning_rate": 0.05}}))
 
 
 def test_changes_of_a_run_that_goes_on_are_above_its_schedule(run):
-    cut = run("cut", observer=cut_before(3), settings_schedule={1: {"learning_rate": 0.05}})
+    cut = run("cut", callback=cut_before(3), settings_schedule={1: {"learning_rate": 0.05}})
     folder = go_on(go_on(cut, cut_before(4), learning_rate=0.2))
     whole = run("whole", settings_schedule={1: {"learning_rate": 0.05}, 3: {"learning_rate": 0.2}})
     assert_same(folder, whole)
@@ -290,56 +294,83 @@ def test_the_state_is_written_once_in_both_phases_of_cadmr(run, writes):
     assert writes.count("resume.pt") == 1
 
 
-def test_an_observer_may_have_the_state_written(run, writes):
-    folder = run("x", observer=lambda history, keep: keep() if len(history) == 3 else None, resume_seconds=3600)
+def test_a_callback_may_have_the_state_written(run, writes):
+    class Saver(TrainingCallback):
+        def on_epoch_start(self, trainer, epoch):
+            if epoch == 3:
+                trainer.save_state()
+
+    folder = run("x", callback=Saver(), resume_seconds=3600)
     assert writes.count("resume.pt") == 2 and load_checkpoint(folder / "resume.pt")["epoch"] == 3
 
 
-# What an observer hears
+# What a callback sees
 
 
-def heard(tmp_path, name):
-    """An observer, and what it hears: epochs of all validations, and whether the result is there."""
-    calls = []
-    result = tmp_path / name / "result.json"
-    return calls, lambda history, keep: calls.append(([entry["epoch"] for entry in history], result.exists()))
+class Seen(TrainingCallback):
+    """Notes every call: the hook, the epoch, and of how many validations the history consists."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_epoch_start(self, trainer, epoch):
+        self.calls.append(("start", epoch, len(trainer.history)))
+
+    def on_validation(self, trainer, validation):
+        assert validation is trainer.history[-1]
+        self.calls.append(("validation", validation["epoch"], len(trainer.history)))
+
+    def on_end(self, trainer):
+        assert (trainer.folder / "result.json").exists()
+        self.calls.append(("end", trainer.epoch, len(trainer.history)))
 
 
-def test_an_observer_hears_every_validation_and_the_result(run, tmp_path):
-    calls, observer = heard(tmp_path, "x")
-    run("x", observer=observer)
-    assert calls == [([0], False), ([0, 1], False), ([0, 1, 2], False), ([0, 1, 2, 3], False), ([0, 1, 2, 3, 4], True)]
+def test_a_callback_sees_every_epoch_validation_and_the_end(run):
+    seen = Seen()
+    run("x", callback=seen, epochs=2)
+    assert seen.calls == [("start", 0, 0), ("validation", 0, 1), ("start", 1, 1), ("validation", 1, 2), ("end", 1, 2)]
 
 
-def test_an_observer_hears_both_phases_of_cadmr(run, tmp_path):
-    calls, observer = heard(tmp_path, "x")
-    run("x", "CADMR", observer)
-    # The last of pre-training comes with the one that fine-tuning begins with.
-    assert calls == [([0], False), ([0, 1, 1], False), ([0, 1, 1, 2], False), ([0, 1, 1, 2, 3], False),
-                     ([0, 1, 1, 2, 3, 4], True)]  # fmt: skip
+def test_a_callback_sees_both_phases_of_cadmr(run):
+    seen = Seen()
+    run("x", "CADMR", seen, pretrain_epochs=1, epochs=1)
+    # Fine-tuning begins with a validation of its starting point.
+    assert seen.calls == [
+        ("start", 0, 0),
+        ("validation", 0, 1),
+        ("validation", 0, 2),
+        ("start", 1, 2),
+        ("validation", 1, 3),
+        ("end", 1, 3),
+    ]
 
 
 @pytest.mark.parametrize(("model", "step"), [("EASE", 1), ("LinearCADMR", 1), ("BPR", 5)])
-def test_an_observer_of_one_validation_hears_it_with_the_result(run, tmp_path, monkeypatch, model, step):
+def test_a_callback_sees_the_one_validation(run, monkeypatch, model, step):
     monkeypatch.setitem(MODELS, model, MODELS.get(model, COMMON))
-    calls, observer = heard(tmp_path, "x")
-    run("x", model, observer, eval_step=step)
-    assert calls == [([4 if model == "BPR" else 0], True)]
+    seen = Seen()
+    run("x", model, seen, eval_step=step)
+    assert [call[0] for call in seen.calls if call[0] != "start"] == ["validation", "end"]
 
 
-def test_an_observer_hears_of_the_end_after_epochs_without_a_validation(run, tmp_path):
-    calls, observer = heard(tmp_path, "x")
-    run("x", observer=observer, eval_step=2)  # the fifth epoch has none
-    assert calls[0] == ([1], False) and calls[-1] == ([1, 3], True)
+def test_a_callback_sees_the_end_after_epochs_without_a_validation(run):
+    seen = Seen()
+    run("x", callback=seen, eval_step=2)  # the fifth epoch has none
+    assert [call for call in seen.calls if call[0] != "start"] == [
+        ("validation", 1, 1),
+        ("validation", 3, 2),
+        ("end", 4, 2),
+    ]
 
 
-def test_an_observer_hears_nothing_twice_when_settings_change(run, tmp_path):
-    calls, observer = heard(tmp_path, "x")
-    run("x", observer=observer, settings_schedule={2: {"learning_rate": 0.1}})
-    assert [len(epochs) for epochs, _ in calls] == [1, 2, 3, 4, 5] and calls[-1] == ([0, 1, 2, 3, 4], True)
+def test_a_callback_sees_nothing_twice_when_settings_change(run):
+    seen = Seen()
+    run("x", callback=seen, settings_schedule={2: {"learning_rate": 0.1}})
+    assert [call[1] for call in seen.calls if call[0] == "validation"] == [0, 1, 2, 3, 4]
+    assert [call[1] for call in seen.calls if call[0] == "start"] == [0, 1, 2, 3, 4]
 
 
-def test_an_observer_of_a_run_that_goes_on_hears_what_was_before_with_the_rest(run, tmp_path):
-    calls, observer = heard(tmp_path, "cut")
-    go_on(run("cut", observer=cut_before(3)), observer)
-    assert calls == [([0, 1, 2, 3], False), ([0, 1, 2, 3, 4], True)]
+def test_a_callback_of_a_resumed_run_has_the_history_before(run):
+    seen = Seen()
+    go_on(run("cut", callback=cut_before(3)), seen)
+    assert seen.calls[:2] == [("start", 3, 3), ("validation", 3, 4)]

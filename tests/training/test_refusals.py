@@ -16,6 +16,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.models.registry import model_names
+from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.refusals import are_finite
 from tests.micro import open_micro, write_micro
 
@@ -102,9 +103,13 @@ def test_nothing_is_left_of_a_run_that_comes_to_no_model(tmp_path):
 
 
 def test_what_a_callback_raises_is_not_recboles(tmp_path):
-    write_micro(tmp_path)
+    class Failing(TrainingCallback):
+        def on_validation(self, trainer, validation):
+            validation["seconds"] = 1 / 0
+
+    settings = {**BRIEF, "data_path": str(write_micro(tmp_path))}
     with pytest.raises(ZeroDivisionError):
-        recbole_cadmr.train("BPR", "micro", settings={**BRIEF, "data_path": str(tmp_path)}, callback=lambda *_: 1 / 0)
+        recbole_cadmr.train("BPR", "micro", settings=settings, callbacks=[Failing()])
 
 
 def test_layers_without_end_are_refused():

@@ -1,0 +1,60 @@
+"""Hooks into the training of a run, and the two that the package itself hangs on them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recbole_cadmr.training.contents import DiagnosedValidation
+    from recbole_cadmr.training.trainer import RunTrainer
+
+
+class Paused(Exception):
+    """Training has reached the epoch before which it was to pause; ``resume.pt`` holds its state."""
+
+
+class TrainingCallback:
+    """What is called while a model trains: subclass it and override the hooks that you need.
+
+    The hooks run in the training process, in the order in which the callbacks were given; an exception ends the run.
+    """
+
+    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+        """Before an epoch, over all phases; ``trainer.save_state()`` writes the state it starts from."""
+
+    def on_validation(self, trainer: RunTrainer, validation: DiagnosedValidation) -> None:
+        """After a validation, by now the last entry of ``trainer.history``."""
+
+    def on_end(self, trainer: RunTrainer) -> None:
+        """After the run's result has been written."""
+
+
+class PauseBefore(TrainingCallback):
+    """Saves the state before ``epoch`` and raises :class:`Paused`."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+        """Pause, if this is the epoch."""
+        if epoch == self.epoch:
+            trainer.save_state()
+            raise Paused(epoch)
+
+
+class TensorBoardWriter(TrainingCallback):
+    """Sends losses, metrics and diagnostics to the TensorBoard writer that RecBole's trainer has."""
+
+    def on_validation(self, trainer: RunTrainer, validation: DiagnosedValidation) -> None:
+        """Write the finite ones, by group."""
+        groups = {
+            "losses": validation["losses"],
+            "valid_result": validation["valid_result"],
+            "diagnostics": validation.get("diagnostics", {}),
+        }
+        for group, values in groups.items():
+            for name, value in values.items():
+                if value is not None and not math.isnan(value):
+                    tag = f"{group}/{name.replace('@', '_at_')}"
+                    trainer.tensorboard.add_scalar(tag, value, validation["epoch"])
