@@ -176,7 +176,7 @@ class RunTrainer(recbole.trainer.Trainer):
             "losses": dict(self._losses),
             "valid_score": float(score),
             "valid_result": {name: float(value) for name, value in result.items()},
-            "diagnostics": diagnostics,
+            "diagnostics": {**diagnostics},
             "seconds": sum(self.seconds.values()),
         }
         self.history.append(entry)
