@@ -28,7 +28,7 @@ REQUIREMENTS = [
     "torchvision",
     # Nothing here was made for the interface of 2.
     "sentence-transformers>=3",
-    # RecBole's own lower bound; no upper one, as compat mends what scipy 1.13 removed.
+    # RecBole's own lower bound; no upper one, as compat restores what scipy 1.13 removed.
     "scipy>=1.6",
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",

@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
@@ -48,7 +47,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [archive.getinfo(f"{name}.npy") for name in names]
-            needed, free = sum(member.file_size for member in members), free_bytes(torch.device("cpu"))
+            needed, free = sum(member.file_size for member in members), free_bytes()
             if needed > free:
                 raise UserError(f"{path} unpacks to {needed:,} bytes, but {free:,} are free")
             found = []

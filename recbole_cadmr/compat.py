@@ -1,10 +1,11 @@
-"""Every mend of an upstream breakage, and nothing else that patches foreign code.
+"""Workarounds for upstream bugs, and nothing else that patches foreign code.
 
-Each function mends one breakage, names its upstream thread, does nothing where there is nothing to mend (so that it
-becomes dead, not wrong, once upstream is mended), and returns whether it mended anything.
-``recbole_cadmr/__init__.py`` calls :func:`apply` once.
+Each function works around one bug, names its upstream thread, does nothing where the bug is absent (so that it becomes
+dead, not wrong, once upstream is fixed), and returns whether it changed anything.
+``recbole_cadmr/__init__.py`` calls :func:`apply` once. Importing RecBole takes seconds, so that a workaround waits
+until the package that needs it is about to be imported.
 
-One known breakage has no mend here on purpose: ``torch.load`` refuses RecBole's checkpoints since torch 2.6
+One known bug has no workaround here on purpose: ``torch.load`` refuses RecBole's checkpoints since torch 2.6
 (https://github.com/RUCAIBox/RecBole/issues/2212) because they are pickles, and a pickle can run code. This package
 writes checkpoints that load with ``weights_only=True`` instead.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import logging
 import os
 import stat
 import sys
@@ -21,40 +21,57 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import recbole.trainer.trainer
-import scipy.sparse
-import torch
-from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:
+    import logging
+
+    import scipy.sparse
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
 
 # A Library takes its declarations back when it is collected.
 _libraries: list[torch.library.Library] = []
-_mended: dict[str, bool] = {}
+_changed: dict[str, bool] = {}  # by workaround that has been applied
+
+
+class _BeforeImport(MetaPathFinder):
+    """Finds nothing; applies the workarounds for a module when it is looked for, which is before its first import."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Leave the search to the other finders."""
+        _apply_for(name)
 
 
 def apply() -> None:
-    """Apply all mends; a second call changes nothing."""
-    for name, mend in {
-        "numpy aliases": mend_numpy_aliases,
-        "scipy dok_matrix": mend_dok_update,
-        "torchvision operators": mend_torchvision_operators,
-        "tensorboard folder": mend_tensorboard_folder,
-        "warnings for RecBole": mend_warnings,
-        "home folder": mend_missing_home,
-    }.items():
-        _mended[name] = mend() or _mended.get(name, False)
+    """Apply what needs no import now, the rest before that import; a second call changes nothing."""
+    if not any(isinstance(finder, _BeforeImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _BeforeImport())
+    for module in {module for module, _ in _WORKAROUNDS.values()}:
+        if module in sys.modules:
+            _apply_for(module)
 
 
 def status() -> dict[str, str]:
-    """What :func:`apply` found, by breakage: ``mended`` or ``nothing to mend``."""
-    return {name: "mended" if mended else "nothing to mend" for name, mended in _mended.items()}
+    """``applied`` or ``not needed`` by workaround; those that are still waiting are applied first."""
+    for module, _ in _WORKAROUNDS.values():
+        _apply_for(module)
+    return {name: "applied" if _changed[name] else "not needed" for name in _WORKAROUNDS}
 
 
-def mend_numpy_aliases() -> bool:
+def _apply_for(module: str) -> None:
+    for name, (needed_by, workaround) in _WORKAROUNDS.items():
+        if needed_by == module and name not in _changed:
+            _changed[name] = False  # it may look for the module itself
+            _changed[name] = workaround()
+
+
+def restore_numpy_aliases() -> bool:
     """Give numpy 2 the names ``float_``, ``complex_`` and ``unicode_`` that RecBole's ``Config`` reads.
 
     Any numpy since 1.24 gets ``float``, too, which RecBole's metrics use and its ``Config`` puts back: a metric may be
@@ -69,11 +86,13 @@ def mend_numpy_aliases() -> bool:
     return bool(missing)
 
 
-def mend_dok_update() -> bool:
+def restore_dok_update() -> bool:
     """Give scipy's ``dok_matrix`` back the ``_update`` that LightGCN, NGCF, GCMC, NCL, SpectralCF, KGIN, MCCLK call.
 
     scipy 1.13 removed it. https://github.com/RUCAIBox/RecBole/issues/2185
     """
+    import scipy.sparse
+
     if hasattr(scipy.sparse.dok_matrix, "_update"):
         return False
     scipy.sparse.dok_matrix._update = _dok_update
@@ -88,13 +107,15 @@ def _dok_update(
     self._dict.update(data)
 
 
-def mend_torchvision_operators() -> bool:
+def declare_torchvision_operators() -> bool:
     """Declare ``torchvision::nms`` and ``qnms`` where a CPU build of torch cannot load torchvision's own.
 
     The published Linux wheel links CUDA libraries. Without its operators ``import torchvision`` fails, and with it
     ``import sentence_transformers``: https://github.com/pytorch/vision/issues/9085. Models and transforms do not
     need the operators; calling one still fails, as it must.
     """
+    import torch
+
     if torch.version.cuda is not None or _has_torchvision_operators():
         return False
     library = torch.library.Library("torchvision", "FRAGMENT")
@@ -105,11 +126,13 @@ def mend_torchvision_operators() -> bool:
 
 
 def _has_torchvision_operators() -> bool:
-    """Whether nothing is to be mended: the operators are there, can be loaded, or torchvision is not installed.
+    """Whether the operators are there, can be loaded, or torchvision is not installed.
 
     Loads the compiled library itself, as ``import torchvision`` would (and then finds it loaded): whoever declares
     an operator that torchvision registers later makes torchvision fail.
     """
+    import torch
+
     if hasattr(torch.ops.torchvision, "nms"):
         return True
     package = importlib.util.find_spec("torchvision")
@@ -130,7 +153,7 @@ def _has_torchvision_operators() -> bool:
 def verified_inverses() -> Iterator[None]:
     """Let ``numpy.linalg.inv`` raise MemoryError where numpy leaves the inverse unwritten.
 
-    It works in a buffer of its own, as large as the matrix; where that cannot be had (``ulimit -v``), it says nothing
+    It works in a buffer as large as the matrix; where that cannot be allocated (``ulimit -v``), it reports nothing
     and returns whatever the memory of the result held. EASE, ADMMSLIM and NCEPLRec invert in their constructors.
     https://github.com/numpy/numpy/issues/5898
     """
@@ -161,8 +184,8 @@ def _is_inverse(a: np.ndarray, inverse: np.ndarray) -> bool:
     return bool(error <= 1e-4 * (norm * np.linalg.norm(y) + np.linalg.norm(x)))  # never if NaN
 
 
-def mend_warnings() -> bool:
-    """Keep from the user what pandas and torch have to say to RecBole's authors about calls that will change.
+def silence_warnings() -> bool:
+    """Hide from the user the warnings of pandas and torch about calls of RecBole's that will change.
 
     https://github.com/RUCAIBox/RecBole/pull/2187
     """
@@ -171,11 +194,11 @@ def mend_warnings() -> bool:
     return True
 
 
-def mend_missing_home() -> bool:
-    """Give a user whom the system does not know (a container run with ``--user``) a home among the temporary files.
+def provide_home() -> bool:
+    """Give a user unknown to the system (a container run with ``--user``) a home in the folder of temporary files.
 
-    torch, huggingface_hub and Ray keep their files in folders of the home that they look up without a question: an
-    error, or a folder called ``~`` wherever one stands.
+    torch, huggingface_hub and Ray keep files in the home folder without checking that there is one: an error, or a
+    folder called ``~`` in the current one.
     """
     if os.path.expanduser("~") != "~":
         return False
@@ -193,9 +216,9 @@ def mend_missing_home() -> bool:
 
 
 def keep_ray_on_loopback() -> None:
-    """Let a Ray cluster that is started here listen on the loopback device alone.
+    """Let a Ray cluster that is started here listen on the loopback device only.
 
-    Ray puts the machine's address in the place of 127.0.0.1, except where this variable is off, which was made for two
+    Ray replaces 127.0.0.1 by the machine's address, except where this variable is off, which was made for two
     other systems and works on all. It is read when Ray is imported, which a user may have done before.
     https://github.com/ray-project/ray/issues/18730
     """
@@ -205,28 +228,39 @@ def keep_ray_on_loopback() -> None:
         constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
-def mend_tensorboard_folder() -> bool:
-    """Let a run's TensorBoard events go into the run's folder, not into ``log_tensorboard/`` wherever one stands.
+def use_run_folder_for_tensorboard() -> bool:
+    """Let a run's TensorBoard events go into the run's folder, not into ``log_tensorboard/`` of the current one.
 
     The folder is the ``run_folder`` of the first handler of the logger that has one; RecBole's own choice otherwise.
+    RecBole's trainers take the function from ``recbole.utils`` when they are imported.
     https://github.com/RUCAIBox/RecBole/issues/1681
     """
-    original = recbole.trainer.trainer.get_tensorboard
-    if hasattr(original, "__wrapped__"):
-        return False
-    recbole.trainer.trainer.get_tensorboard = _tensorboard_in_run_folder(original)
-    return True
+    import recbole.utils
 
+    original = recbole.utils.get_tensorboard
 
-def _tensorboard_in_run_folder(
-    original: Callable[[logging.Logger], SummaryWriter],
-) -> Callable[[logging.Logger], SummaryWriter]:
-    @functools.wraps(original)  # its __wrapped__ marks the mend as done
+    @functools.wraps(original)
     def get_tensorboard(logger: logging.Logger) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter
+
         for handler in logger.handlers:
             folder = getattr(handler, "run_folder", None)
             if folder is not None:
                 return SummaryWriter(str(Path(folder) / "log_tensorboard"))
         return original(logger)
 
-    return get_tensorboard
+    recbole.utils.get_tensorboard = get_tensorboard
+    if (trainer := sys.modules.get("recbole.trainer.trainer")) is not None:
+        trainer.get_tensorboard = get_tensorboard  # type: ignore[attr-defined]
+    return True
+
+
+# By name, as ``doctor`` shows it: the module that needs it, and what does it.
+_WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
+    "home folder": ("sys", provide_home),  # at once, as are the warnings
+    "warnings for RecBole": ("sys", silence_warnings),
+    "numpy aliases": ("recbole", restore_numpy_aliases),
+    "scipy dok_matrix": ("recbole", restore_dok_update),
+    "tensorboard folder": ("recbole.trainer", use_run_folder_for_tensorboard),
+    "torchvision operators": ("torchvision", declare_torchvision_operators),
+}

@@ -42,7 +42,7 @@ def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
         sound &= fits
         wanted = "" if fits else f"  does not fit: {requirement.specifier or 'any version'} is needed"
         lines.append(f"  {requirement.name:<24}{found}{wanted}")
-    lines += ["", "Upstream breakages"]
+    lines += ["", "Workarounds for upstream bugs"]
     lines += [f"  {name:<24}{state}" for name, state in compat.status().items()]
     lines += ["", "Devices", f"  {'cpu':<24}{torch.get_num_threads()} threads of {os.cpu_count()} cores"]
     for index in range(torch.cuda.device_count()):

@@ -142,7 +142,7 @@ def cache_folder() -> Path:
     given = os.environ.get("XDG_CACHE_HOME", "")
     if Path(given).is_absolute():  # the standard has others passed over
         return Path(given) / "recbole_cadmr"
-    return Path.home() / ".cache" / "recbole_cadmr"  # there is a home: compat.mend_missing_home
+    return Path.home() / ".cache" / "recbole_cadmr"  # there is a home: compat.provide_home
 
 
 def refuse_used_folder(path: Path) -> None:

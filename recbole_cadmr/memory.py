@@ -7,21 +7,27 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 _PROC = Path("/proc/self")
 
 
-def free_bytes(device: torch.device) -> int:
-    """Bytes that this process may still take on a device, or in main memory."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
+def free_bytes(device: torch.device | None = None) -> int:
+    """Bytes that this process may still take on a device; in main memory if none is given."""
+    if device is not None and device.type == "cuda":
+        from torch import cuda
+
+        unused = cuda.memory_reserved(device) - cuda.memory_allocated(device)
+        return int(cuda.mem_get_info(device)[0]) + unused
     used = psutil.Process().memory_info()
-    return min(_free_outside(), max(_process_limit("RLIMIT_AS") - used.vms, 0),
-               max(_process_limit("RLIMIT_DATA") - getattr(used, "data", 0), 0))  # fmt: skip
+    address_space = max(_process_limit("RLIMIT_AS") - used.vms, 0)
+    data = max(_process_limit("RLIMIT_DATA") - getattr(used, "data", 0), 0)
+    return min(_free_outside(), address_space, data)
 
 
 def free_for_another() -> int:

@@ -93,7 +93,7 @@ def test_what_is_no_file(tmp_path):
 def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10**6))
     assert read_arrays(tmp_path / "a.npz", "a")[0].shape == (10**6,)
-    monkeypatch.setattr("recbole_cadmr.arrays.free_bytes", lambda device: 10**6)
+    monkeypatch.setattr("recbole_cadmr.arrays.free_bytes", lambda: 10**6)
     with pytest.raises(UserError, match="unpacks to 8,000,128 bytes, but 1,000,000 are free"):
         read_arrays(tmp_path / "a.npz", "a")
 

@@ -1,4 +1,4 @@
-"""Every mend does its work where something is broken and nothing where nothing is."""
+"""Every workaround acts where a bug is present and does nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def test_numpy_aliases_are_what_recbole_expects(monkeypatch):
     wanted = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": np.float64}
     for name in wanted:
         monkeypatch.delattr(np, name, raising=False)
-    assert compat.mend_numpy_aliases()
+    assert compat.restore_numpy_aliases()
     assert {name: getattr(np, name) for name in wanted} == wanted
-    assert not compat.mend_numpy_aliases()
+    assert not compat.restore_numpy_aliases()
 
 
 @pytest.mark.parametrize("as_pairs", [False, True])
 def test_dok_update_sets_the_entries(monkeypatch, as_pairs):
     monkeypatch.delattr(scipy.sparse.dok_matrix, "_update", raising=False)
-    assert compat.mend_dok_update()
+    assert compat.restore_dok_update()
     entries = {(0, 1): 2.0, (1, 2): 3.0}
     matrix = scipy.sparse.dok_matrix((2, 3), dtype=np.float32)
     matrix[1, 2] = 7.0
@@ -50,12 +50,12 @@ def test_dok_update_sets_the_entries(monkeypatch, as_pairs):
 def test_dok_update_of_scipy_is_left_alone(monkeypatch):
     own = object()
     monkeypatch.setattr(scipy.sparse.dok_matrix, "_update", own, raising=False)
-    assert not compat.mend_dok_update()
+    assert not compat.restore_dok_update()
     assert scipy.sparse.dok_matrix._update is own
 
 
 @pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
-def test_torchvision_imports_after_the_mend():
+def test_torchvision_imports_with_the_workaround():
     code = """
 import recbole_cadmr.compat as compat
 compat.apply()
@@ -71,7 +71,7 @@ print(tuple(model(v2.Resize((64, 64))(torch.zeros(1, 3, 80, 80)))["classifier.5"
 
 
 @pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence-transformers is not installed")
-def test_sentence_transformers_imports_after_the_mend():
+def test_sentence_transformers_imports_with_the_workaround():
     code = "import recbole_cadmr, sentence_transformers as s; print(s.SentenceTransformer.__name__)"
     assert in_new_process(code).splitlines()[-1] == "SentenceTransformer"
 
@@ -82,7 +82,7 @@ import torch
 own = torch.library.Library("torchvision", "DEF")
 own.define("nms(Tensor boxes, int a_schema_of_our_own) -> Tensor")
 import recbole_cadmr.compat as compat
-assert not compat.mend_torchvision_operators()
+assert not compat.declare_torchvision_operators()
 print(torch.ops.torchvision.nms.default._schema)
 """
     assert "a_schema_of_our_own" in in_new_process(code)
@@ -92,12 +92,11 @@ def test_torchvision_on_a_cuda_build_is_left_alone(monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(compat, "_has_torchvision_operators", lambda: False)
     declared = len(compat._libraries)
-    assert not compat.mend_torchvision_operators()
+    assert not compat.declare_torchvision_operators()
     assert len(compat._libraries) == declared
 
 
 def test_tensorboard_goes_into_the_folder_of_the_run(tmp_path):
-    compat.mend_tensorboard_folder()
     logger = logging.Logger("run")
     logger.addHandler(logging.NullHandler())
     handler = logging.FileHandler(tmp_path / "run.log")
@@ -110,8 +109,6 @@ def test_tensorboard_goes_into_the_folder_of_the_run(tmp_path):
 
 
 def test_tensorboard_without_a_run_folder_is_recboles_own(tmp_path):
-    compat.mend_tensorboard_folder()
-    assert not compat.mend_tensorboard_folder()
     logger = logging.Logger("other")
     handler = logging.FileHandler(tmp_path / "other.log")
     logger.addHandler(handler)
@@ -120,14 +117,14 @@ def test_tensorboard_without_a_run_folder_is_recboles_own(tmp_path):
     assert len(list((tmp_path / "log_tensorboard" / "other").glob("events.*"))) == 1
 
 
-def test_status_remembers_what_was_mended(monkeypatch):
-    monkeypatch.setattr(compat, "_mended", {})
+def test_status_remembers_what_was_applied(monkeypatch):
+    monkeypatch.setattr(compat, "_changed", {})
     monkeypatch.delattr(scipy.sparse.dok_matrix, "_update", raising=False)
     compat.apply()
     first = compat.status()
     compat.apply()
     assert compat.status() == first
-    assert first["scipy dok_matrix"] == "mended"
+    assert first["scipy dok_matrix"] == "applied"
 
 
 def test_ray_is_not_imported():
@@ -140,17 +137,17 @@ def test_a_user_without_a_home_gets_a_private_one(monkeypatch, tmp_path):
     def unknown(uid):
         raise KeyError(uid)
 
-    assert not compat.mend_missing_home()
+    assert not compat.provide_home()
     monkeypatch.setenv("HOME", "")  # put back afterwards
     monkeypatch.delenv("HOME")
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert compat.mend_missing_home()
+    assert compat.provide_home()
     home = Path.home()
     assert home.parent == tmp_path and home.stat().st_mode & 0o077 == 0
     monkeypatch.delenv("HOME")
-    assert compat.mend_missing_home() and Path.home() == home  # the next process has the same one
+    assert compat.provide_home() and Path.home() == home  # the next process has the same one
     monkeypatch.delenv("HOME")
     home.chmod(0o777)  # where anybody may have put what is read
-    assert compat.mend_missing_home() and Path.home() != home
+    assert compat.provide_home() and Path.home() != home

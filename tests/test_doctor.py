@@ -10,7 +10,7 @@ from recbole_cadmr.cli.main import main
 from tests.micro import write_micro
 
 
-def test_the_report_lists_versions_mends_devices_and_sets(tmp_path, capsys):
+def test_the_report_lists_versions_workarounds_devices_and_sets(tmp_path, capsys):
     write_micro(tmp_path / "dataset")
     shutil.copytree(tmp_path / "dataset" / "micro", tmp_path / "dataset" / ".micro.work")  # half of one, after a kill
     assert main(["doctor", "--data_path", str(tmp_path / "dataset")]) == 0

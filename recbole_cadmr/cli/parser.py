@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, table, train, tune
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.cli.argument_parser import ArgumentParser, add_command
 
 _COMMANDS = {
     "train": (train.add_arguments, "train a model and evaluate it"),
@@ -17,32 +17,24 @@ _COMMANDS = {
     "tune": (tune.add_arguments, "search settings on validation with Ray Tune"),
     "table": (table.add_arguments, "finished runs side by side, as markdown"),
     "prepare": (prepare.add_sources, "turn other layouts into a data set"),
-    "generate": (prepare.add_generate, "make a synthetic data set as the embedded one"),
+    "generate": (prepare.add_generate, "make a synthetic data set like the embedded one"),
     "doctor": (doctor.add_arguments, "versions, known incompatibilities, devices, data sets"),
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # What is wrong with a value reads as a sentence: "--topk must be ...".
-        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
-        raise UserError(f"{message}; see '{self.prog} --help'")
-
-
 class _Version(argparse.Action):
-    """Look the version up when it is asked for, as not every command needs the installed metadata."""
+    """Look the version up only when it is asked for: other commands work without installed metadata."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         print(version("recbole_cadmr"))
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> ArgumentParser:
     """The parser of all commands; each sets ``run(known, rest) -> exit status``."""
-    parser = _Parser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
+    parser = ArgumentParser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (add_arguments, help_text) in _COMMANDS.items():
-        # Abbreviated options would swallow settings: --data for --data_path, --out for --output.
-        add_arguments(commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
+    for name, (add_arguments, summary) in _COMMANDS.items():
+        add_command(commands, name, summary, add_arguments)
     return parser

@@ -120,7 +120,7 @@ class MultimodalDataset(InteractionDataset):
                 f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
             )
         width = file.rows.shape[1]
-        needed, free = 4 * self.item_num * width, free_bytes(torch.device("cpu"))
+        needed, free = 4 * self.item_num * width, free_bytes()
         if needed > free:
             raise UserError(f"the {width:,}-D features of {file.path} need {needed:,} bytes, but {free:,} are free")
         features = torch.zeros(self.item_num, width)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from recbole_cadmr.data.generate import generate
 from recbole_cadmr.data.generate.draw import FACTORS
+from recbole_cadmr.data.generate.world import generate
 from recbole_cadmr.errors import UserError
 from tests.independent_metrics import ranking_metrics
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from recbole_cadmr.cli.main import main
-from recbole_cadmr.data.prepare import SOURCES, options
+from recbole_cadmr.data.prepare import options, source
 from recbole_cadmr.data.prepare.catalog import known_sets
 from recbole_cadmr.data.prepare.downloads import published
 from tests.extract.networks import minilm
@@ -18,9 +18,9 @@ from tests.prepare.raw import TITLES, write_amazon_2014
 
 def test_every_known_set_has_a_command_that_its_source_takes():
     for entry in known_sets().values():
-        source, *arguments = entry["prepare"]
+        kind, *arguments = entry["prepare"]
         parser = argparse.ArgumentParser(exit_on_error=False)
-        SOURCES[source].add_arguments(parser)
+        source(kind).add_arguments(parser)
         parser.parse_args([*arguments, *(["--download"] if entry["download"] else [])])
 
 

@@ -279,7 +279,7 @@ def test_an_index_of_pandas_is_a_column(tmp_path):
 
 def test_a_table_that_outgrows_memory_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_cadmr.data.prepare.text_lines.LONGEST_LINE", 1000)
-    monkeypatch.setattr("recbole_cadmr.data.prepare.text_lines.free_bytes", lambda device: 2**20)
+    monkeypatch.setattr("recbole_cadmr.data.prepare.text_lines.free_bytes", lambda: 2**20)
     with pytest.raises(UserError, match=r"a\.csv does not fit in memory; 2\d\d lines of it do"):
         read(tmp_path / "a.csv", "id,b\n" + "1,2\n" * 1000)
 

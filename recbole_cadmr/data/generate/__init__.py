@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import seed, whole_number
-from recbole_cadmr.data.generate.world import ITEMS, SEED, USERS, generate
-
-__all__ = ["add_arguments", "generate", "run"]
+from recbole_cadmr.data.generate.draw import ITEMS, SEED, USERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,4 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
+    from recbole_cadmr.data.generate.world import generate
+
     return generate(arguments.output, arguments.seed, arguments.users, arguments.items)

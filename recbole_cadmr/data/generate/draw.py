@@ -13,16 +13,8 @@ import numpy as np
 
 from recbole_cadmr.data.generate.titles import draw_titles
 
-FACTORS = (
-    "shared_1",
-    "shared_2",
-    "shared_3",
-    "shared_4",
-    "text_1",
-    "text_2",
-    "image_1",
-    "image_2",
-)
+SEED, USERS, ITEMS = 2412, 1500, 800  # of the embedded set
+FACTORS = ("shared_1", "shared_2", "shared_3", "shared_4", "text_1", "text_2", "image_1", "image_2")
 SHARED, TEXT, IMAGE = slice(0, 4), slice(4, 6), slice(6, 8)
 TEXT_WIDTH, IMAGE_WIDTH = 32, 48
 

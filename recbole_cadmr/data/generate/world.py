@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
-from recbole_cadmr.data.generate.draw import draw_world
+from recbole_cadmr.data.generate.draw import ITEMS, SEED, USERS, draw_world
 from recbole_cadmr.data.generate.write import write_world
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.memory import free_bytes
 
-_BYTES = 40  # of a user and an item: how well they fit, noise, and the order of what a user likes
-
-# What the embedded set was made with.
-SEED, USERS, ITEMS = 2412, 1500, 800
+_BYTES = 40  # per user and item: how well they fit, noise, and the order of what a user likes
 
 
 def generate(folder: str | os.PathLike[str], seed: int = SEED, users: int = USERS, items: int = ITEMS) -> Path:
@@ -37,7 +32,7 @@ def generate(folder: str | os.PathLike[str], seed: int = SEED, users: int = USER
     for name, value, least in (("seed", seed, 0), ("users", users, 10), ("items", items, 50)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    needed, free = users * items * _BYTES + (users + items) * 1000, free_bytes(torch.device("cpu"))
+    needed, free = users * items * _BYTES + (users + items) * 1000, free_bytes()
     if needed > free:
         raise UserError(
             f"{users:,} users and {items:,} items need {needed / 2**30:,.1f} GiB of memory to draw, but "

@@ -1,20 +1,23 @@
-"""Other layouts to atomic files: one module a source.
+"""Raw data to atomic files: one module a source, with ``add_arguments(parser)`` and ``run(arguments) -> its folder``.
 
-A source has ``add_arguments(parser)`` and ``run(arguments) -> folder of the data set``; its docstring's first line is
-its help. A new one is a module here and a line in ``SOURCES``.
+A new source is a module here and a line in ``SOURCES``.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
-from recbole_cadmr.data.prepare import amazon, microlens, mmrec, movielens
-from recbole_cadmr.data.prepare import tabular as own_files
-
-SOURCES: dict[str, ModuleType] = {
-    "amazon": amazon,
-    "microlens": microlens,
-    "movielens": movielens,
-    "mmrec": mmrec,
-    "files": own_files,
+# By the name that the command line knows, with its help.
+SOURCES = {
+    "amazon": "Amazon reviews of 2014 or 2023: reviews, metadata, and the published image features or the pictures",
+    "microlens": "MicroLens: pairs of users and videos, with the titles and covers of the videos",
+    "movielens": "MovieLens, 100k to 25M: ratings, titles with genres, and posters from a folder",
+    "mmrec": "a folder in the layout of the MMRec toolbox: NAME.inter, *_feat*.npy, *_knn*.npz; its split or another",
+    "files": "your own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures",
 }
+
+
+def source(name: str) -> ModuleType:
+    """The module of a source, imported when it is asked for."""
+    return import_module(f"{__name__}.{'tabular' if name == 'files' else name}")

@@ -34,7 +34,7 @@ def get(name: str, data_path: Path) -> Path:
     Raises:
         UserError: if it is not known, or cannot be downloaded.
     """
-    from recbole_cadmr.data.prepare import SOURCES
+    from recbole_cadmr.data.prepare import source
 
     folder, sets = data_path / name, known_sets()
     if folder.is_dir():
@@ -46,11 +46,11 @@ def get(name: str, data_path: Path) -> Path:
         )
     if not sets[name]["download"]:
         raise UserError(f"{name} cannot be downloaded here; {how_to_get(name)}")
-    source, *arguments = sets[name]["prepare"]
+    kind, *arguments = sets[name]["prepare"]
     parser = argparse.ArgumentParser()
-    SOURCES[source].add_arguments(parser)
-    given = [*arguments, "--download", "--name", name, "--data_path", str(data_path)]
-    return SOURCES[source].run(parser.parse_args(given))
+    source(kind).add_arguments(parser)
+    options = [*arguments, "--download", "--name", name, "--data_path", str(data_path)]
+    return source(kind).run(parser.parse_args(options))
 
 
 def _command(entry: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-import torch
 
 from recbole_cadmr.data.prepare.separated import Choice
 from recbole_cadmr.data.prepare.values import as_text
@@ -30,7 +29,7 @@ def read_parquet(path: Path, choose: Choice) -> pd.DataFrame:
         with pa.parquet.ParquetFile(path) as file:
             chosen = choose(file.schema_arrow.names)
             # What a table of texts takes at the least: a hundred bytes can declare a thousand million rows.
-            if 8 * file.metadata.num_rows * len(chosen) > free_bytes(torch.device("cpu")):
+            if 8 * file.metadata.num_rows * len(chosen) > free_bytes():
                 raise UserError(f"{path} declares {file.metadata.num_rows:,} rows, more than fit in memory")
             table = file.read(chosen)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

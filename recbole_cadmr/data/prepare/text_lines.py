@@ -7,8 +7,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from recbole_cadmr.data.archive import LONGEST_LINE, open_bytes
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.memory import free_bytes
@@ -69,7 +67,7 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
                 unchecked += len(line)
                 if unchecked > LONGEST_LINE:  # what comes of a file may be many times its size
                     unchecked = 0
-                    if free_bytes(torch.device("cpu")) < _SPARE:
+                    if free_bytes() < _SPARE:
                         raise UserError(f"{path} does not fit in memory; {number:,} lines of it do")
                 yield line
         except UnicodeError as error:

@@ -1,0 +1,37 @@
+"""Argparse whose mistakes are one sentence, and whose commands declare their options when they are used."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from recbole_cadmr.errors import UserError
+
+Declare = Callable[[argparse.ArgumentParser], None]
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser that declares its options when it is first used, as some commands import much for that."""
+
+    declare: Declare | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Arguments by name, and what is left."""
+        declare, self.declare = self.declare, None
+        if declare is not None:
+            declare(self)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong as a :class:`UserError`."""
+        # What is wrong with a value reads as a sentence: "--topk must be ...".
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def add_command(commands: argparse._SubParsersAction[Any], name: str, summary: str, declare: Declare) -> None:
+    """Add a command whose options ``declare`` adds to its parser."""
+    # Abbreviated options would swallow settings: --data for --data_path, --out for --output.
+    child = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    child.declare = declare

@@ -1,0 +1,30 @@
+"""``import recbole_cadmr`` and ``--help`` import nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Each takes a tenth of a second or more; numpy, which the package cannot do without, is allowed.
+HEAVY = [
+    "jinja2", "matplotlib", "msgspec", "optuna", "pandas", "PIL", "plotly", "pyarrow", "ray", "recbole", "requests",
+    "scipy", "sentence_transformers", "sklearn", "tensorboard", "torch", "torchvision", "transformers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import recbole_cadmr",
+        "import recbole_cadmr.cli.main as m; [m.main([*c.split(), '--help']) for c in ' train evaluate recommend"
+        " benchmark tune table prepare generate doctor'.split(' ')]",
+    ],
+)
+def test_nothing_heavy_is_imported(code):
+    report = f"import sys; print(sorted({{*{HEAVY}}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    if "main" in code:
+        assert done.stdout.count("usage: recbole-cadmr") == 10
