@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, truth, whole_numbers
-from recbole_cadmr.cli.settings import nothing_left, refuse_existing
+from recbole_cadmr.cli.settings import refuse_existing
 from recbole_cadmr.errors import UserError
 
 
@@ -27,15 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topk", type=whole_numbers(1), help="as in 10,20 (default: those of the run)")
     parser.add_argument("--mask_valid_at_test", type=truth, help="True or False (default: as in the run)")
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, too")
-    parser.set_defaults(run=partial(run, parser))
+    parser.set_defaults(run=run)
 
 
-def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Measure and print."""
     from recbole_cadmr.runs.evaluate import evaluate, read_test
     from recbole_cadmr.runs.result import metric_table, write_json
 
-    nothing_left(rest, parser)
     refuse_existing(known.output)
     if bool(known.folder) == bool(known.checkpoint):
         raise UserError("give either --checkpoint FILE or --run DIR")

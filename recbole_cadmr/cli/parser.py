@@ -36,5 +36,5 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, summary) in _COMMANDS.items():
-        add_command(commands, name, summary, add_arguments)
+        add_command(commands, name, summary, add_arguments, takes_settings=name in ("train", "benchmark", "tune"))
     return parser

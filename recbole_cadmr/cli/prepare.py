@@ -8,7 +8,6 @@ from functools import partial
 from types import ModuleType
 
 from recbole_cadmr.cli.argument_parser import add_command
-from recbole_cadmr.cli.settings import nothing_left
 from recbole_cadmr.locking import terminated_as_interrupted
 
 
@@ -31,12 +30,11 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
 def _declare(load: Callable[[], ModuleType], parser: argparse.ArgumentParser) -> None:
     module = load()
     module.add_arguments(parser)
-    parser.set_defaults(run=partial(run, module, parser))
+    parser.set_defaults(run=partial(run, module))
 
 
-def run(source: ModuleType, parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(source: ModuleType, known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Run a module that makes a data set: ``source.run(arguments)`` returns the folder it wrote."""
-    nothing_left(rest, parser)
     try:
         with terminated_as_interrupted():
             folder = source.run(known)

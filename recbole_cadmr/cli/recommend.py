@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 
 from recbole_cadmr.arguments import whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
-from recbole_cadmr.cli.settings import nothing_left, refuse_existing
+from recbole_cadmr.cli.settings import refuse_existing
 from recbole_cadmr.errors import UserError
 
 
@@ -23,14 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="interactions not recommended again: train (default), train+valid, all, none",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="tab-separated user_id, item_id, rank, score")
-    parser.set_defaults(run=partial(run, parser))
+    parser.set_defaults(run=run)
 
 
-def run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Recommend and write."""
     from recbole_cadmr.runs import recommend as workflow
 
-    nothing_left(rest, parser)
     refuse_existing(known.output)
     if known.users and known.history:
         raise UserError("give either --users or --history")

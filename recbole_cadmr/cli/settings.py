@@ -1,14 +1,13 @@
-"""What a command finds beside its options: settings, or something mistyped."""
+"""What commands share: settings given as ``--name=value``, and outputs that overwrite nothing."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.errors import UserError
 
 
 def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
@@ -41,14 +40,6 @@ def settings_in(files: Sequence[str]) -> dict[str, Any]:
     from recbole_cadmr.config.yaml_text import read_yaml
 
     return {name: value for file in files for name, value in read_yaml(Path(file)).items()}
-
-
-def nothing_left(rest: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Raise :class:`UserError` if anything is left over by a command that takes no settings."""
-    if rest:
-        options = [option for action in parser._actions for option in action.option_strings]
-        name = rest[0].partition("=")[0]
-        raise UserError(f"there is no option '{rest[0]}'{did_you_mean(name, options)}")
 
 
 def refuse_existing(path: str | None) -> None:
