@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training.checkpoint import load_checkpoint
+from tests.processes import run_apart
 
-# Runs the command line; the process kills itself at the given call of calculate_loss, in the middle of an epoch.
-KILLED = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with ctrl-C switched off
-from recbole_cadmr.config.config import Config
-name, _, preset = sys.argv[1].partition(" ")
-model = Config(name, settings={"preset": preset or None}).model_class
-calls, inner = 0, model.calculate_loss
-def calculate_loss(self, *args, **kwargs):
-    global calls
-    calls += 1
-    if calls == int(sys.argv[2]):
-        os.kill(os.getpid(), getattr(signal, sys.argv[3]))
-    return inner(self, *args, **kwargs)
-model.calculate_loss = calculate_loss
-from recbole_cadmr.cli.main import main
-sys.exit(main(sys.argv[4:]))
-"""
+
+def main_that_stops(model: str, call: int, how: str, command: list[str]) -> int:
+    """The command line, whose process gets a signal at the given call of calculate_loss, in the middle of an epoch."""
+    name, _, preset = model.partition(" ")
+    trained = Config(name, settings={"preset": preset or None}).model_class
+    calls, inner = itertools.count(1), trained.calculate_loss
+
+    def calculate_loss(*args, **kwargs):
+        if next(calls) == call:
+            os.kill(os.getpid(), getattr(signal, how))
+        return inner(*args, **kwargs)
+
+    trained.calculate_loss = calculate_loss
+    return main(command)
+
+
+def main_on_a_full_disk(command: list[str]) -> int:
+    """The command line, which cannot write a file of more than 200 kB."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    return main(command)
+
+
 SETTINGS = {
     "CADMR": [
         "--pretrain_epochs=3",
@@ -61,8 +68,7 @@ def arguments(model, folder):
 
 
 def run_and_stop(model, call, folder, how="SIGKILL"):
-    command = [sys.executable, "-c", KILLED, model, str(call), how, *arguments(model, folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return run_apart(main_that_stops, model, call, how, arguments(model, folder))
 
 
 def outcome(folder):
@@ -106,7 +112,7 @@ def uninterrupted(tmp_path_factory):
 )
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted, model, call):
     folder = tmp_path / "cut"
-    assert run_and_stop(model, call, folder).returncode == -signal.SIGKILL
+    assert run_and_stop(model, call, folder).status == -signal.SIGKILL
     assert not (folder / "result.json").exists()
     assert main(["train", "--resume", str(folder)]) == 0
     state, other, figures, history = uninterrupted(model)
@@ -123,7 +129,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, uninterrupted, model, call):
 def test_ctrl_c_keeps_the_state_and_prints_the_way_on(tmp_path, uninterrupted):
     folder = tmp_path / "cut"
     stopped = run_and_stop("CADMR", 9, folder, "SIGINT")
-    assert stopped.returncode == 2
+    assert stopped.status == 2
     assert f"python -m recbole_cadmr train --resume {folder}" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert main(["train", "--resume", str(folder)]) == 0
@@ -169,11 +175,8 @@ def test_a_run_goes_on_without_what_a_kill_left_and_through_no_link(cut, tmp_pat
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
 def test_a_full_disk_is_one_sentence_and_leaves_no_half_file(tmp_path):
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
-    code = limited + "from recbole_cadmr.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, *arguments("CADMR", tmp_path / "run")]
-    full = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert full.returncode == 2
+    full = run_apart(main_on_a_full_disk, arguments("CADMR", tmp_path / "run"))
+    assert full.status == 2
     assert full.stderr.strip().splitlines()[-1].startswith("error: cannot write")
     assert "Traceback" not in full.stderr
     assert not list(tmp_path.rglob("*.pt"))

@@ -1,0 +1,48 @@
+"""Processes that a test may kill, each forked from one that has imported the package already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_SECONDS = 300
+_context = multiprocessing.get_context("forkserver")
+# No thread runs in the server, so that a fork of it is as good as a new interpreter.
+_context.set_forkserver_preload(["recbole_cadmr.cli.main", "recbole_cadmr.runs.train"])
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a process ended: its status, or minus the number of the signal that ended it, and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run_apart(act: Callable[..., int | None], *arguments: object) -> Done:
+    """Call ``act``, a function of a module, in a process of its own; its result is the exit status."""
+    with TemporaryDirectory() as folder:
+        process = _context.Process(target=_run, args=(Path(folder), act, arguments))
+        process.start()
+        process.join(_SECONDS)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(f"{act.__name__} has not ended after {_SECONDS} seconds")
+        out, error = ((Path(folder) / name).read_text(encoding="utf-8") for name in ("out", "error"))
+        assert process.exitcode is not None
+        return Done(process.exitcode, out, error)
+
+
+def _run(folder: Path, act: Callable[..., int | None], arguments: tuple[object, ...]) -> None:
+    # A process in the background starts with ctrl-C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for descriptor, name in ((1, "out"), (2, "error")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.exit(act(*arguments))
