@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import recbole.config
 import yaml
@@ -15,13 +15,12 @@ from recbole.utils.argument_list import dataset_arguments
 from recbole_cadmr.config.declarations import (
     Setting,
     check_all,
-    declared,
     inferred,
     interval_text,
     is_name,
     judged,
-    of_recboles_model,
 )
+from recbole_cadmr.config.model_yaml import declared_settings, find_preset, own_settings
 from recbole_cadmr.config.rules import (
     check_columns,
     check_metrics,
@@ -36,12 +35,8 @@ from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.contract import Recommender, traits
 from recbole_cadmr.models.registry import get_model, is_recboles
 
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
-
 DEFAULT_MODEL = "CADMR"
 DEFAULT_DATASET = "synthetic"
-DEFAULT_PRESET = "paper"
 
 # What cannot change in the course of training: what a run has been set up with, and how it is measured.
 FIXED_IN_TRAINING = (
@@ -137,19 +132,12 @@ class Config(recbole.config.Config):
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
-        properties = files("recbole_cadmr.properties")
         # RecBole's yaml of its own ml-100k names labels, which no model here learns from.
         self.internal_config_dict["threshold"] = None
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
-        model_file = properties / "model" / f"{model}.yaml"
         shared = model_class.shared_settings if issubclass(model_class, Recommender) else None
-        sources = [properties / name for name in ("recbole.yaml", "overall.yaml", f"shared/{shared}.yaml")] + [
-            model_file
-        ]
-        own = {name: s for file in sources if file.is_file() for name, s in declared(file).items()}
-        if is_recboles(model_class):
-            own = of_recboles_model(properties / "recbole_models.yaml", model, self.internal_config_dict) | own
+        own = declared_settings(model, shared, self.internal_config_dict if is_recboles(model_class) else None)
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
         self.internal_config_dict.update({name: s.default for name, s in own.items() if s.has_default})
@@ -157,10 +145,10 @@ class Config(recbole.config.Config):
 
         for origin, values in {"settings": self.variable_config_dict, **dict(reversed(self._files.items()))}.items():
             self._check(values, origin)
-        preset = self._find_preset(model, self.external_config_dict.get("preset"))
+        preset = find_preset(model, self.external_config_dict.get("preset"))
         if preset:
-            self._apply(read_yaml(preset), preset.name)
-            self.internal_config_dict["preset"] = preset.name.split(".")[1]
+            self._apply(preset.settings, preset.file)
+            self.internal_config_dict["preset"] = preset.name
         self.data_root, self.data_folder = self._find_data(dataset)
         dataset_file = self.data_folder / f"{dataset}.yaml"
         if dataset_file.is_file():
@@ -195,7 +183,7 @@ class Config(recbole.config.Config):
         """Mappings of another model's settings, checked and completed by that model's own declarations."""
         for name, setting in self.declarations.items():
             if setting.settings_of:
-                others = declared(files("recbole_cadmr.properties") / "model" / f"{setting.settings_of}.yaml")
+                others = own_settings(setting.settings_of)
                 given = {**self.internal_config_dict, **self.external_config_dict}[name] or {}
                 check_all(given, others, name)
                 place = self.external_config_dict if name in self.external_config_dict else self.internal_config_dict
@@ -213,16 +201,6 @@ class Config(recbole.config.Config):
         final = {**self.internal_config_dict, **self.external_config_dict}
         quiet = {"model", "dataset", "output", "data_path", "config_files"}
         self.changed = {k: v for k, v in final.items() if k not in quiet and defaults.get(k) != v}
-
-    def _find_preset(self, model: str, name: Any) -> Traversable | None:
-        """The file MODEL.NAME.yaml beside the model's; the default preset if no name is given and there is one."""
-        folder = files("recbole_cadmr.properties") / "model"
-        parts = {entry.name: entry.name.split(".") for entry in folder.iterdir()}
-        presets = {part[1]: folder / file for file, part in parts.items() if part[0] == model and len(part) == 3}
-        if name is None or name in presets:
-            return presets.get(name or DEFAULT_PRESET)
-        known = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
-        raise UserError(f"{model} has no preset {shown(name)}; {known}")
 
     def _find_data(self, dataset: str) -> tuple[Path, Path]:
         """The folder of data sets and the one of ``dataset`` in it.

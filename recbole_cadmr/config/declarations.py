@@ -8,7 +8,7 @@ is checked for them too.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,21 +169,19 @@ def interval_text(value: Any) -> str:
 
 def declared(file: Traversable | Path) -> dict[str, Setting]:
     """The declarations of one of the package's yaml files, by name."""
-    return {name: _setting(name, entry) for name, entry in read_yaml(file).items()}
+    return {name: setting_of(name, entry) for name, entry in read_yaml(file).items()}
 
 
-def of_recboles_model(file: Traversable | Path, model: str, known: Container[str]) -> dict[str, Setting]:
-    """The declarations of one of RecBole's models in the file for all of them, of the settings that are ``known``."""
-    models = read_yaml(file)
-    entries = {**models["every model"], **models.get(model, {})}
-    return {name: _setting(name, entry) for name, entry in entries.items() if name in known}
-
-
-def _setting(name: str, entry: Mapping[str, Any]) -> Setting:
+def setting_of(name: str, entry: Mapping[str, Any]) -> Setting:
+    """The setting that an entry of a yaml file declares; what a search tries is not part of it."""
     kinds = entry.get("type", _type_of(entry.get("default")))
     types = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    rest = {key: value for key, value in entry.items() if key not in ("type", "default", "choices", "fields", "values")}
-    fields = {inner: _setting(inner, more) for inner, more in entry["fields"].items()} if "fields" in entry else None
+    rest = {
+        key: value
+        for key, value in entry.items()
+        if key not in ("type", "default", "choices", "fields", "values", "search")
+    }
+    fields = {inner: setting_of(inner, more) for inner, more in entry["fields"].items()} if "fields" in entry else None
     return Setting(
         name,
         default=entry.get("default"),
@@ -191,7 +189,7 @@ def _setting(name: str, entry: Mapping[str, Any]) -> Setting:
         choices=tuple(entry.get("choices", ())),
         has_default="default" in entry,
         fields=fields,
-        values=_setting("values", entry["values"]) if "values" in entry else None,
+        values=setting_of("values", entry["values"]) if "values" in entry else None,
         **rest,
     )
 

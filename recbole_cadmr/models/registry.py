@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from importlib.resources import files
+from pathlib import Path
 
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import ModelType
@@ -11,22 +13,15 @@ from recbole.utils import get_model as get_recbole_model
 
 from recbole_cadmr.errors import UserError, did_you_mean
 
-# A new model is one file in this folder and one line here.
-MODELS = {
-    "CADMR": "recbole_cadmr.models.cadmr",
-    "LinearCADMR": "recbole_cadmr.models.linearcadmr",
-    "VBPR": "recbole_cadmr.models.vbpr",
-    "MMGCN": "recbole_cadmr.models.mmgcn",
-    "GRCN": "recbole_cadmr.models.grcn",
-    "LATTICE": "recbole_cadmr.models.lattice",
-    "SLMRec": "recbole_cadmr.models.slmrec",
-    "BM3": "recbole_cadmr.models.bm3",
-    "FREEDOM": "recbole_cadmr.models.freedom",
-    "MGCN": "recbole_cadmr.models.mgcn",
-    "LGMRec": "recbole_cadmr.models.lgmrec",
-    "SMORE": "recbole_cadmr.models.smore",
-    "MENTOR": "recbole_cadmr.models.mentor",
-}
+
+def _own_models() -> dict[str, str]:
+    """Module of each model of the package by name: NAME.yaml in ``properties/model``, its class in ``name.py`` here."""
+    modules = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    stems = (file.name.removesuffix(".yaml") for file in (files("recbole_cadmr.properties") / "model").iterdir())
+    return {name: f"{__package__}.{name.lower()}" for name in sorted(stems) if name.lower() in modules}
+
+
+MODELS = _own_models()
 
 
 def is_recboles(model: type) -> bool:

@@ -8,16 +8,13 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
 
 _WHOLE, _RANGES = ("randint", "lograndint"), ("uniform", "loguniform", "randint", "lograndint")
 _MOST = 1e15  # of an end of a range; greater whole numbers are no exact floats
@@ -99,13 +96,13 @@ Space = dict[str, Dimension]
 
 
 def read_space(model: str, preset: str | None = None, file: str | Path | None = None) -> Space:
-    """The space in a yaml file: the user's, or the package's own in ``properties/space/``.
+    """The space in a yaml file of the user's, or the package's own beside the model's settings.
 
     A line a setting: ``name: [choices]``, or a range as ``name: {uniform: [low, high]}``; likewise ``loguniform``,
     ``randint`` and ``lograndint`` (whole numbers). Both ends are included.
 
     Args:
-        preset: a preset may have a space of its own, ``MODEL.PRESET.yaml``, in place of ``MODEL.yaml``.
+        preset: a preset may have a space of its own in place of the model's.
 
     Raises:
         UserError: if there is no file, or an entry cannot be read.
@@ -113,25 +110,15 @@ def read_space(model: str, preset: str | None = None, file: str | Path | None = 
     if file is not None:
         if Path(file).is_dir():
             raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
-        found: Traversable | Path = Path(file)
-    else:
-        found = _own_space(model, preset)
-        if not found.is_file():
-            raise UserError(
-                f"there is no space of {model}; write one (name: [choices], a line a setting), give --space"
-            )
-    return parse_space(read_yaml(found), str(found))
+        return parse_space(read_yaml(Path(file)), str(file))
+    if not has_own_space(model, preset):
+        raise UserError(f"there is no space of {model}; write one (name: [choices], a line a setting), give --space")
+    return parse_space(search_space(model, preset), f"the space of {model}")
 
 
 def has_own_space(model: str, preset: str | None) -> bool:
     """Whether the package has a space for a model."""
-    return _own_space(model, preset).is_file()
-
-
-def _own_space(model: str, preset: str | None) -> Traversable:
-    folder = files("recbole_cadmr.properties") / "space"
-    own = folder / f"{model}.{preset}.yaml"
-    return own if own.is_file() else folder / f"{model}.yaml"
+    return bool(search_space(model, preset))
 
 
 def parse_space(content: Mapping[str, Any], origin: str) -> Space:

@@ -9,13 +9,12 @@ import pytest
 
 import recbole_cadmr.properties
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.models.registry import MODELS, model_names
 from recbole_cadmr.tuning.space import check_space, read_space
 from tests.micro import open_micro, write_micro
 
-PROPERTIES = Path(recbole_cadmr.properties.__file__).parent
-SPACES = sorted(file.stem for file in (PROPERTIES / "space").glob("*.yaml"))
-PRESETS = sorted(file.stem for file in (PROPERTIES / "model").glob("*.*.yaml"))
+PRESETS = sorted(file.stem for file in (Path(recbole_cadmr.properties.__file__).parent / "model").glob("*.*.yaml"))
 SEARCHED = [name for name in model_names() if name not in ("Pop", "Random", "RaCT")]
 LEAST = {"topk": [1, 2], "valid_metric": "Recall@2", "epochs": 1, "show_progress": False, "use_gpu": False}
 
@@ -39,8 +38,22 @@ def test_every_model_and_preset_has_a_space_of_what_it_takes(name):
             assert config[setting] in dimension.choices
 
 
-def test_every_space_is_of_a_model_or_of_a_preset():
-    assert set(SPACES) <= {*SEARCHED, *PRESETS}
+@pytest.mark.parametrize(
+    ("model", "preset", "expected"),
+    [
+        ("BPR", None, {"learning_rate": [0.0005, 0.001, 0.002, 0.005], "embedding_size": [64, 128],
+                       "weight_decay": [0.0, 0.000001, 0.00001]}),
+        ("GRCN", "published", {"reg_weight": [0.1, 0.01, 0.001, 0.0001, 0.00001],
+                               "learning_rate": [0.0001, 0.001, 0.01, 0.1, 1.0]}),
+        ("CADMR", "content", {"learning_rate": [0.0003, 0.001, 0.003], "row_dropout_prob": [0.0, 0.2, 0.5],
+                              "tc_weight": [0.0, 0.01, 0.1, 0.5], "gate_init": [0.0, 0.1, 0.5]}),
+        ("CADMR", "best", {"learning_rate": [0.001, 0.002, 0.004], "attention_temperature": [0.1, 0.15, 0.2],
+                           "held_out_share": [0.3, 0.5, 0.7], "content_scale": [0.5, 1.0, 2.0]}),
+        ("Pop", None, {}),
+    ],
+)  # fmt: skip
+def test_a_space_is_the_presets_own_or_else_the_models_in_the_order_of_the_file(model, preset, expected):
+    assert list(search_space(model, preset).items()) == list(expected.items())
 
 
 @pytest.mark.parametrize("end", [0, -1])

@@ -1,0 +1,117 @@
+"""What the package's yaml says of a model: its settings, its presets, what a search tries, and what was published.
+
+Of one of the package's models it is in ``properties/model/NAME.yaml``, presets beside it in ``NAME.PRESET.yaml``; of
+one of RecBole's in ``properties/recbole_models.yaml``. Beside a setting's default, ``search`` holds the values that a
+search tries; a preset may have a ``search`` of its own in place of these. ``published`` holds published results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from recbole_cadmr.config.declarations import Setting, setting_of
+from recbole_cadmr.config.yaml_text import read_yaml, shown
+from recbole_cadmr.errors import UserError
+
+DEFAULT_PRESET = "paper"
+_PROPERTIES = files("recbole_cadmr.properties")
+_ALL = "every model"  # the part of recbole_models.yaml that is of no model alone
+
+
+def declared_settings(model: str, shared: str | None, recboles: Container[str] | None) -> dict[str, Setting]:
+    """The declarations of everything that the package declares for a model.
+
+    What a file says of a setting is added to what those before it say: general ones, shared ones, the model's own.
+
+    Args:
+        shared: name of the declarations in ``properties/shared/`` that the model has beside its own.
+        recboles: settings of the model by RecBole's own yaml; None for a model of the package.
+    """
+    layers = [read_yaml(_PROPERTIES / "recbole.yaml"), read_yaml(_PROPERTIES / "overall.yaml")]
+    if shared is not None:
+        layers.append(read_yaml(_PROPERTIES / "shared" / f"{shared}.yaml"))
+    if recboles is not None:
+        common = read_yaml(_PROPERTIES / "recbole_models.yaml")[_ALL]
+        layers.append({name: entry for name, entry in common.items() if name in recboles})
+    entries: dict[str, dict[str, Any]] = {}
+    for layer in [*layers, _entries(model)]:
+        for name, entry in layer.items():
+            entries[name] = {**entries.get(name, {}), **entry}
+    return {name: setting_of(name, entry) for name, entry in entries.items() if entry.keys() - {"search"}}
+
+
+def own_settings(model: str) -> dict[str, Setting]:
+    """The declarations of a model's own settings, without general and shared ones."""
+    return {name: setting_of(name, entry) for name, entry in _entries(model).items() if "default" in entry}
+
+
+def _entries(model: str) -> dict[str, Any]:
+    """What is declared of a model's own settings, by name."""
+    return {name: entry for name, entry in _file(model).items() if name != "published"}
+
+
+def _file(model: str) -> dict[str, Any]:
+    file = _PROPERTIES / "model" / f"{model}.yaml"
+    return read_yaml(file) if file.is_file() else read_yaml(_PROPERTIES / "recbole_models.yaml").get(model, {})
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset of a model: ``settings`` over the defaults, and what its file says beside them."""
+
+    name: str
+    file: str
+    settings: dict[str, Any]
+    search: dict[str, Any] | None
+    published: dict[str, Any]
+
+
+def find_preset(model: str, name: Any) -> Preset | None:
+    """The preset MODEL.NAME.yaml; the default one, if there is one, for the name None.
+
+    Raises:
+        UserError: if the model has no preset of this name.
+    """
+    parts = {entry.name: entry.name.split(".") for entry in (_PROPERTIES / "model").iterdir()}
+    presets = {part[1]: file for file, part in parts.items() if part[0] == model and len(part) == 3}
+    if name is not None and name not in presets:
+        known = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
+        raise UserError(f"{model} has no preset {shown(name)}; {known}")
+    name = name or DEFAULT_PRESET
+    if name not in presets:
+        return None
+    settings = read_yaml(_PROPERTIES / "model" / presets[name])
+    return Preset(name, presets[name], settings, settings.pop("search", None), settings.pop("published", {}))
+
+
+def search_space(model: str, preset: str | None) -> dict[str, Any]:
+    """What a search of a model tries, as the content of a yaml file of ``--space``; {} if nothing is said of it."""
+    chosen = find_preset(model, preset)
+    if chosen is not None and chosen.search is not None:
+        return chosen.search
+    return {name: entry["search"] for name, entry in _entries(model).items() if "search" in entry}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Results that were published of a model: ``metrics`` by name as in ``result.json``, and where they stand."""
+
+    metrics: dict[str, float]
+    source: str
+
+
+def published(model: str, preset: str | None, dataset: str, interactions: Sequence[int]) -> Published | None:
+    """What was published of a model and preset on a data set, or None.
+
+    Args:
+        interactions: how many the train, validation and test part have; published results belong to one split, and
+            ``properties/published_splits.yaml`` says to which.
+    """
+    if list(interactions) != read_yaml(_PROPERTIES / "published_splits.yaml").get(dataset):
+        return None
+    chosen = find_preset(model, preset)
+    results = chosen.published if chosen is not None else _file(model).get("published", {})
+    return Published(results[dataset], results["source"]) if dataset in results else None
