@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.benchmark.folder import adopt, open_folder, protocols
-from recbole_cadmr.benchmark.plan import check_seeds, model_specs
-from recbole_cadmr.benchmark.runner import CELLS, Runner
+import msgspec
+import yaml
+
+from recbole_cadmr.benchmark.cells import CELLS, Cells
+from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
+from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs
+from recbole_cadmr.benchmark.progress import Progress
+from recbole_cadmr.config.yaml_text import load_yaml
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution.local import RUN, Task
+from recbole_cadmr.execution.local import LocalRunner
+from recbole_cadmr.execution.ray_runner import RayRunner
+from recbole_cadmr.execution.run_spec import RUN, Runner, RunSpec
 from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.benchmark_report import write_report
@@ -33,66 +40,110 @@ def benchmark(
     *,
     settings: Mapping[str, Any] | None = None,
     tune: int = 0,
+    runs: Sequence[str | os.PathLike[str]] = (),
     jobs: int = 1,
     memory: float | None = None,
     ray_address: str | None = None,
-    runs: Sequence[str | os.PathLike[str]] = (),
 ) -> list[DatasetTable]:
     """Train every model on every data set with every seed, and write the tables and the report to ``output``.
 
-    Cells that are finished in ``output`` are not run again; one that was cut goes on, one that failed is tried again.
+    A cell that is finished in ``output`` is not run again; one that was cut is resumed, one that failed is tried again.
 
     Args:
         models: names, with a preset as in ``CADMR@best``.
         settings: by name for all models that have it, by ``MODEL.name`` or ``MODEL@PRESET.name`` for one.
         tune: settings of each model tried on validation, the defaults among them; 0 or 1 tries none.
+        runs: folders of finished runs that stand beside the cells.
         jobs: cells at once on this machine.
         memory: GB that a cell may use; what is free if not given.
-        ray_address: a Ray cluster to run on instead; ``local`` for one on this machine.
-        runs: folders of finished runs that stand beside the cells.
+        ray_address: a Ray cluster to run on instead, whose nodes all see ``output``; ``local`` for one on this machine.
 
     Raises:
         UserError: on anything wrong with the options, and if ``output`` or a run was measured under another protocol.
     """
-    root = Path(output).absolute()
-    given = dict(settings or {})
-    found = model_specs(models, datasets, given)
-    check_seeds(seeds)
+    paths = [str(Path(run).absolute()) for run in runs]
+    text = yaml.safe_dump(_with_place(settings or {}, (settings or {}).get("data_path")), sort_keys=False)
+    options = Options(list(models), list(datasets), list(seeds), text, tune, paths)
+    return _run(options, Path(output).absolute(), jobs, memory, ray_address)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    data_path: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    memory: float | None = None,
+    ray_address: str | None = None,
+) -> list[DatasetTable]:
+    """Resume the benchmark in a folder; the same as :func:`benchmark` with the options that it was begun with.
+
+    Args:
+        data_path: where the data sets lie, if they have moved.
+    """
+    root = Path(folder).absolute()
+    options = read_content(root).options
+    if options is None:
+        raise UserError(f"{root / PROTOCOL} keeps no options, as of version 0.1; resume it by the same command again")
+    if data_path is not None:
+        settings = _with_place(load_yaml(options.settings, str(root / PROTOCOL)), data_path)
+        options = msgspec.structs.replace(options, settings=yaml.safe_dump(settings, sort_keys=False))
+    return _run(options, root, jobs, memory, ray_address)
+
+
+def _with_place(settings: Mapping[str, Any], data_path: Any) -> dict[str, Any]:
+    """Settings with an absolute path of the data sets, so that another working folder makes no difference."""
+    is_path = isinstance(data_path, (str, os.PathLike))
+    return {**settings, "data_path": str(Path(data_path).absolute())} if is_path else dict(settings)
+
+
+def _run(options: Options, root: Path, jobs: int, memory: float | None, address: str | None) -> list[DatasetTable]:
+    settings = load_yaml(options.settings, str(root / PROTOCOL))
+    specs = model_specs(options.models, options.datasets, settings)
+    check_seeds(options.seeds)
     if memory is not None and not 0 < memory <= MOST_GB:
         raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
-    agreed = protocols(found)
+    limit = int(memory * 2**30) if memory else None
+    agreed = protocols_of(specs)
+    runner: Runner = RayRunner(address, root, limit) if address else LocalRunner(jobs, limit)
+    make = Cells(root, options.seeds, jobs, limit, address)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():
-            open_folder(root, agreed)
+            open_folder(root, options, agreed)
             refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
             remove_temporaries(root)
-            adopted = adopt(root, runs, agreed, given.get("data_path"))
-            work = Runner(root, found, seeds, jobs, memory, ray_address)
-            tasks = work.tuned(tune) if tune > 1 else work.plain()
-            work.run(tasks)
+            adopted = adopt(root, options.runs, agreed, settings.get("data_path"))
+            cells = [
+                cell
+                for spec in specs
+                for cell in (make.searched(spec, options.tune) if options.tune > 1 else make.of(spec))
+            ]
+            Progress(cells, jobs).run(runner)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("stopped; what is finished is kept, the same command goes on") from error
-    tables = _write(root, tasks, adopted, work.tried)
-    told = {task.run for task in tasks} | {Path(run).absolute() for run in runs}
-    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / RUN) and folder / RUN not in told]
+        how = f"python -m recbole_cadmr benchmark --resume {root}"
+        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
+    tables = _write(root, cells, adopted, make.tried)
+    shown = {cell.run for cell in cells} | {Path(run) for run in options.runs}
+    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / RUN) and folder / RUN not in shown]
     if others:
         print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
     return tables
 
 
-def _write(root: Path, tasks: Sequence[Task], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[DatasetTable]:
+def _write(
+    root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]
+) -> list[DatasetTable]:
     tables = []
-    for dataset in dict.fromkeys(task.cell.model_spec.dataset for task in tasks):
-        mine = [task for task in tasks if task.cell.model_spec.dataset == dataset]
-        folders = [task.run for task in mine if task.finished]
+    for dataset in dict.fromkeys(cell.model_spec.dataset for cell in cells):
+        mine = [cell for cell in cells if cell.model_spec.dataset == dataset]
+        folders = [cell.run for cell in mine if cell.is_finished]
         folders += [folder for folder in adopted if read_result(folder)["dataset"] == dataset]
         missing = {
-            f"{task.cell.model_spec.label}, seed {task.cell.settings['seed']}": task.failure or "not run"
-            for task in mine
-            if not task.finished
+            f"{cell.model_spec.label}, seed {cell.seed}": cell.failure or "not run"
+            for cell in mine
+            if not cell.is_finished
         }
         if folders:
-            names = {task.run: f"{task.cell.model_spec.label} {task.cell.digest}" for task in mine}
+            names = {cell.run: f"{cell.model_spec.label} {cell.model_spec.digest}" for cell in mine}
             tables.append(summarise(folders, missing, tried, names))
         else:
             print("\n".join(f"{dataset}, {label}: {reason}" for label, reason in missing.items()), flush=True)

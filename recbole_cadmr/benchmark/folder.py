@@ -1,31 +1,43 @@
-"""The folder of a benchmark: whose it is, what protocol it holds, and finished runs that are taken into it."""
+"""The folder of a benchmark: its options and protocols, and finished runs that are taken into it."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.benchmark.plan import ModelSpec
+import msgspec
+
+from recbole_cadmr.benchmark.plan import Options
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.files import sha256_of, sha256_of_all
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.result import check_model, read_result, write_json
 from recbole_cadmr.runs.session import load_session
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists, test_lists, write_lists
-from recbole_cadmr.schema import read_json
+from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.trainer import BEST
 
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
+SCHEMA_VERSION = 2
 _ANOTHER_MACHINE = 1e-3  # by which figures may differ whose scores were computed elsewhere, ties of scores among them
 _AGREED = ("mask_valid_at_test", "eval_args", "benchmark_filename", "metrics", "topk", "valid_metric")
 
 
-def protocols(found: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
+class Content(msgspec.Struct, frozen=True):
+    """Content of ``benchmark.json``: its options, which version 0.1 did not keep, and its protocols by data set."""
+
+    options: Options | None
+    protocols: dict[str, dict[str, Any]]
+    schema_version: int = SCHEMA_VERSION
+
+
+def protocols_of(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
     """What everything in a folder has to agree in, by data set: the protocol, and a hash of the interactions.
 
     Raises:
@@ -33,43 +45,58 @@ def protocols(found: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
     """
     agreed: dict[str, dict[str, Any]] = {}
     hashes: dict[str, str] = {}
-    for model_spec in found:
-        config, dataset = model_spec.resolved, model_spec.dataset
+    for spec in specs:
+        config, dataset = spec.config, spec.dataset
         if dataset not in hashes:
             hashes[dataset] = sha256_of_all(sorted(config.data_folder.glob("*.inter")))
-        mine = {name: config[name] for name in _AGREED} | {"interactions": hashes[dataset]}
-        mine = json.loads(json.dumps(mine, default=str))
-        for name, value in agreed.setdefault(dataset, mine).items():
-            if mine[name] != value:
-                raise UserError(
-                    f"{model_spec.label} would be measured under another protocol than {found[0].label}: {name} is "
-                    f"{mine[name]}, not {value}; give it to all models or to none"
-                )
+        own = {name: config[name] for name in _AGREED} | {"interactions": hashes[dataset]}
+        own = json.loads(json.dumps(own, default=str))
+        if name := _differing(own, agreed.setdefault(dataset, own)):
+            raise UserError(
+                f"{spec.label} would be measured under another protocol than {specs[0].label}: {name} is "
+                f"{own[name]}, not {agreed[dataset][name]}; give it to all models or to none"
+            )
     return agreed
 
 
-def open_folder(root: Path, agreed: Mapping[str, Mapping[str, Any]]) -> None:
-    """Take note of the protocol in the folder, or refuse a folder of another one."""
+def _differing(own: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str] | None = None) -> str | None:
+    """The first name in which a protocol is not the one that is wanted; None if there is none."""
+    return next((name for name in names or wanted if own.get(name) != wanted[name]), None)
+
+
+def read_content(root: Path) -> Content:
+    """What is known of the benchmark in a folder.
+
+    Raises:
+        UserError: if there is none, or it cannot be read.
+    """
     file = root / PROTOCOL
-    known: dict[str, dict[str, Any]] = {}
-    if file.exists():
-        known = read_json(file, dict[str, dict[str, Any]])
-        differing = next(
-            ((dataset, name) for dataset in known.keys() & agreed.keys() for name, value in agreed[dataset].items()
-             if known[dataset].get(name) != value),
-            None,
-        )  # fmt: skip
-        if differing:
-            dataset, name = differing
-            what = (
-                "of other interactions than there are now"
-                if name == "interactions"
-                else f"under another protocol: {name} is {known[dataset].get(name)}, not {agreed[dataset][name]}"
-            )
-            raise UserError(f"{root} holds a benchmark on {dataset} {what}; choose another --output")
+    if not file.is_file():
+        raise UserError(f"{root} holds no benchmark ({PROTOCOL} is missing); begin one with --output")
+    content = read_json(file, dict[str, Any])
+    if not isinstance(content.get("schema_version"), int):
+        return Content(None, checked(content, dict[str, dict[str, Any]], file))
+    if content["schema_version"] != SCHEMA_VERSION:
+        raise UserError(f"{file} is not a benchmark of schema version {SCHEMA_VERSION}; choose another --output")
+    return checked(content, Content, file)
+
+
+def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any]]) -> None:
+    """Keep options and protocols in the folder; refuse a folder whose results have other protocols."""
+    kept: dict[str, dict[str, Any]] = {}
+    if (root / PROTOCOL).exists():
+        kept = read_content(root).protocols
+        for dataset in kept.keys() & agreed.keys():
+            if name := _differing(kept[dataset], agreed[dataset]):
+                what = (
+                    "of other interactions than there are now"
+                    if name == "interactions"
+                    else f"under another protocol: {name} is {kept[dataset].get(name)}, not {agreed[dataset][name]}"
+                )
+                raise UserError(f"{root} holds a benchmark on {dataset} {what}; choose another --output")
     elif any(path.name != LOCK for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
-    write_json(file, {**known, **agreed})
+    write_json(root / PROTOCOL, msgspec.to_builtins(Content(options, kept | dict(agreed))))
 
 
 def adopt(
@@ -90,12 +117,11 @@ def adopt(
         if protocol is None:
             raise UserError(f"{run} is of {result['dataset']}, which is not in --datasets")
         own: Mapping[str, Any] = result["protocol"]
-        for name in ("mask_valid_at_test", "metrics", "topk", "valid_metric"):
-            if own[name] != protocol[name]:
-                raise UserError(
-                    f"{run} was measured under another protocol than this benchmark: {name} is "
-                    f"{own[name]}, not {protocol[name]}"
-                )
+        if name := _differing(own, protocol, ("mask_valid_at_test", "metrics", "topk", "valid_metric")):
+            raise UserError(
+                f"{run} was measured under another protocol than this benchmark: {name} is "
+                f"{own[name]}, not {protocol[name]}"
+            )
         if not result["test_read"]:
             raise UserError(f"{run} has no test figures; read them with: evaluate --run {run}")
         mark = sha256_of(run / RESULT)[:8]

@@ -1,24 +1,19 @@
-"""What a benchmark runs: one cell a model, data set and seed."""
+"""What a benchmark runs: its options, and the models that they name, checked before anything runs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.models.contract import traits
+from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
 from recbole_cadmr.runs.topk_lists import RANKING
 
-# Settings that every cell has unless told otherwise; a split that is drawn is the same one for all seeds.
-_COMMON = {"save_lists": True, "show_progress": False}
-_SPLIT_SEED = 2020  # of a split that is drawn: one split for all seeds
 # What the plan decides, and where that is said instead.
 _NOT_SETTINGS = {
     "model": "--models",
@@ -31,69 +26,24 @@ _NOT_SETTINGS = {
     "evaluate_test": "nothing instead: tables need the test part",
     "save_lists": "nothing instead: tables need the lists",
 }
-# Settings of a machine: the same run on another one has others.
-_MACHINE = ("data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads", "show_progress", "resume_step",
-            "resume_seconds", "state", "eval_batch_size", "worker", "seed", "split_seed", "evaluate_test",
-            "save_lists")  # fmt: skip
 _MOST_SEEDS = 100
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model with its preset and settings, on one data set."""
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the tables of a benchmark depend on, as ``benchmark.json`` keeps it.
 
-    model: str
-    preset: str | None
-    dataset: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    Attributes:
+        settings: as yaml, since JSON has no numbers as keys.
+        tune: settings of each model that are tried on validation; 0 or 1 tries none.
+        runs: folders of finished runs that stand beside the cells.
+    """
 
-    @property
-    def label(self) -> str:
-        """Model and preset as given on the command line."""
-        return self.model + (f"@{self.preset}" if self.preset else "")
-
-    def config(self, **more: Any) -> Config:
-        """The settings of a run; :class:`UserError` on anything wrong with them."""
-        given = {"preset": self.preset} if self.preset else {}
-        return Config(self.model, self.dataset, settings={**given, **self.settings, **more})
-
-    def cell(self, seed: int, **more: Any) -> RunSpec:
-        """The run with one seed."""
-        return RunSpec(self, {**self.settings, **more, "seed": seed})
-
-    @cached_property
-    def resolved(self) -> Config:
-        """The settings of the contender without a cell's own."""
-        return self.config()
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """One run of a contender: ``settings`` hold its seed and everything else that was given."""
-
-    model_spec: ModelSpec
-    settings: Mapping[str, Any]
-
-    @cached_property
-    def digest(self) -> str:
-        """A hash of the model and all of its settings, defaults included, but for the seed."""
-        more = {name: value for name, value in self.settings.items() if name not in self.model_spec.settings}
-        everything = self.model_spec.config(**more).plain_settings()
-        kept = {name: value for name, value in everything.items() if name not in (*_MACHINE, "preset")}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-    @property
-    def name(self) -> str:
-        """Name of the cell's folder; other settings make another name, and so do other defaults of a new version."""
-        return f"{self.model_spec.dataset}-{self.model_spec.label}-{self.settings['seed']}-{self.digest}"
-
-    @property
-    def file_settings(self) -> dict[str, Any]:
-        """Everything that the run's settings file says."""
-        preset = {"preset": self.model_spec.preset} if self.model_spec.preset else {}
-        given = {"model": self.model_spec.model, "dataset": self.model_spec.dataset, **preset}
-        drawn = {} if self.model_spec.resolved["benchmark_filename"] else {"split_seed": _SPLIT_SEED}
-        return {**given, **_COMMON, **drawn, **self.settings}
+    models: list[str]
+    datasets: list[str]
+    seeds: list[int]
+    settings: str
+    tune: int
+    runs: list[str]
 
 
 def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mapping[str, Any]) -> list[ModelSpec]:
@@ -114,7 +64,7 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
     for name in settings:
         if name.rpartition(".")[2] in _NOT_SETTINGS:
             raise UserError(f"--{name} is no setting of a benchmark; use {_NOT_SETTINGS[name.rpartition('.')[2]]}")
-    found, used = [], set()
+    specs, used = [], set[str]()
     for dataset in datasets:
         same: dict[tuple[str, str], str] = {}
         for label in models:
@@ -122,25 +72,25 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             if at and not preset:
                 raise UserError(f"'{label}' names no preset; leave out the @")
             place = {name: settings[name] for name in ("data_path",) if name in settings}
-            known = ModelSpec(model, preset or None, dataset, place).resolved.declarations
-            own = {name: value for name, value in settings.items() if "." not in name and name in known}
+            declared = ModelSpec(model, preset or None, dataset, place).config.declarations
+            own = {name: value for name, value in settings.items() if "." not in name and name in declared}
             mine = {name for name in settings if name.rpartition(".")[0] in (model, label)}
             used |= mine | own.keys()
             own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
             model_spec = ModelSpec(model, preset or None, dataset, own)
-            _check_metrics(model_spec.resolved)
-            twin = same.setdefault((model, model_spec.cell(0).digest), label)
+            _check_metrics(model_spec.config)
+            twin = same.setdefault((model, model_spec.digest), label)
             if twin != label:
                 raise UserError(f"{twin} and {label} are the same model with the same settings; name one of them")
-            found.append(model_spec)
+            specs.append(model_spec)
     for name in settings.keys() - used:
         owner, _, rest = name.rpartition(".")
         if owner and owner not in {*models, *(label.partition("@")[0] for label in models)}:
             near = did_you_mean(owner, model_names())
             raise UserError(f"--{name} is for {owner}, which is none of the models of this benchmark{near}")
-        known_names = {n for model_spec in found for n in model_spec.resolved.declarations}
+        known_names = {n for model_spec in specs for n in model_spec.config.declarations}
         raise UserError(f"none of the models has a setting '{rest}'{did_you_mean(rest, known_names)}")
-    return found
+    return specs
 
 
 def _check_metrics(config: Config) -> None:
@@ -178,9 +128,3 @@ def check_seeds(seeds: Sequence[int]) -> None:
     wrong = next((seed for seed in seeds if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED), None)
     if wrong is not None:
         raise UserError(f"a seed must be a whole number from 0 to {MOST_SEED}, not {wrong}")
-
-
-def cells_of(model_spec: ModelSpec, seeds: Sequence[int], **more: Any) -> list[RunSpec]:
-    """A cell for each seed; for a model in which nothing is drawn, the first one."""
-    deterministic = traits(model_spec.model).deterministic
-    return [model_spec.cell(seed, **more) for seed in (seeds[:1] if deterministic else seeds)]

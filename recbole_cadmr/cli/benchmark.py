@@ -8,42 +8,58 @@ from pathlib import Path
 
 from recbole_cadmr.arguments import names, positive, whole_number
 from recbole_cadmr.cli.settings import settings_of
+from recbole_cadmr.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``benchmark``."""
     parser.epilog = "Settings: --name=value for all models that have it, --MODEL.name=value for one."
     add = parser.add_argument
-    add("--models", required=True, type=names, help="as in CADMR@best,LightGCN,FREEDOM; @ names a preset")
-    add("--datasets", default=["synthetic"], type=names, help="as in baby,sports (default: the embedded one)")
-    add("--seeds", default="3", help="how many (5), or which (1,2,2020); default 3")
-    add("--output", required=True, metavar="DIR", help="folder of the benchmark; an own one goes on")
-    add("--tune", default=0, type=whole_number(), metavar="N", help="settings of each model to try on validation first")
+    add("--models", type=names, help="as in CADMR@best,LightGCN,FREEDOM; @ names a preset")
+    add("--datasets", type=names, help="as in baby,sports (default: the embedded one)")
+    add("--seeds", help="how many (5), or which (1,2,2020); default 3")
+    add("--output", metavar="DIR", help="folder of the benchmark; the same command again resumes it")
+    add("--resume", metavar="DIR", help="resume the benchmark in DIR, by the options that it was begun with")
+    add("--tune", type=whole_number(), metavar="N", help="settings of each model to try on validation first")
     add("--jobs", default=1, type=whole_number(1), help="cells at once (default 1)")
     add("--memory", type=positive, metavar="GB", help="memory a cell may use (default: its share of what is free)")
     add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster, or 'local'")
-    add("--runs", nargs="+", default=[], metavar="DIR", help="finished runs to set beside the cells")
+    add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
+    add("--runs", nargs="+", metavar="DIR", help="finished runs to set beside the cells")
     parser.set_defaults(run=run)
 
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Run the cells, print the first tables."""
-    from recbole_cadmr.benchmark.benchmark import benchmark
+    from recbole_cadmr.benchmark.benchmark import benchmark, resume
     from recbole_cadmr.benchmark.plan import seeds_of
     from recbole_cadmr.reports.tables import first_tables
 
-    tables = benchmark(
-        known.models,
-        known.datasets,
-        seeds_of(known.seeds),
-        known.output,
-        settings=settings_of(rest),
-        tune=known.tune,
-        jobs=known.jobs,
-        memory=known.memory,
-        ray_address=known.ray_address,
-        runs=known.runs,
-    )
+    settings = settings_of(rest)
+    where = {"jobs": known.jobs, "memory": known.memory, "ray_address": known.ray_address}
+    if known.resume:
+        begun_with = ("models", "datasets", "seeds", "output", "tune", "runs")
+        given = [f"--{name}" for name in begun_with if getattr(known, name) is not None] + (
+            ["a setting"] * bool(settings)
+        )
+        if given:
+            raise UserError(f"--resume DIR resumes the benchmark in DIR as it was begun; leave out {given[0]}")
+        tables = resume(known.resume, data_path=known.data_path, **where)
+    elif known.models and known.output:
+        if known.data_path:
+            settings["data_path"] = known.data_path
+        tables = benchmark(
+            known.models,
+            known.datasets or ["synthetic"],
+            seeds_of(known.seeds or "3"),
+            known.output,
+            settings=settings,
+            tune=known.tune or 0,
+            runs=known.runs or (),
+            **where,
+        )
+    else:
+        raise UserError("a benchmark needs --models and --output, or --resume with the folder of one")
     print("\n" + first_tables(tables))
-    print("files: " + ", ".join(map(str, sorted(Path(known.output).glob("[!.]*.*")))))
+    print("files: " + ", ".join(map(str, sorted(Path(known.resume or known.output).glob("[!.]*.*")))))
     return 0

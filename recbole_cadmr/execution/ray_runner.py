@@ -1,109 +1,99 @@
-"""Cells run on a Ray cluster: data travel once a node, results come back as files, nothing has to be shared."""
+"""Runs on a Ray cluster, in a folder that all of its nodes see; data sets travel once a node."""
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution.child import command
 from recbole_cadmr.execution.dataset_archive import pack, unpack
-from recbole_cadmr.execution.local import LOG, RUN, SETTINGS, Done, Task, conclude, stop_if_too_large
+from recbole_cadmr.execution.process import POLL, started
 from recbole_cadmr.execution.ray_api import connected
-from recbole_cadmr.runs.folder import CURVES, RESULT
-from recbole_cadmr.runs.topk_lists import LISTS
-from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.execution.shared_folder import check_shared, marked, sees
+from recbole_cadmr.formatting import memory
 
-_KEPT = (RESULT, BEST, LISTS, CURVES)
+_RETRIES = 2  # of a run whose node dies
 
 
-def run_on_cluster(
-    tasks: Sequence[Task], address: str, limit: int | None, started: Callable[[Task], None], done: Done
-) -> None:
-    """Run tasks on the cluster at ``address`` (``local`` starts one on this machine, ``auto`` finds one here).
+@dataclass(frozen=True)
+class RayRunner:
+    """Runs each as a task that does on its node what :class:`LocalRunner` does here.
 
-    Each task asks for its threads as cores, its memory, and, on a cluster with GPUs, for one of these. Every node needs
-    this package installed. A task whose node dies starts anew on another one.
+    A run asks for its threads as cores, its memory, and, on a cluster with GPUs, for one of these. Every node needs
+    this package installed. A run whose node dies is resumed on another one.
 
-    Args:
-        limit: bytes a task may use; what it is expected to need is asked for, and not watched, if not given.
-
-    Raises:
-        UserError: if the cluster cannot be reached.
+    Attributes:
+        address: of the cluster; ``local`` starts one on this machine, ``auto`` finds one here.
+        root: a folder around those of all runs.
+        limit: bytes a run may use; what it is expected to need is asked for, and not watched, if None.
     """
-    with connected(address) as ray:
-        _run(ray, tasks, limit, started, done)
+
+    address: str
+    root: Path
+    limit: int | None = None
+
+    def run(
+        self,
+        specs: Sequence[RunSpec],
+        on_start: Callable[[RunSpec], None],
+        on_end: Callable[[RunSpec, float], None],
+    ) -> None:
+        """Run all of them; see :class:`Runner`.
+
+        Raises:
+            UserError: if the cluster cannot be reached, or one of its nodes does not see ``root``.
+        """
+        with marked(self.root) as mark, connected(self.address) as ray:
+            if self.address != "local":
+                check_shared(ray, self.root, mark)
+            gpus = 1 if ray.cluster_resources().get("GPU") else 0
+            data: dict[Path, Any] = {}  # by folder, for the nodes
+            waiting: dict[Any, RunSpec] = {}
+            for spec in specs:
+                if not _fits(ray.nodes(), spec, gpus) or (self.limit and spec.memory > self.limit):
+                    has = f"{spec.threads} cores and {memory(spec.memory)} free"
+                    spec.fail(f"skipped: no node of the cluster has {has}")
+                    on_end(spec, 0.0)
+                    continue
+                folder = spec.model_spec.config.data_folder
+                if folder not in data:
+                    data[folder] = folder.parent if self.address == "local" else ray.put(pack(folder))
+                needs = {"num_cpus": spec.threads, "num_gpus": gpus, "memory": spec.memory, "max_retries": _RETRIES}
+                # A copy of the model's, without what was computed from it: a Config belongs to its machine.
+                lean = replace(spec, model_spec=replace(spec.model_spec))
+                task = ray.remote(_run_on_node).options(**needs)
+                waiting[task.remote(lean, data[folder], self.root, mark, self.limit)] = spec
+                on_start(spec)
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting), num_returns=1)
+                spec, seconds = waiting.pop(ready), 0.0
+                try:
+                    seconds = ray.get(ready)
+                except Exception as error:  # whatever ended the task, it is this run's failure alone
+                    words = str(getattr(error, "cause", None) or error).splitlines()
+                    spec.fail(f"failed: {next(reversed(words), type(error).__name__)}")
+                on_end(spec, seconds)
 
 
-def _run(ray: Any, tasks: Sequence[Task], limit: int | None, started: Callable[[Task], None], done: Done) -> None:
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    packed: dict[Path, Any] = {}
-    waiting: dict[Any, Task] = {}
-    for task in tasks:
-        if not _fits(ray.nodes(), task, gpus) or (limit and task.memory > limit):
-            task.fail(f"skipped: no node of the cluster has {task.threads} cores and {task.memory / 2**30:.1f} GB free")
-            done(task, 0.0)
-            continue
-        try:
-            task.prepare()
-        except UserError as error:
-            task.fail(f"failed: {error}")
-            done(task, 0.0)
-            continue
-        data = task.cell.model_spec.resolved.data_folder
-        if data not in packed:
-            packed[data] = ray.put(pack(data))
-        started(task)
-        needs = {"num_cpus": task.threads, "num_gpus": gpus, "memory": task.memory, "max_retries": 2}
-        settings = (task.folder / SETTINGS).read_text(encoding="utf-8")
-        waiting[ray.remote(_run_cell).options(**needs).remote(settings, packed[data], data.name, limit)] = task
-    while waiting:
-        (ready,), _ = ray.wait(list(waiting), num_returns=1)
-        task, seconds = waiting.pop(ready), 0.0
-        try:
-            files, log, status, stopped, seconds = ray.get(ready)
-        except Exception as error:  # whatever kept the task from ending, it is this task's failure alone
-            task.fail(f"failed: {next(reversed(str(error).splitlines()), type(error).__name__)}")
-        else:
-            (task.folder / LOG).write_text(log, encoding="utf-8")
-            task.run.mkdir(exist_ok=True)
-            for name in sorted(files, key=lambda name: name == RESULT):  # which says that the run is whole
-                (task.run / name).write_bytes(files[name])
-            conclude(task, status, stopped, limit)
-        done(task, seconds)
-
-
-def _fits(nodes: Sequence[dict[str, Any]], task: Task, gpus: int) -> bool:
+def _fits(nodes: Sequence[dict[str, Any]], spec: RunSpec, gpus: int) -> bool:
+    """Whether a node has what a run asks for."""
+    needs = {"CPU": spec.threads, "GPU": gpus, "memory": spec.memory}
     return any(
-        node["Alive"]
-        and node["Resources"].get("CPU", 0) >= task.threads
-        and node["Resources"].get("GPU", 0) >= gpus
-        and node["Resources"].get("memory", 0) >= task.memory
-        for node in nodes
+        node["Alive"] and all(node["Resources"].get(name, 0) >= need for name, need in needs.items()) for node in nodes
     )
 
 
-def _run_cell(
-    settings: str, packed: bytes, dataset: str, limit: int | None
-) -> tuple[dict[str, bytes], str, int, bool, float]:
-    """Run a cell on a node: its files by name, log, exit status, whether it was stopped for its memory, and seconds."""
-    data_path, start, stopped = unpack(packed, dataset), time.monotonic(), False
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / SETTINGS).write_text(settings, encoding="utf-8")
-        train = command("train", "--config_files", str(folder / SETTINGS))
-        with open(folder / LOG, "wb") as log:
-            process = subprocess.Popen(
-                [*train, "--data_path", str(data_path), "--output", str(folder / RUN)],
-                stdin=subprocess.PIPE, stdout=log, stderr=log,
-            )  # fmt: skip
-            while process.poll() is None:
-                stopped = stop_if_too_large(process, limit)
-                time.sleep(0.2)
-        files = {name: (folder / RUN / name).read_bytes() for name in _KEPT if (folder / RUN / name).is_file()}
-        words = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-    return files, words, process.returncode, stopped, time.monotonic() - start
+def _run_on_node(spec: RunSpec, data: bytes | Path, root: Path, mark: str, limit: int | None) -> float:
+    """Run on this node, with a packed data set or one in a place that it sees; the seconds that it took."""
+    if not sees(root, mark):  # a node that joined later
+        raise UserError(f"the node that was to run it does not see {root}")
+    process = started(spec, data if isinstance(data, Path) else unpack(data, spec.model_spec.dataset))
+    if process is None:
+        return 0.0
+    while not process.has_ended(limit):
+        time.sleep(POLL)
+    return process.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ import recbole_cadmr
 from recbole_cadmr.benchmark.benchmark import benchmark
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution import child as cell
+from recbole_cadmr.execution.process import command as command_line
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.trial_record import best_record, folder_of, read_records
@@ -76,6 +77,70 @@ def test_the_same_command_runs_nothing_again_and_writes_the_same_table(finished,
     assert stamps == {n: (folder / "cells" / n / "run" / "result.json").stat().st_mtime_ns for n in cells(folder)}
 
 
+def test_a_folder_alone_resumes(finished, tmp_path, monkeypatch, capsys):
+    """From another working folder, with what is missing run and nothing else."""
+    cell = copied(finished, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(cell)
+    (tmp_path / "copy" / "table.md").unlink()
+    assert main(["benchmark", f"--resume={tmp_path / 'copy'}", "--jobs=2"]) == 0
+    output = capsys.readouterr().out
+    assert "3 cells, 2 finished; the time of EASE (not measured yet) left" in output
+    assert f"[1/1] {cell.name}: validation Recall@2 " in output and "nothing left to run" in output
+    assert cells(tmp_path / "copy") == cells(finished[0])
+    assert (
+        read_result(cell / "run")["test_result"]
+        == read_result(finished[0] / "cells" / cell.name / "run")["test_result"]
+    )
+    of_ease = [line for line in (tmp_path / "copy" / "table.md").read_text().splitlines() if line.startswith("| BPR |")]
+    assert of_ease and of_ease[0] in (finished[0] / "table.md").read_text()
+
+
+def test_numbers_as_keys_of_settings_are_kept(finished, tmp_path):
+    schedule = "--BPR.settings_schedule={2: {learning_rate: 0.01}}"
+    assert main(command(tmp_path / "out", finished[2], "--models=BPR", "--seeds=7,", "--epochs=3", schedule)) == 0
+    before = cells(tmp_path / "out")
+    assert main(["benchmark", f"--resume={tmp_path / 'out'}"]) == 0
+    assert cells(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "a benchmark needs --models and --output, or --resume with the folder of one"),
+        (["--models=EASE"], "a benchmark needs --models and --output"),
+        (["--resume=none"], "none holds no benchmark (benchmark.json is missing); begin one with --output"),
+        (["--resume=DIR", "--seeds=3"], "--resume DIR resumes the benchmark in DIR as it was begun; leave out --seeds"),
+        (["--resume=DIR", "--epochs=3"], "leave out a setting"),
+        (["--resume=DIR", "--data_path=nowhere"], "there is no folder"),
+    ],
+)
+def test_what_does_not_resume_is_one_sentence(finished, tmp_path, capsys, arguments, sentence):
+    arguments = [argument.replace("DIR", str(copied(finished, tmp_path).parents[1])) for argument in arguments]
+    assert main(["benchmark", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_folder_of_version_0_1_is_resumed_by_its_command_alone(finished, tmp_path, capsys):
+    root = copied(finished, tmp_path).parents[1]
+    content = json.loads((root / "benchmark.json").read_text())
+    (root / "benchmark.json").write_text(json.dumps(content["protocols"]))
+    assert main(["benchmark", f"--resume={root}"]) == 2
+    assert "keeps no options, as of version 0.1; resume it by the same command again" in capsys.readouterr().err
+    assert main([str(root) if part == str(finished[0]) else part for part in finished[1]]) == 0
+    assert "3 cells, 3 finished" in capsys.readouterr().out
+    assert json.loads((root / "benchmark.json").read_text()) == content
+
+
+@pytest.mark.parametrize("change", [{"options": {"models": 3}}, {"schema_version": 9}, {"protocols": []}])
+def test_what_benchmark_json_holds_is_checked(finished, tmp_path, capsys, change):
+    root = copied(finished, tmp_path).parents[1]
+    content = json.loads((root / "benchmark.json").read_text())
+    (root / "benchmark.json").write_text(json.dumps({**content, **change}))
+    assert main(["benchmark", f"--resume={root}"]) == 2
+    assert f"{root / 'benchmark.json'} is " in capsys.readouterr().err
+
+
 def test_another_protocol_is_refused(finished, capsys):
     folder, arguments, _ = finished
     before = cells(folder)
@@ -122,7 +187,7 @@ def test_nothing_behind_a_link_is_touched(finished, tmp_path, capsys, place):
 
 def test_a_cell_ends_with_its_benchmark(tmp_path):
     arguments = ["--model=BPR", "--epochs=100000", "--stopping_step=100000", "--show_progress=False"]
-    python = cell.command("train", *arguments, "--output", str(tmp_path / "run"))
+    python = command_line("train", *arguments, "--output", str(tmp_path / "run"))
     process = subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while not (tmp_path / "run" / "resume.pt").exists() and time.monotonic() < end:
@@ -198,7 +263,7 @@ def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
 
 
 def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, monkeypatch):
-    from recbole_cadmr.benchmark import runner as module
+    from recbole_cadmr.benchmark import cells as module
 
     monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
     assert main(command(tmp_path / "out", finished[2], "--models=EASE", "--memory=0.1")) == 2

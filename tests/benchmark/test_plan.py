@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from recbole_cadmr.benchmark.plan import cells_of, model_specs, seeds_of
+from recbole_cadmr.benchmark.cells import Cells
+from recbole_cadmr.benchmark.plan import model_specs, seeds_of
 from recbole_cadmr.errors import UserError
 
 RECBOLES = ("Pop", "ItemKNN", "BPR", "LightGCN", "SGL", "MultiVAE", "RecVAE", "MacridVAE", "EASE", "SLIMElastic")
@@ -36,10 +40,11 @@ def test_settings_of_one_preset():
 
 def test_cells_differ_by_what_was_given_and_by_nothing_else():
     (one,), (same,), (other,) = (model_specs(["BPR"], ["synthetic"], s) for s in ({}, {}, {"epochs": 3}))
-    assert one.cell(1).name == same.cell(1).name
-    assert len({one.cell(1).name, one.cell(2).name, other.cell(1).name}) == 3
-    assert one.cell(1, epochs=300).name == one.cell(1).name  # the default said aloud
-    assert [cell.settings["seed"] for cell in cells_of(one, [4, 5])] == [4, 5]
+    assert one.run_name(1) == same.run_name(1)
+    assert len({one.run_name(1), one.run_name(2), other.run_name(1)}) == 3
+    default = replace(one, settings={"epochs": 300})  # said aloud
+    assert default.run_name(1) == one.run_name(1)
+    assert [cell.all_settings["seed"] for cell in Cells(Path(), [4, 5]).of(one)] == [4, 5]
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + ",", "99999999999999999999", "4294967296,", "-1,", "x", ""])
@@ -56,7 +61,8 @@ def test_seeds_are_those_that_numpy_takes():
 @pytest.mark.parametrize("model", ["EASE", "ItemKNN", "LinearCADMR"])
 def test_what_is_deterministic_runs_once(model):
     once, twice = model_specs([model, "Pop"], ["synthetic"], {})
-    assert (len(cells_of(once, [4, 5])), len(cells_of(twice, [4, 5]))) == (1, 2)
+    cells = Cells(Path(), [4, 5])
+    assert (len(cells.of(once)), len(cells.of(twice))) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""The cells of a benchmark: one run a model, data set and seed, with the settings given or the best of a search."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from recbole_cadmr.benchmark.folder import complete_lists
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.estimate import memory_bytes, users_and_items
+from recbole_cadmr.execution.run_spec import RUN, ModelSpec, RunSpec
+from recbole_cadmr.files import folder_aside
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.reports.results_table import configuration, row_settings
+from recbole_cadmr.runs.evaluate import read_test
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.runs.topk_lists import LISTS
+from recbole_cadmr.tuning.plan import SEARCH, check_same, has_space, make_plan, read_plan
+from recbole_cadmr.tuning.resources import Resources
+from recbole_cadmr.tuning.samplers import equal_as_json
+from recbole_cadmr.tuning.tune import NothingFoundError, run_plan
+
+CELLS, SEARCHES = "cells", "searches"
+_SPLIT_SEED = 2020  # of a split that is drawn: one split for all seeds
+# Settings of a cell that the plan of a search says in its own words, or that a trial has no use for.
+_NOT_OF_TRIALS = ("model", "dataset", "preset", "threads", "save_lists", "show_progress")
+
+
+@dataclass
+class Cells:
+    """Makes the cells of a benchmark.
+
+    Attributes:
+        address: of the Ray cluster that they run on; None for this machine.
+        jobs: cells at once on this machine.
+        limit: bytes a cell may use; None for all that is free.
+        tried: by run, how many settings of its model were tried on validation.
+    """
+
+    root: Path
+    seeds: Sequence[int]
+    jobs: int = 1
+    limit: int | None = None
+    address: str | None = None
+    tried: dict[Path, int] = field(default_factory=dict)
+    _counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def of(self, spec: ModelSpec) -> list[RunSpec]:
+        """A cell for each seed; for a deterministic model, the first one."""
+        seeds = self.seeds[:1] if traits(spec.config.model_class).deterministic else self.seeds
+        return [self._cell(spec, seed) for seed in seeds]
+
+    def _cell(self, spec: ModelSpec, seed: int) -> RunSpec:
+        config = spec.config
+        if spec.dataset not in self._counts:
+            self._counts[spec.dataset] = users_and_items(config)
+        cores = 1 if self.address else max(1, (psutil.cpu_count(logical=False) or 1) // self.jobs)
+        settings = {"save_lists": True, "show_progress": False}
+        return RunSpec(
+            spec,
+            seed,
+            folder=self.root / CELLS / spec.run_name(seed),
+            memory=memory_bytes(config, *self._counts[spec.dataset]),
+            threads=config["threads"] or cores,
+            settings=settings if config["benchmark_filename"] else {**settings, "split_seed": _SPLIT_SEED},
+        )
+
+    def searched(self, spec: ModelSpec, n: int) -> list[RunSpec]:
+        """The same with the best of ``n`` settings on validation; with those given if there is nothing to search.
+
+        The search has the first seed; its best trial is then the cell of that seed, and its test part is read.
+        """
+        plain = self.of(spec)
+        first = plain[0]
+        is_too_large = self.limit is not None and first.memory > self.limit
+        if is_too_large or not has_space(spec.model, spec.preset, spec.settings):
+            return plain
+        plan = make_plan(
+            spec.model,
+            spec.dataset,
+            preset=spec.preset,
+            trials=n,
+            threads=first.threads,
+            settings={name: value for name, value in first.all_settings.items() if name not in _NOT_OF_TRIALS},
+        )
+        folder = self.root / SEARCHES / first.name
+        known = read_plan(folder) if (folder / SEARCH).is_file() else None
+        if known is not None:
+            check_same(known, plan, folder)
+        resources = Resources(address=self.address or "local", cpus=first.threads, jobs=self.jobs)
+        try:
+            search = run_plan(plan, folder, resources, test=False, known=known)
+        except NothingFoundError as error:
+            print(f"{spec.label}: {error}", flush=True)
+            return plain  # which say why
+        best = search.winner.best(plan.bigger)
+        chosen = search.winner.values_at(best["epoch"] if best else 0)
+        cells = self.of(replace(spec, settings={**spec.settings, **chosen}))
+        _adopt(search.run, cells[0])
+        tried = sum(record.best(plan.bigger) is not None for record in search.records)
+        self.tried |= {cell.run: tried for cell in cells}
+        return cells
+
+
+def _adopt(trial: Path, cell: RunSpec) -> None:
+    """Make the run of the best trial a cell, and read its test part."""
+    if not cell.is_finished:
+        shutil.rmtree(cell.run, ignore_errors=True)
+        for left in cell.folder.glob(f".{RUN}.*"):  # of a benchmark that was killed
+            shutil.rmtree(left)
+        with folder_aside(cell.run) as temporary:
+            shutil.copytree(trial, temporary, dirs_exist_ok=True)
+    data_path = str(cell.model_spec.config.data_root)
+    if not read_result(cell.run)["test_read"]:
+        read_test(cell.run, data_path)
+    if not (cell.run / LISTS).is_file():
+        complete_lists(cell.run, cell.run / LISTS, data_path)
+
+
+def check_cell(cell: RunSpec) -> None:
+    """Raise :class:`UserError` unless the result in a cell's folder is that of the cell."""
+    result, config = read_result(cell.run), cell.model_spec.config
+    protocol = result["protocol"]
+    pairs: dict[str, tuple[Any, Any]] = {
+        "model": (result["model"], config["model"]),
+        "dataset": (result["dataset"], config["dataset"]),
+        "seed": (protocol["seed"], cell.seed),
+        "metrics": ([protocol["metrics"], protocol["topk"]], [config["metrics"], config["topk"]]),
+        "settings": (configuration(result), row_settings(config.changed)),
+    }
+    for name, (own, wanted) in pairs.items():
+        if not equal_as_json({"": own}, {"": wanted}):
+            raise UserError(f"{cell.run} holds the result of another run: its {name} is {own}, not {wanted}; remove it")

@@ -1,0 +1,135 @@
+"""What is run: a model with its settings on a data set, one run of it, and what runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.files import write_aside
+from recbole_cadmr.runs.folder import is_used
+
+RUN = "run"
+# Settings that say where and how a run is done, or which of several it is: a model's digest leaves them out.
+_NOT_IN_DIGEST = {
+    *("preset", "seed", "split_seed", "data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads"),
+    *("worker", "show_progress", "resume_step", "resume_seconds", "state", "eval_batch_size", "evaluate_test"),
+    "save_lists",
+}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model with its preset and settings, on a data set."""
+
+    model: str
+    preset: str | None
+    dataset: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Model and preset as given on the command line."""
+        return self.model + (f"@{self.preset}" if self.preset else "")
+
+    @cached_property
+    def config(self) -> Config:
+        """All settings of a run, defaults included; :class:`UserError` on anything wrong with them."""
+        preset = {"preset": self.preset} if self.preset else {}
+        return Config(self.model, self.dataset, settings={**preset, **self.settings})
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the model and all of its settings, defaults included; other defaults make another one, too."""
+        kept = {name: value for name, value in self.config.plain_settings().items() if name not in _NOT_IN_DIGEST}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    def run_name(self, seed: int) -> str:
+        """The name of the folder of the run with that seed."""
+        return f"{self.dataset}-{self.label}-{seed}-{self.digest}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run of a model, with its folder and its needs.
+
+    Attributes:
+        folder: holds the run itself in ``run``, and beside it its settings, its output, and why it failed.
+        memory: bytes that it is expected to need.
+        settings: of the run, where the model's say nothing else.
+    """
+
+    model_spec: ModelSpec
+    seed: int
+    folder: Path
+    memory: int = 0
+    threads: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
+
+    @property
+    def run(self) -> Path:
+        """The folder that training writes."""
+        return self.folder / RUN
+
+    @property
+    def settings_file(self) -> Path:
+        """Everything that training is told."""
+        return self.folder / "settings.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What training prints."""
+        return self.folder / "log.txt"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result is there."""
+        return is_used(self.run)
+
+    @property
+    def failure_file(self) -> Path:
+        """Why there is no result."""
+        return self.folder / "failure.txt"
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no result; None if nothing went wrong."""
+        return self.failure_file.read_text(encoding="utf-8").strip() if self.failure_file.is_file() else None
+
+    def fail(self, reason: str) -> None:
+        """Record why there is no result."""
+        with write_aside(self.failure_file) as temporary:
+            temporary.write_text(reason + "\n", encoding="utf-8")
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """The content of its settings file."""
+        spec = self.model_spec
+        named = {"model": spec.model, "dataset": spec.dataset} | ({"preset": spec.preset} if spec.preset else {})
+        return {**named, **self.settings, **spec.settings, "seed": self.seed, "threads": self.threads}
+
+
+class Runner(Protocol):
+    """Runs what is to be run, each in a process of its own; what fails says so in its folder and stops nothing."""
+
+    def run(
+        self,
+        specs: Sequence[RunSpec],
+        on_start: Callable[[RunSpec], None],
+        on_end: Callable[[RunSpec, float], None],
+    ) -> None:
+        """Run all of them.
+
+        Args:
+            on_start, on_end: called with each as it starts, and with the seconds it took as it ends, well or not.
+        """

@@ -1,0 +1,47 @@
+"""A folder that all machines of a cluster see: Ray's own condition for what is resumed, checked before work begins."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import write_aside
+
+MARK = ".mark"
+
+
+@contextmanager
+def marked(root: Path) -> Iterator[str]:
+    """A mark that stands in ``root`` meanwhile, by which a machine knows that it sees this folder, not one like it."""
+    mark = uuid.uuid4().hex
+    with write_aside(root / MARK) as temporary:
+        temporary.write_text(mark, encoding="utf-8")
+    try:
+        yield mark
+    finally:
+        (root / MARK).unlink(missing_ok=True)
+
+
+def sees(root: Path, mark: str) -> bool:
+    """Whether this machine sees the folder that was marked."""
+    file = root / MARK
+    return file.is_file() and file.read_text(encoding="utf-8") == mark
+
+
+def check_shared(ray: Any, root: Path, mark: str) -> None:
+    """Raise :class:`UserError` unless all nodes of a cluster see the folder that was marked."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    look = ray.remote(sees).options(num_cpus=0)
+    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    places = [NodeAffinitySchedulingStrategy(node_id=node, soft=False) for node in nodes]
+    answers = ray.get([look.options(scheduling_strategy=place).remote(root, mark) for place in places])
+    blind = [address for address, answer in zip(nodes.values(), answers) if not answer]
+    if blind:
+        raise UserError(
+            f"{blind[0]} of the Ray cluster does not see {root}; choose an --output on storage that all nodes share"
+        )
