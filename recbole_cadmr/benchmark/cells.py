@@ -16,7 +16,7 @@ from recbole_cadmr.execution.estimate import memory_bytes, users_and_items
 from recbole_cadmr.execution.run_spec import RUN, ModelSpec, RunSpec
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.models.contract import traits
-from recbole_cadmr.reports.results_table import configuration, row_settings
+from recbole_cadmr.reports.results_table import row_settings
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.topk_lists import LISTS
@@ -126,12 +126,17 @@ def check_cell(cell: RunSpec) -> None:
     """Raise :class:`UserError` unless the result in a cell's folder is that of the cell."""
     result, config = read_result(cell.run), cell.model_spec.config
     protocol = result["protocol"]
+    scheduled = {name for changes in (config["settings_schedule"] or {}).values() for name in changes}
+    own_row, row = (
+        {name: value for name, value in row_settings(changed).items() if name not in scheduled}
+        for changed in (result["settings"], config.changed)
+    )
     pairs: dict[str, tuple[Any, Any]] = {
         "model": (result["model"], config["model"]),
         "dataset": (result["dataset"], config["dataset"]),
         "seed": (protocol["seed"], cell.seed),
         "metrics": ([protocol["metrics"], protocol["topk"]], [config["metrics"], config["topk"]]),
-        "settings": (configuration(result), row_settings(config.changed)),
+        "settings": (own_row, row),
     }
     for name, (own, wanted) in pairs.items():
         if not equal_as_json({"": own}, {"": wanted}):

@@ -116,8 +116,8 @@ def test_numbers_as_keys_of_settings_are_kept(finished, tmp_path):
     ],
 )
 def test_what_does_not_resume_is_one_sentence(finished, tmp_path, capsys, arguments, sentence):
-    arguments = [argument.replace("DIR", str(copied(finished, tmp_path).parents[1])) for argument in arguments]
-    assert main(["benchmark", *arguments]) == 2
+    root = copied(finished, tmp_path).parents[1]
+    assert main(["benchmark", *(argument.replace("=DIR", f"={root}") for argument in arguments)]) == 2
     assert sentence in capsys.readouterr().err
 
 
