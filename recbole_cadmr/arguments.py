@@ -32,24 +32,8 @@ def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
 seed = whole_number(0, MOST_SEED)
 
 
-def positive(text: str) -> float:
-    """A real number above 0."""
-    number = real(text)
-    if number <= 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {shown(text)}")
-    return number
-
-
-def not_negative(text: str) -> float:
-    """A real number from 0 on."""
-    number = real(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, not {shown(text)}")
-    return number
-
-
 def real(text: str) -> float:
-    """A real number that any machine can count with."""
+    """A real number of a size that any machine can count with."""
     try:
         number = float(text)
     except ValueError as error:
@@ -57,6 +41,20 @@ def real(text: str) -> float:
     if not abs(number) <= _MOST_REAL:
         raise argparse.ArgumentTypeError(f"must be a number of at most {_MOST_REAL:.0f}, not {shown(text)}")
     return number
+
+
+def positive(text: str) -> float:
+    """A real number above 0."""
+    if real(text) <= 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {shown(text)}")
+    return real(text)
+
+
+def not_negative(text: str) -> float:
+    """A real number of at least 0."""
+    if real(text) < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {shown(text)}")
+    return real(text)
 
 
 def truth(text: str) -> bool:
@@ -68,10 +66,10 @@ def truth(text: str) -> bool:
 
 def names(text: str) -> list[str]:
     """Names between commas, at least one."""
-    found = [name.strip() for name in text.split(",") if name.strip()]
-    if not found:
+    between = [name.strip() for name in text.split(",") if name.strip()]
+    if not between:
         raise argparse.ArgumentTypeError(f"must hold names separated by commas, not {shown(text)}")
-    return found
+    return between
 
 
 def whole_numbers(least: int = 0) -> Callable[[str], list[int]]:

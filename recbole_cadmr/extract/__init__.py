@@ -1,1 +1,1 @@
-"""Texts and pictures to feature vectors; knows items by their place alone."""
+"""Texts and pictures to feature vectors; items are known only by their position."""

@@ -40,10 +40,10 @@ def extract_images(
 ) -> Extracted:
     """Vectors of pictures: ``fc7`` of AlexNet and VGG16 (4,096-D), the last layer but one of ResNet-50 and ViT-B/16.
 
-    A missing picture (None, or no such file) and a damaged one have no vector.
+    A missing picture (None, or no such file) and a damaged one get no vector.
 
     Args:
-        store: folder of the shards, in which a run that was killed goes on.
+        store: folder of the shards, from which a killed run resumes.
         weights: a torchvision state dict; torchvision's own download if not given.
         device: such as ``cuda:0``; a GPU if there is one.
 
@@ -77,17 +77,15 @@ def _load(model: str, weights: Path | None) -> tuple[Any, Callable[[Any], Tensor
     """A network without its last layer, what prepares a picture for it, and what the card says."""
     import torchvision
 
-    default = torchvision.models.get_model_weights(model).DEFAULT
-    if model in ("alexnet", "vgg16", "resnet50", "vit_b_16") and hasattr(type(default), "IMAGENET1K_V1"):
-        default = type(default).IMAGENET1K_V1
+    published = torchvision.models.get_model_weights(model).IMAGENET1K_V1
     layer, cut = _CUT[model]
     network = torchvision.models.get_model(model, weights=None)
     if weights is None:
         try:
-            state, digest = default.get_state_dict(check_hash=True), default.url.rpartition("/")[2]
+            state, digest = published.get_state_dict(check_hash=True), published.url.rpartition("/")[2]
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"cannot download the weights of {model}; get {default.url} by hand and name the file with --weights, "
+                f"cannot download the weights of {model}; get {published.url} by hand and name it with --weights, "
                 f"or give --image_model none for no picture vectors"
             ) from error
     else:
@@ -99,7 +97,7 @@ def _load(model: str, weights: Path | None) -> tuple[Any, Callable[[Any], Tensor
             f"{weights} does not hold the weights of torchvision's {model}; name another --weights"
         ) from error
     cut(network)
-    return network, default.transforms(), {"model": f"{model}, {layer}", "weights": digest}
+    return network, published.transforms(), {"model": f"{model}, {layer}", "weights": digest}
 
 
 def _read_weights(path: Path) -> Any:
@@ -107,8 +105,8 @@ def _read_weights(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}; name the one of the weights with --weights") from error
-    except Exception as error:  # unpickling junk raises whatever it stumbles over
-        raise UserError(f"{path} is damaged, or no file of weights that is safe to read") from error
+    except Exception as error:  # unpickling junk raises errors of every kind
+        raise UserError(f"{path} is damaged, or not a file of weights that is safe to read") from error
 
 
 def _read(path: Path | None, preprocess: Callable[[Any], Tensor]) -> Tensor | int:
@@ -122,9 +120,9 @@ def _read(path: Path | None, preprocess: Callable[[Any], Tensor]) -> Tensor | in
 
 
 def _digest(paths: Sequence[Path | None]) -> str:
-    """What tells these pictures from others: names, sizes and times of change."""
+    """Identifies these pictures: a hash of their names, sizes and times of modification."""
     digest = hashlib.sha256()
     for path in paths:
-        there = path is not None and path.is_file() and path.stat()
-        digest.update(f"{path.name} {there.st_size} {there.st_mtime_ns}\n".encode() if path and there else b"-\n")
+        stat = path.stat() if path and path.is_file() else None
+        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode() if path and stat else b"-\n")
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-# Their decoders run nothing; that of EPS, which Pillow would try whatever the file is called, starts a program.
+# Decoders that execute nothing; that of EPS, which Pillow would try whatever the name of the file, starts a program.
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 # What may be white where a pixel has more than a byte; which it is follows from the largest value.
 _WHITE = (1, 2**8 - 1, 2**16 - 1, 2**32 - 1)

@@ -1,4 +1,4 @@
-"""Vectors computed shard by shard, so that a run that was killed goes on at its last finished shard."""
+"""Vectors computed shard by shard, so that a killed run resumes at its last finished shard."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Extracted:
     Attributes:
         features: a ``.npy`` file [n, width]; zeros where there is no vector.
         present: bool [n], which rows are vectors.
-        damaged: places whose input was there but could not be read.
-        zeros: how many inputs got a vector of zeros, which tells nothing and counts as none.
-        card: what made the vectors, as the data set's card says it.
+        damaged: places whose input is there but cannot be read.
+        zeros: how many inputs got a vector of zeros, which carries no information and counts as missing.
+        card: what made the vectors, for the card of the data set.
     """
 
     features: Path
@@ -57,7 +57,7 @@ def in_shards(
     """Vectors of places 0 to n - 1, computed in shards that are kept in ``store`` until the last is there.
 
     Args:
-        key: what the vectors depend on; shards in ``store`` that were computed for another one are thrown away.
+        key: what the vectors depend on; shards in ``store`` that were computed for another one are discarded.
         dtype: of the file, float16 or float32.
 
     Raises:
@@ -83,8 +83,8 @@ def in_shards(
 
     write_rows(target, dtype, (n, width), blocks())
     state, empty = np.concatenate(states), np.concatenate(zeros)
-    damaged, found = np.flatnonzero(state == DAMAGED).tolist(), state == PRESENT
-    return Extracted(target, found & ~empty, damaged, int((found & empty).sum()), {**card, "type": dtype})
+    damaged, present = np.flatnonzero(state == DAMAGED).tolist(), state == PRESENT
+    return Extracted(target, present & ~empty, damaged, int((present & empty).sum()), {**card, "type": dtype})
 
 
 def _open_store(store: Path, key: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.shards import ABSENT, PRESENT, Extracted, in_shards
 from recbole_cadmr.files import sha256_of
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def extract_text(
@@ -28,7 +29,7 @@ def extract_text(
     """Vectors of ``texts``; a blank text has none.
 
     Args:
-        store: folder of the shards, in which a run that was killed goes on.
+        store: folder of the shards, from which a killed run resumes.
         model: a folder, or a name that sentence-transformers knows.
         device: such as ``cuda:0``; a GPU if there is one.
 
@@ -42,9 +43,9 @@ def extract_text(
     def compute(part: slice) -> tuple[np.ndarray, np.ndarray]:
         here = present[part]
         vectors = np.zeros((len(here), width), dtype=np.float32)
-        said = [text for text, there in zip(texts[part], here) if there]
-        if said:
-            vectors[here] = encoder.encode(said, batch_size=batch_size, show_progress_bar=False)
+        written = [text for text, is_there in zip(texts[part], here) if is_there]
+        if written:
+            vectors[here] = encoder.encode(written, batch_size=batch_size, show_progress_bar=False)
         return vectors, np.where(here, PRESENT, ABSENT)
 
     weights = _weights_hash(encoder)
@@ -68,15 +69,12 @@ def _load(model: str, device: str | None) -> Any:
 
 
 def _weights_hash(encoder: Any) -> str:
-    """SHA-256 of the file of weights, "" if it is not known where that lies."""
+    """SHA-256 of the file of weights, "" if its place is not known."""
     from transformers.utils import cached_file
 
     name = encoder[0].auto_model.name_or_path
-    for file in WEIGHTS:
-        try:
-            found = cached_file(name, file, local_files_only=True)
-        except OSError:
-            continue
-        if found:
-            return sha256_of(found)
+    for file in _WEIGHTS:
+        with suppress(OSError):
+            if path := cached_file(name, file, local_files_only=True):
+                return sha256_of(path)
     return ""

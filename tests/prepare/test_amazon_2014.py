@@ -116,8 +116,8 @@ def test_malformed_lines_are_counted_and_shown(tmp_path, capsys, monkeypatch):
         "- malformed lines of reviews_Baby_5.json.gz: 4 (line 26: it is no JSON; line 27: it is no object; "
         "line 28: it lacks reviewerID or asin; ...)",
         "- repeated interactions of a user with an item: 1",
-        "- malformed lines of meta_Baby.json.gz: 4 (line 5: it is no Python literal of an item; "
-        "line 6: it is no Python literal of an item; line 7: it is no Python literal of an item; ...)",
+        "- malformed lines of meta_Baby.json.gz: 4 (line 5: it is not a record with asin; "
+        "line 6: it is not a record with asin; line 7: it is not a record with asin; ...)",
         "- repeated items in the metadata: 1 (B000000001)",
         "- items of the metadata without interactions that are kept: 1",
         "- items without metadata: 1",

@@ -16,9 +16,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, Features, one_line
+from recbole_cadmr.data.prepare.content import Content, Features, one_line, without_empty
 from recbole_cadmr.data.prepare.downloads import fetch, published
-from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, progress, the_file
+from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, progress, the_file
 from recbole_cadmr.data.prepare.options import read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -72,32 +72,24 @@ def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str
     """
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
-    seen: set[str] = set()
-    others = 0
+    for item, record in first_of_each(_items(path, items), "asin", items, path, tally):
+        titles[item] = title = one_line(record.get("title"))
+        categories = dict.fromkeys(entry for entry in flat(record.get("categories")) if isinstance(entry, str))
+        texts[item] = one_line(title, record.get("brand"), *categories, record.get("description"))
+    return without_empty(titles), without_empty(texts)
+
+
+def _items(path: Path, items: set[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The lines of the metadata; of an item that is not asked for its id alone."""
     for number, line in progress(path):
         start = _ITEM.match(line)
-        if not line.strip() or (start and start[1].decode("utf-8", "replace") not in items):
-            others += bool(line.strip())
-            continue
-        record = parse_literal(line)
-        item = record.get("asin") if record else None
-        item = str(item) if type(item) is int else item
-        if record is None or not isinstance(item, str):
-            tally.malformed(path, number, "it is no Python literal of an item")
-        elif item not in items:
-            others += 1
-        elif item in seen:
-            tally.note("repeated items in the metadata", item)
-        else:
-            seen.add(item)
-            title = one_line(record.get("title"))
-            categories = dict.fromkeys(entry for entry in flat(record.get("categories")) if isinstance(entry, str))
-            text = one_line(title, record.get("brand"), *categories, record.get("description"))
-            titles |= {item: title} if title else {}
-            texts |= {item: text} if text else {}
-    tally.note("items of the metadata without interactions that are kept", n=others)
-    tally.note("items without metadata", n=len(items - seen))
-    return titles, texts
+        if start and (item := start[1].decode("utf-8", "replace")) not in items:
+            yield number, {"asin": item}
+        elif line.strip():
+            record = parse_literal(line)
+            if record and type(record.get("asin")) is int:
+                record["asin"] = str(record["asin"])
+            yield number, record
 
 
 def parse_literal(line: bytes) -> dict[str, Any] | None:

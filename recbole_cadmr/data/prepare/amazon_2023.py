@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from recbole_cadmr.data.download import RemoteFile, download
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
 from recbole_cadmr.data.prepare.downloads import fetch, published
-from recbole_cadmr.data.prepare.lines import interaction_table, json_lines, the_file
+from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, the_file
 from recbole_cadmr.data.prepare.options import NONE, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
@@ -66,26 +66,11 @@ def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
     addresses: dict[str, str] = {}
-    seen: set[str] = set()
-    others = 0
-    for number, record in json_lines(path, tally):
-        item = record.get("parent_asin")
-        if not isinstance(item, str):
-            tally.malformed(path, number, "it lacks parent_asin")
-        elif item not in items:
-            others += 1
-        elif item in seen:
-            tally.note("repeated items in the metadata", item)
-        else:
-            seen.add(item)
-            title, address = one_line(record.get("title")), _large_picture(record.get("images"))
-            text = one_line(title, record.get("store"), *_texts(record, "categories"), *_texts(record, "description"))
-            titles |= {item: title} if title else {}
-            texts |= {item: text} if text else {}
-            addresses |= {item: address} if address else {}
-    tally.note("items of the metadata without interactions that are kept", n=others)
-    tally.note("items without metadata", n=len(items - seen))
-    return titles, texts, addresses
+    for item, record in first_of_each(json_lines(path, tally), "parent_asin", items, path, tally):
+        titles[item], addresses[item] = one_line(record.get("title")), _large_picture(record.get("images"))
+        lists = (entry for key in ("categories", "description") for entry in _list(record.get(key)))
+        texts[item] = one_line(titles[item], record.get("store"), *lists)
+    return without_empty(titles), without_empty(texts), without_empty(addresses)
 
 
 def fetch_pictures(addresses: dict[str, str], folder: Path, tally: SkippedRows) -> None:
@@ -113,16 +98,14 @@ def fetch_pictures(addresses: dict[str, str], folder: Path, tally: SkippedRows) 
                 tally.note("pictures that could not be fetched", failure)
 
 
-def _texts(record: dict[str, Any], key: str) -> list[str]:
-    value = record.get(key)
-    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _large_picture(images: object) -> str | None:
-    """The first ``large`` address, of a list of pictures or of a dict of lists."""
-    large = images.get("large") if isinstance(images, dict) else images
-    for image in large if isinstance(large, list) else []:
+def _large_picture(images: object) -> str:
+    """The first ``large`` address, of a list of pictures or of a dict of lists; "" if there is none."""
+    for image in _list(images.get("large") if isinstance(images, dict) else images):
         address = image.get("large") if isinstance(image, dict) else image
         if isinstance(address, str) and address:
             return address
-    return None
+    return ""

@@ -56,3 +56,8 @@ def one_line(*parts: object) -> str:
     """
     texts = (" ".join(shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
     return _HALF.sub("\ufffd", " ".join(filter(None, texts)))
+
+
+def without_empty(texts: dict[str, str]) -> dict[str, str]:
+    """The items whose text is not empty."""
+    return {item: text for item, text in texts.items() if text}

@@ -52,6 +52,31 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+def first_of_each(
+    records: Iterable[tuple[int, dict[str, Any] | None]], key: str, items: set[str], path: Path, tally: SkippedRows
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The first record of each of ``items``, which ``key`` names; the other lines of the metadata are counted.
+
+    Args:
+        records: with line numbers; None for a line that is not a record.
+    """
+    seen: set[str] = set()
+    others = 0
+    for number, record in records:
+        item = record.get(key) if record else None
+        if record is None or not isinstance(item, str):
+            tally.malformed(path, number, f"it is not a record with {key}")
+        elif item not in items:
+            others += 1
+        elif item in seen:
+            tally.note("repeated items in the metadata", item)
+        else:
+            seen.add(item)
+            yield item, record
+    tally.note("items of the metadata without interactions that are kept", n=others)
+    tally.note("items without metadata", n=len(items - seen))
+
+
 def progress(path: Path) -> Iterator[tuple[int, bytes]]:
     """Line numbers and lines of a file, plain or gzip, under a progress bar."""
     return watched(open_lines(path), path)

@@ -19,24 +19,18 @@ def split_random(interactions: pd.DataFrame, rng: np.random.Generator) -> np.nda
     A fifth of a user's interactions is held out, rounded down, and half of it, rounded up, is test; a user of fewer
     than ten has one for validation and one for test, of two one for test, and a single one is train.
     """
-    order = rng.permutation(len(interactions))
-    user = _codes(interactions["user_id"])
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = _place_in_group(user[order])
-    return _held_out(place, np.bincount(user)[user])
+    place, n = _places(interactions["user_id"], rng.permutation(len(interactions)))
+    held = np.where(n < 10, np.minimum(n - 1, 2), n // 5)
+    return np.where(place < held - held // 2, 2, np.where(place < held, 1, 0))
 
 
 def split_leave_last(interactions: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-    """Each user's last interaction is test, the one before it validation; of two, one is train and one test.
+    """Each user's last interaction is test, the one before it validation; of only two, one is train and one test.
 
     The order is that of time or, without timestamps, of the rows.
     """
-    order = _by_time(interactions)[::-1]
-    user = _codes(interactions["user_id"])
-    last = np.empty(len(order), dtype=np.int64)
-    last[order] = _place_in_group(user[order])
-    n = np.bincount(user)[user]
-    return np.where((last == 0) & (n > 1), 2, np.where((last == 1) & (n > 2), 1, 0))
+    place, n = _places(interactions["user_id"], _by_time(interactions)[::-1])
+    return np.where((place == 0) & (n > 1), 2, np.where((place == 1) & (n > 2), 1, 0))
 
 
 def split_time(interactions: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
@@ -55,8 +49,8 @@ def split_time(interactions: pd.DataFrame, rng: np.random.Generator) -> np.ndarr
 
 def split_cold_items(interactions: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """A tenth of the items, with all their interactions, is validation, another tenth test: no train row holds them."""
-    item = _codes(interactions["item_id"])
-    n = int(item.max()) + 1
+    item, items = pd.factorize(interactions["item_id"])
+    n = len(items)
     label = np.zeros(n, dtype=np.int64)
     order = rng.permutation(n)
     held = max(n // 10, 1)
@@ -72,28 +66,16 @@ SPLITS: dict[str, Split] = {
 }
 
 
-def _held_out(place: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Labels from an interaction's place among its user's ``n``: the first places are held out."""
-    held = np.where(n < 10, np.minimum(n - 1, 2), n // 5)
-    test = held - held // 2
-    return np.where(place < test, 2, np.where(place < held, 1, 0))
-
-
-def _codes(ids: pd.Series) -> np.ndarray:
-    return pd.factorize(ids)[0]
-
-
 def _by_time(interactions: pd.DataFrame) -> np.ndarray:
-    """Rows in the order of time; those of one time, or all without timestamps, in their own order."""
+    """Rows in the order of time; those of the same time, or all without timestamps, in their own order."""
     if "timestamp" not in interactions:
         return np.arange(len(interactions))
     return np.argsort(interactions["timestamp"].to_numpy(), kind="stable")
 
 
-def _place_in_group(group: np.ndarray) -> np.ndarray:
-    """How many earlier entries each entry has in its group."""
-    order = np.argsort(group, kind="stable")
-    start = np.searchsorted(group[order], group[order])
-    place = np.empty(len(group), dtype=np.int64)
-    place[order] = np.arange(len(group)) - start
-    return place
+def _places(ids: pd.Series, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row: how many rows of its id come before it in ``order``, and how many there are."""
+    groups = ids.iloc[order].groupby(ids.iloc[order].to_numpy(), sort=False)
+    place, n = np.empty((2, len(order)), dtype=np.int64)
+    place[order], n[order] = groups.cumcount(), groups.transform("size")
+    return place, n

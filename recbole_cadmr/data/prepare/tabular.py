@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
@@ -145,5 +145,5 @@ def _pictures(
 
 
 def _texts(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    texts = {item: one_line(*values) for item, values in zip(rows.index, rows[list(columns)].to_numpy())}
-    return {item: text for item, text in texts.items() if text}
+    values = zip(rows.index, rows[list(columns)].to_numpy())
+    return without_empty({item: one_line(*texts) for item, texts in values})
