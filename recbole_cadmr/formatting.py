@@ -23,6 +23,11 @@ def signed(difference: float) -> str:
     return f"{difference:+.4f}".replace("-", "\u2212")
 
 
+def text_of(value: Any) -> str:
+    """A value of a setting; numbers to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def plain(value: Any) -> str:
     """A value in markdown, as it stands: no html, no link, no picture, one line."""
     return " ".join(escape(str(value), quote=False).replace("](", "]\\(").split())

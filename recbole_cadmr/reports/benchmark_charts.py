@@ -69,7 +69,7 @@ def accuracy_and_time(table: DatasetTable, name: str) -> str:
     wide, phone = ([(width - _MARGIN["l"] - _MARGIN["r"], high) for width in widths] for widths in (_WIDE, _PHONE))
     on_front = np.isin([row.name for row in rows], [row.name for row in front])
     drawn = html.chart(
-        name, traces, "training, construction included", metric, "log",
+        name, traces, "training, construction included", metric, xaxis_type="log",
         height=_TALL, margin=_MARGIN, xaxis={"range": list(x_range), **_time_ticks(10 ** x_range)},
         yaxis={"range": list(y_range)}, annotations=_labels(rows, x, y, share, wide, every, on_front),
     )  # fmt: skip
@@ -106,7 +106,8 @@ def learning_curves(table: DatasetTable, name: str) -> str:
     score = table.protocol["valid_metric"].lower()
     ticks = _time_ticks(np.array([min(ends), max(ends)])) if ends else {}
     return html.chart(
-        name, traces, "time since the start, training and validation", f"{html.label(score)} in validation", "log",
+        name, traces, "time since the start, training and validation", f"{html.label(score)} in validation",
+        xaxis_type="log",
         height=480 + 9 * len(table.rows), xaxis=ticks, yaxis={"rangemode": "normal"}, legend={"y": -0.16, "yanchor":
         "top", "itemwidth": 34, "font": {"size": 12}},
     )  # fmt: skip

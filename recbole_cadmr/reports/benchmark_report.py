@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from recbole_cadmr import html_page as html
 from recbole_cadmr.formatting import seconds, signed
 from recbole_cadmr.reports.benchmark_charts import (
@@ -65,7 +67,9 @@ def write_report(tables: Sequence[DatasetTable], path: Path) -> None:
           for place, table in enumerate(tables)),
     ]  # fmt: skip
     facts = {"datasets": [figures(table) for table in tables]}
-    html.write_page(path, title, body, facts, html.REPORT_STYLE + _STYLE, html.REPORT_SCRIPT + _SCRIPT)
+    html.write_page(
+        path, "report.html.j2", title, facts, body=Markup("".join(body)), style=Markup(_STYLE), script=Markup(_SCRIPT)
+    )
 
 
 def figures(table: DatasetTable) -> dict[str, Any]:
@@ -105,13 +109,13 @@ def _section(table: DatasetTable, place: int) -> Iterable[str]:
     yield f"<h2>{escape(table.dataset)}</h2>"
     yield f'<ul class="protocol">{"".join(f"<li>{escape(line)}</li>" for line in protocol_lines(table))}</ul>'
     if table.rows:
-        yield html.facts_grid(_glance(table))
+        yield html.macro("facts_grid", _glance(table))
         yield from _drawn(table, place)
         yield _title("Settings", "What differs from a model's defaults; names of presets are part of a model's name.")
         yield settings_table(table)
     if table.missing:
         yield _title("What is not there", "These failed or were left out, so no figure above speaks of them.")
-        yield html.grid(["model", "why"], [[escape(label), escape(why)] for label, why in table.missing.items()])
+        yield html.macro("grid", ["model", "why"], table.missing.items())
 
 
 def _drawn(table: DatasetTable, place: int) -> Iterable[str]:

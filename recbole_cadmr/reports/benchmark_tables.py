@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from markupsafe import Markup
+
 from recbole_cadmr.formatting import memory, seconds, signed
-from recbole_cadmr.html_page import grid
+from recbole_cadmr.html_page import macro
 from recbole_cadmr.reports.benchmark_charts import main_metric
 from recbole_cadmr.reports.summary import DatasetTable, Row
 from recbole_cadmr.reports.tables import (
@@ -92,7 +94,7 @@ def settings_table(table: DatasetTable) -> str:
     lines = [[escape(row.name), escape(chosen_settings(row))] for row in changed]
     if others:
         lines.append([f"<small>{escape(', '.join(others))}</small>", "<small>defaults</small>"])
-    return grid(["model", "settings"], lines)
+    return macro("grid", ["model", "settings"], [[Markup(cell) for cell in line] for line in lines])
 
 
 def p_value(p: float) -> str:

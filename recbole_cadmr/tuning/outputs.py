@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from recbole_cadmr.files import write_aside
@@ -19,6 +18,8 @@ from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.trial_record import STOPPED, TrialRecord
 
 BEST_SETTINGS, TABLE, REPORT = "best.yaml", "trials.csv", "report.html"
+_COLUMNS = ("best_valid_score", "best_epoch", "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats",
+            "changes", "failure")  # fmt: skip
 
 
 def best_settings(plan: Plan, record: TrialRecord) -> dict[str, Any]:
@@ -48,24 +49,18 @@ def write_best(plan: Plan, record: TrialRecord, path: Path) -> None:
         temporary.write_text(head + yaml.safe_dump(best_settings(plan, record), sort_keys=False), encoding="utf-8")
 
 
-def write_table(plan: Plan, records: Sequence[TrialRecord], path: Path) -> None:
-    """Write ``trials.csv``: a row a trial, unrounded, with all metrics of its best validation."""
-    names = list(plan.space)
-    metrics = list(
-        dict.fromkeys(name for record in records for report in record.reports for name in report["valid_result"])
-    )
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["trial", "status", *names, "best_valid_score", "best_epoch", "epochs_run", "seconds",
-                     "peak_memory_bytes", "deaths", "repeats", "changes", "failure", *metrics])  # fmt: skip
+def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """A row a trial, with the settings and all metrics of its best validation."""
+    metrics = dict.fromkeys(name for record in records for report in record.reports for name in report["valid_result"])
+    rows = []
     for record in records:
         best = record.best(plan.bigger)
         values = record.values_at(best["epoch"] if best else 0)
-        writer.writerow(
+        rows.append(
             [
                 record.number,
                 record.status,
-                *(_text(values[name]) for name in names),
+                *(values[name] for name in plan.space),
                 best["valid_score"] if best else None,
                 best["epoch"] if best else None,
                 record.epochs,
@@ -73,17 +68,31 @@ def write_table(plan: Plan, records: Sequence[TrialRecord], path: Path) -> None:
                 record.peak_memory_bytes or None,
                 record.deaths,
                 record.repeats,
-                json.dumps(record.changes) if record.changes else None,
+                record.changes or None,
                 record.failure,
                 *(best["valid_result"].get(name) if best else None for name in metrics),
             ]
         )
+    columns = ["trial", "status", *plan.space, *_COLUMNS, *metrics]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def validations_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """A row a validation, in the order in which they happened."""
+    rows = [
+        (record.number, report["epoch"], report["phase"], report["valid_score"])
+        for record in records
+        for report in record.reports
+    ]
+    return pd.DataFrame(rows, columns=["trial", "epoch", "phase", "score"])
+
+
+def write_table(trials: pd.DataFrame, path: Path) -> None:
+    """Write ``trials.csv``, unrounded; lists and mappings as JSON."""
+    rows = [[json.dumps(v) if isinstance(v, (list, dict)) else v for v in row] for row in trials.to_numpy()]
+    plain = pd.DataFrame(rows, columns=trials.columns, dtype=object)
     with write_aside(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-
-
-def _text(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, dict)) else value
+        plain.to_csv(temporary, index=False, lineterminator="\r\n")
 
 
 def summary(

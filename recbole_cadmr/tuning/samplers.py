@@ -107,18 +107,11 @@ def population(points: Sequence[Point], coder: SpaceEncoder) -> tuple[Any, dict[
 
 
 def bayesian(first: Sequence[Point], coder: SpaceEncoder, seed: int, jobs: int) -> tuple[Any, dict[str, Any]]:
-    """A tree-structured Parzen estimator (Optuna's), which begins with the points ``first``.
-
-    Raises:
-        UserError: if Optuna is not installed.
-    """
+    """A tree-structured Parzen estimator (Optuna's), which begins with the points ``first``."""
+    import optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
-    try:
-        import optuna
-    except ImportError as error:
-        raise UserError("the bayesian sampler needs Optuna: pip install 'recbole_cadmr[bayesian]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     algorithm = OptunaSearch(points_to_evaluate=[coder.encode(point) for point in first], seed=seed)
     return ConcurrencyLimiter(algorithm, max_concurrent=jobs), coder.domains()

@@ -14,11 +14,19 @@ from typing import Any
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import refuse_links, remove_temporaries
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
-from recbole_cadmr.reports.search_report import write_report
+from recbole_cadmr.reports.search_page import write_search_page
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.folder import is_used
 from recbole_cadmr.runs.result import read_result
-from recbole_cadmr.tuning.outputs import BEST_SETTINGS, REPORT, TABLE, write_best, write_table
+from recbole_cadmr.tuning.outputs import (
+    BEST_SETTINGS,
+    REPORT,
+    TABLE,
+    trials_frame,
+    validations_frame,
+    write_best,
+    write_table,
+)
 from recbole_cadmr.tuning.plan import SEARCH, Plan, check_same, make_plan, read_plan
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
@@ -204,7 +212,8 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
     records = read_records(root)
     winner = best_record(records, plan.bigger)
     shown = {**asdict(plan), "space": {name: str(dimension) for name, dimension in plan.parsed_space.items()}}
-    write_table(plan, records, root / TABLE)
+    trials = trials_frame(plan, records)
+    write_table(trials, root / TABLE)
     measured = None
     if winner is not None:
         run = folder_of(root, winner.number) / RUN
@@ -218,7 +227,8 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
         measured = result["test_result"]
         write_best(plan, winner, root / BEST_SETTINGS)
         TrialStore(str(root), plan.points(), None, plan.bigger, plan.defaults).prune()
-    write_report(shown, records, winner, measured, root / REPORT)
+    best = winner.number if winner is not None else None
+    write_search_page(shown, trials, validations_frame(records), best, measured, root / REPORT)
     if winner is None:
         first = next((record for record in records if record.failure), None)
         why = f": trial {first.number} {first.failure}" if first else ""

@@ -13,7 +13,7 @@ import pytest
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.tuning import progress
-from recbole_cadmr.tuning.outputs import best_settings, summary, write_best, write_table
+from recbole_cadmr.tuning.outputs import best_settings, summary, trials_frame, write_best, write_table
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.progress import Progress, table
 from recbole_cadmr.tuning.trial_record import TrialRecord
@@ -85,7 +85,7 @@ def test_the_file_of_the_best_is_one_that_a_run_takes(records, tmp_path):
 
 
 def rows(records, path, plan=PLAN):
-    write_table(plan, records, path)
+    write_table(trials_frame(plan, records), path)
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
