@@ -36,10 +36,10 @@ def check_shared(ray: Any, root: Path, mark: str) -> None:
     """Raise :class:`UserError` unless all nodes of a cluster see the folder that was marked."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(sees).options(num_cpus=0)
+    look = ray.remote(sees)
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     places = [NodeAffinitySchedulingStrategy(node_id=node, soft=False) for node in nodes]
-    answers = ray.get([look.options(scheduling_strategy=place).remote(root, mark) for place in places])
+    answers = ray.get([look.options(num_cpus=0, scheduling_strategy=at).remote(root, mark) for at in places])
     blind = [address for address, answer in zip(nodes.values(), answers) if not answer]
     if blind:
         raise UserError(

@@ -1,0 +1,136 @@
+"""Runs on a cluster: in the folder that its nodes share, resumed where they were cut, with the data set sent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution import ray_runner as module
+from recbole_cadmr.execution.local import LocalRunner
+from recbole_cadmr.execution.ray_api import connected
+from recbole_cadmr.execution.ray_runner import RayRunner, _run_on_node
+from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
+from recbole_cadmr.execution.shared_folder import check_shared, marked
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.runs.session import read_checkpoint
+from tests.micro import write_micro
+
+PREVIOUS = Path(__file__).parents[1] / "previous_version"
+ADDRESS = "head:6379"
+SETTINGS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def ray(place):
+    """A cluster of this machine, whose cache is a folder of the tests'."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        with connected("local", 2) as ray:
+            yield ray
+
+
+@pytest.fixture
+def elsewhere(ray, monkeypatch):
+    """The same cluster at an address, as if it were one of several machines."""
+
+    @contextmanager
+    def at(address):
+        assert address == ADDRESS
+        yield ray
+
+    monkeypatch.setattr(module, "connected", at)
+
+
+@pytest.fixture(scope="module")
+def data(place):
+    return write_micro(place / "dataset")
+
+
+def ease(data, folder, **needs):
+    return RunSpec(ModelSpec("EASE", None, "micro", {**SETTINGS, "data_path": str(data)}), 1, folder, **needs)
+
+
+def run(runner, *specs):
+    """Run specs; what was started and what ended, in order."""
+    events = []
+    runner.run(specs, lambda spec: events.append(("start", spec)), lambda spec, _: events.append(("end", spec)))
+    return events
+
+
+def test_a_run_is_what_it_is_here_with_the_data_set_from_the_archive(elsewhere, place, data, tmp_path):
+    here, there = ease(data, tmp_path / "here"), ease(data, tmp_path / "there")
+    run(LocalRunner(), here)
+    assert run(RayRunner(ADDRESS, tmp_path), there) == [("start", there), ("end", there)]
+    assert there.failure is None and not (tmp_path / ".mark").exists()
+    one, other = read_result(here.run), read_result(there.run)
+    assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
+    assert {path.name for path in there.run.iterdir()} == {path.name for path in here.run.iterdir()}
+    read_from = Path(read_checkpoint(there.run / "model.pt")["settings"]["data_path"])
+    assert read_from.is_relative_to(place / "cache")
+
+
+def test_a_cut_run_is_resumed_in_the_shared_folder(elsewhere, data, tmp_path):
+    settings = {**SETTINGS, "data_path": str(data), "embedding_size": 4, "epochs": 4}
+    spec = RunSpec(ModelSpec("BPR", None, "micro", settings), 1, tmp_path / "cut")
+    shutil.copytree(PREVIOUS / "cut", spec.run)
+    run(RayRunner(ADDRESS, tmp_path), spec)
+    assert spec.failure is None and not (spec.run / "resume.pt").exists()
+    assert read_result(spec.run)["test_result"] == read_result(PREVIOUS / "run")["test_result"]
+
+
+def test_what_fails_or_has_no_room_says_so_and_stops_nothing(elsewhere, data, tmp_path):
+    broken = write_micro(tmp_path / "broken", train=["ann a", "ann b", "bob b", "bob a"])  # leaves no negative item
+    bpr = RunSpec(
+        ModelSpec("BPR", None, "micro", {**SETTINGS, "data_path": str(broken)}), 1, tmp_path / "bpr", memory=2**20
+    )
+    many, large = ease(data, tmp_path / "many", threads=64), ease(data, tmp_path / "large", memory=2**31)
+    good = ease(data, tmp_path / "good")
+    events = run(RayRunner(ADDRESS, tmp_path, limit=2**30), bpr, many, large, good)
+    assert sum(event == "end" for event, _ in events) == 4
+    assert bpr.failure.startswith("failed: error: user 'ann' has every item")
+    assert many.failure == "skipped: no node of the cluster has 64 cores and 0.0 GB free"
+    assert large.failure == "skipped: no node of the cluster has 1 cores and 2.0 GB free"
+    assert good.is_finished and good.failure is None
+
+
+def test_a_run_that_takes_more_than_its_share_is_stopped(elsewhere, data, tmp_path):
+    spec = ease(data, tmp_path / "run")
+    run(RayRunner(ADDRESS, tmp_path, limit=2**26), spec)
+    assert spec.failure == "stopped: it took more memory than there was (it may use 0.1 GB)"
+
+
+def test_a_node_that_does_not_see_the_folder_is_refused(ray, elsewhere, data, tmp_path, monkeypatch, capsys):
+    with marked(tmp_path) as mark:
+        check_shared(ray, tmp_path, mark)
+        with pytest.raises(UserError, match="does not see"):
+            check_shared(ray, tmp_path, "that of another folder")
+
+    @contextmanager
+    def another(root):
+        with marked(root):
+            yield "that of another folder"
+
+    monkeypatch.setattr(module, "marked", another)
+    arguments = ["--models=EASE", "--datasets=micro", f"--data_path={data}", "--topk=[1, 2]", "--valid_metric=Recall@2"]
+    assert main(["benchmark", *arguments, f"--output={tmp_path / 'out'}", f"--ray-address={ADDRESS}"]) == 2
+    error = capsys.readouterr().err
+    assert f"does not see {tmp_path / 'out'}; choose an --output on storage that all nodes share" in error
+    assert error.count("\n") == 1 and not (tmp_path / "out" / "cells").exists()
+
+
+def test_a_node_that_joins_later_and_does_not_see_it_writes_nothing(data, tmp_path):
+    spec = ease(data, tmp_path / "run")
+    with pytest.raises(UserError, match=f"the node that was to run it does not see {tmp_path}"):
+        _run_on_node(spec, data, tmp_path, "that of another folder", None)
+    assert not os.listdir(tmp_path)
