@@ -18,7 +18,7 @@ from recbole_cadmr.config.yaml_text import load_yaml
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.local import LocalRunner
 from recbole_cadmr.execution.ray_runner import RayRunner
-from recbole_cadmr.execution.run_spec import RUN, Runner, RunSpec
+from recbole_cadmr.execution.run_spec import Runner, RunSpec
 from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.benchmark_report import write_report
@@ -122,8 +122,8 @@ def _run(options: Options, root: Path, jobs: int, memory: float | None, address:
         how = f"python -m recbole_cadmr benchmark --resume {root}"
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
     tables = _write(root, cells, adopted, make.tried)
-    shown = {cell.run for cell in cells} | {Path(run) for run in options.runs}
-    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / RUN) and folder / RUN not in shown]
+    shown = {cell.folder for cell in cells}
+    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / "run") and folder not in shown]
     if others:
         print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
     return tables

@@ -13,7 +13,7 @@ import psutil
 from recbole_cadmr.benchmark.folder import complete_lists
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.estimate import memory_bytes, users_and_items
-from recbole_cadmr.execution.run_spec import RUN, ModelSpec, RunSpec
+from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.results_table import row_settings
@@ -52,23 +52,23 @@ class Cells:
 
     def of(self, spec: ModelSpec) -> list[RunSpec]:
         """A cell for each seed; for a deterministic model, the first one."""
-        seeds = self.seeds[:1] if traits(spec.config.model_class).deterministic else self.seeds
-        return [self._cell(spec, seed) for seed in seeds]
-
-    def _cell(self, spec: ModelSpec, seed: int) -> RunSpec:
         config = spec.config
         if spec.dataset not in self._counts:
             self._counts[spec.dataset] = users_and_items(config)
+        memory = memory_bytes(config, *self._counts[spec.dataset])
         cores = 1 if self.address else max(1, (psutil.cpu_count(logical=False) or 1) // self.jobs)
-        settings = {"save_lists": True, "show_progress": False}
-        return RunSpec(
-            spec,
-            seed,
-            folder=self.root / CELLS / spec.run_name(seed),
-            memory=memory_bytes(config, *self._counts[spec.dataset]),
-            threads=config["threads"] or cores,
-            settings=settings if config["benchmark_filename"] else {**settings, "split_seed": _SPLIT_SEED},
-        )
+        drawn = {} if config["benchmark_filename"] else {"split_seed": _SPLIT_SEED}
+        return [
+            RunSpec(
+                spec,
+                seed,
+                folder=self.root / CELLS / f"{spec.dataset}-{spec.label}-{seed}-{spec.digest}",
+                memory=memory,
+                threads=config["threads"] or cores,
+                settings={"save_lists": True, "show_progress": False, **drawn},
+            )
+            for seed in (self.seeds[:1] if traits(config.model_class).deterministic else self.seeds)
+        ]
 
     def searched(self, spec: ModelSpec, n: int) -> list[RunSpec]:
         """The same with the best of ``n`` settings on validation; with those given if there is nothing to search.
@@ -88,7 +88,7 @@ class Cells:
             threads=first.threads,
             settings={name: value for name, value in first.all_settings.items() if name not in _NOT_OF_TRIALS},
         )
-        folder = self.root / SEARCHES / first.name
+        folder = self.root / SEARCHES / first.folder.name
         known = read_plan(folder) if (folder / SEARCH).is_file() else None
         if known is not None:
             check_same(known, plan, folder)
@@ -111,7 +111,7 @@ def _adopt(trial: Path, cell: RunSpec) -> None:
     """Make the run of the best trial a cell, and read its test part."""
     if not cell.is_finished:
         shutil.rmtree(cell.run, ignore_errors=True)
-        for left in cell.folder.glob(f".{RUN}.*"):  # of a benchmark that was killed
+        for left in cell.folder.glob(f".{cell.run.name}.*"):  # of a benchmark that was killed
             shutil.rmtree(left)
         with folder_aside(cell.run) as temporary:
             shutil.copytree(trial, temporary, dirs_exist_ok=True)
@@ -126,18 +126,12 @@ def check_cell(cell: RunSpec) -> None:
     """Raise :class:`UserError` unless the result in a cell's folder is that of the cell."""
     result, config = read_result(cell.run), cell.model_spec.config
     protocol = result["protocol"]
+    own: dict[str, Any] = {"model": result["model"], "dataset": result["dataset"], "metrics": protocol["metrics"]}
+    own |= {"topk": protocol["topk"], "seed": protocol["seed"], **row_settings(result["settings"])}
+    wanted = {name: config[name] for name in ("model", "dataset", "metrics", "topk")}
+    wanted |= {"seed": cell.seed, **row_settings(config.changed)}
     scheduled = {name for changes in (config["settings_schedule"] or {}).values() for name in changes}
-    own_row, row = (
-        {name: value for name, value in row_settings(changed).items() if name not in scheduled}
-        for changed in (result["settings"], config.changed)
-    )
-    pairs: dict[str, tuple[Any, Any]] = {
-        "model": (result["model"], config["model"]),
-        "dataset": (result["dataset"], config["dataset"]),
-        "seed": (protocol["seed"], cell.seed),
-        "metrics": ([protocol["metrics"], protocol["topk"]], [config["metrics"], config["topk"]]),
-        "settings": (own_row, row),
-    }
-    for name, (own, wanted) in pairs.items():
-        if not equal_as_json({"": own}, {"": wanted}):
-            raise UserError(f"{cell.run} holds the result of another run: its {name} is {own}, not {wanted}; remove it")
+    for name in sorted((own.keys() | wanted.keys()) - scheduled):
+        if not equal_as_json({"": own.get(name)}, {"": wanted.get(name)}):
+            what = f"its {name} is {own.get(name)}, not {wanted.get(name)}"
+            raise UserError(f"{cell.run} holds the result of another run: {what}; remove it")

@@ -23,7 +23,9 @@ class Progress:
             if cell.is_finished:
                 self._measure(cell)
         self.left = [cell for cell in cells if not cell.is_finished]
-        self._numbers = {cell.name: f"[{n}/{len(self.left)}] {cell.name}" for n, cell in enumerate(self.left, 1)}
+        self._numbers = {
+            cell.folder: f"[{n}/{len(self.left)}] {cell.folder.name}" for n, cell in enumerate(self.left, 1)
+        }
         self._started = time.monotonic()
         print(f"{len(cells)} cells, {len(cells) - len(self.left)} finished; {self._estimate()}", flush=True)
 
@@ -33,7 +35,7 @@ class Progress:
             runner.run(list(self.left), self._on_start, self._on_end)
 
     def _on_start(self, cell: RunSpec) -> None:
-        print(f"{self._numbers[cell.name]} starts", flush=True)
+        print(f"{self._numbers[cell.folder]} starts", flush=True)
 
     def _on_end(self, cell: RunSpec, taken: float) -> None:
         self.left.remove(cell)
@@ -45,7 +47,7 @@ class Progress:
             metric = f"{result['protocol']['valid_metric']} {'none' if score is None else f'{score:.4f}'}"
             outcome = f"validation {metric} in {seconds(taken)}"
         elapsed = f"{seconds(time.monotonic() - self._started)} elapsed"
-        print(f"{self._numbers[cell.name]}: {outcome}; {elapsed}, {self._estimate()}", flush=True)
+        print(f"{self._numbers[cell.folder]}: {outcome}; {elapsed}, {self._estimate()}", flush=True)
 
     def _measure(self, cell: RunSpec) -> None:
         check_cell(cell)

@@ -15,18 +15,17 @@ _COPIES = 6  # of the trained numbers: the parameter, its gradient, two moments,
 
 def users_and_items(config: Config) -> tuple[int, int]:
     """How many there are in the files of a data set, before any filter; zeros if they cannot be read."""
-    parts = config["benchmark_filename"]
-    names = [f"{config['dataset']}.{part}.inter" for part in parts] if parts else [f"{config['dataset']}.inter"]
-    users: set[str] = set()
-    items: set[str] = set()
+    ids: dict[str, set[str]] = {config["USER_ID_FIELD"]: set(), config["ITEM_ID_FIELD"]: set()}
     try:
-        for name in names:
-            table = read_table(config.data_folder / name, config["field_separator"], config["encoding"] or "utf-8")
+        for part in config["benchmark_filename"] or [None]:
+            file = config.data_folder / ".".join(filter(None, (config["dataset"], part, "inter")))
+            table = read_table(file, config["field_separator"], config["encoding"] or "utf-8")
             table.columns = [str(column).partition(":")[0] for column in table.columns]
-            users.update(table[config["USER_ID_FIELD"]])
-            items.update(table[config["ITEM_ID_FIELD"]])
+            for column, values in ids.items():
+                values.update(table[column])
     except (OSError, KeyError, UserError):  # the runs will say what is wrong
         return 0, 0
+    users, items = ids.values()
     return len(users), len(items)
 
 
@@ -34,8 +33,8 @@ def memory_bytes(config: Config, users: int, items: int) -> int:
     """Memory that a run needs at its peak, roughly: process, features, free vectors, and matrices items by items."""
     model = traits(config.model_class)
     names = (config["modalities"] or []) if model.multimodal else []
-    files = (config.data_folder / f"{config['dataset']}.{name}.npy" for name in names)
-    features = sum(file.stat().st_size for file in files if file.is_file())
+    paths = (config.data_folder / f"{config['dataset']}.{name}.npy" for name in names)
+    features = sum(path.stat().st_size for path in paths if path.is_file())
     vectors = 4 * (users + items) * int(config.final_config_dict.get("embedding_size") or 64) * _COPIES * 4
     dense = 4 * items**2 * model.item_matrices
     if model.fits_sparse and dense > free_for_another() / 2:

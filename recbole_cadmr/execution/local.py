@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recbole_cadmr.execution.process import POLL, RunProcess, started
-from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.memory import free_for_another
 
@@ -30,12 +30,7 @@ class LocalRunner:
     jobs: int = 1
     limit: int | None = None
 
-    def run(
-        self,
-        specs: Sequence[RunSpec],
-        on_start: Callable[[RunSpec], None],
-        on_end: Callable[[RunSpec, float], None],
-    ) -> None:
+    def run(self, specs: Sequence[RunSpec], on_start: OnStart, on_end: OnEnd) -> None:
         """Run all of them; see :class:`Runner`."""
         waiting, running = deque(specs), list[RunProcess]()
         try:

@@ -40,12 +40,14 @@ class RunProcess:
         """
         self.spec = spec
         self._started = time.monotonic()
-        _prepare(spec)
+        self._log = spec.folder / "log.txt"
+        settings_file = spec.folder / "settings.yaml"
+        _prepare(spec, settings_file)
         if (spec.run / LAST).is_file():
             arguments = ["--resume", str(spec.run)]
         else:
-            arguments = ["--config_files", str(spec.settings_file), "--output", str(spec.run)]
-        with open(spec.log, "ab") as log:
+            arguments = ["--config_files", str(settings_file), "--output", str(spec.run)]
+        with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 command("train", *arguments, "--data_path", str(data_path or spec.model_spec.config.data_root)),
                 stdin=subprocess.PIPE,
@@ -85,7 +87,9 @@ class RunProcess:
         elif status == -signal.SIGKILL:
             self.spec.fail("stopped: it was killed from outside, maybe because the machine was out of memory")
         else:
-            self.spec.fail(f"failed: {last_line(self.spec.log)} (full output: {self.spec.log})")
+            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
+            self.spec.fail(f"failed: {last} (full output: {self._log})")
         return True
 
     def interrupt(self) -> None:
@@ -100,7 +104,7 @@ class RunProcess:
             self._process.kill()
 
 
-def _prepare(spec: RunSpec) -> None:
+def _prepare(spec: RunSpec, settings_file: Path) -> None:
     """Write the settings of a run; remove an earlier failure, and a run that was cut before it had a state."""
     spec.folder.mkdir(parents=True, exist_ok=True)
     spec.failure_file.unlink(missing_ok=True)
@@ -108,7 +112,7 @@ def _prepare(spec: RunSpec) -> None:
         with alone_in(spec.run, "run", GRACE):  # the process of a parent that was killed is about to end
             if not (spec.run / LAST).is_file():
                 shutil.rmtree(spec.run)
-    with write_aside(spec.settings_file) as temporary:
+    with write_aside(settings_file) as temporary:
         temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
 
 
@@ -119,9 +123,3 @@ def started(spec: RunSpec, data_path: Path | None = None) -> RunProcess | None:
     except UserError as error:
         spec.fail(f"failed: {error}")
         return None
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")

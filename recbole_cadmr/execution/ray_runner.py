@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.process import POLL, started
 from recbole_cadmr.execution.ray_api import connected
-from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked, sees
 from recbole_cadmr.formatting import memory
 
@@ -36,12 +36,7 @@ class RayRunner:
     root: Path
     limit: int | None = None
 
-    def run(
-        self,
-        specs: Sequence[RunSpec],
-        on_start: Callable[[RunSpec], None],
-        on_end: Callable[[RunSpec, float], None],
-    ) -> None:
+    def run(self, specs: Sequence[RunSpec], on_start: OnStart, on_end: OnEnd) -> None:
         """Run all of them; see :class:`Runner`.
 
         Raises:
@@ -55,17 +50,19 @@ class RayRunner:
             waiting: dict[Any, RunSpec] = {}
             for spec in specs:
                 if not _fits(ray.nodes(), spec, gpus) or (self.limit and spec.memory > self.limit):
-                    has = f"{spec.threads} cores and {memory(spec.memory)} free"
-                    spec.fail(f"skipped: no node of the cluster has {has}")
+                    needs = f"{spec.threads} cores and {memory(spec.memory)} free"
+                    spec.fail(f"skipped: no node of the cluster has {needs}")
                     on_end(spec, 0.0)
                     continue
                 folder = spec.model_spec.config.data_folder
                 if folder not in data:
                     data[folder] = folder.parent if self.address == "local" else ray.put(pack(folder))
-                needs = {"num_cpus": spec.threads, "num_gpus": gpus, "memory": spec.memory, "max_retries": _RETRIES}
-                # A copy of the model's, without what was computed from it: a Config belongs to its machine.
-                lean = replace(spec, model_spec=replace(spec.model_spec))
-                task = ray.remote(_run_on_node).options(**needs)
+                task = ray.remote(_run_on_node).options(
+                    num_cpus=spec.threads, num_gpus=gpus, memory=spec.memory, max_retries=_RETRIES
+                )
+                lean = replace(
+                    spec, model_spec=replace(spec.model_spec)
+                )  # without its Config, which is a machine's own
                 waiting[task.remote(lean, data[folder], self.root, mark, self.limit)] = spec
                 on_start(spec)
             while waiting:

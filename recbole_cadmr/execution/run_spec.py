@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.runs.folder import is_used
 
-RUN = "run"
 # Settings that say where and how a run is done, or which of several it is: a model's digest leaves them out.
 _NOT_IN_DIGEST = {
     *("preset", "seed", "split_seed", "data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads"),
@@ -49,17 +48,13 @@ class ModelSpec:
         kept = {name: value for name, value in self.config.plain_settings().items() if name not in _NOT_IN_DIGEST}
         return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
-    def run_name(self, seed: int) -> str:
-        """The name of the folder of the run with that seed."""
-        return f"{self.dataset}-{self.label}-{seed}-{self.digest}"
-
 
 @dataclass(frozen=True)
 class RunSpec:
     """One run of a model, with its folder and its needs.
 
     Attributes:
-        folder: holds the run itself in ``run``, and beside it its settings, its output, and why it failed.
+        folder: holds the run itself in ``run``, and beside it its settings, its log, and why it failed.
         memory: bytes that it is expected to need.
         settings: of the run, where the model's say nothing else.
     """
@@ -72,24 +67,9 @@ class RunSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """The name of its folder."""
-        return self.folder.name
-
-    @property
     def run(self) -> Path:
         """The folder that training writes."""
-        return self.folder / RUN
-
-    @property
-    def settings_file(self) -> Path:
-        """Everything that training is told."""
-        return self.folder / "settings.yaml"
-
-    @property
-    def log(self) -> Path:
-        """What training prints."""
-        return self.folder / "log.txt"
+        return self.folder / "run"
 
     @property
     def is_finished(self) -> bool:
@@ -98,7 +78,7 @@ class RunSpec:
 
     @property
     def failure_file(self) -> Path:
-        """Why there is no result."""
+        """The file that says why there is no result."""
         return self.folder / "failure.txt"
 
     @property
@@ -119,17 +99,12 @@ class RunSpec:
         return {**named, **self.settings, **spec.settings, "seed": self.seed, "threads": self.threads}
 
 
+OnStart: TypeAlias = Callable[[RunSpec], None]
+OnEnd: TypeAlias = Callable[[RunSpec, float], None]
+
+
 class Runner(Protocol):
     """Runs what is to be run, each in a process of its own; what fails says so in its folder and stops nothing."""
 
-    def run(
-        self,
-        specs: Sequence[RunSpec],
-        on_start: Callable[[RunSpec], None],
-        on_end: Callable[[RunSpec, float], None],
-    ) -> None:
-        """Run all of them.
-
-        Args:
-            on_start, on_end: called with each as it starts, and with the seconds it took as it ends, well or not.
-        """
+    def run(self, specs: Sequence[RunSpec], on_start: OnStart, on_end: OnEnd) -> None:
+        """Run all; each is reported as it starts, and with its seconds as it ends, finished or not."""

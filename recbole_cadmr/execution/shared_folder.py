@@ -1,4 +1,4 @@
-"""A folder that all machines of a cluster see: Ray's own condition for what is resumed, checked before work begins."""
+"""The folder that all nodes of a cluster have to see, checked before work begins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARK = ".mark"
 
 @contextmanager
 def marked(root: Path) -> Iterator[str]:
-    """A mark that stands in ``root`` meanwhile, by which a machine knows that it sees this folder, not one like it."""
+    """A mark that stands in ``root`` meanwhile, by which a node knows this folder from another of the same path."""
     mark = uuid.uuid4().hex
     with write_aside(root / MARK) as temporary:
         temporary.write_text(mark, encoding="utf-8")
@@ -27,7 +27,7 @@ def marked(root: Path) -> Iterator[str]:
 
 
 def sees(root: Path, mark: str) -> bool:
-    """Whether this machine sees the folder that was marked."""
+    """Whether this node sees the folder that was marked."""
     file = root / MARK
     return file.is_file() and file.read_text(encoding="utf-8") == mark
 

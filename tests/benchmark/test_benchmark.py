@@ -121,6 +121,23 @@ def test_what_does_not_resume_is_one_sentence(finished, tmp_path, capsys, argume
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda result: result["protocol"].update(seed=7), "its seed is 7, not 1"),
+        (lambda result: result.update(model="Pop"), "its model is Pop, not EASE"),
+        (lambda result: result["settings"].update(reg_weight=3), "its reg_weight is 3, not None"),
+    ],
+)
+def test_the_result_of_another_run_is_refused(finished, tmp_path, capsys, change, reason):
+    file = copied(finished, tmp_path) / "run" / "result.json"
+    result = json.loads(file.read_text())
+    change(result)
+    file.write_text(json.dumps(result))
+    assert main(["benchmark", f"--resume={tmp_path / 'copy'}"]) == 2
+    assert f"{file.parent} holds the result of another run: {reason}; remove it" in capsys.readouterr().err
+
+
 def test_a_folder_of_version_0_1_is_resumed_by_its_command_alone(finished, tmp_path, capsys):
     root = copied(finished, tmp_path).parents[1]
     content = json.loads((root / "benchmark.json").read_text())

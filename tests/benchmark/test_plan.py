@@ -40,11 +40,12 @@ def test_settings_of_one_preset():
 
 def test_cells_differ_by_what_was_given_and_by_nothing_else():
     (one,), (same,), (other,) = (model_specs(["BPR"], ["synthetic"], s) for s in ({}, {}, {"epochs": 3}))
-    assert one.run_name(1) == same.run_name(1)
-    assert len({one.run_name(1), one.run_name(2), other.run_name(1)}) == 3
     default = replace(one, settings={"epochs": 300})  # said aloud
-    assert default.run_name(1) == one.run_name(1)
-    assert [cell.all_settings["seed"] for cell in Cells(Path(), [4, 5]).of(one)] == [4, 5]
+    make = Cells(Path("out"), [4, 5])
+    first, second = make.of(one)
+    assert first.folder == make.of(same)[0].folder == make.of(default)[0].folder
+    assert len({first.folder, second.folder, make.of(other)[0].folder}) == 3
+    assert (first.all_settings["seed"], second.all_settings["seed"]) == (4, 5)
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + ",", "99999999999999999999", "4294967296,", "-1,", "x", ""])
