@@ -1,4 +1,4 @@
-"""Values of options, read one way by every command: ``type=whole_number(least=1)`` and the like for argparse."""
+"""Types of options for argparse, the same for every command: ``type=whole_number(least=1)`` and the like."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 MOST = 2**31 - 1  # of what is counted
 MOST_SEED = 2**32 - 1  # numpy takes no larger one
 _MOST_REAL = 1e9  # cores, GiB: beyond any machine
-_SHOWN = 40  # characters of a wrong value
+_SHOWN = 40  # characters of an invalid value
 
 
 def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
@@ -79,10 +79,10 @@ def whole_numbers(least: int = 0) -> Callable[[str], list[int]]:
 
 
 def files(groups: Sequence[str]) -> list[str]:
-    """Names of files, several of which may stand in one argument, as RecBole takes them."""
+    """Names of files, several of which may be in one argument, as in RecBole."""
     return [file for group in groups for file in ([group] if os.path.exists(group) else group.split())]
 
 
 def shown(text: str) -> str:
-    """A wrong value as a message quotes it."""
+    """An invalid value as a message quotes it."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")

@@ -1,4 +1,4 @@
-"""Arrays in ``.npy`` and ``.npz`` files that anyone may have made: nothing is unpickled, and no header is believed."""
+"""Untrusted arrays in ``.npy`` and ``.npz`` files: nothing is unpickled, and no header is believed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
 
-_BLOCK = 2**20  # numbers looked at once
+_BLOCK = 2**20  # numbers checked at once
 
 
 def map_rows(path: Path) -> np.ndarray:
@@ -50,11 +50,11 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
             needed, free = sum(member.file_size for member in members), free_bytes()
             if needed > free:
                 raise UserError(f"{path} unpacks to {needed:,} bytes, but {free:,} are free")
-            found = []
+            arrays = []
             for member in members:
                 with archive.open(member) as file:
-                    found.append(np.lib.format.read_array(file, allow_pickle=False))
-            return found
+                    arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+            return arrays
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
@@ -62,9 +62,9 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
 
 
 def _need_file(path: Path) -> None:
-    """Raise :class:`UserError` unless it is a file: one would wait for a pipe for ever."""
+    """Raise :class:`UserError` unless it is a file: opening a pipe would wait for ever."""
     if not path.is_file():
-        raise UserError(f"{path} is no file that can be read" if path.exists() else f"there is no file {path}")
+        raise UserError(f"{path} is not a file that can be read" if path.exists() else f"there is no file {path}")
 
 
 def missing_rows(rows: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What a user can get wrong, said in one sentence.
+"""Mistakes of the user, each reported in one sentence.
 
 Every mistake that a user can make (a missing file, a mistyped setting, damaged data) is raised as
-:class:`UserError`; the command line prints its one sentence and exits with status 2. So do a disk, a memory or a
-permission that does not suffice. Anything else that escapes is a defect of this package: status 1, and its traceback is
+:class:`UserError`; the command line prints its one sentence and exits with status 2. So do lack of disk space,
+memory or permission. Anything else that escapes is a defect of this package: status 1, and its traceback is
 kept in a file (``cli/main.py``).
 """
 
@@ -25,7 +25,7 @@ _NO_MEMORY = re.compile(
 class UserError(Exception):
     """A mistake of the user's: ``str(error)`` is one sentence that says what is wrong and what to do.
 
-    Arguments of the Python functions that stand in it in backquotes are shown as options by the command line.
+    The command line shows arguments of the Python functions, which are in backquotes, as options.
     """
 
 
@@ -52,7 +52,7 @@ def refusals_of(package: str, doing: str, kind: type[UserError] = UserError) -> 
     """Raise what a foreign package raises within as a :class:`UserError`, or another ``kind`` of it, that quotes it.
 
     It is for packages that refuse settings by exceptions of every kind. What is raised by code of this package passes,
-    since it is a defect of ours; so does what the machine lacks.
+    since it is a defect of ours; so do lack of memory, disk space or a module.
 
     Args:
         package: its name, such as ``recbole``.
@@ -70,6 +70,6 @@ def refusals_of(package: str, doing: str, kind: type[UserError] = UserError) -> 
         *_, innermost = [name for name in (module.partition(".")[0] for module in modules) if name in (package, own)]
         if innermost != package:
             raise
-        said = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""  # of an assertion, the line
-        reason = f"{type(error).__name__}: {said.strip()}".splitlines()[0]
+        message = str(error) or traceback.extract_tb(error.__traceback__)[-1].line or ""  # of an assertion, the line
+        reason = f"{type(error).__name__}: {message.strip()}".splitlines()[0]
         raise kind(f"cannot {doing}: {reason[:300]}") from error

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written aside and renamed when complete; what cannot be read is one sentence."""
+"""Files that are complete or absent: written aside and renamed; what cannot be read is one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from recbole_cadmr.errors import UserError
 
-NO_TEXT = re.compile("[\0\ud800-\udfff]")  # in an argument: a NUL, and what stands for bytes that are no text
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # in an argument: a NUL, and what stands for bytes that are not text
 _TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
 
 
@@ -25,7 +25,7 @@ _TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
 def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it on success and is removed on failure.
 
-    What is replaced hands on its permissions; a link is replaced, not followed.
+    The permissions of what is replaced are kept; a link is replaced, not followed.
 
     Raises:
         UserError: if the folder cannot be written or the disk is full.
@@ -52,7 +52,7 @@ def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
 def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``path`` on success and is removed on failure.
 
-    It lies beside ``path``, or ``within`` a folder of the same file system that is cleared in time even after a kill.
+    It is beside ``path``, or ``within`` a folder of the same file system that is cleaned up even after a kill.
 
     Raises:
         UserError: if ``path`` exists and is not an empty folder, or cannot be written.
@@ -82,11 +82,11 @@ def path_of(value: Any, name: str) -> Path:
     """The path that the argument ``name`` holds.
 
     Raises:
-        UserError: if it is empty, no path, or one that no file can have.
+        UserError: if it is empty, not a path, or one that no file can have.
     """
     if isinstance(value, (str, bytes, os.PathLike)):
         text = os.fsdecode(value)
-        if text and not NO_TEXT.search(text):
+        if text and not NOT_TEXT.search(text):
             return Path(text)
     raise UserError(f"`{name}` must be a path, not {value!r}")
 
@@ -102,12 +102,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
-    except (OSError, ValueError) as error:  # ValueError: a path that no system takes
+    except (OSError, ValueError) as error:  # ValueError: an impossible path
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def refuse_device(path: str | os.PathLike[str]) -> None:
-    """Raise :class:`UserError` for a device, which may have no end (``/dev/zero``); a pipe is read as a file is."""
+    """Raise :class:`UserError` for a device, which may have no end (``/dev/zero``); a pipe is read like a file."""
     with suppress(OSError, ValueError):
         if stat.S_ISCHR(os.stat(path).st_mode):
             raise UserError(f"{path} is a device, not a file")
@@ -126,7 +126,7 @@ def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
 
 
 def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[np.ndarray]) -> None:
-    """Write a 2-D ``.npy`` file block by block; unlike a memory map it meets a full disk with an error, not a crash."""
+    """Write a 2-D ``.npy`` file block by block; unlike with a memory map, a full disk is an error, not a crash."""
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with write_aside(path) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -135,13 +135,13 @@ def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[
 
 
 def cache_folder() -> Path:
-    """Where what can be computed again is kept for this user: ``recbole_cadmr`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """The user's folder for what can be computed again: ``recbole_cadmr`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
     What is read from it is checked against what was written.
     """
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(given).is_absolute():  # the standard has others passed over
-        return Path(given) / "recbole_cadmr"
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(cache).is_absolute():  # the standard ignores others
+        return Path(cache) / "recbole_cadmr"
     return Path.home() / ".cache" / "recbole_cadmr"  # there is a home: compat.provide_home
 
 

@@ -1,4 +1,4 @@
-"""Long work in a folder: alone there, and stopped in good order."""
+"""Exclusive work in a folder, and an orderly stop on SIGTERM."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LOCK = ".lock"
 
 @contextmanager
 def alone_in(root: Path, what: str, patience: float = 0.0) -> Iterator[None]:
-    """Refuse a folder that another process is at work in: each would spoil what the other does.
+    """Refuse a folder that another process is using: each would damage the work of the other.
 
     The lock is the operating system's, on the file ``.lock`` in the folder, so that it ends with the process. The file
-    is removed while it is still locked: whoever waits for it finds that out, and locks the next one. A folder that was
-    not there is made, and goes again if nothing was put into it.
+    is removed while it is still locked: a process waiting for it notices, and locks the next one. A missing folder is
+    created, and removed again if nothing was put into it.
 
     Args:
-        what: name of the work, as in "a search is at work".
+        what: name of the work, as in "another search is using the folder".
         patience: seconds to wait for the other process to end.
 
     Raises:
-        UserError: if another process is at work, or the folder cannot be locked.
+        UserError: if another process is working there, or the folder cannot be locked.
     """
     file = root / LOCK
     lock = FileLock(file)
@@ -39,19 +39,19 @@ def alone_in(root: Path, what: str, patience: float = 0.0) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=patience)
     except Timeout as error:
-        raise UserError(f"a {what} is at work in {root}{_by_whom(file)}; wait for it, or stop it") from error
+        raise UserError(f"another {what} is using {root}{_by_whom(file)}; wait for it, or stop it") from error
     except (OSError, NotImplementedError) as error:  # the latter: the file system has no locks
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot lock {file}: {reason}; work in a folder that can be written and locked") from error
     own = file.stat()
     try:
-        if own.st_nlink == 1:  # else it is the content of another file, too
+        if own.st_nlink == 1:  # else it is another file, too
             with suppress(OSError):
-                file.write_text(str(os.getpid()), encoding="ascii")  # for others to tell
+                file.write_text(str(os.getpid()), encoding="ascii")  # for the message of others
         yield
     finally:
         with suppress(OSError):  # Windows removes no open file
-            if os.path.samestat(file.stat(), own):  # else the folder was removed, and another process made it anew
+            if os.path.samestat(file.stat(), own):  # else the folder was removed, and another process created it again
                 file.unlink()
         lock.release()
         if is_new:
@@ -67,7 +67,7 @@ def _by_whom(file: Path) -> str:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let a terminated process stop what it has begun as an interrupted one does."""
+    """Let SIGTERM stop the process as ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -75,7 +75,7 @@ class _Group:
     def _number(self, name: str) -> int:
         try:
             return int((self.folder / name).read_text())
-        except (OSError, ValueError):  # not there, or "max"
+        except (OSError, ValueError):  # missing, or "max"
             return sys.maxsize
 
 

@@ -1,4 +1,4 @@
-"""Standard output and error that end no work: closed, full, left by their reader, or of a terminal that lacks signs."""
+"""Standard output and error that never stop the work: closed, full, without a reader, or of a limited terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLAIN = {"±": "+/-", "–": "-", "…": "...", "²": "^2", "×": "x"}
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What a terminal that cannot show a sign gets instead."""
+    """A replacement for characters that a terminal cannot show."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     signs = error.object[error.start : error.end]
@@ -28,7 +28,7 @@ class Screen:
     """A stream of text that never fails: after the first failure, which is kept, what is written is dropped.
 
     Attributes:
-        failure: why nothing can be written any more; None while all is well.
+        failure: why nothing can be written any longer; None as long as all is well.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -43,7 +43,7 @@ class Screen:
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what has been written."""
+        """Flush the stream."""
         self._attempt(self._stream.flush)
 
     def __getattr__(self, name: str) -> Any:
@@ -56,7 +56,7 @@ class Screen:
             act()
         except (OSError, ValueError) as error:  # ValueError: the stream was closed
             self.failure = error
-            # What its buffer still holds would fail once more when Python exits.
+            # What is left in its buffer would fail again when Python exits.
             with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
@@ -78,7 +78,7 @@ def guarded() -> Iterator[Screen]:
 
 
 def _open_descriptors() -> None:
-    """Open those of 0, 1 and 2 that are closed: the next file to be opened would get what is meant for the screen."""
+    """Open closed descriptors 0, 1 and 2: the next file to be opened would get what is meant for the screen."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -86,7 +86,7 @@ def test_what_is_no_file(tmp_path):
         with pytest.raises(UserError, match="there is no file"):
             read(tmp_path / "a.npy")
         for path in (tmp_path, tmp_path / "pipe.npy"):
-            with pytest.raises(UserError, match="no file that can be read"):
+            with pytest.raises(UserError, match="not a file that can be read"):
                 read(path)
 
 

@@ -39,7 +39,7 @@ def test_of_two_that_begin_at_once_one_gets_in(tmp_path):
 
 def test_one_after_the_other_may_wait(tmp_path):
     folder = tmp_path / "run"
-    refused = pytest.raises(UserError, match=rf"a run is at work .*process {os.getpid()}")
+    refused = pytest.raises(UserError, match=rf"another run is using .*process {os.getpid()}")
     with alone_in(folder, "run"), refused, alone_in(folder, "run", patience=0.2):
         pass
     assert not folder.exists()  # nothing was put into it

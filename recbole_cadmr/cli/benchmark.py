@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="DIR", help="folder of the benchmark; the same command again resumes it")
     add("--resume", metavar="DIR", help="resume the benchmark in DIR, by the options that it was begun with")
     add("--tune", type=whole_number(), metavar="N", help="settings of each model to try on validation first")
-    add("--jobs", default=1, type=whole_number(1), help="cells at once (default 1)")
+    add("--jobs", default=1, type=whole_number(1), help="runs at the same time (default 1)")
     add("--memory", type=positive, metavar="GB", help="memory a cell may use (default: its share of what is free)")
     add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster, or 'local'")
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")

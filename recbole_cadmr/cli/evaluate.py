@@ -1,4 +1,4 @@
-"""``evaluate``: a checkpoint once more, or the test part that a run left unread."""
+"""``evaluate``: score a checkpoint again, or read the test part that a run left unread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if known.folder:
         others = (known.metrics, known.topk, known.mask_valid_at_test, known.output)
         if any(value is not None for value in others) or known.part != "test":
-            raise UserError("--run measures what the run measures; only --data_path may stand beside it")
+            raise UserError("--run computes the metrics of the run; only --data_path may be given with it")
         print(metric_table({f"test of {known.folder}": read_test(known.folder, known.data_path)}))
         return 0
     result = evaluate(

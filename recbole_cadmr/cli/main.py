@@ -1,7 +1,7 @@
 """``python -m recbole_cadmr COMMAND``: one subcommand a workflow.
 
-Exit status: 0 done; 2 a mistake of the user's, a disk or memory that does not suffice, or ctrl-C, said in one sentence;
-1 a fault of this package's, whose traceback is kept in a file. Heavy imports wait until a command needs them, so that
+Exit status: 0 done; 2 a mistake of the user, lack of disk space or memory, or ctrl-C, reported in one sentence;
+1 a defect of this package, whose traceback is kept in a file. Heavy imports wait until a command needs them, so that
 ``--help`` is quick.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from recbole_cadmr.arguments import shown
 from recbole_cadmr.cli.parser import build_parser
 from recbole_cadmr.errors import UserError, is_out_of_memory
-from recbole_cadmr.files import NO_TEXT
+from recbole_cadmr.files import NOT_TEXT
 from recbole_cadmr.locking import terminated_as_interrupted
 from recbole_cadmr.screen import guarded
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with guarded() as out:
         status, sentence = _run(list(sys.argv[1:] if arguments is None else arguments))
         out.flush()
-        # A pipe whose reader has left has had what it wanted.
+        # The reader of a broken pipe has got what it wanted.
         if out.failure is not None and not isinstance(out.failure, BrokenPipeError) and not sentence:
             status, sentence = EXIT_USER_ERROR, f"error: standard output: {_reason(out.failure)}"
         if sentence:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> tuple[int, str]:
-    """Exit status, and what is to be said of a failure."""
+    """Exit status, and the message of a failure."""
     try:
         with terminated_as_interrupted():
             _check(arguments)
@@ -46,7 +46,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0), ""
     except UserError as error:
-        # Arguments of the Python functions, in backquotes, are options here; a name may hold the end of a line.
+        # Arguments of the Python functions, in backquotes, are options here; a name may contain a line break.
         return EXIT_USER_ERROR, "error: " + re.sub("`([a-z_]+)`", r"--\1", " ".join(str(error).splitlines()))
     except KeyboardInterrupt as error:
         return EXIT_USER_ERROR, f"\n{str(error) or 'stopped'}"
@@ -55,7 +55,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
 
 
 def _failure(error: Exception) -> tuple[int, str]:
-    """Exit status and sentence of what no command expects."""
+    """Exit status and message of what no command expects."""
     if is_out_of_memory(error):
         return EXIT_USER_ERROR, f"error: there is not enough memory: {_reason(error)}"
     if isinstance(error, OSError):
@@ -63,21 +63,21 @@ def _failure(error: Exception) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("recbole"):
         # Some of RecBole's models need packages that it does not install.
         return EXIT_USER_ERROR, f"error: the package {error.name} is missing, which this needs; install it"
-    what = f"{type(error).__name__}: {_reason(error)}"
-    return EXIT_FAULT, f"error: a fault of this program, {what}; the traceback is in {_kept(error)}"
+    reason = f"{type(error).__name__}: {_reason(error)}"
+    return EXIT_FAULT, f"error: a defect of this program, {reason}; the traceback is in {_traceback_file(error)}"
 
 
 def _check(arguments: Sequence[str]) -> None:
-    """Raise :class:`UserError` if an argument is empty (a script's unset variable), or is no text."""
+    """Raise :class:`UserError` if an argument is empty (a script's unset variable), or is not text."""
     name = "an argument"
     for argument in arguments:
         option, equals, value = argument.partition("=")
         if option.startswith("--"):
             name = shown(option)[1:-1]
         if not argument or (equals and not value and option.startswith("--")):
-            raise UserError(f"{name} is empty; give it a value, or leave it out")
-        if found := NO_TEXT.search(argument):
-            what = "a NUL" if found[0] == "\0" else "bytes that are no text of this terminal's encoding"
+            raise UserError(f"{name} is empty; give it a value, or omit it")
+        if match := NOT_TEXT.search(argument):
+            what = "a NUL" if match[0] == "\0" else "bytes that are not text in this terminal's encoding"
             raise UserError(f"{name} holds {what}: {shown(argument)}")
 
 
@@ -86,7 +86,7 @@ def _reason(error: BaseException) -> str:
     return next(iter((getattr(error, "strerror", None) or str(error)).splitlines()), type(error).__name__)
 
 
-def _kept(error: Exception) -> str:
+def _traceback_file(error: Exception) -> str:
     """The file that holds the traceback: the log of the run, if there is one, else a new file."""
     log = getattr(error, "log", None)
     if log is not None and log.is_file():
@@ -97,4 +97,4 @@ def _kept(error: Exception) -> str:
             traceback.print_exception(error, file=file)
         return name
     except OSError as refusal:
-        return f"no file, as none can be written ({_reason(refusal)})"
+        return f"no file, because none can be written ({_reason(refusal)})"

@@ -33,7 +33,7 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if known.users and known.history:
         raise UserError("give either --users or --history")
     if known.history and known.leave_out:
-        raise UserError("--leave_out is for users of the data set; with --history, what stands there is left out")
+        raise UserError("--leave_out is for users of the data set; with --history, its items are left out")
     history = workflow.read_history(known.history) if known.history else None
     users = workflow.read_users(known.users) if known.users else None
     if users is not None and len(set(users)) < len(users):
@@ -43,13 +43,13 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if history is not None:
         frame, unknown = recommender.recommend_from_history(history, known.topk)
         if unknown:
-            print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were passed over")
+            print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were skipped")
         asked = history["user_id"].nunique()
     else:
         frame = recommender.recommend(users, known.topk, known.leave_out or "train")
         asked = len(recommender.users) if users is None else len(users)
     if without := asked - frame["user_id"].nunique():
-        print(f"{without} of {asked} users get no list: nothing is known of them, or no item is left")
+        print(f"{without} of {asked} users get no list: nothing is known about them, or no item is left")
     workflow.write_recommendations(frame, known.output)
     print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
     return 0

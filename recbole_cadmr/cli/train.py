@@ -1,4 +1,4 @@
-"""``train``: a model on a data set, or a run that was cut."""
+"""``train``: a model on a data set, or an interrupted run."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="a preset of the model (CADMR: paper)")
     parser.add_argument("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in DIR that was cut")
+    parser.add_argument("--resume", metavar="DIR", help="resume the interrupted run in DIR")
     parser.add_argument("--data_path", help="folder of the data sets (default: dataset)")
     parser.add_argument("--download", action="store_true", help="get the data set first, if it is not there")
     parser.set_defaults(run=run)
 
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Train, or go on."""
+    """Train, or resume."""
     from recbole_cadmr.runs.train import resume, train
 
     settings = settings_of(rest)
     if known.resume:
         if settings or known.config_files or any((known.model, known.dataset, known.preset, known.output)):
-            raise UserError("--resume goes on with the settings of the run; only --data_path may stand beside it")
+            raise UserError("--resume continues with the settings of the run; only --data_path may be given with it")
         resume(known.resume, known.data_path)
         return 0
     if known.data_path:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scheduler", help="asha (default), pbt, or fifo")
     add("--grace", type=count, metavar="EPOCHS", help="epochs before a trial may be stopped, or changed (pbt)")
     add("--output", metavar="DIR", help="folder of the search")
-    add("--resume", nargs="?", const=_HERE, metavar="DIR", help="go on with the search in DIR, or --output")
+    add("--resume", nargs="?", const=_HERE, metavar="DIR", help="resume the search in DIR, or --output")
     add("--cpus", type=positive, metavar="CORES", help="cores of a trial, and its threads (default 1; fractions too)")
     add("--gpus", type=not_negative, metavar="GPUS", help="GPUs of a trial (default: one if any; fractions too)")
     add("--jobs", type=count, metavar="N", help="most trials at once (default: as many as there is room for)")
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Search, or go on, and print what was found."""
+    """Search, or resume, and print the result."""
     from recbole_cadmr.tuning.outputs import summary
     from recbole_cadmr.tuning.resources import Resources
     from recbole_cadmr.tuning.tune import resume, tune
@@ -55,7 +55,7 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         given = [f"--{name}" for name in others if getattr(known, name) is not None]
         if settings or given_files or given:
             what = given[0] if given else "a setting"
-            raise UserError(f"--resume DIR goes on with the search in DIR as it was; leave out {what}")
+            raise UserError(f"--resume DIR continues the search in DIR as it was; leave out {what}")
         found = resume(known.resume, trials=known.trials, data_path=known.data_path, resources=resources)
     else:
         if not known.output:

@@ -30,7 +30,7 @@ from recbole_cadmr.config.rules import (
     without_inert,
 )
 from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
-from recbole_cadmr.data.prepare.catalog import how_to_get, known_sets
+from recbole_cadmr.data.prepare.catalog import catalog, how_to_get
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.contract import Recommender, traits
 from recbole_cadmr.models.registry import get_model, is_recboles
@@ -218,7 +218,7 @@ class Config(recbole.config.Config):
                 return place, place / dataset
         here = {path.name for place in places for path in data_sets_in(place)}
         raise UserError(
-            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(known_sets())))}; "
+            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(catalog())))}; "
             f"{how_to_get(dataset)}, or name its place with `data_path`"
         )
 

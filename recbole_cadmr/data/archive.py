@@ -1,4 +1,4 @@
-"""Archives and compressed files that a stranger made: nothing leaves its folder, explodes, or ends half unpacked."""
+"""Untrusted archives and compressed files: nothing leaves its folder, explodes, or ends up half unpacked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def extract_zip(path: Path, folder: Path, max_bytes: int = MAX_BYTES, max_ratio:
                             raise UserError(f"{path} unpacks to far more than it should; it is not used")
                         out.write(block)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged, or no zip archive that can be read; get it again") from error
+        raise UserError(f"{path} is damaged, or not a zip archive that can be read; get it again") from error
     return [folder.joinpath(*name.parts) for name in names]
 
 
@@ -79,7 +79,7 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a gzip file holds, as long as it is no bomb."""
+    """The content of a gzip file, unless it is a bomb."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file, self._lines = path, gzip.GzipFile(fileobj=file), 0

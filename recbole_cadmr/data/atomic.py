@@ -24,7 +24,7 @@ def write_atomic(path: Path, columns: Sequence[str], rows: Iterable[str]) -> Non
 
 
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> list[str]:
-    """The names of a table's columns; a byte order mark is passed over.
+    """The names of a table's columns; a byte order mark is skipped.
 
     Raises:
         UserError: if the file is not text, or names a column twice.

@@ -1,4 +1,4 @@
-"""Downloads that survive a cut: resumed where they stopped, checked, and whole or absent."""
+"""Downloads that survive an interruption: resumed where they stopped, checked, and complete or absent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recbole_cadmr.files import write_aside
 _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
 _TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
-_BLOCK = 1 << 14  # what is lost of a cut connection
+_BLOCK = 1 << 14  # what is lost when a connection breaks
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class RemoteFile:
 def download(file: RemoteFile, folder: Path, progress: bool = True) -> Path:
     """Fetch ``file`` into ``folder``, unless it is there, and return its path.
 
-    What has arrived lies in ``NAME.part``; the next call asks for the rest, provided that the server's file is still
-    the same one. A connection that is cut is tried again a few times.
+    What has arrived is in ``NAME.part``; the next call asks for the rest, provided that the server's file is still
+    the same. A broken connection is retried a few times.
 
     Raises:
-        UserError: if the file cannot be had, or is not what was announced; nothing then has its name.
+        UserError: if the file cannot be fetched or is not what was announced; then there is no file of its name.
     """
     target, part = folder / file.name, folder / f"{file.name}.part"
     if Path(file.name).name != file.name or "\0" in file.name:
@@ -79,25 +79,25 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
         try:
             reason = _fetch(session, file, part, progress)
         except ValueError as error:  # requests' InvalidURL, urllib3's LocationParseError
-            raise UserError(f"cannot fetch {file.url}: it is no address that can be asked ({error})") from error
+            raise UserError(f"cannot fetch {file.url}: it is not a valid address ({error})") from error
         except requests.RequestException as error:
-            reason = _said(error)
+            reason = _reason(error)
         if not reason:
             return
-    raise UserError(f"cannot fetch {file.url}: {reason}; try again, which goes on where it was cut, or get it by hand")
+    raise UserError(f"cannot fetch {file.url}: {reason}; try again, which resumes the download, or get it by hand")
 
 
 def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> str:
-    """One connection's share of ``part``; what cut it, or "" if the file is whole."""
+    """Extend ``part`` over one connection; why that broke, or "" if the file is complete."""
     have, mark = (part.stat().st_size if part.is_file() else 0), _mark(part)
     # Without a validator the server's file might be another one by now.
     headers = {"Accept-Encoding": "identity"}
     if have and mark:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark}
     with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if response.status_code == 416:  # nothing beyond what is here: begin again
+        if response.status_code == 416:  # nothing beyond what is here: start again
             _forget(part)
-            return "the server has less than has arrived already"
+            return "the server has less than has already arrived"
         if response.status_code in (429, 500, 502, 503, 504):
             return f"the server answered {response.status_code}"
         if response.status_code not in (200, 206):
@@ -105,18 +105,18 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
                 f"cannot fetch {file.url}: the server answered {response.status_code} {response.reason}; check the "
                 f"address, name a mirror with --base_address, or get the file by hand"
             )
-        goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code == 206 and not goes_on:
+        resumes = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 206 and not resumes:
             _forget(part)
             return "the server sent another range than it was asked for"
-        have = have if goes_on else 0
+        have = have if resumes else 0
         length = response.headers.get("Content-Length")
         whole = have + int(length) if length and length.isdigit() else None
         if file.size is not None and whole is not None and whole != file.size:
             raise UserError(f"{file.url} has {whole:,} bytes, but {file.size:,} are known; the file has changed")
         _remember(part, response.headers)
         with (
-            open(part, "ab" if goes_on else "wb") as out,
+            open(part, "ab" if resumes else "wb") as out,
             tqdm(total=whole or file.size, initial=have, desc=file.name, unit="B", unit_scale=True,
                  disable=not progress) as bar,
         ):  # fmt: skip
@@ -125,7 +125,7 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
                 bar.update(len(block))
         arrived = part.stat().st_size
     if whole is not None and arrived < whole:
-        return f"the connection was cut after {arrived:,} of {whole:,} bytes"
+        return f"the connection broke after {arrived:,} of {whole:,} bytes"
     return ""
 
 
@@ -169,14 +169,14 @@ def _forget(part: Path) -> None:
     _side(part).unlink(missing_ok=True)
 
 
-def _said(error: requests.RequestException) -> str:
-    """What went wrong, without the chain of objects that requests names."""
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, without the chain of objects in the messages of requests."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     if isinstance(error, requests.exceptions.Timeout):
         return "the server does not answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut"
+        return "the connection broke"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection to the server"
     return str(error)

@@ -1,7 +1,7 @@
-"""Columns of numbers and dates in the precision they are written in.
+"""Columns of numbers and dates in the precision of the file.
 
-RecBole's tensors hold float32, which tells seconds of this century apart by the two minutes, and float64 cannot hold
-nanoseconds. What is compared (times, ends of intervals) is compared as it stands in the file.
+RecBole's tensors hold float32, which resolves seconds of this century to two minutes, and float64 cannot hold
+nanoseconds. What is compared (times, ends of intervals) is compared as written in the file.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def numbers(path: Path, text: pd.Series) -> pd.Series:
 
 
 def exact_numbers(path: Path, text: pd.Series) -> pd.Series:
-    """The numbers of a column of text, without its missing ones: int64 or uint64, else float64 if that tells all of
-    them apart, else :class:`Decimal` objects.
+    """The numbers of a column of text, without its missing ones: int64 or uint64, else float64 if that keeps all of
+    them distinct, else :class:`Decimal` objects.
 
     Raises:
         UserError: as of :func:`numbers`.
     """
-    given = text[numbers(path, text).notna()]
-    whole = pd.to_numeric(given, errors="coerce")
+    present = text[numbers(path, text).notna()]
+    whole = pd.to_numeric(present, errors="coerce")
     if whole.dtype.kind in "iu":
         return whole
-    if not len(given) or given.str.len().max() <= _SAFE_DIGITS:
-        return given.astype(np.float64)
-    return given.map(Decimal)
+    if not len(present) or present.str.len().max() <= _SAFE_DIGITS:
+        return present.astype(np.float64)
+    return present.map(Decimal)
 
 
 def exact_dates(path: Path, text: pd.Series) -> pd.Series:

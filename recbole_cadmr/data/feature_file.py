@@ -1,6 +1,6 @@
 """Feature files of a modality: ``NAME.MODALITY`` with the vectors inline, or beside it in ``NAME.MODALITY.npy``.
 
-Everything here comes from a stranger's folder: nothing is unpickled, and whatever does not fit is one sentence.
+The files are not trusted: nothing is unpickled, and whatever does not fit is one sentence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.errors import UserError
 
-# What comes after NAME. in files that are no modality's: those that RecBole reads itself, and those of ours.
+# What follows NAME. in files that are not of a modality: those that RecBole reads, and our own.
 RESERVED = frozenset(
     ("inter", "item", "user", "kg", "link", "net", "train", "valid", "test", "yaml", "html", "md", "npy", "npz")
 )
@@ -87,7 +87,7 @@ def _check_tokens(path: Path, tokens: list[str]) -> None:
 def _read_inline(path: Path, lines: Iterator[str]) -> FeatureFile:
     """The items and vectors of the lines after the header."""
     tokens: list[str] = []
-    values, width = bytearray(), 0  # of all vectors, so that no second copy is made
+    values, width = bytearray(), 0  # of all vectors: no second copy is made
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's word for text that is not numbers to its end
         for number, line in enumerate(lines, 2):

@@ -32,7 +32,7 @@ class ItemGraph:
 def read_graph(path: Path, n_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The arrays of a graph file: ``idx`` (int64, a file row or -1 for none) and ``cos`` (float32), [n_rows, k] each.
 
-    A row whose cosines are all 0 or NaN was made from a vector of zeros: it has no neighbours, and is nobody's.
+    A row whose cosines are all 0 or NaN was made from a vector of zeros: it neither has nor is a neighbour.
 
     Raises:
         UserError: if the file is damaged, or does not hold a graph of ``n_rows`` rows.
@@ -56,13 +56,13 @@ def read_graph(path: Path, n_rows: int | None = None) -> tuple[np.ndarray, np.nd
 
 
 def without_rows(idx: np.ndarray, cos: np.ndarray, missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same graph in which the rows marked in ``missing`` [n_rows] have no neighbours and are nobody's."""
+    """The same graph in which the rows marked in ``missing`` [n_rows] neither have nor are neighbours."""
     none = (idx < 0) | missing[idx] | missing[:, None]
     return np.where(none, -1, idx), np.where(none, np.float32(0), cos)
 
 
 def rows_of(idx: np.ndarray, cos: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The graph of the file rows ``kept`` (sorted) alone; the others are nobody's neighbours."""
+    """The graph among the file rows ``kept`` (sorted)."""
     gone = np.ones(len(idx), dtype=bool)
     gone[kept] = False
     idx, cos = without_rows(idx, cos, gone)
@@ -99,7 +99,7 @@ def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, ids: to
 def nearest_items(modality: Modality, k: int, block: int = 1024) -> ItemGraph:
     """The exact graph of the ``k`` nearest items by cosine, computed in blocks of ``block`` items.
 
-    Items without the modality have no neighbours and are nobody's neighbour. Memory: block x n_items floats.
+    Items without the modality neither have nor are neighbours. Memory: block x n_items floats.
     """
     n_items = len(modality.present)
     items = modality.present.nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""What a reader must know about the parts of a split: who is held out only, and what is held out and known at once."""
+"""Warnings about the parts of a split: users and items only held out, and pairs both held out and in training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def report_parts(train: Any, valid: Any, test: Any) -> None:
-    """Log what makes held-out interactions trivial or out of reach, counted part by part."""
+    """Log what makes held-out interactions trivial or unreachable, counted by part."""
     log, name = getLogger(), train.dataset_name
     users, items = train.uid_field, train.iid_field
     known = {part: _pairs(data) for part, data in (("train", train), ("validation", valid), ("test", test))}

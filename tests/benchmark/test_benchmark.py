@@ -170,7 +170,7 @@ def test_a_folder_at_work_is_refused(finished, capsys):
     folder, arguments, _ = finished
     with alone_in(folder, "benchmark"):
         assert main(arguments) == 2
-    assert f"a benchmark is at work in {folder} (process {os.getpid()})" in capsys.readouterr().err
+    assert f"another benchmark is using {folder} (process {os.getpid()})" in capsys.readouterr().err
     (folder / ".lock").write_text(str(os.getpid()))  # of a process that was killed, whose number another one has now
     assert main(arguments) == 0 and not (folder / ".lock").exists()
 

@@ -72,7 +72,7 @@ def own_set(tmp_path):
         (["--config_files", "absent.yaml"], "there is no settings file absent.yaml"),
         (["--output=/dev/null/run"], "cannot write the run"),
         (["--resume=absent"], "there is no run folder"),
-        (["--resume=absent", "--epochs=3"], "--resume goes on with the settings of the run"),
+        (["--resume=absent", "--epochs=3"], "--resume continues with the settings of the run"),
         (["--eval_args={mode: uni100}"], "only full ranking"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_fault_is_one_sentence_that_names_the_file_of_its_traceback(monkeypatc
     assert main(["table", "a"]) == 1
     said = capsys.readouterr().err.strip()
     (log,) = tmp_path.glob("*.log")
-    assert said == f"error: a fault of this program, KeyError: 'fingerprint'; the traceback is in {log}"
+    assert said == f"error: a defect of this program, KeyError: 'fingerprint'; the traceback is in {log}"
     assert "Traceback" in log.read_text() and "in raising" not in said
 
 
@@ -80,7 +80,7 @@ def test_a_fault_in_a_run_is_in_the_log_of_the_run(monkeypatch, capsys, tmp_path
         (["table", ""], "an argument is empty"),
         (["train", "--output=a\0b"], "--output holds a NUL"),
         (["generate", "--output", "a\0b"], "--output holds a NUL"),
-        (["train", "--dataset", "a\udcff"], "--dataset holds bytes that are no text"),
+        (["train", "--dataset", "a\udcff"], "--dataset holds bytes that are not text"),
         (["recommend", "--checkpoint=m.pt", f"--output={'a' * 300}"], "File name too long"),
         (["benchmark", "--models=Pop", "--output=b", "--memory=1e300"], "--memory must be a number of at most"),
         (["benchmark", "--models=Pop", "--output=b", "--memory=nan"], "--memory must be a number of at most"),

@@ -98,7 +98,7 @@ def test_times_order_a_split_as_they_stand(tmp_path):
 
 def test_an_order_without_times_is_told(tmp_path, capsys):
     place = prepare_mmrec(write_source(tmp_path / "source"), "rows", tmp_path / "dataset", "leave-last")
-    said = "--split leave-last goes by the order of the rows, since there are no times"
+    said = "--split leave-last uses the order of the rows, since there are no times"
     assert said in capsys.readouterr().err and said in (place / "dataset_card.md").read_text()
     prepare_mmrec(write_source(tmp_path / "timed", extra=True), "timed", tmp_path / "dataset", "leave-last")
     assert said not in capsys.readouterr().err
@@ -161,8 +161,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         (lambda d: np.save(d / "YAML_feat.npy", np.zeros((4, 2))), "cannot be the modality 'YAML'"),
         (lambda d: np.save(d / "text_feat.npy", np.zeros((4, 2))), "zeros for every item"),
         (lambda d: np.save(d / "text_feat.npy", np.full((4, 2), 1e308)), "infinite numbers .* first in row 0"),
-        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").mkdir()), "no file that can be read"),
-        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").symlink_to("gone")), "no file that can be read"),
+        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").mkdir()), "not a file that can be read"),
+        (lambda d: ((d / "shop.inter").unlink(), (d / "shop.inter").symlink_to("gone")), "not a file that can be read"),
         (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t1\t0\t1\n2\t0\t1\t2\n"), "line 2"),
         (lambda d: (d / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n\n07\t0\t0\n"), "line 4"),
         (lambda d: (d / "shop.inter").write_text(f"userID\titemID\tx_label\n{10**20}\t0\t0\n"), "line 2"),

@@ -52,7 +52,8 @@ def test_a_folder_of_halves_alone_goes_too(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     with working_folder(tmp_path / "shop"):
-        with pytest.raises(UserError, match="a preparation of .*shop is at work in"), working_folder(tmp_path / "shop"):
+        again = pytest.raises(UserError, match="another preparation of .*shop is using")
+        with again, working_folder(tmp_path / "shop"):
             pass
         with working_folder(tmp_path / "other"):
             pass

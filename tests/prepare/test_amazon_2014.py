@@ -30,7 +30,7 @@ def pairs(folder, part):
 
 def notes(folder):
     card = (folder / "dataset_card.md").read_text()
-    return card.partition("## Passed over\n\n")[2].partition("\n\n## Sources")[0].splitlines()
+    return card.partition("## Skipped\n\n")[2].partition("\n\n## Sources")[0].splitlines()
 
 
 def test_every_review_and_every_vector_come_through(tmp_path):
@@ -113,7 +113,7 @@ def test_malformed_lines_are_counted_and_shown(tmp_path, capsys, monkeypatch):
     assert prepare(source, "dataset") == 0
     folder = tmp_path / "dataset" / "baby"
     assert notes(folder) == [
-        "- malformed lines of reviews_Baby_5.json.gz: 4 (line 26: it is no JSON; line 27: it is no object; "
+        "- malformed lines of reviews_Baby_5.json.gz: 4 (line 26: it is not JSON; line 27: it is not an object; "
         "line 28: it lacks reviewerID or asin; ...)",
         "- repeated interactions of a user with an item: 1",
         "- malformed lines of meta_Baby.json.gz: 4 (line 5: it is not a record with asin; "
@@ -130,7 +130,7 @@ def test_malformed_lines_are_counted_and_shown(tmp_path, capsys, monkeypatch):
 
 def test_strict_stops_at_the_first_malformed_line(tmp_path, capsys):
     assert prepare(write_amazon_2014(tmp_path / "raw", BAD_REVIEWS), tmp_path / "dataset", "--strict") == 2
-    assert "reviews_Baby_5.json.gz line 26 is malformed: it is no JSON" in capsys.readouterr().err
+    assert "reviews_Baby_5.json.gz line 26 is malformed: it is not JSON" in capsys.readouterr().err
     assert not (tmp_path / "dataset" / "baby").exists()
 
 

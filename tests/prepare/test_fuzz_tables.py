@@ -70,12 +70,12 @@ def test_damaged_tables(tmp_path, ending):
             at = int(place * len(content))
             content = content[:at] + piece + content[at + width :]
         path.write_bytes(content)
-        tally = SkippedRows()
+        skipped = SkippedRows()
         try:
-            table = read_rows(path, tally, list(TABLE), (), encoding, separator)
+            table = read_rows(path, skipped, list(TABLE), (), encoding, separator)
             assert list(table) == list(TABLE) and all(isinstance(text, str) for text in table.to_numpy().ravel())
-            values, _ = read_values(table, path, Options("d"), tally)
-            k_core(clean(values, tally), 1)
+            values, _ = read_values(table, path, Options("d"), skipped)
+            k_core(clean(values, skipped), 1)
         except UserError as error:
             assert str(error) and "\n" not in str(error)
         else:

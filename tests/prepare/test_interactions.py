@@ -32,19 +32,19 @@ def label(frame, split, seed=0):
 
 def test_a_repeated_pair_is_kept_once_at_its_earliest():
     frame = table([("a", "x"), ("a", "y"), ("a", "x")], timestamp=[3.0, 2.0, 1.0])
-    tally = SkippedRows()
-    kept = clean(frame, tally)
+    skipped = SkippedRows()
+    kept = clean(frame, skipped)
     assert kept.to_dict("records") == [
         {"user_id": "a", "item_id": "y", "timestamp": 2.0},
         {"user_id": "a", "item_id": "x", "timestamp": 1.0},
     ]
-    assert tally.counts == {"repeated interactions of a user with an item": 1}
+    assert skipped.counts == {"repeated interactions of a user with an item": 1}
 
 
 def test_ids_that_an_atomic_file_cannot_hold_are_passed_over():
-    tally = SkippedRows()
-    assert len(clean(table([("a", "x"), ("", "x"), ("a", None), ("a\tb", "x"), ("a", "x\ny")]), tally)) == 1
-    assert tally.counts == {"interactions without a usable user or item id": 4}
+    skipped = SkippedRows()
+    assert len(clean(table([("a", "x"), ("", "x"), ("a", None), ("a\tb", "x"), ("a", "x\ny")]), skipped)) == 1
+    assert skipped.counts == {"interactions without a usable user or item id": 4}
 
 
 def test_the_core_is_the_one_that_peeling_leaves():

@@ -9,15 +9,15 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.prepare import options, source
-from recbole_cadmr.data.prepare.catalog import known_sets
-from recbole_cadmr.data.prepare.downloads import published
+from recbole_cadmr.data.prepare.catalog import catalog
+from recbole_cadmr.data.prepare.downloads import release_info
 from tests.extract.networks import minilm
 from tests.local_server import serve
 from tests.prepare.raw import TITLES, write_amazon_2014
 
 
 def test_every_known_set_has_a_command_that_its_source_takes():
-    for entry in known_sets().values():
+    for entry in catalog().values():
         kind, *arguments = entry["prepare"]
         parser = argparse.ArgumentParser(exit_on_error=False)
         source(kind).add_arguments(parser)
@@ -53,8 +53,8 @@ def test_one_command_gets_a_set_with_real_text_vectors_and_trains_on_it(tmp_path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(options, "TEXT_MODEL", str(minilm()))
     with serve() as site:
-        entry = {**published("amazon-2014"), "base": site.address}
-        monkeypatch.setattr("recbole_cadmr.data.prepare.downloads.published", lambda release: entry)
+        entry = {**release_info("amazon-2014"), "base": site.address}
+        monkeypatch.setattr("recbole_cadmr.data.prepare.downloads.release_info", lambda release: entry)
         for file in entry["files"].values():
             path = file["path"].format(category="Baby")
             site.files[f"/{path}"] = (source / path.rpartition("/")[2]).read_bytes()

@@ -150,7 +150,7 @@ def test_html_is_taken_out_of_titles(tmp_path):
 @pytest.mark.parametrize("pair", [("[PAD]", "x"), ("a", "[PAD]")])
 def test_the_padding_of_recbole_is_no_id(tmp_path, capsys, pair):
     assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", [*PAIRS, pair])) == 2
-    assert "'[PAD]' is the one that RecBole fills gaps with" in error(capsys)
+    assert "'[PAD]' is RecBole's padding token" in error(capsys)
 
 
 def test_ids_that_no_file_can_hold(tmp_path):
@@ -184,7 +184,7 @@ def test_what_the_core_took_is_told(tmp_path, capsys):
         )
         == 0
     )
-    told = "2, which took 1 users, 1 items and 2 interactions in 2 rounds"
+    told = "2, which removed 1 users, 1 items and 2 interactions in 2 rounds"
     assert f"| k-core | {told} |" in card(tmp_path) and f"note: k-core: {told}" in capsys.readouterr().err
 
 
@@ -198,7 +198,7 @@ def test_a_core_that_is_empty_names_what_was_passed_over(tmp_path, capsys):
 
 def test_an_order_without_times_is_told(tmp_path):
     assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", PAIRS), "--split", "leave-last") == 0
-    assert "--split leave-last goes by the order of the rows, since there are no times" in card(tmp_path)
+    assert "--split leave-last uses the order of the rows, since there are no times" in card(tmp_path)
 
 
 def test_parts_that_stay_empty_are_told(tmp_path):
@@ -274,7 +274,7 @@ def test_reviews_that_lack_ratings(tmp_path, capsys):
     given = amazon(tmp_path, "2014", dict.fromkeys(range(4), (None, 100)))
     assert prepare(tmp_path, *given, source="amazon") == 0
     assert {len(row) for row in rows(tmp_path)} == {3}
-    assert "interactions without a rating, so that none is kept: 4" in card(tmp_path)
+    assert "interactions without a rating, so that ratings are dropped: 4" in card(tmp_path)
     assert prepare(tmp_path, *given, "--min_rating", 3, source="amazon", name="e") == 2
     assert "4 of 12 values of the rating" in error(capsys)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recbole_cadmr.data.prepare.page import write_page
-from recbole_cadmr.data.prepare.profile import survey
+from recbole_cadmr.data.prepare.profile import profile
 
 TRAIN = [("ann", "x"), ("ann", "y"), ("ann", "z"), ("bob", "x"), ("bob", "y"), ("cid", "x")]
 HELD = {"valid": [("bob", "z")], "test": [("cid", "<i>new</i>")]}
@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_numbers(folder):
-    look = survey(folder, "shop")
+    look = profile(folder, "shop")
     assert (look.n_users, look.n_items, look.counts) == (3, 4, {"train": 6, "valid": 1, "test": 1})
     assert look.degrees["users"] == {"train": {1: 1, 2: 1, 3: 1}, "valid": {1: 1}, "test": {1: 1}}
     assert look.degrees["items"]["train"] == {1: 1, 2: 1, 3: 1}
@@ -62,7 +62,7 @@ def test_the_page_loads_nothing_and_runs_nothing_of_the_data(folder):
 
 
 def test_the_embedded_set():
-    look = survey(Path(str(files("recbole_cadmr.embedded"))) / "synthetic", "synthetic")
+    look = profile(Path(str(files("recbole_cadmr.embedded"))) / "synthetic", "synthetic")
     text, image = look.modalities
     assert (look.n_items, text.covered, image.covered) == (790, 790, 774)
     assert min(text.together, image.together) > 1.5 * look.chance

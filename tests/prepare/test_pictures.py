@@ -18,9 +18,9 @@ def tree(folder, *names):
 
 
 def found(folder, items, **options):
-    tally = SkippedRows()
-    pictures = find_pictures(folder, items, tally, **options)
-    return {item: path.relative_to(folder).as_posix() for item, path in pictures.items()}, tally.counts
+    skipped = SkippedRows()
+    pictures = find_pictures(folder, items, skipped, **options)
+    return {item: path.relative_to(folder).as_posix() for item, path in pictures.items()}, skipped.counts
 
 
 def test_pictures_named_as_their_items(tmp_path):
@@ -37,7 +37,7 @@ def test_pictures_named_as_their_items(tmp_path):
     }
     assert counts == {
         "items with several pictures of their name": 3,  # d, e, g
-        "items whose pictures lie in several folders, so that none is taken": 1,
+        "items whose pictures are in several folders, so that none is taken": 1,
         "items without a picture": 3,  # e, f, h/i
     }
 
@@ -74,7 +74,7 @@ def test_a_cell_of_another_folder_takes_no_file_of_its_name(tmp_path):
     names["e"] = "1.jpg"
     pictures, counts = found(tmp_path, list(names), names=names)
     assert pictures == {"a": "hats/1.jpg"}
-    assert counts["items whose pictures are other files of one name, so that none is taken"] == 4
+    assert counts["items whose pictures are other files of the same name, so that none is taken"] == 4
     del names["b"]
     assert found(tmp_path, list(names), names=names)[0] == {"a": "hats/1.jpg", "e": "hats/1.jpg"}
 
@@ -120,4 +120,4 @@ def test_every_source_refuses_a_mistyped_folder_and_pictures_of_other_items(tmp_
     tree(tmp_path / "pictures", "1/x.jpg")
     assert main(["prepare", *given, "pictures", *rest, "--image_model", "none"]) == 0
     card = (tmp_path / "dataset" / "s" / "dataset_card.md").read_text()
-    assert "- items without a picture: 2\n" in card and "- pictures that are left unread: 1\n" in card
+    assert "- items without a picture: 2\n" in card and "- pictures that are not read: 1\n" in card

@@ -141,7 +141,7 @@ def test_movielens_by_download_checks_the_archive(tmp_path, monkeypatch, capsys)
         assert prepare("movielens", *given) == 2  # it is not the archive whose hash GroupLens states
         assert "its md5 is" in capsys.readouterr().err and not (tmp_path / "dataset" / "ml-25m").exists()
         monkeypatch.setattr(
-            "recbole_cadmr.data.prepare.downloads.published",
+            "recbole_cadmr.data.prepare.downloads.release_info",
             lambda release: {"base": "", "files": {"25m": {"path": "ml-25m.zip"}}, "licence": ""},
         )
         assert prepare("movielens", *given) == 0
@@ -286,7 +286,7 @@ def test_own_files_with_malformed_rows(tmp_path, capsys):
         (["--min_rating", "3"], "--min_rating needs --rating_column"),
         (["--k_core", "0"], "--k_core must be at least 1"),
         (["--name", "a/b"], "named by one word"),
-        (["--image_model", "none", "--weights", "w.pth"], "--weights are those of an image model"),
+        (["--image_model", "none", "--weights", "w.pth"], "--weights belongs to an image model"),
         (["--split", "tomorrow"], "invalid choice"),
         (["--smart", "1"], "there is no option '--smart'"),
     ],

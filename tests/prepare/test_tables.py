@@ -67,20 +67,20 @@ def test_any_texts_come_back_exactly(tmp_path_factory, ending):
     @settings(max_examples=40, deadline=None, derandomize=True)
     @given(rows)
     def comes_back(rows):
-        path, tally = folder / f"t.{ending}", SkippedRows()
+        path, skipped = folder / f"t.{ending}", SkippedRows()
         rows = [row for row in rows if "tsv" not in ending or row != ("", "")] or [("x", "y")]
         write(path, rows)
-        table = read_rows(path, tally, ["a b", "c"])
+        table = read_rows(path, skipped, ["a b", "c"])
         assert [tuple(row) for row in table.to_numpy()] == rows
-        assert set(tally.counts) <= {f"fields of t.{ending} in quotes that hold what looks like whole rows"}
+        assert set(skipped.counts) <= {f"fields of t.{ending} in quotes that hold what looks like whole rows"}
 
     comes_back()
 
 
 def read(path, content, **how):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    tally = SkippedRows()
-    return read_rows(path, tally, **how).to_dict("list"), tally.lines()
+    skipped = SkippedRows()
+    return read_rows(path, skipped, **how).to_dict("list"), skipped.lines()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
@@ -212,7 +212,7 @@ def test_json_values_as_they_are_written(tmp_path):
         },
         [
             "malformed lines of a.jsonl: 5 "
-            "(line 5: it is no object; line 6: it is no JSON; line 7: it names a key twice; ...)"
+            "(line 5: it is not an object; line 6: it is not JSON; line 7: it names a key twice; ...)"
         ],
     )
 
@@ -227,8 +227,8 @@ def test_json_values_as_they_are_written(tmp_path):
         ("a.jsonl", '{"ids": 1}\n', {"columns": ["id"]}, "has no column 'id'; did you mean ids?"),
         ("a.csv", "", {}, "is empty"),
         ("a.csv", '"id,b\n1,2\n', {}, "line 1 is malformed: a quotation mark is not closed"),
-        ("a.csv", "id\n", {"encoding": "utf-9"}, "cannot be read as a table in utf-9, no known encoding of text"),
-        ("a.csv", "id\n", {"encoding": "hex"}, "no known encoding of text"),
+        ("a.csv", "id\n", {"encoding": "utf-9"}, "in utf-9, which is not a known text encoding"),
+        ("a.csv", "id\n", {"encoding": "hex"}, "not a known text encoding"),
         ("a.csv", "id\n", {"encoding": "undefined"}, "cannot be read as a table in undefined"),
         ("a.csv", "id\n", {"encoding": "utf-16"}, "cannot be read as a table in utf-16"),
         ("a.csv", "id\nM\xfcller\n".encode("latin-1"), {}, "perhaps cp1252"),
@@ -236,8 +236,8 @@ def test_json_values_as_they_are_written(tmp_path):
         ("a.csv", "id\nMuller\n".encode("utf-16-be"), {}, "perhaps utf-16-be"),
         ("a.csv.gz", gzip.compress(b"id,b\n" + b"1,2\n" * 9999, mtime=0)[:-9], {}, "truncated or damaged after line"),
         ("a.csv.gz", b"id,b\n1,2\n", {}, "is truncated or damaged after line 0"),
-        ("a.parquet", b"PAR1", {}, "damaged, encrypted, or no parquet file"),
-        ("a.parquet", b"", {}, "damaged, encrypted, or no parquet file"),
+        ("a.parquet", b"PAR1", {}, "damaged, encrypted, or not a parquet file"),
+        ("a.parquet", b"", {}, "damaged, encrypted, or not a parquet file"),
         ("a.txt", b"", {}, "must be one of .csv"),
         ("a.csv", b"PK\3\4\x14", {}, "is a zip archive or a spreadsheet"),
         ("a.tsv", gzip.compress(b"id\n", mtime=0), {}, "is compressed by gzip"),
@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, name, content, how, said)
 
 def test_folders_and_missing_files(tmp_path):
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         read_rows(tmp_path / "a.csv", SkippedRows())
     with pytest.raises(UserError, match="there is no file"):
         read_rows(tmp_path / "b.csv", SkippedRows())
@@ -264,7 +264,7 @@ def test_parquet_that_is_damaged_inside(tmp_path):
     whole = path.read_bytes()
     for content in (whole[:-20], whole[:20] + b"\xff" * 30 + whole[50:], b"PAR1" + b"\0" * 100 + b"PAR1"):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="damaged, encrypted, or no parquet file"):
+        with pytest.raises(UserError, match="damaged, encrypted, or not a parquet file"):
             read_rows(path, SkippedRows())
     array = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     pa.parquet.write_table(pa.table({"a": array}), path)

@@ -158,7 +158,7 @@ def test_a_run_that_another_process_is_at_is_refused(cut, capsys):
     before = sorted(path.name for path in cut.iterdir())
     with alone_in(cut, "run"):
         assert main(["train", "--resume", str(cut)]) == 2
-        assert f"a run is at work in {cut} (process" in capsys.readouterr().err
+        assert f"another run is using {cut} (process" in capsys.readouterr().err
     assert sorted(path.name for path in cut.iterdir()) == before
 
 

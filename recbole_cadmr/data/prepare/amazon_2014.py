@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, Features, one_line, without_empty
-from recbole_cadmr.data.prepare.downloads import fetch, published
+from recbole_cadmr.data.prepare.downloads import fetch, release_info
 from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, progress, the_file
 from recbole_cadmr.data.prepare.options import read_options
-from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.values import flat
 from recbole_cadmr.errors import UserError
@@ -29,7 +29,7 @@ from recbole_cadmr.files import write_rows
 RELEASE = "amazon-2014"
 WIDTH = 4096
 _RECORD = np.dtype([("item", "S10"), ("vector", "<f4", WIDTH)])
-# How nearly every line of the metadata begins: enough to tell whose it is without parsing the rest.
+# How nearly every line of the metadata begins: enough to find its item without parsing the rest.
 _ITEM = re.compile(rb"""\{\s*['"]asin['"]:\s*['"]([^'"\\]+)['"]""")
 
 
@@ -41,38 +41,38 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     reviews = the_file(folder, f"reviews_{category}_5.json.gz", f"reviews_{category}_5.json")
     meta = the_file(folder, f"meta_{category}.json.gz", f"meta_{category}.json")
     image = folder / f"image_features_{category}.b"
-    tally = SkippedRows(options.strict)
+    skipped = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
-        titles, texts = read_meta(meta, set(items), tally)
-        features = [read_image_features(image, items, work / "image", tally)] if image.is_file() else []
+        titles, texts = read_meta(meta, set(items), skipped)
+        features = [read_image_features(image, items, work / "image", skipped)] if image.is_file() else []
         return Content(titles, texts, {}, features)
 
     if not image.is_file():
-        tally.note(f"no image features: {image.name} is not there")
-    origin = Origin(
+        skipped.note(f"no image features: {image.name} is not there")
+    provenance = Provenance(
         f"Reviews, metadata and image features of the category {category}, Amazon review data of 2014.",
-        published(RELEASE)["licence"],
+        release_info(RELEASE)["licence"],
         [path for path in (reviews, meta, image) if path.is_file()],
     )
-    interactions = read_reviews(reviews, tally, options.min_rating is not None)
-    return assemble(interactions, read_content, origin, options, tally)
+    interactions = read_reviews(reviews, skipped, options.min_rating is not None)
+    return assemble(interactions, read_content, provenance, options, skipped)
 
 
-def read_reviews(path: Path, tally: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
+def read_reviews(path: Path, skipped: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` as text, of lines with ``reviewerID, asin, overall, unixReviewTime``."""
-    records = json_lines(path, tally)
-    return interaction_table(records, path, tally, ("reviewerID", "asin"), ("overall", "unixReviewTime"), all_rated)
+    records = json_lines(path, skipped)
+    return interaction_table(records, path, skipped, ("reviewerID", "asin"), ("overall", "unixReviewTime"), all_rated)
 
 
-def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
+def read_meta(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles and texts (title, brand, categories, description) of ``items``, from a Python literal a line.
 
     Lines of other items are not parsed. An item's first line counts.
     """
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for item, record in first_of_each(_items(path, items), "asin", items, path, tally):
+    for item, record in first_of_each(_items(path, items), "asin", items, path, skipped):
         titles[item] = title = one_line(record.get("title"))
         categories = dict.fromkeys(entry for entry in flat(record.get("categories")) if isinstance(entry, str))
         texts[item] = one_line(title, record.get("brand"), *categories, record.get("description"))
@@ -80,7 +80,7 @@ def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str
 
 
 def _items(path: Path, items: set[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The lines of the metadata; of an item that is not asked for its id alone."""
+    """The lines of the metadata; of other items only their ids."""
     for number, line in progress(path):
         start = _ITEM.match(line)
         if start and (item := start[1].decode("utf-8", "replace")) not in items:
@@ -93,11 +93,11 @@ def _items(path: Path, items: set[str]) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def parse_literal(line: bytes) -> dict[str, Any] | None:
-    """A dict from a Python literal or JSON, None if it is neither; nothing is evaluated."""
+    """A dict from a Python literal or JSON, None if it is neither; nothing is executed."""
     try:
         text = line.decode("utf-8")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the data hold escapes that Python does not know
+            warnings.simplefilter("ignore")  # the data contain escapes that Python does not know
             record = ast.literal_eval(text.strip())
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
         try:
@@ -107,7 +107,7 @@ def parse_literal(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def read_image_features(path: Path, items: Sequence[str], work: Path, tally: SkippedRows) -> Features:
+def read_image_features(path: Path, items: Sequence[str], work: Path, skipped: SkippedRows) -> Features:
     """Vectors of ``items`` from records of a 10-byte item id and 4,096 little-endian float32, copied block by block.
 
     Raises:
@@ -116,7 +116,7 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Ski
     n, rest = divmod(path.stat().st_size, _RECORD.itemsize)
     if rest or not n:
         raise UserError(
-            f"{path} is truncated: {path.stat().st_size:,} bytes are no whole number of records; get it again"
+            f"{path} is truncated: {path.stat().st_size:,} bytes are not a whole number of records; get it again"
         )
     wanted = set(items)
     place: dict[str, int] = {}
@@ -125,7 +125,7 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Ski
             file.seek(row * _RECORD.itemsize)
             item = file.read(10).rstrip(b"\0 ").decode("utf-8", "replace")
             if item in wanted:
-                tally.note("repeated items in the image features", item, n=int(item in place))
+                skipped.note("repeated items in the image features", item, n=int(item in place))
                 place.setdefault(item, row)
     rows = sorted(place.items(), key=lambda entry: entry[1])
     sound: list[int] = []
@@ -136,15 +136,15 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, tally: Ski
                 file.seek(row * _RECORD.itemsize)
                 (record,) = np.fromfile(file, _RECORD, 1)
                 if not np.isfinite(record["vector"]).all():
-                    tally.note("image features with NaN or infinite numbers", item)
+                    skipped.note("image features with NaN or infinite numbers", item)
                 elif not record["vector"].any():
-                    tally.note("image features of zeros", item)
+                    skipped.note("image features of zeros", item)
                 else:
                     sound.append(index)
                 yield record["vector"]
 
     target = work / "published.npy"
     write_rows(target, "<f4", (len(rows), WIDTH), vectors())
-    tally.note("items without image features", n=len(items) - len(sound))
+    skipped.note("items without image features", n=len(items) - len(sound))
     made_by = "published with the data: 4,096-D of a Caffe network (McAuley et al., 2015)"
     return Features("image", [rows[index][0] for index in sound], target, np.array(sound, int), made_by=made_by)

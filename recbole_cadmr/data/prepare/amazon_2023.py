@@ -15,11 +15,11 @@ from tqdm import tqdm
 from recbole_cadmr.data.download import RemoteFile, download
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
-from recbole_cadmr.data.prepare.downloads import fetch, published
+from recbole_cadmr.data.prepare.downloads import fetch, release_info
 from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, the_file
 from recbole_cadmr.data.prepare.options import NONE, read_options
-from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
@@ -38,52 +38,54 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
     if option:
         need_folder(arguments.images, option)
     images = arguments.images or folder / "images"
-    tally = SkippedRows(options.strict)
+    skipped = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
-        titles, texts, addresses = read_meta(meta, set(items), tally)
+        titles, texts, addresses = read_meta(meta, set(items), skipped)
         if arguments.download and options.image_model != NONE:
-            fetch_pictures(addresses, images, tally)
-        return Content(titles, texts, find_pictures(images, items, tally, option))
+            fetch_pictures(addresses, images, skipped)
+        return Content(titles, texts, find_pictures(images, items, skipped, option))
 
-    origin = Origin(
+    provenance = Provenance(
         f"Reviews, metadata and pictures of the category {category}, Amazon review data of 2023.",
-        published(RELEASE)["licence"],
+        release_info(RELEASE)["licence"],
         [reviews, meta],
     )
-    interactions = read_reviews(reviews, tally, options.min_rating is not None)
-    return assemble(interactions, read_content, origin, options, tally)
+    interactions = read_reviews(reviews, skipped, options.min_rating is not None)
+    return assemble(interactions, read_content, provenance, options, skipped)
 
 
-def read_reviews(path: Path, tally: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
+def read_reviews(path: Path, skipped: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` (ms) as text, of ``user_id, parent_asin, rating, timestamp``."""
-    records = json_lines(path, tally)
-    return interaction_table(records, path, tally, ("user_id", "parent_asin"), ("rating", "timestamp"), all_rated)
+    records = json_lines(path, skipped)
+    return interaction_table(records, path, skipped, ("user_id", "parent_asin"), ("rating", "timestamp"), all_rated)
 
 
-def read_meta(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+def read_meta(
+    path: Path, items: set[str], skipped: SkippedRows
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Titles, texts (title, store, categories, description) and addresses of the first large picture of ``items``."""
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
     addresses: dict[str, str] = {}
-    for item, record in first_of_each(json_lines(path, tally), "parent_asin", items, path, tally):
+    for item, record in first_of_each(json_lines(path, skipped), "parent_asin", items, path, skipped):
         titles[item], addresses[item] = one_line(record.get("title")), _large_picture(record.get("images"))
         lists = (entry for key in ("categories", "description") for entry in _list(record.get(key)))
         texts[item] = one_line(titles[item], record.get("store"), *lists)
     return without_empty(titles), without_empty(texts), without_empty(addresses)
 
 
-def fetch_pictures(addresses: dict[str, str], folder: Path, tally: SkippedRows) -> None:
-    """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be had is passed over."""
-    there = find_pictures(folder, list(addresses), SkippedRows())
-    missing = sorted(addresses.items() - {(item, addresses[item]) for item in there})
+def fetch_pictures(addresses: dict[str, str], folder: Path, skipped: SkippedRows) -> None:
+    """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be fetched is skipped."""
+    present = find_pictures(folder, list(addresses), SkippedRows())
+    missing = sorted((item, address) for item, address in addresses.items() if item not in present)
 
     def fetch_one(entry: tuple[str, str]) -> str | None:
         item, address = entry
         try:
             suffix = Path(urlsplit(address).path).suffix.lower()
         except ValueError:
-            return f"{item}: {address!r} is no address"
+            return f"{item}: {address!r} is not an address"
         if Path(item).name != item:
             return f"{item}: it cannot be the name of a file"
         try:
@@ -95,7 +97,7 @@ def fetch_pictures(addresses: dict[str, str], folder: Path, tally: SkippedRows) 
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         for failure in tqdm(pool.map(fetch_one, missing), total=len(missing), desc="pictures", unit=" pictures"):
             if failure:
-                tally.note("pictures that could not be fetched", failure)
+                skipped.note("pictures that could not be fetched", failure)
 
 
 def _list(value: object) -> list[Any]:

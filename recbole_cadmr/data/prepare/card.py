@@ -8,11 +8,13 @@ import pandas as pd
 
 from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.prepare.content import Features
-from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.files import sha256_of
 
 
-def card_text(name: str, parts: Mapping[str, pd.DataFrame], features: Sequence[Features], origin: Origin) -> str:
+def card_text(
+    name: str, parts: Mapping[str, pd.DataFrame], features: Sequence[Features], provenance: Provenance
+) -> str:
     """``dataset_card.md`` of a data set with ``parts`` train, valid and test."""
     everything = pd.concat(parts.values())
     users, items = everything["user_id"].nunique(), everything["item_id"].nunique()
@@ -25,17 +27,17 @@ def card_text(name: str, parts: Mapping[str, pd.DataFrame], features: Sequence[F
         "density": f"{len(everything) / users / items:.4%}",
         "users in no train interaction": str(users - parts["train"]["user_id"].nunique()),
         "items in no train interaction": str(items - parts["train"]["item_id"].nunique()),
-        **origin.steps,
+        **provenance.steps,
     }
-    lines = [f"# Data set `{name}`\n", origin.title, f"{origin.licence}\n", "| | |\n|---|---|"]
+    lines = [f"# Data set `{name}`\n", provenance.title, f"{provenance.licence}\n", "| | |\n|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     if features:
         lines.append("\n| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|")
         lines += [_modality_row(modality, set(everything["item_id"])) for modality in features]
-    if origin.notes:
-        lines += ["\n## Passed over\n", *(f"- {note}" for note in origin.notes)]
+    if provenance.notes:
+        lines += ["\n## Skipped\n", *(f"- {note}" for note in provenance.notes)]
     lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|"]
-    lines += [f"| `{path.name}` | {path.stat().st_size:,} | `{sha256_of(path)}` |" for path in origin.sources]
+    lines += [f"| `{path.name}` | {path.stat().st_size:,} | `{sha256_of(path)}` |" for path in provenance.sources]
     return "\n".join(lines) + "\n"
 
 

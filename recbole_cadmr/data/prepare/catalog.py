@@ -1,4 +1,4 @@
-"""Data sets known by name: which ``prepare`` command gets each of them, as ``properties/datasets.yaml`` has it."""
+"""Data sets known by name: the ``prepare`` command that gets each of them, from ``properties/datasets.yaml``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import yaml
 from recbole_cadmr.errors import UserError, did_you_mean
 
 
-def known_sets() -> dict[str, dict[str, Any]]:
+def catalog() -> dict[str, dict[str, Any]]:
     """``prepare`` (a list of arguments) and ``download`` (whether they suffice) by name of the data set."""
     return yaml.safe_load((files("recbole_cadmr.properties") / "datasets.yaml").read_text(encoding="utf-8"))
 
 
 def how_to_get(name: str) -> str:
-    """A clause that says which command gets the data set ``name``."""
-    entry = known_sets().get(name)
+    """A clause that names the command which gets the data set ``name``."""
+    entry = catalog().get(name)
     if entry is None:
         return (
             f"prepare it with 'python -m recbole_cadmr prepare files --inter FILE --name {name}' or another source "
@@ -36,7 +36,7 @@ def get(name: str, data_path: Path) -> Path:
     """
     from recbole_cadmr.data.prepare import source
 
-    folder, sets = data_path / name, known_sets()
+    folder, sets = data_path / name, catalog()
     if folder.is_dir():
         return folder
     if name not in sets:

@@ -1,4 +1,4 @@
-"""What a source knows about items: titles, texts, pictures, and vectors that came with it."""
+"""What a source provides about items: titles, texts, pictures, and vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_cadmr.data.prepare.html_text import shown
 
-_HALF = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Content:
-    """What is known about the items that are kept, by item id; an item that lacks something is not in that dict."""
+    """What is known about the remaining items, by item id; an item that lacks something is not in that dict."""
 
     titles: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
@@ -45,17 +45,17 @@ class Content:
     features: list[Features] = field(default_factory=list)
 
 
-# From the items that are kept, and a folder for what is computed on the way, to what is known about them.
+# From the remaining items, and a folder for intermediate results, to what is known about the items.
 ContentReader = Callable[[Sequence[str], Path], Content]
 
 
 def one_line(*parts: object) -> str:
-    """The parts as one line of text without html, runs of white space as single blanks.
+    """The parts as one line of text without HTML, runs of white space as single spaces.
 
-    What is not text or is empty is left out; halves of characters, which no file can hold, become U+FFFD.
+    What is not text or is empty is left out; lone surrogates, which no file can hold, become U+FFFD.
     """
     texts = (" ".join(shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
-    return _HALF.sub("\ufffd", " ".join(filter(None, texts)))
+    return _LONE_SURROGATE.sub("\ufffd", " ".join(filter(None, texts)))
 
 
 def without_empty(texts: dict[str, str]) -> dict[str, str]:

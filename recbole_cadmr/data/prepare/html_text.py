@@ -1,11 +1,11 @@
-"""Texts without their html: as a page would show them."""
+"""Texts without HTML markup: as a browser would show them."""
 
 from __future__ import annotations
 
 import html
 import re
 
-# Of words in angle brackets only these are marks: "Blade <Import>" and "a < b" stay what they are.
+# Of words in angle brackets only these are tags: "Blade <Import>" and "a < b" stay what they are.
 _INLINE = """
     a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark nobr q s samp small span strike
     strong sub sup time tt u var wbr
@@ -24,9 +24,9 @@ _UNSHOWN = {"<!--": "-->", "<script": "</script", "<style": "</style"}  # by how
 
 
 def shown(text: str) -> str:
-    """The text without marks, comments, scripts and styles, and with characters in place of their names.
+    """The text without tags, comments, scripts and styles, and with characters in place of entities.
 
-    ``<b>``, which stands inside a line, leaves nothing behind; ``<br>``, which ends one, a blank.
+    ``<b>``, which is inline, leaves nothing behind; ``<br>``, which ends a line, a space.
     """
     if "<" not in text and "&" not in text:
         return text

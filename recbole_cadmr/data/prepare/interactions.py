@@ -1,4 +1,4 @@
-"""Interactions as a table, before they are split: their numbers and times, duplicates, and the k-core."""
+"""Interactions as a table, before the split: numbers and times, duplicates, and the k-core."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.errors import UserError
 
 PADDING = "[PAD]"  # RecBole's own id
-# What would end a field or a line of an atomic file, or cannot stand in one: NUL, halves of characters.
+# What would end a field or a line of an atomic file, or cannot be in one: NUL, lone surrogates.
 _UNWRITABLE = re.compile("[\t\r\n\0\ud800-\udfff]")
 
 
 def read_values(
-    interactions: pd.DataFrame, path: Path, options: Options, tally: SkippedRows
+    interactions: pd.DataFrame, path: Path, options: Options, skipped: SkippedRows
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Interactions with numbers and times in place of their texts, and what was done, for the card.
+    """Interactions with numbers and times in place of their texts, and the steps taken, for the card.
 
-    One whose rating, quantity or time cannot be read is passed over; of a column, 5 % at the most. What is rated below
+    One whose rating, quantity or time cannot be read is skipped, at most 5 % of a column. What is rated below
     ``--min_rating`` or has no positive quantity is left out.
 
     Args:
@@ -31,7 +31,7 @@ def read_values(
         path: the file they come from, for messages.
 
     Raises:
-        UserError: if an option needs a column that is not there, or too much of one cannot be read.
+        UserError: if an option needs a column that is missing, or too much of one cannot be read.
     """
     table, steps = interactions.copy(), {}
     for option, column in (("min_rating", "rating"), ("time_format", "timestamp")):
@@ -49,47 +49,45 @@ def read_values(
             name_of = f"the {name} of {path.name}"
             refuse_unreadable(texts[~usable], int((~usable).sum()), len(table), name_of, "a number")
         for user, item in table.loc[read & ~usable, ["user_id", "item_id"]].itertuples(index=False):
-            tally.malformed(path, f"the line of {user} and {item}", f"its {name} cannot be read")
+            skipped.malformed(path, f"the line of {user} and {item}", f"its {name} cannot be read")
         read &= usable
     table = table[read]
     if options.min_rating is not None:
-        table = _without(table, table["rating"] < options.min_rating, f"rated below {options.min_rating:g}", tally)
+        table = _without(table, table["rating"] < options.min_rating, f"rated below {options.min_rating:g}", skipped)
     if "quantity" in table:
-        table = _without(table, table["quantity"] <= 0, "without a positive quantity", tally).drop(columns="quantity")
+        table = _without(table, table["quantity"] <= 0, "without a positive quantity", skipped).drop(columns="quantity")
     return table.reset_index(drop=True), steps
 
 
-def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, tally: SkippedRows) -> pd.DataFrame:
+def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, skipped: SkippedRows) -> pd.DataFrame:
     if len(table) and left_out.all():
         raise UserError(f"no interaction is left: all {len(table):,} are {kind}")
-    tally.note(f"interactions {kind}", n=int(left_out.sum()))
+    skipped.note(f"interactions {kind}", n=int(left_out.sum()))
     return table[~left_out]
 
 
-def clean(interactions: pd.DataFrame, tally: SkippedRows) -> pd.DataFrame:
+def clean(interactions: pd.DataFrame, skipped: SkippedRows) -> pd.DataFrame:
     """Interactions with usable ids, each pair once: its earliest, in the order given.
 
     Args:
         interactions: ``user_id``, ``item_id`` (text) and, if known, ``rating`` and ``timestamp`` (numbers).
 
     Raises:
-        UserError: if an id is RecBole's padding.
+        UserError: if an id is RecBole's padding token.
     """
     unusable = np.zeros(len(interactions), dtype=bool)
     for name in ("user_id", "item_id"):
         codes, ids = pd.factorize(interactions[name])  # -1 for what is missing
         if PADDING in ids:
-            raise UserError(
-                f"the {name} '{PADDING}' is the one that RecBole fills gaps with; give it another name in the source"
-            )
+            raise UserError(f"the {name} '{PADDING}' is RecBole's padding token; rename it in the source")
         wrong = np.array([not text or _UNWRITABLE.search(text) is not None for text in ids] + [True])
         unusable |= wrong[codes]
-    tally.note("interactions without a usable user or item id", n=int(unusable.sum()))
+    skipped.note("interactions without a usable user or item id", n=int(unusable.sum()))
     kept = interactions[~unusable]
     if "timestamp" in kept:
         kept = kept.sort_values("timestamp", kind="stable")
     repeated = kept.duplicated(["user_id", "item_id"])
-    tally.note("repeated interactions of a user with an item", n=int(repeated.sum()))
+    skipped.note("repeated interactions of a user with an item", n=int(repeated.sum()))
     return kept[~repeated].sort_index().reset_index(drop=True)
 
 
@@ -97,10 +95,10 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
     """The largest part in which every user and every item has at least ``k`` interactions.
 
     Args:
-        steps: gets an entry that says what was taken.
+        steps: gets an entry that says what was removed.
 
     Raises:
-        UserError: if there is none.
+        UserError: if nothing is left.
     """
     codes = [pd.factorize(interactions[name])[0] for name in ("user_id", "item_id")]
     kept, rounds = np.arange(len(interactions)), 0
@@ -116,7 +114,7 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
     raise UserError(
         f"no interaction is left: none of the {len(interactions):,} lies in a {k}-core; give a smaller --k_core"
         if len(interactions)
-        else "no interaction is left; look at what was passed over, or at --source"
+        else "no interaction is left; check what was skipped, and --source"
     )
 
 
@@ -125,4 +123,4 @@ def _taken(codes: list[np.ndarray], kept: np.ndarray, rounds: int) -> str:
         return ""
     users, items = (len(np.unique(code)) - len(np.unique(code[kept])) for code in codes)
     n = len(codes[0]) - len(kept)
-    return f", which took {users:,} users, {items:,} items and {n:,} interactions in {rounds} rounds"
+    return f", which removed {users:,} users, {items:,} items and {n:,} interactions in {rounds} rounds"

@@ -18,10 +18,10 @@ from recbole_cadmr.errors import UserError
 T = TypeVar("T")
 
 
-def json_lines(path: Path, tally: SkippedRows, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects of a file of JSON lines, plain or gzip, with their line numbers; others are passed over.
+def json_lines(path: Path, skipped: SkippedRows, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Objects of a file of JSON lines, plain or gzip, with their line numbers; others are skipped.
 
-    Numbers are texts, as they are written: ``1.0`` is not ``1``, and no digit of a long one is lost.
+    Numbers stay text: ``1.0`` is not ``1``, and no digit of a long one is lost.
     """
     for number, line in enumerate(watched(text_lines(path, encoding, errors="surrogateescape"), path), 1):
         if not line.strip():
@@ -30,19 +30,19 @@ def json_lines(path: Path, tally: SkippedRows, encoding: str | None = None) -> I
             line.encode()  # bytes that are not UTF-8 came through as lone surrogates
             record = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
         except UnicodeEncodeError:
-            tally.malformed(path, number, "it is not UTF-8 text")
+            skipped.malformed(path, number, "it is not UTF-8 text")
             continue
         except (ValueError, RecursionError) as error:
-            tally.malformed(path, number, "it names a key twice" if isinstance(error, _Twice) else "it is no JSON")
+            skipped.malformed(path, number, "it names a key twice" if isinstance(error, _Twice) else "it is not JSON")
             continue
         if isinstance(record, dict):
             yield number, record
         else:
-            tally.malformed(path, number, "it is no object")
+            skipped.malformed(path, number, "it is not an object")
 
 
 class _Twice(ValueError):
-    """An object names a key twice, so that one of its values would be lost."""
+    """An object has a key twice, so that one of its values would be lost."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def first_of_each(
-    records: Iterable[tuple[int, dict[str, Any] | None]], key: str, items: set[str], path: Path, tally: SkippedRows
+    records: Iterable[tuple[int, dict[str, Any] | None]], key: str, items: set[str], path: Path, skipped: SkippedRows
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The first record of each of ``items``, which ``key`` names; the other lines of the metadata are counted.
 
@@ -65,16 +65,16 @@ def first_of_each(
     for number, record in records:
         item = record.get(key) if record else None
         if record is None or not isinstance(item, str):
-            tally.malformed(path, number, f"it is not a record with {key}")
+            skipped.malformed(path, number, f"it is not a record with {key}")
         elif item not in items:
             others += 1
         elif item in seen:
-            tally.note("repeated items in the metadata", item)
+            skipped.note("repeated items in the metadata", item)
         else:
             seen.add(item)
             yield item, record
-    tally.note("items of the metadata without interactions that are kept", n=others)
-    tally.note("items without metadata", n=len(items - seen))
+    skipped.note("items of the metadata without interactions that are kept", n=others)
+    skipped.note("items without metadata", n=len(items - seen))
 
 
 def progress(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -96,47 +96,47 @@ def the_file(folder: Path, *patterns: str) -> Path:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; name the one that holds {patterns[0]} with --source")
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
-        if len(found) > 1:
-            raise UserError(f"{folder} holds {len(found)} files like {pattern}; keep one of them")
-        if found:
-            return found[0]
+        matches = sorted(folder.glob(pattern))
+        if len(matches) > 1:
+            raise UserError(f"{folder} holds {len(matches)} files like {pattern}; keep one of them")
+        if matches:
+            return matches[0]
     raise UserError(f"{folder} holds no {' or '.join(patterns)}")
 
 
 def interaction_table(
     records: Iterator[tuple[int, dict[str, Any]]],
     path: Path,
-    tally: SkippedRows,
+    skipped: SkippedRows,
     ids: tuple[str, str],
     values: tuple[str, str],
     all_rated: bool,
 ) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` as text, from records with the keys ``ids`` and ``values``.
 
-    A record without both ids as text is passed over. Without times in any record there is no such column, and none of
-    ratings either if one lacks its own, unless ``all_rated`` says that they matter.
+    A record without both ids as text is skipped. The column of times is left out if no record has one, that of ratings
+    if any record lacks one, unless ``all_rated`` says that they matter.
     """
     columns = TextColumns(("user_id", "item_id", "rating", "timestamp"))
     for number, record in records:
         texts = [value if isinstance(value, str) else "" for value in map(record.get, (*ids, *values))]
         if not texts[0] or not texts[1]:
-            tally.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
+            skipped.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
             continue
         columns.add(texts)
     table = columns.table()
     unrated, untimed = (int((table[name] == "").sum()) for name in ("rating", "timestamp"))
     if unrated and not all_rated:
-        tally.note("interactions without a rating, so that none is kept", n=unrated)
+        skipped.note("interactions without a rating, so that ratings are dropped", n=unrated)
         table = table.drop(columns="rating")
     if untimed == len(table):
-        tally.note("interactions without a timestamp, which none has", n=untimed)
+        skipped.note("interactions without a timestamp, so that there are no times", n=untimed)
         table = table.drop(columns="timestamp")
     return table
 
 
 class TextColumns:
-    """Columns of text that grow by rows; a text that comes again soon is held once."""
+    """Columns of text that grow by rows; a text that soon repeats is stored once."""
 
     _MOST = 2**20  # texts that are remembered
 

@@ -12,8 +12,8 @@ from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.lines import progress, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
-from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--source", required=True, type=Path, metavar="DIR", help="holds *_pairs.tsv (or .csv) and *_titles.csv")
     add("--images", type=Path, metavar="DIR", help="covers ITEM.jpg (default: *_covers in --source, if there)")
-    add_options(parser, split="leave-last", k_core=1)  # the release is whole as it is
+    add_options(parser, split="leave-last", k_core=1)  # the release is already filtered
 
 
 def run(arguments: argparse.Namespace) -> Path:
@@ -37,24 +37,24 @@ def run(arguments: argparse.Namespace) -> Path:
     options = read_options(arguments, name)
     need_folder(arguments.images, "--images")
     images = arguments.images or next(iter(sorted(source.glob("*_covers"))), source / "covers")
-    tally = SkippedRows(options.strict)
+    skipped = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
-        found = read_titles(titles, set(items), tally)
-        return Content(found, found, find_pictures(images, items, tally, "--images" if arguments.images else ""))
+        by_item = read_titles(titles, set(items), skipped)
+        return Content(by_item, by_item, find_pictures(images, items, skipped, "--images" if arguments.images else ""))
 
-    origin = Origin(f"Pairs and titles of {pairs.name.rpartition('_')[0]}.", _LICENCE, [pairs, titles])
-    return assemble(read_pairs(pairs, tally), read_content, origin, options, tally)
+    provenance = Provenance(f"Pairs and titles of {pairs.name.rpartition('_')[0]}.", _LICENCE, [pairs, titles])
+    return assemble(read_pairs(pairs, skipped), read_content, provenance, options, skipped)
 
 
-def read_pairs(path: Path, tally: SkippedRows) -> pd.DataFrame:
+def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     """Interactions as text, in time order.
 
-    A ``.tsv`` has a line a user: the user, a tab, and the items in time order separated by blanks. A ``.csv`` has the
-    columns ``user``, ``item`` and ``timestamp``.
+    A ``.tsv`` has one line per user: the user, a tab, and the items in time order separated by spaces. A ``.csv`` has
+    the columns ``user``, ``item`` and ``timestamp``.
     """
     if path.suffix == ".csv":
-        return read_rows(path, tally, ("user", "item", "timestamp")).set_axis(
+        return read_rows(path, skipped, ("user", "item", "timestamp")).set_axis(
             ["user_id", "item_id", "timestamp"], axis="columns"
         )
     users: list[str] = []
@@ -63,18 +63,18 @@ def read_pairs(path: Path, tally: SkippedRows) -> pd.DataFrame:
         try:
             user, tab, chosen = line.decode("utf-8").rstrip("\r\n").partition("\t")
         except UnicodeDecodeError:
-            tally.malformed(path, number, "it is not UTF-8 text")
+            skipped.malformed(path, number, "it is not UTF-8 text")
             continue
         if not tab or not user.strip() or not chosen.split():
             if line.strip():
-                tally.malformed(path, number, "it must hold a user, a tab and items")
+                skipped.malformed(path, number, "it must hold a user, a tab and items")
             continue
         users += [user.strip()] * len(chosen.split())
         items += chosen.split()
     return pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
 
 
-def read_titles(path: Path, items: set[str], tally: SkippedRows) -> dict[str, str]:
+def read_titles(path: Path, items: set[str], skipped: SkippedRows) -> dict[str, str]:
     """Titles of ``items`` from a table with the columns ``item`` and ``title``."""
-    rows = read_rows(path, tally, ("item", "title"))
+    rows = read_rows(path, skipped, ("item", "title"))
     return {item: title for item, title in zip(rows["item"], map(one_line, rows["title"])) if item in items and title}

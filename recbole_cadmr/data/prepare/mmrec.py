@@ -20,7 +20,7 @@ from recbole_cadmr.data.graph import read_graph, rows_of
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE
-from recbole_cadmr.data.prepare.origin import Origin
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
@@ -46,30 +46,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         nargs="+",
         metavar="MODALITY=FILE",
-        help="arrays with other names than MODALITY_feat*.npy or MODALITY_knn*.npz, as in text=MiniLM.npy; or none",
+        help="arrays not named MODALITY_feat*.npy or MODALITY_knn*.npz, as in text=MiniLM.npy; or none",
     )
     parser.add_argument("--seed", default=2020, type=seed, help="of a split other than its own (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
-    given = None if arguments.features is None else features_of(arguments.features)
-    return prepare_mmrec(arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed, given)
+    features = None if arguments.features is None else features_of(arguments.features)
+    return prepare_mmrec(
+        arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed, features
+    )
 
 
-def features_of(given: Sequence[str]) -> dict[str, Path]:
+def features_of(texts: Sequence[str]) -> dict[str, Path]:
     """Files by modality from ``MODALITY=FILE``; ``none`` alone means no file at all."""
-    if list(given) == [NONE]:
+    if list(texts) == [NONE]:
         return {}
-    found: dict[str, Path] = {}
-    for text in given:
+    files: dict[str, Path] = {}
+    for text in texts:
         name, _, file = text.partition("=")
         if not name or not file:
             raise UserError(f"--features takes MODALITY=FILE, as in text=all-MiniLM-L6-v2.npy, not {text!r}")
-        if name in found:
+        if name in files:
             raise UserError(f"--features names the modality '{name}' twice")
-        found[name] = Path(file)
-    return found
+        files[name] = Path(file)
+    return files
 
 
 @dataclass(frozen=True)
@@ -108,39 +110,40 @@ def prepare_mmrec(
         raise UserError(f"there is no folder {source}")
     if seed < 0:
         raise UserError(f"a seed must be at least 0, not {seed}")
-    tally = SkippedRows()
-    found = sorted(source.glob("*.inter"))
-    if len(found) != 1:
-        raise UserError(f"{source} must hold one .inter file, not {len(found)}")
-    name = name or found[0].stem
+    skipped = SkippedRows()
+    inter_files = sorted(source.glob("*.inter"))
+    if len(inter_files) != 1:
+        raise UserError(f"{source} must hold one .inter file, not {len(inter_files)}")
+    (inter,) = inter_files
+    name = name or inter.stem
     if Path(name).name != name or name.startswith("."):
         raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
-    interactions = _read_interactions(found[0])
-    parts = _parts(interactions, split, seed, found[0], tally)
+    interactions = _read_interactions(inter)
+    parts = _parts(interactions, split, seed, inter, skipped)
     if split == "leave-last" and "timestamp" not in interactions:
-        tally.remark("--split leave-last goes by the order of the rows, since there are no times")
-    modalities = _find_features(source, features, tally)
+        skipped.remark("--split leave-last uses the order of the rows, since there are no times")
+    modalities = _find_features(source, features, skipped)
     items = sorted(interactions["itemID"].unique())
-    read = [_read(modality, items, tally) for modality in modalities]
+    read = [_read(modality, items, skipped) for modality in modalities]
     settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
-    origin = Origin(
+    provenance = Provenance(
         "Imported from a folder in the layout of the MMRec toolbox, with "
         + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {seed}."),
         "Its licence is that of its source.",
-        [found[0], *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
-        notes=tally.lines(),
+        [inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
+        notes=skipped.lines(),
     )
     target = Path(data_path) / name
     with working_folder(target) as work, folder_aside(target, within=work) as folder:
-        write_data_set(folder, Prepared(name, parts, {}, read, settings), origin)
-    for line in tally.lines():
+        write_data_set(folder, Prepared(name, parts, {}, read, settings), provenance)
+    for line in skipped.lines():
         print(f"note: {line}", file=sys.stderr)
     return target
 
 
 def _read_interactions(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise UserError(f"{path} is no file that can be read")
+        raise UserError(f"{path} is not a file that can be read")
     table = read_table(path)
     needed = ["userID", "itemID", "x_label"]
     if not set(needed) <= set(table.columns) <= {*needed, *_OPTIONAL}:
@@ -160,18 +163,18 @@ def _read_interactions(path: Path) -> pd.DataFrame:
     return table
 
 
-def _find_features(source: Path, given: Mapping[str, Path] | None, tally: SkippedRows) -> list[_Files]:
+def _find_features(source: Path, named: Mapping[str, Path] | None, skipped: SkippedRows) -> list[_Files]:
     """The files that a modality is read from: those named with ``--features``, and those named as in the toolbox."""
-    if given is not None and not given:
+    if named is not None and not named:
         return []
     vectors = _by_modality(sorted(source.glob("*_feat*.npy")), "_feat")
     graphs = _by_modality(sorted(source.glob("*_knn*.npz")), "_knn")
-    for name, file in (given or {}).items():
-        found = file if file.exists() else source / file
-        if found.suffix not in (".npy", ".npz"):
+    for name, file in (named or {}).items():
+        path = file if file.exists() else source / file
+        if path.suffix not in (".npy", ".npz"):
             raise UserError(f"{file} cannot be read: save it as .npy, a row an item (numpy.save('FILE.npy', array))")
         _check_name(name, file)
-        (graphs if found.suffix == ".npz" else vectors)[name] = found
+        (graphs if path.suffix == ".npz" else vectors)[name] = path
     taken = {os.path.realpath(path) for path in (*vectors.values(), *graphs.values())}
     arrays = [file for file in sorted(source.iterdir()) if file.suffix in _ARRAYS]
     others = [file for file in arrays if os.path.realpath(file) not in taken]
@@ -182,21 +185,21 @@ def _find_features(source: Path, given: Mapping[str, Path] | None, tally: Skippe
             f"--features {NONE}"
         )
     for file in others:
-        tally.note("arrays that no modality is read from; name them with --features MODALITY=FILE", file.name)
+        skipped.note("arrays that are not used; name them with --features MODALITY=FILE", file.name)
     # text before image before others, as tables name them
     names = sorted(vectors.keys() | graphs.keys(), key=lambda name: ({"text": 0, "image": 1}.get(name, 2), name))
     return [_Files(name, vectors.get(name), graphs.get(name)) for name in names]
 
 
 def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for file in files:
         name = file.name.split(mark)[0]
-        if name in found:
-            raise UserError(f"{found[name].name} and {file.name} are both of the modality '{name}'; keep one of them")
+        if name in by_name:
+            raise UserError(f"{by_name[name].name} and {file.name} are both of the modality '{name}'; keep one of them")
         _check_name(name, file)
-        found[name] = file
-    return found
+        by_name[name] = file
+    return by_name
 
 
 def _check_name(name: str, file: Path) -> None:
@@ -206,10 +209,10 @@ def _check_name(name: str, file: Path) -> None:
         raise UserError(f"{file} cannot be the modality '{name}': a data set has another file of that name; rename it")
 
 
-def _read(files: _Files, items: Sequence[int], tally: SkippedRows) -> Features:
-    """One modality: the rows of all items that have it, also of those that nobody chose.
+def _read(files: _Files, items: Sequence[int], skipped: SkippedRows) -> Features:
+    """One modality: the rows of all items that have it, even without interactions.
 
-    Every item must have its row, as rows are found by item id; a row of zeros stands for an item without the modality.
+    Every item must have a row, as rows are addressed by item id; a row of zeros means that an item lacks the modality.
     """
     vectors = map_rows(files.vectors) if files.vectors else None
     if vectors is not None:
@@ -217,18 +220,18 @@ def _read(files: _Files, items: Sequence[int], tally: SkippedRows) -> Features:
         try:
             missing = missing_rows(vectors)
         except ValueError as error:
-            said = f"{files.vectors} holds NaN or infinite numbers (as float32), first in row {error.args[0]}"
-            raise UserError(said) from error
+            message = f"{files.vectors} holds NaN or infinite numbers (as float32), first in row {error.args[0]}"
+            raise UserError(message) from error
     graph = read_graph(files.graph, None if vectors is None else len(vectors)) if files.graph else None
     if graph is not None:
         _enough(files.graph, len(graph[0]), items)
-        if vectors is None:  # an item that has no neighbours and is nobody's
+        if vectors is None:  # an item that has no neighbours and is nobody's neighbour
             missing = (graph[0] < 0).all(axis=1) & ~np.isin(np.arange(len(graph[0])), graph[0])
     if missing[items].all():
         raise UserError(f"the {files.name} features hold a row of zeros for every item; take {files.name} out")
     zeros = int(missing[items].sum())
-    tally.note(f"items whose {files.name} features are a row of zeros, so that they lack {files.name}", n=zeros)
-    tally.note(f"rows of {files.name} features whose item has no interaction", n=len(missing) - len(items))
+    skipped.note(f"items whose {files.name} features are a row of zeros, so that they lack {files.name}", n=zeros)
+    skipped.note(f"rows of {files.name} features whose item has no interaction", n=len(missing) - len(items))
     kept = np.flatnonzero(~missing)
     if graph is not None:
         graph = rows_of(*graph, kept)
@@ -237,18 +240,18 @@ def _read(files: _Files, items: Sequence[int], tally: SkippedRows) -> Features:
 
 
 def _parts(
-    interactions: pd.DataFrame, split: str, seed: int, path: Path, tally: SkippedRows
+    interactions: pd.DataFrame, split: str, seed: int, path: Path, skipped: SkippedRows
 ) -> dict[str, pd.DataFrame]:
     columns = {"userID": "user_id", "itemID": "item_id"}
     table = interactions.rename(columns=columns).astype(dict.fromkeys(columns.values(), str))
     if split == OWN:
         pairs, train = pd.MultiIndex.from_frame(table[["user_id", "item_id"]]), table["x_label"] == 0
         repeated = int(pairs[~train].isin(pairs[train]).sum())
-        tally.note("held-out interactions that repeat one of the train part", n=repeated)
+        skipped.note("held-out interactions that repeat one of the train part", n=repeated)
     else:
         if "timestamp" in table:
             table["timestamp"] = read_times(table["timestamp"], f"the times of {path.name}").values
-        table = clean(table, tally)
+        table = clean(table, skipped)
         table["x_label"] = SPLITS[split](table, np.random.default_rng(seed))
         if not (table["x_label"] == 0).any():
             raise UserError(f"the split {split} leaves nothing to train on; give more data or another split")

@@ -11,11 +11,11 @@ import pandas as pd
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
-from recbole_cadmr.data.prepare.downloads import add_place, fetch, published, raw_folder
+from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
 from recbole_cadmr.data.prepare.lines import TextColumns, progress
 from recbole_cadmr.data.prepare.options import add_options, read_options
-from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
@@ -34,7 +34,7 @@ _RATINGS = ["user_id", "item_id", "rating", "timestamp"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``prepare movielens``."""
     add = parser.add_argument
-    add("--size", default="100k", choices=published(RELEASE)["files"], help="of the release (default: %(default)s)")
+    add("--size", default="100k", choices=release_info(RELEASE)["files"], help="of the release (default: %(default)s)")
     add("--posters", type=Path, metavar="DIR", help="pictures named by movie id, such as 318.jpg")
     add_place(parser)
     add_options(parser)
@@ -48,62 +48,62 @@ def run(arguments: argparse.Namespace) -> Path:
     if arguments.download and not _find(folder):
         archive = fetch(RELEASE, [arguments.size], folder, arguments.base_address)[arguments.size]
         extract_zip(archive, folder / archive.stem)
-    found = _find(folder)
-    if not found:
+    paths = _find(folder)
+    if not paths:
         names = ", or ".join(f"{ratings} and {movies}" for ratings, movies in _FILES)
         raise UserError(f"{folder} does not hold {names}; unpack the archive there, or give --download")
-    ratings, movies = found
-    tally = SkippedRows(options.strict)
+    ratings, movies = paths
+    skipped = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
-        titles, texts = read_movies(movies, set(items), tally)
+        titles, texts = read_movies(movies, set(items), skipped)
         posters = arguments.posters
-        return Content(titles, texts, find_pictures(posters, items, tally, "--posters") if posters else {})
+        return Content(titles, texts, find_pictures(posters, items, skipped, "--posters") if posters else {})
 
-    origin = Origin(f"MovieLens {arguments.size}.", published(RELEASE)["licence"], [ratings, movies])
-    return assemble(read_ratings(ratings, tally), read_content, origin, options, tally)
+    provenance = Provenance(f"MovieLens {arguments.size}.", release_info(RELEASE)["licence"], [ratings, movies])
+    return assemble(read_ratings(ratings, skipped), read_content, provenance, options, skipped)
 
 
 def _find(folder: Path) -> tuple[Path, Path] | None:
-    """Ratings and movies in ``folder``, or in a folder of it as the archives have them."""
+    """Ratings and movies in ``folder``, or in a subfolder as in the archives."""
     for ratings, movies in _FILES:
         for pattern in ("", "*/", "*/*/"):
             for path in sorted(folder.glob(f"{pattern}{ratings}")):
-                half = any(part.startswith(".") for part in path.relative_to(folder).parts)  # of an archive
-                if not half and (path.parent / movies).is_file():
+                partial = any(part.startswith(".") for part in path.relative_to(folder).parts)  # unpacked halfway
+                if not partial and (path.parent / movies).is_file():
                     return path, path.parent / movies
     return None
 
 
-def read_ratings(path: Path, tally: SkippedRows) -> pd.DataFrame:
+def read_ratings(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` of ``u.data``, ``ratings.dat`` or ``ratings.csv``, as text."""
     if path.suffix == ".csv":
-        rows = read_rows(path, tally, ["userId", "movieId", "rating", "timestamp"])
+        rows = read_rows(path, skipped, ["userId", "movieId", "rating", "timestamp"])
         rows.columns = pd.Index(_RATINGS)
         return rows
     columns = TextColumns(_RATINGS)
-    for fields in _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), tally):
+    for fields in _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), skipped):
         columns.add(fields)
     return columns.table()
 
 
-def read_movies(path: Path, items: set[str], tally: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
+def read_movies(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles, and titles with genres, of ``items``."""
-    found: Iterable[tuple[str, str, str]]
+    movies: Iterable[tuple[str, str, str]]
     if path.suffix == ".csv":
-        rows = read_rows(path, tally, ["movieId", "title", "genres"])
-        found = zip(rows["movieId"], rows["title"], rows["genres"].str.replace("|", " ", regex=False))
+        rows = read_rows(path, skipped, ["movieId", "title", "genres"])
+        movies = zip(rows["movieId"], rows["title"], rows["genres"].str.replace("|", " ", regex=False))
     elif path.suffix == ".dat":
-        found = ((row[0], row[1], row[2].replace("|", " ")) for row in _fields(path, "::", 3, tally))
+        movies = ((row[0], row[1], row[2].replace("|", " ")) for row in _fields(path, "::", 3, skipped))
     else:
-        found = ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), tally))
+        movies = ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), skipped))
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for item, title, genres in found:
+    for item, title, genres in movies:
         if item in items and one_line(title):
             titles[item] = one_line(title)
             texts[item] = one_line(title, genres.replace("(no genres listed)", ""))
-    tally.note("movies without a title", n=len(items - titles.keys()))
+    skipped.note("movies without a title", n=len(items - titles.keys()))
     return titles, texts
 
 
@@ -111,7 +111,7 @@ def _flagged(flags: Sequence[str]) -> str:
     return " ".join(genre for genre, flag in zip(_GENRES, flags) if flag == "1" and genre != "unknown")
 
 
-def _fields(path: Path, separator: str, n: int, tally: SkippedRows) -> Iterator[list[str]]:
+def _fields(path: Path, separator: str, n: int, skipped: SkippedRows) -> Iterator[list[str]]:
     """The fields of every line that has ``n``."""
     for number, line in progress(path):
         try:
@@ -122,4 +122,4 @@ def _fields(path: Path, separator: str, n: int, tally: SkippedRows) -> Iterator[
         if len(fields) == n:
             yield fields
         elif text.strip():
-            tally.malformed(path, number, f"it has {len(fields)} fields instead of {n}")
+            skipped.malformed(path, number, f"it has {len(fields)} fields instead of {n}")

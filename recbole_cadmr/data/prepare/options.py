@@ -1,4 +1,4 @@
-"""The options that every source of raw data has."""
+"""The options that all sources of raw data share."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Options:
             if getattr(self, field) < least:
                 raise UserError(f"--{field} must be at least {least}, not {getattr(self, field)}")
         if self.weights and self.image_model == NONE:
-            raise UserError("--weights are those of an image model, and --image_model none asks for none")
+            raise UserError("--weights belongs to an image model, and --image_model is none")
 
     @property
     def folder(self) -> Path:
-        """Where the data set will lie."""
+        """The folder of the data set."""
         return Path(self.data_path) / self.name
 
 
@@ -56,7 +56,12 @@ def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: 
     add, count = parser.add_argument, whole_number(1)
     add("--name", help="name of the data set (default: that of the source)")
     add("--data_path", default=Path("dataset"), type=Path, help="folder of the data sets (default: dataset)")
-    add("--k_core", default=k_core, type=count, help="least interactions of a user and an item (default: %(default)s)")
+    add(
+        "--k_core",
+        default=k_core,
+        type=count,
+        help="minimum interactions of every user and item (default: %(default)s)",
+    )
     add("--split", default=split, choices=SPLITS, help="how to hold out (default: %(default)s)")
     add("--seed", default=2020, type=seed, help="of the split (default: %(default)s)")
     add(
@@ -68,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: 
         choices=("alexnet", "vgg16", "resnet50", "vit_b_16", NONE),
         help="torchvision network that reads pictures (default: %(default)s)",
     )
-    add("--weights", type=Path, metavar="FILE", help="its weights, if not torchvision's own download")
+    add("--weights", type=Path, metavar="FILE", help="its weights (default: downloaded by torchvision)")
     add("--dtype", default="float32", choices=("float16", "float32"), help="of the vectors (default: %(default)s)")
     add("--batch_size", default=64, type=count, help="texts or pictures encoded at once (default: %(default)s)")
     add("--device", help="such as cpu or cuda:0 (default: a GPU if there is one)")
@@ -83,12 +88,12 @@ def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: 
     add(
         "--time_format",
         metavar="FORMAT",
-        help=f"how times are written: {', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: found from the column)",
+        help=f"how times are written: {', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: detected)",
     )
-    add("--strict", action="store_true", help="stop at the first malformed line instead of passing it over")
+    add("--strict", action="store_true", help="stop at the first malformed line instead of skipping it")
 
 
 def read_options(arguments: argparse.Namespace, name: str) -> Options:
-    """The options of a command; ``name`` is the data set's if none is given."""
+    """The options of a command; ``name`` names the data set by default."""
     shared = {field: getattr(arguments, field) for field in Options.__dataclass_fields__ if field != "name"}
     return Options(name=arguments.name or name, **shared)

@@ -9,14 +9,14 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from recbole_cadmr import html_page
-from recbole_cadmr.data.prepare.profile import Survey, survey
+from recbole_cadmr.data.prepare.profile import DatasetProfile, profile
 
 _COLOURS = {"train": "#1f5fbf", "valid": "#e08e0b", "test": "#3a9d5d"}
 
 
 def write_page(folder: Path, name: str) -> Path:
     """Write ``NAME.html`` into the finished data set ``folder``; the page loads nothing from elsewhere."""
-    look = survey(folder, name)
+    look = profile(folder, name)
     path = folder / f"{name}.html"
     html_page.write_page(
         path,
@@ -32,7 +32,7 @@ def write_page(folder: Path, name: str) -> Path:
     return path
 
 
-def _glance(look: Survey) -> dict[str, str]:
+def _glance(look: DatasetProfile) -> dict[str, str]:
     total = sum(look.counts.values())
     return {
         "users": f"{look.n_users:,}",
@@ -43,7 +43,7 @@ def _glance(look: Survey) -> dict[str, str]:
     }
 
 
-def _degrees(look: Survey, side: str) -> Markup:
+def _degrees(look: DatasetProfile, side: str) -> Markup:
     traces = [
         go.Scatter(
             x=list(degrees),
@@ -58,7 +58,7 @@ def _degrees(look: Survey, side: str) -> Markup:
     return html_page.chart(f"degrees-{side}", traces, x, y, xaxis_type="log", yaxis_type="log")
 
 
-def _coverage(look: Survey) -> Markup:
+def _coverage(look: DatasetProfile) -> Markup:
     bar = go.Bar(
         x=[html_page.label(modality.name) for modality in look.modalities],
         y=[modality.covered / look.n_items for modality in look.modalities],
@@ -69,7 +69,7 @@ def _coverage(look: Survey) -> Markup:
     return html_page.chart("coverage", [bar], "modality", "share of items", yaxis_tickformat=".0%")
 
 
-def _spectra(look: Survey) -> Markup:
+def _spectra(look: DatasetProfile) -> Markup:
     traces = [
         go.Scatter(
             x=list(range(1, len(modality.variance) + 1)),

@@ -23,19 +23,19 @@ def read_parquet(path: Path, choose: Choice) -> pd.DataFrame:
     """The columns that ``choose`` picks, as text.
 
     Raises:
-        UserError: if the file is damaged, encrypted, holds more than memory does, or a column is not text.
+        UserError: if the file is damaged, encrypted or does not fit in memory, or a column cannot be text.
     """
     try:
         with pa.parquet.ParquetFile(path) as file:
             chosen = choose(file.schema_arrow.names)
-            # What a table of texts takes at the least: a hundred bytes can declare a thousand million rows.
+            # The least that a table of texts takes: a hundred bytes can declare a billion rows.
             if 8 * file.metadata.num_rows * len(chosen) > free_bytes():
                 raise UserError(f"{path} declares {file.metadata.num_rows:,} rows, more than fit in memory")
             table = file.read(chosen)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, MemoryError):
             raise
-        raise UserError(f"{path} is damaged, encrypted, or no parquet file") from error
+        raise UserError(f"{path} is damaged, encrypted, or not a parquet file") from error
     return pd.DataFrame({name: _column(path, name, table[name]) for name in chosen}, dtype=object)
 
 
@@ -49,7 +49,7 @@ def _column(path: Path, name: str, column: pa.ChunkedArray) -> Sequence[str]:
 
 
 def _texts(array: pa.Array) -> list[str]:
-    """Each value as text: whole numbers without a fraction, lists as one text, nothing as ``""``."""
+    """Each value as text: whole numbers without a fraction, lists as one text, null as ``""``."""
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return _texts(array.storage)

@@ -21,19 +21,19 @@ def need_folder(folder: Path | None, option: str) -> None:
 
 
 def find_pictures(
-    folder: Path, items: Sequence[str], tally: SkippedRows, option: str = "", names: Mapping[str, str] | None = None
+    folder: Path, items: Sequence[str], skipped: SkippedRows, option: str = "", names: Mapping[str, str] | None = None
 ) -> dict[str, Path]:
-    """Pictures of ``items`` in ``folder`` and the folders in it, hidden ones excepted; by item.
+    """Pictures of ``items`` in ``folder`` and its subfolders, except hidden ones; by item.
 
-    A picture is called as its item is, ``ITEM.jpg`` (or another usual ending), or as ``names`` says: a path in the
+    A picture is named after its item, ``ITEM.jpg`` (or another usual suffix), or as ``names`` says: a path in the
     folder, or anything that ends in the name of one file (an address, a path elsewhere). Of several pictures of an item
-    the one next to the top counts; of several that are equally near, in different folders, none does.
+    the one nearest to the top counts; if several are equally near, in different folders, none does.
 
     Args:
-        option: the one that asked for pictures; "" if they lie in a usual place, and may be missing.
+        option: the one that asked for pictures; "" if they are in the default place, and may be missing.
 
     Raises:
-        UserError: if an option asked for pictures, and the folder is not there or holds none of any item.
+        UserError: if an option asked for pictures, and the folder is missing or has none of any item.
     """
     if option:
         need_folder(folder, option)
@@ -53,14 +53,14 @@ def find_pictures(
             candidates = _named(names.get(item, ""), folder, by_name)
         nearest = [path for path in candidates if len(path.parts) == len(candidates[0].parts)]
         if len(candidates) > 1:
-            tally.note("items with several pictures of their name", f"{item}: {candidates[0]}, {candidates[1]}")
+            skipped.note("items with several pictures of their name", f"{item}: {candidates[0]}, {candidates[1]}")
         if len({path.parent for path in nearest}) > 1:
-            tally.note("items whose pictures lie in several folders, so that none is taken", item)
+            skipped.note("items whose pictures are in several folders, so that none is taken", item)
         elif nearest:
             found[item] = folder / nearest[0]
     if names is not None:
         for item in _doubtful(found, names, folder):
-            tally.note("items whose pictures are other files of one name, so that none is taken", names[item])
+            skipped.note("items whose pictures are other files of the same name, so that none is taken", names[item])
             del found[item]
     if option and not found:
         looked = [f"{item}.jpg" if names is None else names.get(item, "") for item in items]
@@ -69,14 +69,14 @@ def find_pictures(
             f"are {_some([path.as_posix() for path in files])}"
         )
     reason = "" if folder.is_dir() else f" (there is no folder {folder.name})"
-    tally.note(f"items without a picture{reason}", n=len(items) - len(found))
+    skipped.note(f"items without a picture{reason}", n=len(items) - len(found))
     return found
 
 
 def _doubtful(found: Mapping[str, Path], names: Mapping[str, str], folder: Path) -> list[str]:
-    """Items whose cell agrees with its file in the last name alone, and speaks of another folder than the file's.
+    """Items whose cell agrees with its file only in the last name, and names another folder than the file's.
 
-    It does if it is a path of another folder, or if cells of several folders or addresses end in this one file's name.
+    It does if it is a path in another folder, or if cells of several folders or addresses end in this file's name.
     """
     others: dict[Path, dict[str, PurePosixPath]] = {}
     for item, file in found.items():
@@ -96,7 +96,7 @@ def _doubtful(found: Mapping[str, Path], names: Mapping[str, str], folder: Path)
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files in a folder and the folders in it, as paths within it; those next to the top first."""
+    """All files in a folder and its subfolders, as relative paths; those nearest to the top first."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

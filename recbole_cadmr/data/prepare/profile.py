@@ -22,7 +22,7 @@ _BLOCK = 8192
 
 
 @dataclass(frozen=True)
-class ModalityLook:
+class ModalityProfile:
     """One modality.
 
     Attributes:
@@ -41,7 +41,7 @@ class ModalityLook:
 
 
 @dataclass(frozen=True)
-class Survey:
+class DatasetProfile:
     """A data set in numbers.
 
     Attributes:
@@ -59,10 +59,10 @@ class Survey:
     titles: dict[str, str]
     chance: float
     samples: dict[str, int]
-    modalities: list[ModalityLook]
+    modalities: list[ModalityProfile]
 
 
-def survey(folder: Path, name: str) -> Survey:
+def profile(folder: Path, name: str) -> DatasetProfile:
     """Look at the data set ``name`` in ``folder``."""
     settings = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     parts = {part: _pairs(folder / f"{name}.{part}.inter") for part in settings["benchmark_filename"]}
@@ -77,7 +77,7 @@ def survey(folder: Path, name: str) -> Survey:
     files = {modality: read_features(folder / f"{name}.{modality}", modality, "item_id") for modality in names}
     shown = _spread(popularity, [items.get_indexer(file.tokens) for file in files.values()])
     titles = _titles(folder / f"{name}.item")
-    return Survey(
+    return DatasetProfile(
         name=name,
         n_users=len(users),
         n_items=len(items),
@@ -130,7 +130,7 @@ def _look(
     items: pd.Index,
     chosen: sp.csr_matrix,
     shown: np.ndarray,
-) -> ModalityLook:
+) -> ModalityProfile:
     own = items.get_indexer(tokens)  # item of each row, -1 for rows that the data set does not hold
     tested = np.unique(np.linspace(0, len(own) - 1, _TESTED).astype(int))
     asked = np.unique(np.concatenate([tested, np.flatnonzero(np.isin(own, shown))]))
@@ -139,7 +139,7 @@ def _look(
     a = np.repeat(own[tested], near.shape[1])
     b = np.where(near >= 0, own[near], -1)[[places[int(row)] for row in tested]].ravel()
     known = (a >= 0) & (b >= 0) & (a != b)
-    return ModalityLook(
+    return ModalityProfile(
         name=name,
         width=None if rows is None else rows.shape[1],
         covered=int((own >= 0).sum()),

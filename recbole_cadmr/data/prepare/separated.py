@@ -1,4 +1,4 @@
-"""Tables with a separator: csv, whose fields may stand in quotes, and tsv, where a quote is a character like others."""
+"""Tables with a separator: csv, whose fields may be quoted, and tsv, where a quote is an ordinary character."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Choice = Callable[[Sequence[str]], list[str]]
 
 
 def read_separated(
-    path: Path, tally: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None, separator: str | None
+    path: Path, skipped: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None, separator: str | None
 ) -> pd.DataFrame:
-    """The columns that ``choose`` picks; a line of another number of fields than the header is passed over.
+    """The columns that ``choose`` picks; a line with another number of fields than the header is skipped.
 
     Args:
         wanted: columns by which the separator of a ``.csv`` is recognised.
@@ -47,18 +47,18 @@ def read_separated(
     columns = TextColumns(chosen)
     for number, row in rows:
         if row is None:
-            tally.malformed(path, number, "a quotation mark is not closed, or does not end its field")
+            skipped.malformed(path, number, "a quotation mark is not closed, or does not end its field")
         elif len(row) == len(names):
             columns.add([row[index] for index in at])
             if not literal and _holds_rows(row, separator):
-                tally.note(f"fields of {path.name} in quotes that hold what looks like whole rows", f"line {number}")
+                skipped.note(f"fields of {path.name} in quotes that hold what looks like whole rows", f"line {number}")
         elif row:
-            tally.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
+            skipped.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
     return columns.table()
 
 
 def _holds_rows(row: list[str], separator: str) -> bool:
-    """Whether a quote that was meant as a character may have swallowed rows: lines of a field with as many columns."""
+    """Whether a quote that was meant literally may have swallowed rows: lines of a field with as many columns."""
     inner = [line for field in row if "\n" in field for line in field.split("\n")[1:-1]]
     return len(inner) > 1 and all(line.count(separator) == len(row) - 1 for line in inner)
 
@@ -71,12 +71,12 @@ def _before(first: str, rest: Iterator[str]) -> Iterator[str]:
 def _recognised(head: str, wanted: Sequence[str]) -> str:
     """The separator under which a header has most of the columns wanted, or else most columns."""
 
-    def found(separator: str) -> tuple[int, int]:
+    def matches(separator: str) -> tuple[int, int]:
         names = [name.strip() for name in next(csv.reader([head], delimiter=separator), [])]
         return len(set(wanted).intersection(names)), len(names)
 
     csv.field_size_limit(sys.maxsize)
-    return max(_SEPARATORS, key=found)
+    return max(_SEPARATORS, key=matches)
 
 
 def _literal(lines: Iterator[str], separator: str, head: str) -> Iterator[tuple[int, list[str]]]:
@@ -90,7 +90,7 @@ def _literal(lines: Iterator[str], separator: str, head: str) -> Iterator[tuple[
 def _quoted(lines: Iterator[str], separator: str) -> Iterator[tuple[int, list[str] | None]]:
     """Fields of each record with the number of its first line, None if its quotes are wrong.
 
-    A quote that is not closed costs its line alone: reading goes on at the next one.
+    A quote that is not closed costs only its line: reading continues at the next one.
     """
     csv.field_size_limit(sys.maxsize)
     waiting: deque[str] = deque()  # lines to be read again

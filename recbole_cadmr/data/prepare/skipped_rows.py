@@ -1,4 +1,4 @@
-"""What was passed over while reading a stranger's files, counted and shown."""
+"""What was skipped while reading user-supplied files, counted and shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SkippedRows:
     """Counts of lines, rows and items that could not be used.
 
     Args:
-        strict: stop at the first malformed one instead.
+        strict: stop at the first malformed line instead.
     """
 
     def __init__(self, strict: bool = False) -> None:
@@ -24,7 +24,7 @@ class SkippedRows:
         self._remarks: list[str] = []
 
     def malformed(self, path: Path, line: int | str, reason: str) -> None:
-        """Pass over a malformed line, given by its number, or in words where that is not known.
+        """Skip a malformed line, given by its number, or in words where that is not known.
 
         Raises:
             UserError: in strict mode.
@@ -44,11 +44,11 @@ class SkippedRows:
             examples.append(_short(example))
 
     def remark(self, sentence: str) -> None:
-        """Keep what is no count."""
+        """Keep a note that is not a count."""
         self._remarks.append(sentence)
 
     def lines(self) -> list[str]:
-        """One line a kind, with its first examples; then the remarks."""
+        """One line per kind, with its first examples; then the remarks."""
         return [
             f"{kind}: {count:,}"
             + (
@@ -61,6 +61,6 @@ class SkippedRows:
 
 
 def _short(example: str) -> str:
-    """An example as one line that any file can hold, of a length that a person reads."""
+    """An example as one line that any file can hold, of readable length."""
     line = " ".join(example[: 2 * _LONGEST].split()).encode("utf-8", "backslashreplace").decode()
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."

@@ -1,4 +1,4 @@
-"""Tables of a stranger's: csv, tsv, JSON lines or parquet, every value as the text that stands in the file."""
+"""User-supplied tables: csv, tsv, JSON lines or parquet, every value as the text in the file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = (*_SEPARATED, *_JSON, ".parquet")
 
 def read_rows(
     path: Path,
-    tally: SkippedRows,
+    skipped: SkippedRows,
     columns: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     encoding: str | None = None,
@@ -31,9 +31,9 @@ def read_rows(
     """The rows of a table with a header, as text; a missing value is ``""``.
 
     Args:
-        columns: those that are needed, each once; all if not given.
-        optional: those that are read if they are there.
-        encoding: of csv, tsv and JSON lines; a byte order mark decides over it (default: UTF-8).
+        columns: those that are required, each once; all if not given.
+        optional: those that are read if present.
+        encoding: of csv, tsv and JSON lines; a byte order mark takes precedence (default: UTF-8).
         separator: of csv and tsv (default: that of the header).
 
     Raises:
@@ -41,7 +41,7 @@ def read_rows(
     """
     name = path.name.lower()
     if not path.is_file():
-        raise UserError(f"{path} is no file" if path.exists() else f"there is no file {path}")
+        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
 
     def choose(names: Sequence[str]) -> list[str]:
         twice = [name for name, n in Counter(names).items() if name and n > 1]
@@ -55,16 +55,16 @@ def read_rows(
         return list(dict.fromkeys([*columns, *(column for column in optional if column in names)]))
 
     if name.endswith(_JSON):
-        return _objects(path, tally, choose, columns, optional, encoding)
+        return _objects(path, skipped, choose, columns, optional, encoding)
     if name.endswith(".parquet"):
         return read_parquet(path, choose)
     if name.endswith(_SEPARATED):
-        return read_separated(path, tally, choose, [*(columns or ()), *optional], encoding, separator)
+        return read_separated(path, skipped, choose, [*(columns or ()), *optional], encoding, separator)
     raise UserError(f"{path} must be one of {', '.join(FORMATS)}")
 
 
 def is_separated(path: Path) -> bool:
-    """Whether a file is one with a separator."""
+    """Whether the fields of a file are separated by a character."""
     return path.name.lower().endswith(_SEPARATED)
 
 
@@ -72,7 +72,7 @@ def the_separator(text: str | None) -> str | None:
     """The character that ``--separator`` names.
 
     Raises:
-        UserError: if it is none that can separate.
+        UserError: if it cannot be a separator.
     """
     if text is None:
         return None
@@ -84,7 +84,7 @@ def the_separator(text: str | None) -> str | None:
 
 def _objects(
     path: Path,
-    tally: SkippedRows,
+    skipped: SkippedRows,
     choose: Choice,
     needed: Sequence[str] | None,
     optional: Sequence[str],
@@ -94,12 +94,12 @@ def _objects(
     columns: dict[str, list[str]] = {}
     keys: dict[str, None] = {}
     wanted, n = None if needed is None else {*needed, *optional}, 0
-    for number, record in json_lines(path, tally, encoding):
+    for number, record in json_lines(path, skipped, encoding):
         keys.update(dict.fromkeys(record))
         try:
             texts = {key: as_text(record[key]) for key in (record if wanted is None else wanted & record.keys())}
         except RecursionError:
-            tally.malformed(path, number, "it is nested too deeply")
+            skipped.malformed(path, number, "it is nested too deeply")
             continue
         for key, text in texts.items():
             column = columns.setdefault(key, [])

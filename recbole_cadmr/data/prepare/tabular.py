@@ -1,4 +1,4 @@
-"""Your own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures."""
+"""A user's own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pandas as pd
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
-from recbole_cadmr.data.prepare.origin import Origin
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
+from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import is_separated, read_rows, the_separator
 from recbole_cadmr.errors import UserError
@@ -44,15 +44,15 @@ def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
     inter, items_file = arguments.inter, arguments.items
     options = read_options(arguments, inter[0].name.partition(".")[0])
-    tally = SkippedRows(options.strict)
+    skipped = SkippedRows(options.strict)
     _check(arguments)
     need_folder(arguments.images, "--images")
 
     def read_content(items: Sequence[str], work: Path) -> Content:
-        return read_items(arguments, items, tally)
+        return read_items(arguments, items, skipped)
 
-    origin = Origin("Made from a user's own files.", _LICENCE, [*inter, *([items_file] if items_file else [])])
-    return assemble(read_interactions(arguments, tally), read_content, origin, options, tally)
+    provenance = Provenance("Made from a user's own files.", _LICENCE, [*inter, *([items_file] if items_file else [])])
+    return assemble(read_interactions(arguments, skipped), read_content, provenance, options, skipped)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -76,7 +76,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--encoding is for csv, tsv and jsonl files")
 
 
-def read_interactions(arguments: argparse.Namespace, tally: SkippedRows) -> pd.DataFrame:
+def read_interactions(arguments: argparse.Namespace, skipped: SkippedRows) -> pd.DataFrame:
     """``user_id, item_id`` and, if their columns are named, ``rating``, ``quantity`` and ``timestamp``, as text."""
     named = {
         "user_id": arguments.user_column,
@@ -88,60 +88,68 @@ def read_interactions(arguments: argparse.Namespace, tally: SkippedRows) -> pd.D
     columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
     tables = []
     for path in arguments.inter:
-        rows = _read(arguments, path, tally, list(dict.fromkeys(columns.values())))
+        rows = _read(arguments, path, skipped, list(dict.fromkeys(columns.values())))
         tables.append(pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()}))
     return pd.concat(tables, ignore_index=True)
 
 
 def _read(
-    arguments: argparse.Namespace, path: Path, tally: SkippedRows, columns: Sequence[str], optional: Sequence[str] = ()
+    arguments: argparse.Namespace,
+    path: Path,
+    skipped: SkippedRows,
+    columns: Sequence[str],
+    optional: Sequence[str] = (),
 ) -> pd.DataFrame:
-    return read_rows(path, tally, columns, optional, arguments.encoding, the_separator(arguments.separator))
+    return read_rows(path, skipped, columns, optional, arguments.encoding, the_separator(arguments.separator))
 
 
-def read_items(arguments: argparse.Namespace, items: Sequence[str], tally: SkippedRows) -> Content:
+def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: SkippedRows) -> Content:
     """Titles, texts and pictures of ``items``; an item's first row counts.
 
     Raises:
         UserError: if none of them is among ``--items``, or the columns of texts hold none.
     """
     if not arguments.items:
-        return Content(pictures=_pictures(arguments, items, tally, None))
+        return Content(pictures=_pictures(arguments, items, skipped, None))
     title = arguments.title_column
     text_columns = [name.strip() for name in (arguments.text_columns or title).split(",")]
     if arguments.text_columns is None:
         text_columns = [title]  # whose name may hold a comma
     picture = [arguments.image_column] if arguments.image_column else []
     columns = list(dict.fromkeys([arguments.item_column, *text_columns, *picture]))
-    rows = _read(arguments, arguments.items, tally, columns, [title])  # a title is welcome beside --text_columns
+    rows = _read(
+        arguments, arguments.items, skipped, columns, [title]
+    )  # a title is read beside --text_columns if there is one
     ids = rows[arguments.item_column]
     if not ids.isin(items).any():
         raise UserError(
             f"no item of {arguments.items} is among the interactions that are kept: the ids are such as "
             f"{', '.join(map(repr, ids.unique()[:3])) or 'none'} there and {', '.join(map(repr, items[:3]))} here, and "
-            f"must be written alike"
+            f"must match"
         )
-    tally.note("items without interactions that are kept", n=int((~rows[arguments.item_column].isin(items)).sum()))
+    skipped.note("items without interactions that are kept", n=int((~rows[arguments.item_column].isin(items)).sum()))
     rows = rows[rows[arguments.item_column].isin(items)]
     repeated = rows.duplicated(arguments.item_column)
-    tally.note("repeated items", n=int(repeated.sum()))
+    skipped.note("repeated items", n=int(repeated.sum()))
     rows = rows[~repeated].set_index(arguments.item_column, drop=False)
-    tally.note("items that are not among --items", n=len(set(items) - set(rows.index)))
+    skipped.note("items that are not among --items", n=len(set(items) - set(rows.index)))
     titles = _texts(rows, [title]) if title in rows else {}
     texts = _texts(rows, text_columns)
     if not texts:
-        said = f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {arguments.items.name}"
+        message = (
+            f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {arguments.items.name}"
+        )
         if arguments.text_model != NONE:
-            raise UserError(f"{said}; name other --text_columns, or give --text_model none")
-        tally.remark(said)
+            raise UserError(f"{message}; name other --text_columns, or give --text_model none")
+        skipped.remark(message)
     names = dict(rows[arguments.image_column]) if arguments.image_column else None
-    return Content(titles, texts, _pictures(arguments, items, tally, names))
+    return Content(titles, texts, _pictures(arguments, items, skipped, names))
 
 
 def _pictures(
-    arguments: argparse.Namespace, items: Sequence[str], tally: SkippedRows, names: dict[str, str] | None
+    arguments: argparse.Namespace, items: Sequence[str], skipped: SkippedRows, names: dict[str, str] | None
 ) -> dict[str, Path]:
-    return find_pictures(arguments.images, items, tally, "--images", names) if arguments.images else {}
+    return find_pictures(arguments.images, items, skipped, "--images", names) if arguments.images else {}
 
 
 def _texts(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:

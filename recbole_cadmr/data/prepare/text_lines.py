@@ -1,4 +1,4 @@
-"""Text files as lines: their encoding, byte order marks, and what is said where they do not fit."""
+"""Text files as lines: their encoding, byte order marks, and errors that say how to fix a mismatch."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _OTHERS = {
     b"\x1f\x8b": "compressed by gzip",
     b"PAR1": "a parquet file",
 }
-_SPARE = 2**27  # bytes of memory without which no reading goes on
+_SPARE = 2**27  # bytes of free memory below which reading stops
 _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "euc-kr")
 
 
 def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", errors: str = "strict") -> Iterator[str]:
-    """Lines of a plain or gzip text file, their ends as they stand.
+    """Lines of a plain or gzip text file, with their line ends unchanged.
 
     Args:
-        encoding: UTF-8 if not given; a byte order mark decides over it and is passed over.
+        encoding: UTF-8 if not given; a byte order mark takes precedence and is skipped.
         newline: what ends a line: ``"\\n"`` alone, or with ``""`` also ``"\\r"``.
         errors: ``surrogateescape`` lets bytes that are not UTF-8 through, as lone surrogates.
 
@@ -41,31 +41,31 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
     """
     encoding = encoding or "utf-8"
     try:
-        known = codecs.lookup(encoding)._is_text_encoding
-    except (LookupError, ValueError):  # ValueError: what cannot be a name
-        known = False
-    if not known:
-        raise UserError(f"{path} cannot be read as a table in {encoding}, no known encoding of text"
-                        f"{did_you_mean(encoding, _USUAL)}")  # fmt: skip
+        is_text = codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, ValueError):  # ValueError: not a possible name
+        is_text = False
+    if not is_text:
+        unknown = f"{path} cannot be read as a table in {encoding}, which is not a known text encoding"
+        raise UserError(unknown + did_you_mean(encoding, _USUAL))
     number = unchecked = 0
     with open_bytes(path) as file:
         start = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
         mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
         other = next((kind for begin, kind in _OTHERS.items() if start.startswith(begin)), None)
         if other:
-            raise UserError(f"{path} is {other}, whatever its name says")
+            raise UserError(f"{path} is {other}, despite its name")
         if not mark and b"\0" in start and codecs.lookup(encoding).name == "utf-8":
             guess = "utf-16-be" if start.startswith(b"\0") else "utf-16-le"
             raise UserError(f"{path} cannot be read as a table in utf-8; name its encoding, perhaps {guess}")
-        text = io.TextIOWrapper(file, mark or encoding, errors="strict" if mark and mark != "utf-8-sig" else errors,
-                                newline=newline)  # fmt: skip
+        errors = "strict" if mark and mark != "utf-8-sig" else errors
+        text = io.TextIOWrapper(file, mark or encoding, errors, newline)
         try:
             while line := text.readline(LONGEST_LINE):
                 number += 1
                 if len(line) == LONGEST_LINE:
                     raise UserError(f"{path} line {number} has no end within {LONGEST_LINE:,} characters")
                 unchecked += len(line)
-                if unchecked > LONGEST_LINE:  # what comes of a file may be many times its size
+                if unchecked > LONGEST_LINE:  # the result may be many times the size of the file
                     unchecked = 0
                     if free_bytes() < _SPARE:
                         raise UserError(f"{path} does not fit in memory; {number:,} lines of it do")

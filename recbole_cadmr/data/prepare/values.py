@@ -1,4 +1,4 @@
-"""Values of a stranger's records as text."""
+"""Values of user-supplied records as text."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 
 def as_text(value: object) -> str:
-    """A value as text: the texts in nested lists joined by blanks, an object as JSON, nothing as ``""``.
+    """A value as text: the texts in nested lists joined by spaces, an object as JSON, None as ``""``.
 
     Raises:
-        RecursionError: of objects that are nested too deeply.
+        RecursionError: if objects are nested too deeply.
     """
     return " ".join(filter(None, map(_scalar, flat(value))))
 
 
 def flat(value: object) -> Iterator[object]:
-    """What nested lists hold, in order, however deep."""
+    """The entries of nested lists, in order, at any depth."""
     waiting = [value]
     while waiting:
         entry = waiting.pop()

@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What the card of a data set says about its making.
+class Provenance:
+    """How a data set was made, as its card reports it.
 
     Attributes:
         title: what the raw data are, one sentence.
         licence: what is known about their licence, one sentence.
         sources: the files they were read from.
         steps: what was done, by name, such as ``k-core``: ``5``.
-        notes: what was passed over, a line each.
+        notes: what was skipped, a line each.
     """
 
     title: str
