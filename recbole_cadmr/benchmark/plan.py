@@ -9,6 +9,7 @@ import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import current_name, current_names
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -73,11 +74,11 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
                 raise UserError(f"'{label}' names no preset; leave out the @")
             place = {name: settings[name] for name in ("data_path",) if name in settings}
             declared = ModelSpec(model, preset or None, dataset, place).config.declarations
-            own = {name: value for name, value in settings.items() if "." not in name and name in declared}
+            own = {n: value for n, value in settings.items() if "." not in n and current_name(model, n) in declared}
             mine = {name for name in settings if name.rpartition(".")[0] in (model, label)}
             used |= mine | own.keys()
             own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
-            model_spec = ModelSpec(model, preset or None, dataset, own)
+            model_spec = ModelSpec(model, preset or None, dataset, current_names(model, own, "settings"))
             _check_metrics(model_spec.config)
             twin = same.setdefault((model, model_spec.digest), label)
             if twin != label:

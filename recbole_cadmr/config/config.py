@@ -20,6 +20,7 @@ from recbole_cadmr.config.declarations import (
     is_name,
     judged,
 )
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.model_yaml import declared_settings, find_preset, own_settings
 from recbole_cadmr.config.rules import (
     check_columns,
@@ -85,6 +86,8 @@ class Config(recbole.config.Config):
     """
 
     model_class: Any
+    file_config_dict: dict[str, Any]
+    variable_config_dict: dict[str, Any]
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class Config(recbole.config.Config):
 
     def _load_config_files(self, file_list: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         self._files = {str(file): read_yaml(Path(file)) for file in file_list}
-        return {key: value for content in self._files.values() for key, value in content.items()}
+        return _merged(self._files)
 
     def _load_variable_config_dict(self, config_dict: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config_dict)
@@ -128,7 +131,12 @@ class Config(recbole.config.Config):
         dataset_name = self.external_config_dict.get("dataset", DEFAULT_DATASET)
         if not isinstance(dataset_name, str) or not is_name(dataset_name):
             raise UserError(f"a data set is named by one word such as 'baby', not {shown(dataset_name)}")
-        return name, get_model(name), dataset_name
+        model_class = get_model(name)
+        self._files = {file: current_names(name, values, file) for file, values in self._files.items()}
+        self.file_config_dict = _merged(self._files)
+        self.variable_config_dict = current_names(name, self.variable_config_dict, "settings")
+        self._merge_external_config_dict()
+        return name, model_class, dataset_name
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -147,7 +155,7 @@ class Config(recbole.config.Config):
             self._check(values, origin)
         preset = find_preset(model, self.external_config_dict.get("preset"))
         if preset:
-            self._apply(preset.settings, preset.file)
+            self._apply(current_names(model, preset.settings, preset.file), preset.file)
             self.internal_config_dict["preset"] = preset.name
         self.data_root, self.data_folder = self._find_data(dataset)
         dataset_file = self.data_folder / f"{dataset}.yaml"
@@ -255,6 +263,10 @@ class Config(recbole.config.Config):
             set_devices(visible)  # a later run may want one
         else:
             _devices.update(given=visible, chosen=os.environ[_VISIBLE])
+
+
+def _merged(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for values in sources.values() for name, value in values.items()}
 
 
 def _of_data(file: Path, declarations: Mapping[str, Setting]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import first_names
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.runs.folder import is_used
 
@@ -45,7 +46,8 @@ class ModelSpec:
     @cached_property
     def digest(self) -> str:
         """A hash of the model and all of its settings, defaults included; other defaults make another one, too."""
-        kept = {name: value for name, value in self.config.plain_settings().items() if name not in _NOT_IN_DIGEST}
+        settings = first_names(self.model, self.config.plain_settings())
+        kept = {name: value for name, value in settings.items() if name not in _NOT_IN_DIGEST}
         return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 

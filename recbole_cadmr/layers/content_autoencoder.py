@@ -42,11 +42,11 @@ class ContentAutoencoder:
         self._H = two_hops(A, settings["two_hop"])
         self.weights: Tensor | sp.csr_matrix | None = None
 
-    def fit(self, regularisation: float, kind: str | None = None) -> str:
+    def fit(self, reg_weight: float, kind: str | None = None) -> str:
         """Fit :attr:`weights`, exactly by Cholesky or sparse, and return which: ``exact`` or ``sparse``.
 
         Args:
-            regularisation: ridge of B, relative to the Gram matrix of the unscaled columns.
+            reg_weight: ridge of B, relative to the Gram matrix of the unscaled columns.
             kind: which it has to be; if not given, the setting ``fit`` and the free memory say.
 
         Raises:
@@ -61,18 +61,18 @@ class ContentAutoencoder:
         gram = (scaled.T @ scaled).tocsr()
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
         unscaled = (self._R.multiply(rows[:, None] ** 2)).sum()
-        regularisation *= float(gram.diagonal().sum() / max(unscaled, 1e-12))
+        reg_weight *= float(gram.diagonal().sum() / max(unscaled, 1e-12))
         damping = degree ** -settings["popularity_damping"]
         right = damping / damping.mean() / left
         if not self._is_dense(gram.nnz, kind or settings["fit"]):
-            B = sparse_autoencoder(gram, regularisation, settings["sparse_neighbours"])
+            B = sparse_autoencoder(gram, reg_weight, settings["sparse_neighbours"])
             self.weights = (sp.diags(left) @ B @ sp.diags(right)).tocsr().astype(np.float32)
             return "sparse"
         entries = _batch(gram, torch.empty(0, dtype=getattr(torch, settings["fit_dtype"]), device=self._device))
         # Dense on the device alone.
         dense = torch.zeros(gram.shape, dtype=entries.value.dtype, device=self._device)
         dense[entries.row, entries.column] = entries.value
-        B = exact_autoencoder(dense, regularisation)
+        B = exact_autoencoder(dense, reg_weight)
         B *= torch.from_numpy(left).to(B)[:, None]
         B *= torch.from_numpy(right).to(B)
         self.weights = self._with_content(B).float()

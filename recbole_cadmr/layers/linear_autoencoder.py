@@ -11,26 +11,26 @@ from torch import Tensor
 from recbole_cadmr.errors import ModelError
 
 
-def exact_autoencoder(gram: Tensor, regularisation: float) -> Tensor:
-    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + regularisation |B|^2``.
+def exact_autoencoder(gram: Tensor, reg_weight: float) -> Tensor:
+    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2``.
 
-    ``P = (X'X + regularisation I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
+    ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
     = X'X [I, I] is overwritten and one more matrix of its size is held at once.
 
     Raises:
         ModelError: if the regularised Gram matrix is singular in its precision.
     """
-    gram.diagonal().add_(regularisation)
+    gram.diagonal().add_(reg_weight)
     factor, info = torch.linalg.cholesky_ex(gram)
     # A pivot that is all rounding passes the factorisation, but not its inverse.
     P = torch.cholesky_inverse(factor, out=gram) if not info else gram
     if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
-        raise _singular(regularisation)
+        raise _singular(reg_weight)
     P /= -P.diagonal().clone()
     return P.fill_diagonal_(0)
 
 
-def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours: int) -> sp.csr_matrix:
+def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int) -> sp.csr_matrix:
     """The same with at most ``n_neighbours`` entries a column, for catalogues whose dense B would not fit in memory.
 
     Column j of the exact B is the ridge regression of item j on all others; here it is the one on the items most
@@ -53,12 +53,12 @@ def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours:
         if not len(near):
             continue
         local = gram[near][:, near].toarray()
-        local[np.diag_indices_from(local)] += regularisation
+        local[np.diag_indices_from(local)] += reg_weight
         try:
             # Not numpy's, which says nothing where it had no memory to work in.
             weight = scipy.linalg.solve(local, product, assume_a="pos", overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError as error:
-            raise _singular(regularisation) from error
+            raise _singular(reg_weight) from error
         rows.append(near)
         columns.append(np.full(len(near), item))
         values.append(weight)
@@ -69,7 +69,7 @@ def sparse_autoencoder(gram: sp.csr_matrix, regularisation: float, n_neighbours:
     return sp.csr_matrix((entries, place), shape=(n_items, n_items))
 
 
-def _singular(regularisation: float) -> ModelError:
-    if regularisation > np.finfo(np.float32).max:
-        return ModelError(f"regularisation {regularisation:g} is too large to compute with; lower it")
-    return ModelError(f"the Gram matrix is singular at regularisation {regularisation:g}; raise it")
+def _singular(reg_weight: float) -> ModelError:
+    if reg_weight > np.finfo(np.float32).max:
+        return ModelError(f"reg_weight {reg_weight:g} is too large to compute with; lower it")
+    return ModelError(f"the Gram matrix is singular at reg_weight {reg_weight:g}; raise it")

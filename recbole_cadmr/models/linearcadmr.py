@@ -21,7 +21,7 @@ from recbole_cadmr.models.content import content_attention, training_rows
 class LinearCADMR(HistoryRecommender):
     """A :class:`ContentAutoencoder` of the training rows: content attention around a linear autoencoder, no epochs.
 
-    With several values of ``regularisation`` each is one epoch, and the best on validation is kept. Settings are
+    With several values of ``reg_weight`` each is one epoch, and the best on validation is kept. Settings are
     declared in ``properties/model/LinearCADMR.yaml``.
     """
 
@@ -40,9 +40,9 @@ class LinearCADMR(HistoryRecommender):
         self.rating_rows = RatingRows(R, self.device)
         A, self.modality_weights = content_attention(dataset, R, config)
         self._autoencoder = ContentAutoencoder(R, A, config, self.device)
-        given = config["regularisation"]
-        self.regularisations = list(given) if isinstance(given, (list, tuple)) else [given]
-        self.regularisation = self.regularisations[0]
+        ridges = config["reg_weight"]
+        self.reg_weights = list(ridges) if isinstance(ridges, (list, tuple)) else [ridges]
+        self.reg_weight = self.reg_weights[0]
         self._fitted: float | None = None
         self._kind: str | None = None
         self.other_parameter_name = ["_weights"]
@@ -59,10 +59,10 @@ class LinearCADMR(HistoryRecommender):
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch of an epoch; the loss is 0 and teaches nothing."""
-        if self._fitted != self.regularisation:
+        if self._fitted != self.reg_weight:
             logging.getLogger().info(f"content attention: {self.modality_weights}")
-            self._kind = self._autoencoder.fit(self.regularisation, self._kind)
-            self._fitted = self.regularisation
+            self._kind = self._autoencoder.fit(self.reg_weight, self._kind)
+            self._fitted = self.reg_weight
         return self.nothing_to_learn.sum() * 0.0
 
     def _scores_of(self, batch: RowBatch) -> Tensor:

@@ -62,9 +62,9 @@ class SoftmaxCADMR(HistoryRecommender):
         self.rating_rows = RatingRows(R, self.device)
         linear = config["linear_settings"]
         A, self.modality_weights = content_attention(dataset, R, linear)
-        if not isinstance(linear["regularisation"], (int, float)):
-            raise UserError("linear_settings: regularisation must be one number; LinearCADMR chooses among several")
-        self._ridge = linear["regularisation"]
+        if not isinstance(linear["reg_weight"], (int, float)):
+            raise UserError("linear_settings: reg_weight must be one number; LinearCADMR chooses among several")
+        self._reg_weight = linear["reg_weight"]
         self._autoencoder = ContentAutoencoder(R, A, linear, self.device)
         self.fit_kind: str | None = None
         self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
@@ -135,7 +135,7 @@ class SoftmaxCADMR(HistoryRecommender):
         if self._autoencoder.weights is None:
             logging.getLogger().info(f"content attention: {self.modality_weights}")
             # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
-            self.fit_kind = self._autoencoder.fit(self._ridge, self.fit_kind)
+            self.fit_kind = self._autoencoder.fit(self._reg_weight, self.fit_kind)
 
     # Scores
 

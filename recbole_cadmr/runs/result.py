@@ -15,6 +15,7 @@ import psutil
 import torch
 from msgspec import Meta
 
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.runs.folder import RESULT
@@ -159,6 +160,7 @@ def read_result(folder: Path) -> RunResult:
     if read_json(path, _Versioned)["schema_version"] != SCHEMA_VERSION:
         raise UserError(f"{path} is not a result of schema version {SCHEMA_VERSION}")
     result = read_json(path, RunResult)
+    result["settings"] = current_names(result["model"], result["settings"], str(path), warn=False)
     reason = _contradiction(result)
     if reason:
         raise UserError(f"{path} is damaged or was edited: {reason}")

@@ -16,6 +16,7 @@ from recbole.utils import init_seed
 
 from recbole_cadmr.compat import verified_inverses
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
@@ -137,8 +138,10 @@ def restore_config(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
+    model = content["model"]
+    changes = current_names(model, changes or {}, "settings")
     kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}
-    settings = without_inert({**kept, **(changes or {})})
+    settings = without_inert({**current_names(model, kept, "the checkpoint"), **changes})
     if data_path is not None:
         settings["data_path"] = str(data_path)
     # What is installed may have moved; the data are compared below.
@@ -149,7 +152,7 @@ def restore_config(
         # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
         settings["valid_metric"] = first_metric(*lists)
     config = Config(settings=settings)
-    config.changed = {**content["changed"], **(changes or {})}
+    config.changed = {**current_names(model, content["changed"], "the checkpoint"), **changes}
     return config
 
 

@@ -1,4 +1,4 @@
-"""Fits in closed form: one epoch for each value of the regularisation."""
+"""Fits in closed form: one epoch for each value of reg_weight."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from recbole_cadmr.training.trainer import RunTrainer
 
 
 class LinearTrainer(RunTrainer):
-    """Fits LinearCADMR once for each value of ``regularisation`` and keeps the best on validation."""
+    """Fits LinearCADMR once for each value of ``reg_weight`` and keeps the best on validation."""
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
-        self.epochs = len(model.regularisations)
+        self.epochs = len(model.reg_weights)
         self.eval_step = min(config["eval_step"], 1)
         self.stopping_step = self.epochs
 
     @classmethod
     def most_epochs(cls, config: Any) -> int:
-        """One for each value of ``regularisation``."""
-        values = config["regularisation"]
+        """One for each value of ``reg_weight``."""
+        values = config["reg_weight"]
         return len(values) if isinstance(values, (list, tuple)) else 1
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
@@ -30,9 +30,9 @@ class LinearTrainer(RunTrainer):
             UserError: if there are several values and no validation to choose by.
         """
         if self.epochs > 1 and not (valid_data and self.eval_step):
-            raise UserError("several values of regularisation need a validation to choose by; give one value")
+            raise UserError("several values of reg_weight need a validation to choose by; give one value")
         return super().fit(train_data, valid_data, **options)
 
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **options: Any) -> Any:
-        self.model.regularisation = self.model.regularisations[epoch_idx]
+        self.model.reg_weight = self.model.reg_weights[epoch_idx]
         return super()._train_epoch(train_data, epoch_idx, *args, **options)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all
 from recbole_cadmr.runs.result import write_json
@@ -90,6 +91,7 @@ class Plan:
 def has_space(model: str, preset: str | None, given: Mapping[str, Any]) -> bool:
     """Whether the package has a space for a model of which the given settings leave something to search."""
     config = Config(model, settings={"preset": preset} if preset else {})
+    given = current_names(model, given, "settings", warn=False)
     return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= given.keys()
 
 
@@ -134,10 +136,11 @@ def make_plan(
     named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
     chosen = preset if preset is not None else named.get("preset")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": chosen, **given})
+    given = current_names(config["model"], given, "settings")
     if not config["eval_step"]:
         raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
     if isinstance(space, Mapping):
-        found, origin = parse_space(space, "the space"), "the space"
+        found, origin = parse_space(current_names(config["model"], space, "the space"), "the space"), "the space"
     else:
         found = read_space(config["model"], config["preset"], space)
         origin = str(space) if space is not None else f"the space of {config['model']}"
@@ -194,7 +197,7 @@ def _most_epochs(config: Config, space: Space) -> int:
     for name in ("epochs", "pretrain_epochs"):
         if name in kept and (not isinstance(kept[name], int) or kept[name] >= 2**31):
             raise UserError(f"{name} must be a whole number below {2**31:,}, not {kept[name]}")
-    for name in ("epochs", "pretrain_epochs", "regularisation"):
+    for name in ("epochs", "pretrain_epochs", "reg_weight"):
         if name in space:
             most = [
                 (trainer.most_epochs({**kept, name: value}), value) for value in (*space[name].values, config[name])
@@ -228,6 +231,11 @@ def read_plan(root: Path) -> Plan:
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
     plan = checked(content, Plan, path)
+    settings, space, defaults = (
+        current_names(plan.model, values, str(path), warn=False)
+        for values in (plan.settings, plan.space, plan.defaults)
+    )
+    plan = replace(plan, settings=settings, space=space, defaults=defaults)
     if unknown := content.keys() - vars(plan).keys():
         raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
     return plan

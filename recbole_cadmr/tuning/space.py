@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
@@ -110,7 +111,7 @@ def read_space(model: str, preset: str | None = None, file: str | Path | None = 
     if file is not None:
         if Path(file).is_dir():
             raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
-        return parse_space(read_yaml(Path(file)), str(file))
+        return parse_space(current_names(model, read_yaml(Path(file)), str(file)), str(file))
     if not has_own_space(model, preset):
         raise UserError(f"there is no space of {model}; write one (name: [choices], a line a setting), give --space")
     return parse_space(search_space(model, preset), f"the space of {model}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
+from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, write_aside
 from recbole_cadmr.runs.result import write_json
@@ -121,6 +122,8 @@ def read_records(root: Path) -> list[TrialRecord]:
     """
     if (root / TRIALS).exists() and not (root / TRIALS).is_dir():
         raise UserError(f"{root / TRIALS} is not the folder of trials that it should be; remove it")
+    search = root / "search.json"
+    model = read_json(search, dict[str, Any]).get("model") if search.is_file() else None
     records = []
     for path in sorted((root / TRIALS).glob(f"*/{TRIAL}")):
         try:
@@ -129,6 +132,8 @@ def read_records(root: Path) -> list[TrialRecord]:
             record.reports = _read_reports(path.with_name(REPORTS))
             for change in record.changes:
                 checked(change, tuple[int, dict[str, Any]], path)
+                change[1] = current_names(model, change[1], str(path), warn=False)
+            record.point = current_names(model, record.point, str(path), warn=False)
             if path.parent != folder_of(root, record.number):
                 raise UserError(f"{path} is damaged or was edited: its number is {record.number}")
             if unknown := content.keys() - vars(record).keys():

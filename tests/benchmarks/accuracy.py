@@ -64,7 +64,7 @@ PAPER = {"paper": ("CADMR", "paper", {}), "content": ("CADMR", "content", {})}
 SEEDLESS = ("LinearCADMR", "EASE", "Pop", "ItemKNN", "SLIMElastic")
 RANGES: dict[str, dict[str, list[Any]]] = {
     "LinearCADMR": {
-        "regularisation": [30.0, 60.0, 116.0, 230.0, 460.0],
+        "reg_weight": [30.0, 60.0, 116.0, 230.0, 460.0],
         "row_scaling": [0.0, 0.15, 0.25, 0.35],
         "item_scaling": [0.0, 0.1, 0.2, 0.3],
         "popularity_damping": [0.0, 0.05, 0.1, 0.2],

@@ -11,13 +11,13 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, sparse_autoencoder
 
 
-def ridge_columns(X, regularisation):
+def ridge_columns(X, reg_weight):
     """Column by column: the ridge regression of an item on all others."""
     n_items = X.shape[1]
     B = np.zeros((n_items, n_items))
     for j in range(n_items):
         others = [i for i in range(n_items) if i != j]
-        A = X[:, others].T @ X[:, others] + regularisation * np.eye(n_items - 1)
+        A = X[:, others].T @ X[:, others] + reg_weight * np.eye(n_items - 1)
         B[others, j] = np.linalg.solve(A, X[:, others].T @ X[:, j])
     return B
 
@@ -70,7 +70,7 @@ def test_items_without_interactions_get_no_weights(rows):
 def test_a_singular_gram_matrix_is_one_sentence(rows, dtype):
     rows[:, 1] = rows[:, 0]
     gram = (rows.T @ rows).astype(dtype)
-    with pytest.raises(UserError, match="singular at regularisation 0; raise it"):
+    with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
         exact_autoencoder(torch.from_numpy(gram), 0.0)
-    with pytest.raises(UserError, match="singular at regularisation 0; raise it"):
+    with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
         sparse_autoencoder(sp.csr_matrix(gram), 0.0, 11)

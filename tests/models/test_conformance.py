@@ -79,7 +79,7 @@ class TestMENTOR(ModelConformance):
 
 class TestLinearCADMR(ModelConformance):
     model = "LinearCADMR"
-    small = {"regularisation": 2.0, "attention_neighbours": 2}
+    small = {"reg_weight": 2.0, "attention_neighbours": 2}
     brief = {}
     floor = 0.19  # .287
     closed_form = True
@@ -119,7 +119,7 @@ class TestCADMRContent(CADMRConformance):
 
 class TestCADMRBest(ModelConformance):
     model, preset = "CADMR", "best"
-    small = {"attention_size": 4, "linear_settings": {"regularisation": 2.0, "attention_neighbours": 2}, "epochs": 3}
+    small = {"attention_size": 4, "linear_settings": {"reg_weight": 2.0, "attention_neighbours": 2}, "epochs": 3}
     brief = {"epochs": 3}
     settings = {"attention_weights": [0.03]}
     floor = 0.22  # .328 to .342

@@ -20,7 +20,7 @@ PAIRS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
 
 
 def fitted(folder, **settings):
-    model = open_micro(folder, "LinearCADMR", regularisation=2.0, **settings).model.eval()
+    model = open_micro(folder, "LinearCADMR", reg_weight=2.0, **settings).model.eval()
     model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
     return model
 
@@ -54,8 +54,8 @@ def expected_scores(R, a=1.5, b=0.3, d=0.05, two_hop=0.3):
     users, items = np.maximum(R.sum(1), 1), np.maximum(R.sum(0), 1)
     X = users[:, None] ** -0.25 * R
     scaled = X * items**-0.1
-    regularisation = 2.0 * (scaled**2).sum() / (X**2).sum()
-    P = np.linalg.inv(scaled.T @ scaled + regularisation * np.eye(4))
+    reg_weight = 2.0 * (scaled**2).sum() / (X**2).sum()
+    P = np.linalg.inv(scaled.T @ scaled + reg_weight * np.eye(4))
     B = -P / np.diag(P) * (1 - np.eye(4))
     damping = items**-0.05
     B = items[:, None] ** -0.1 * B * items**0.1 * damping / damping.mean()
@@ -145,14 +145,14 @@ def test_of_several_ridges_the_best_on_validation_is_kept(tmp_path):
     quiet = {"show_progress": False}
     alone = {
         value: recbole_cadmr.train(
-            "LinearCADMR", output=tmp_path / str(value), settings={**quiet, "regularisation": value}
+            "LinearCADMR", output=tmp_path / str(value), settings={**quiet, "reg_weight": value}
         ).result
         for value in values
     }
-    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "all", settings={**quiet, "regularisation": values})
+    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "all", settings={**quiet, "reg_weight": values})
     assert [e["valid_score"] for e in run.result["history"]] == [alone[v]["best_valid_score"] for v in values]
-    with pytest.raises(UserError, match="several values of regularisation need a validation"):
-        settings = {**quiet, "regularisation": values, "eval_step": 0}
+    with pytest.raises(UserError, match="several values of reg_weight need a validation"):
+        settings = {**quiet, "reg_weight": values, "eval_step": 0}
         recbole_cadmr.train("LinearCADMR", output=tmp_path / "blind", settings=settings)
     best = max(values, key=lambda value: alone[value]["best_valid_score"])
     assert run.result["test_result"] == alone[best]["test_result"]
@@ -165,7 +165,7 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         (["--modality_weights=[1]"], "modality_weights must hold one weight for each of text, image"),
         (["--modality_weights=[0,0]"], "modality_weights must hold one weight for each of text, image"),
         (["--enhancment=1"], "did you mean enhancement?"),
-        (["--regularisation=-1"], "regularisation must be at least 0"),
+        (["--reg_weight=-1"], "reg_weight must be at least 0"),
         (["--modalities=[]"], "LinearCADMR needs item features"),
     ):
         assert main([*command, *more]) == 2

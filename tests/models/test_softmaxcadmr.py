@@ -21,7 +21,7 @@ from recbole_cadmr.training.checkpoint import load_checkpoint
 from tests.micro import TEXT, TRAIN, open_micro, write_micro
 
 USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
-SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"regularisation": 2.0}}
+SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"reg_weight": 2.0}}
 EVERYBODY = Interaction({"user_id": torch.arange(1, 6)})
 
 
@@ -51,7 +51,7 @@ def attention_of(model):
 def test_scores_are_the_closed_form_and_the_mean_attention_of_a_row(tmp_path):
     folder = write_micro(tmp_path)
     model = model_of(folder, attention_weights=[0.3])
-    linear = open_micro(folder, "LinearCADMR", regularisation=2.0).model.eval()
+    linear = open_micro(folder, "LinearCADMR", reg_weight=2.0).model.eval()
     linear.calculate_loss(EVERYBODY)
     R = training_matrix()
     log_p = (R @ attention_of(model) / R.sum(1, keepdim=True).clamp(min=1)).log()
@@ -187,9 +187,9 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
     for more, said in (
         ("--rows=items", "objective softmax has its own attention, over rows of users"),
         ("--attention=none", "objective softmax has its own attention, over rows of users"),
-        ("--linear_settings={regularization: 1}", "did you mean regularisation"),
+        ("--linear_settings={regularization: 1}", "did you mean reg_weight"),
         ("--linear_settings={two_hop: -1}", "linear_settings: two_hop must be at least 0"),
-        ("--linear_settings={regularisation: [1, 2]}", "linear_settings: regularisation must be one number"),
+        ("--linear_settings={reg_weight: [1, 2]}", "linear_settings: reg_weight must be one number"),
         ("--linear_settings=5", "linear_settings must be a mapping"),
         ("--held_out_share=1", "held_out_share must be below 1"),
         ("--attention_temperature=0", "attention_temperature must be above 0.02"),
@@ -204,11 +204,11 @@ def test_a_ridge_of_zero_is_one_sentence(tmp_path, capsys):
     folder = write_micro(tmp_path, train=["ann a", "ann b", "bob a", "bob b", "cid c", "dot d"])  # a and b are alike
     command = ["train", f"--data_path={folder}", "--dataset=micro", "--topk=[2]", "--valid_metric=Recall@2"]
     for number, more in enumerate(
-        (["--preset=best", "--linear_settings={regularisation: 0}"], ["--model=LinearCADMR", "--regularisation=0"])
+        (["--preset=best", "--linear_settings={reg_weight: 0}"], ["--model=LinearCADMR", "--reg_weight=0"])
     ):
         assert main([*command, *more, f"--output={tmp_path / str(number)}"]) == 2
         error = capsys.readouterr().err
-        assert "the Gram matrix is singular at regularisation 0; raise it" in error and "Traceback" not in error
+        assert "the Gram matrix is singular at reg_weight 0; raise it" in error and "Traceback" not in error
 
 
 def test_one_user_with_two_items_is_enough(tmp_path):

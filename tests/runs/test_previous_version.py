@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,14 @@ import pytest
 import yaml
 
 import recbole_cadmr
+from recbole_cadmr.benchmark.plan import model_specs
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.config import deprecated
+from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.reports.results_table import results_table
 from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.tuning.plan import read_plan
+from recbole_cadmr.tuning.trial_record import read_records
 from tests.micro import write_micro
 
 FOLDERS = Path(__file__).parents[1] / "previous_version"
@@ -85,3 +91,80 @@ def test_a_finished_benchmark_runs_nothing_and_has_its_rows(folders):
     assert main(["benchmark", *models, *small, f"--output={folders / 'benchmark'}"]) == 0
     assert stamps(folders / "benchmark") == before
     assert (folders / "benchmark" / "results.csv").read_text() == rows
+
+
+# Names of settings that version 0.1 had: what it calls regularisation is called reg_weight now.
+
+
+@pytest.fixture
+def warnings():
+    """What is warned of, whatever was before, and wherever a run sends its log."""
+    deprecated._warn.cache_clear()
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = logging.getLogger(deprecated.__name__)
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+RENAMED = "regularisation is deprecated; it is called reg_weight now"
+INNER = "linear_settings.regularisation is deprecated; it is called linear_settings.reg_weight now"
+
+
+@pytest.mark.parametrize(("run", "words"), [("ridges", RENAMED), ("softmax", INNER)])
+def test_a_checkpoint_with_a_deprecated_name_scores_and_warns_once(folders, warnings, run, words):
+    result = read_result(folders / run)
+    for _ in range(2):
+        assert recbole_cadmr.evaluate(folders / run / "model.pt")["result"] == result["test_result"]
+    assert warnings == [words]
+
+
+def test_a_run_with_a_deprecated_name_resumes(folders, warnings):
+    whole = read_result(folders / "ridges")
+    (folders / "ridges" / "result.json").unlink()
+    again = recbole_cadmr.resume(folders / "ridges")
+    assert again.result["test_result"] == whole["test_result"]
+    assert again.result["settings"] == whole["settings"]
+    assert whole["settings"]["reg_weight"] == [2.0, 60.0] and "regularisation" not in whole["settings"]
+    assert warnings == [RENAMED]
+
+
+def test_a_search_of_a_deprecated_name_is_read_by_the_new_one(folders):
+    root = folders / "linear_search"
+    before = stamps(root)
+    plan = read_plan(root)
+    assert plan.space == search_space("LinearCADMR", None)
+    assert plan.defaults["reg_weight"] == 116.0
+    assert [record.point for record in read_records(root)] == plan.points()
+    assert main(["tune", f"--resume={root}", "--data_path=dataset"]) == 0
+    assert stamps(root) == before
+    assert yaml.safe_load((root / "best.yaml").read_text())["reg_weight"] == 116.0
+    assert (root / "trials.csv").read_text().splitlines()[0].count("reg_weight") == 1
+
+
+def test_best_settings_of_a_deprecated_name_train_and_warn_once(folders, tmp_path, warnings):
+    run = recbole_cadmr.train(
+        config_files=folders / "linear_search" / "best.yaml",
+        output=tmp_path / "again",
+        settings={"data_path": "dataset"},
+    )
+    assert run.result["best_valid_score"] == 1.0
+    assert warnings == [RENAMED]
+
+
+@pytest.mark.parametrize(
+    ("label", "settings", "digest"),
+    [
+        ("LinearCADMR", {"LinearCADMR.regularisation": 60.0}, "7a2a8617"),
+        ("LinearCADMR", {"regularisation": 60.0}, "7a2a8617"),
+        ("LinearCADMR", {"reg_weight": 60.0}, "7a2a8617"),
+        ("CADMR@best", {"linear_settings": {"regularisation": 2.0}, "epochs": 1}, "7415d0b3"),
+        ("CADMR@best", {"linear_settings": {"reg_weight": 2.0}, "epochs": 1}, "7415d0b3"),
+    ],
+)
+def test_cells_keep_the_names_that_they_had(folders, label, settings, digest):
+    protocol = {"data_path": "dataset", "topk": [1, 2], "valid_metric": "Recall@2"}
+    (spec,) = model_specs([label], ["micro"], {**protocol, **settings})
+    assert spec.digest == digest

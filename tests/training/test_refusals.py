@@ -96,7 +96,7 @@ def test_nothing_is_left_of_a_run_that_comes_to_no_model(tmp_path):
     write_micro(tmp_path)
     command = ["train", "--dataset=micro", f"--data_path={tmp_path}", f"--output={tmp_path / 'run'}", "--topk=[1,2]",
                "--valid_metric=Recall@2", "--epochs=3", "--show_progress=False"]  # fmt: skip
-    for given in (["--model=BPR", "--learning_rate=1e38"], ["--model=LinearCADMR", "--regularisation=1e300"],
+    for given in (["--model=BPR", "--learning_rate=1e38"], ["--model=LinearCADMR", "--reg_weight=1e300"],
                   ["--model=NAIS", "--reg_weights=[1]"], ["--model=NCL"]):  # fmt: skip
         assert main([*command, *given]) == 2
         assert not (tmp_path / "run").exists()

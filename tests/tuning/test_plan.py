@@ -166,9 +166,9 @@ def test_what_is_not_validated_cannot_be_chosen_by(plan):
         ("CADMR", {"tc_weight": [0.1]}, {"pretrain_epochs": 0, "epochs": 0}, 1),
         ("EASE", {"reg_weight": [1.0]}, {}, 1),
         ("LinearCADMR", {"enhancement": [1.0]}, {}, 1),
-        ("LinearCADMR", {"enhancement": [1.0]}, {"regularisation": [1.0, 2.0, 3.0]}, 3),
-        ("LinearCADMR", {"regularisation": [7.0, [1.0, 2.0], [1.0, 2.0, 3.0, 4.0]]}, {}, 4),
-        ("LinearCADMR", {"regularisation": {"uniform": [1, 9]}}, {}, 1),
+        ("LinearCADMR", {"enhancement": [1.0]}, {"reg_weight": [1.0, 2.0, 3.0]}, 3),
+        ("LinearCADMR", {"reg_weight": [7.0, [1.0, 2.0], [1.0, 2.0, 3.0, 4.0]]}, {}, 4),
+        ("LinearCADMR", {"reg_weight": {"uniform": [1, 9]}}, {}, 1),
     ],
 )
 def test_the_most_epochs_are_those_of_all_phases(plan, model, space, settings, most):

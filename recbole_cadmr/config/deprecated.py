@@ -1,0 +1,83 @@
+"""Deprecated names of settings, listed in ``properties/deprecated.yaml``: they are read as the names of now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from recbole_cadmr.config.yaml_text import read_yaml
+from recbole_cadmr.errors import UserError
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return read_yaml(files("recbole_cadmr.properties") / "deprecated.yaml")
+
+
+def current_name(model: str, name: str) -> str:
+    """What a setting of a model is called now."""
+    entry = _table().get(model, {}).get(name)
+    return entry if isinstance(entry, str) else name
+
+
+def current_names(model: Any, values: Mapping[str, Any], origin: str, warn: bool = True) -> dict[str, Any]:
+    """The settings ``values`` of a model with every deprecated name replaced by the one it has now.
+
+    Args:
+        origin: where they are given, for messages.
+        warn: whether a deprecated name is warned of, once in a process.
+
+    Raises:
+        UserError: if a setting is given by both names.
+    """
+    table = _table().get(model, {}) if isinstance(model, str) else {}
+    return _renamed(values, table, origin, "", warn) if table else dict(values)
+
+
+def _renamed(
+    values: Mapping[Any, Any], table: Mapping[str, Any], origin: str, within: str, warn: bool
+) -> dict[Any, Any]:
+    current = {}
+    for name, value in values.items():
+        entry = table if name == "settings_schedule" else table.get(name)
+        if isinstance(entry, str):
+            if entry in values:
+                raise UserError(f"{origin}: {within}{name} is an old name of {within}{entry}; give one of them")
+            if warn:
+                _warn(f"{within}{name} is deprecated; it is called {within}{entry} now")
+            name = entry
+        elif name == "settings_schedule" and isinstance(value, Mapping):
+            place = f"{origin}: {name}"
+            value = {epoch: _inner(changes, table, place, within, warn) for epoch, changes in value.items()}
+        elif isinstance(entry, Mapping):
+            value = _inner(value, entry, origin, f"{within}{name}.", warn)
+        current[name] = value
+    return current
+
+
+def _inner(value: Any, table: Mapping[str, Any], origin: str, within: str, warn: bool) -> Any:
+    return _renamed(value, table, origin, within, warn) if isinstance(value, Mapping) else value
+
+
+@cache
+def _warn(message: str) -> None:
+    logging.getLogger(__name__).warning(message)
+
+
+def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings ``values`` of a model by the names that they had first: hashes of settings outlive a renaming."""
+    return _by_first_name(values, _table().get(model, {}))
+
+
+def _by_first_name(values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    first = {new: old for old, new in reversed(list(table.items())) if isinstance(new, str)}
+    inner = {name: entry for name, entry in table.items() if isinstance(entry, Mapping)}
+    return {
+        first.get(name, name): _by_first_name(value, inner[name])
+        if name in inner and isinstance(value, Mapping)
+        else value
+        for name, value in values.items()
+    }
