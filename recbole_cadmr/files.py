@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,27 @@ def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON, whole or not at all."""
+    with write_aside(path) as temporary:
+        temporary.write_text(json_text(content, indent=1) + "\n", encoding="utf-8")
+
+
+def json_text(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """Strict JSON, in which NaN and infinity are null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
 
 
 def cache_folder() -> Path:

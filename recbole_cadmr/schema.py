@@ -6,6 +6,8 @@ Nothing that a file holds is used by key before it has passed here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,10 +25,19 @@ def read_json(path: Path, kind: type[T]) -> T:
     Raises:
         UserError: if the file is missing, cannot be read, is not JSON, or holds something else than a ``kind``.
     """
-    try:
+    with _refusing(path):
         return msgspec.json.decode(read_bytes(path), type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged or was edited: {_reason(error)}") from error
+
+
+def read_json_lines(path: Path, kind: type[T]) -> list[T]:
+    """The lines of a JSON Lines file, each as a ``kind``; a last one without an end of line is ignored.
+
+    Raises:
+        UserError: as of :func:`read_json`.
+    """
+    whole, _, _ = read_bytes(path).rpartition(b"\n")
+    with _refusing(path):
+        return msgspec.json.Decoder(kind).decode_lines(whole)
 
 
 def checked(content: Any, kind: type[T], path: Path) -> T:
@@ -35,12 +46,16 @@ def checked(content: Any, kind: type[T], path: Path) -> T:
     Raises:
         UserError: if it is something else.
     """
-    try:
+    with _refusing(path):
         return msgspec.convert(content, kind)
-    except (msgspec.ValidationError, RecursionError, AttributeError) as error:  # the last: a tensor for a mapping
-        raise UserError(f"{path} is damaged or was edited: {_reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    """What msgspec says, in quotation marks; backticks are for names of arguments."""
-    return str(error).replace("`", "'")
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Raise :class:`UserError` for what msgspec raises within, its quotation marks for its backticks."""
+    try:
+        yield
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, AttributeError) as error:
+        # AttributeError: a tensor in the place of a mapping.
+        reason = str(error).replace("`", "'")
+        raise UserError(f"{path} is damaged or was edited: {reason}") from error

@@ -8,7 +8,7 @@ import torch
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text
-from recbole_cadmr.schema import checked, read_json
+from recbole_cadmr.schema import checked, read_json, read_json_lines
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -41,6 +41,15 @@ def test_edited_file_is_one_sentence(tmp_path, content, sentence):
     with pytest.raises(UserError, match="is damaged or was edited") as error:
         read_json(file, Entry)
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_lines_are_checked_each_and_an_unfinished_one_is_ignored(tmp_path):
+    file = tmp_path / "entries.jsonl"
+    file.write_bytes(b'{"number": 1, "scores": {}}\n{"number": 2, "scores": {"a": null}}\n{"number": \xff')
+    assert read_json_lines(file, Entry) == [Entry(1, {}), Entry(2, {"a": None})]
+    file.write_bytes(b'{"number": 1, "scores": {}}\n{"number": "2", "scores": {}}\n')
+    with pytest.raises(UserError, match="entries.jsonl is damaged or was edited: Expected 'int', got 'str'"):
+        read_json_lines(file, Entry)
 
 
 def test_content_of_a_checkpoint_is_checked_too(tmp_path):

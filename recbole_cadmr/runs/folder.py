@@ -1,4 +1,4 @@
-"""The folder of a run: its name, its log, and what lies in it."""
+"""The folder of a run: its name, its files and its log."""
 
 from __future__ import annotations
 
@@ -14,18 +14,66 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.screen import Screen
+from recbole_cadmr.training.checkpoint import BEST, LAST
 
-RESULT = "result.json"
-CURVES = "learning_curves.svg"
+RESULT, HISTORY, CURVES, LISTS = "result.json", "history.jsonl", "learning_curves.svg", "test_lists.npz"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps what, by names that are the same in every run."""
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """What was measured, written when the run is finished."""
+        return self.path / RESULT
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.path / BEST
+
+    @property
+    def last(self) -> Path:
+        """The state from which the run can be resumed."""
+        return self.path / LAST
+
+    @property
+    def history(self) -> Path:
+        """The validations so far, one a line."""
+        return self.path / HISTORY
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the history."""
+        return self.path / CURVES
+
+    @property
+    def lists(self) -> Path:
+        """What is recommended to the test users, if it is kept."""
+        return self.path / LISTS
+
+    @property
+    def log(self) -> Path:
+        """The folder of the log files."""
+        return self.path / "log"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has its result."""
+        return self.result.is_file()
 
 
 def create_run_folder(output: str | None, parent: str, name: str) -> Path:
@@ -155,4 +203,4 @@ def scratch_folder() -> Iterator[Path]:
 
 def is_used(folder: str | os.PathLike[str]) -> bool:
     """Whether a finished run lies in ``folder``."""
-    return (Path(folder) / RESULT).is_file()
+    return RunFolder(Path(folder)).is_finished

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import psutil
 import torch
 from msgspec import Meta
+from typing_extensions import NotRequired, TypedDict
 
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_json as write_json
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
 from recbole_cadmr.schema import read_json
 from recbole_cadmr.training.contents import (
     Count,
     DatasetName,
-    DiagnosedValidation,
     Epoch,
     Fingerprint,
     ModelName,
     Seconds,
+    Validation,
 )
 from recbole_cadmr.training.trainer import BEST
 
@@ -65,11 +65,18 @@ class _Versioned(TypedDict):
     schema_version: int
 
 
-class _RunResult(_Versioned):
+class RunResult(_Versioned):
+    """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
+
+    Files of earlier versions lack ``id`` and ``modalities``.
+    """
+
+    id: NotRequired[str | None]
     model: ModelName
     dataset: DatasetName
     fingerprint: Fingerprint
     protocol: Protocol
+    modalities: NotRequired[dict[str, Coverage]]
     best_valid_score: float | None
     best_valid_result: dict[str, float | None] | None
     best_epoch: Epoch | None
@@ -83,14 +90,7 @@ class _RunResult(_Versioned):
     parameters: Count
     settings: dict[str, Any]
     versions: dict[str, str]
-    history: list[DiagnosedValidation]
-
-
-class RunResult(_RunResult, total=False):
-    """Content of ``result.json``; metrics are unrounded, and what was not measured is None."""
-
-    id: str | None
-    modalities: dict[str, Coverage]
+    history: list[Validation]
 
 
 def protocol(session: Session) -> Protocol:
@@ -139,13 +139,6 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> di
         "versions": versions(),
         "history": trainer.history,
     }
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON (no NaN), whole or not at all."""
-    text = json.dumps(_finite(content), indent=1, allow_nan=False, default=str)
-    with write_aside(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_result(folder: Path) -> RunResult:
@@ -213,16 +206,6 @@ def check_model(folder: Path, result: RunResult) -> None:
     score = content.get("best_valid_score", -math.inf)
     if (score if math.isfinite(score) else None) != result["best_valid_score"]:
         raise UserError(f"{folder / BEST} is not the best model of its run: its validation score is {score}")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return value
 
 
 def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:

@@ -15,11 +15,10 @@ from recbole.evaluator.base_metric import TopkMetric
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.models.contract import traits
-from recbole_cadmr.runs.folder import RESULT
+from recbole_cadmr.runs.folder import LISTS, RESULT
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.session import Session
 
-LISTS = "test_lists.npz"
 RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
 _DRAWN = ("Random", "ADMMSLIM")  # RecBole's models that draw with every score, so that no two rankings are the same
 _NOISE = 1e-6  # of floats that are added up in another order

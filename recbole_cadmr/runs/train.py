@@ -18,7 +18,8 @@ from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries
 from recbole_cadmr.formatting import covered
 from recbole_cadmr.locking import alone_in
-from recbole_cadmr.runs.folder import CURVES, RESULT, create_run_folder, is_used, refuse_used, run_log
+from recbole_cadmr.runs.folder import CURVES, RESULT, RunFolder, create_run_folder, is_used, refuse_used, run_log
+from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
 from recbole_cadmr.runs.learning_curves import learning_curves
 from recbole_cadmr.runs.result import metric_table, training_result, write_json
 from recbole_cadmr.runs.session import (
@@ -158,7 +159,7 @@ def _keep_id(session: Session, content: Mapping[str, Any]) -> None:
 
 
 def _reopen(
-    content: Mapping[str, Any],
+    content: ResumeContent,
     folder: Path,
     data_path: str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -169,13 +170,16 @@ def _reopen(
     session = open_session(restore_config(content, data_path, due), folder)
     check_data(session, content, folder / LAST)
     _keep_id(session, content)
+    file = RunFolder(folder).history
+    history = read_history(file)
     try:
-        session.trainer.restore(content)
+        session.trainer.restore(content, history)
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if due:
             raise UserError(f"{', '.join(due)} cannot change in the course of training: {reason}") from error
         raise UserError(f"{folder / LAST} is damaged, was edited, or is of another version: {reason}") from error
+    rewrite_history(file, session.trainer.history)
     changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""
     logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']}){changed}")
     return session
@@ -186,7 +190,8 @@ def _fit(session: Session, folder: Path, callbacks: Sequence[TrainingCallback]) 
     while True:
         config, trainer = session.config, session.trainer
         later = [epoch for epoch in config["settings_schedule"] or () if epoch > trainer.start_epoch]
-        trainer.callbacks += [*(PauseBefore(epoch) for epoch in sorted(later)[:1]), *callbacks]
+        pauses = [PauseBefore(epoch) for epoch in sorted(later)[:1]]
+        trainer.callbacks += [HistoryWriter(RunFolder(folder).history), *pauses, *callbacks]
         try:
             score, valid = trainer.fit(
                 session.train_data,

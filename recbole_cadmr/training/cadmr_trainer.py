@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from recbole_cadmr.training.contents import ResumeContent, Validation
 from recbole_cadmr.training.trainer import RunTrainer
 
 
@@ -64,9 +65,9 @@ class CADMRTrainer(RunTrainer):
         if options.get("saved", True):
             self._save_checkpoint(self.start_epoch - 1)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: ResumeContent, history: Sequence[Validation]) -> None:
         """As :meth:`RunTrainer.restore`; the optimiser is first made that of the phase."""
         if state["phase"] not in ("pretrain", "finetune"):
             raise ValueError(f"there is no phase {state['phase']!r}")
         self._start(state["phase"], state["epoch"])
-        super().restore(state)
+        super().restore(state, history)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recbole_cadmr.training.contents import DiagnosedValidation
+    from recbole_cadmr.training.contents import Validation
     from recbole_cadmr.training.trainer import RunTrainer
 
 
@@ -23,7 +23,7 @@ class TrainingCallback:
     def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
         """Before an epoch, over all phases; ``trainer.save_state()`` writes the state it starts from."""
 
-    def on_validation(self, trainer: RunTrainer, validation: DiagnosedValidation) -> None:
+    def on_validation(self, trainer: RunTrainer, validation: Validation) -> None:
         """After a validation, by now the last entry of ``trainer.history``."""
 
     def on_end(self, trainer: RunTrainer) -> None:
@@ -46,7 +46,7 @@ class PauseBefore(TrainingCallback):
 class TensorBoardWriter(TrainingCallback):
     """Sends losses, metrics and diagnostics to the TensorBoard writer that RecBole's trainer has."""
 
-    def on_validation(self, trainer: RunTrainer, validation: DiagnosedValidation) -> None:
+    def on_validation(self, trainer: RunTrainer, validation: Validation) -> None:
         """Write the finite ones, by group."""
         groups = {
             "losses": validation["losses"],

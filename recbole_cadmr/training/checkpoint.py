@@ -19,6 +19,7 @@ import torch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside
 
+BEST, LAST = "model.pt", "resume.pt"  # names of a run's checkpoints
 FORMAT = "recbole_cadmr checkpoint"
 FORMAT_VERSION = 1
 _TAG = "__kind__"

@@ -3,12 +3,13 @@
 They say which entries a file must have; entries that are not named here are passed over.
 """
 
-from __future__ import annotations
+# Without the import of annotations from the future, under which NotRequired would not be seen when a class is made.
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import torch
 from msgspec import Meta
+from typing_extensions import NotRequired, TypedDict
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Epoch = Annotated[int, Meta(ge=-1, le=2**31)]  # -1: the start of a training without pre-training
@@ -35,7 +36,13 @@ class Fingerprint(TypedDict):
 
 
 class Validation(TypedDict):
-    """An entry of a run's history; a figure that is no finite number is None in JSON."""
+    """A validation: an entry of a run's history. What is NaN or infinite is None when read back.
+
+    Attributes:
+        losses: mean losses of a batch in the epoch, by name.
+        diagnostics: what the model says about itself.
+        seconds: of training and evaluation up to here.
+    """
 
     epoch: Epoch
     phase: str
@@ -43,33 +50,30 @@ class Validation(TypedDict):
     valid_score: float | None
     valid_result: dict[str, float | None]
     seconds: Seconds
+    diagnostics: NotRequired[dict[str, float | None]]
 
 
-class DiagnosedValidation(Validation, total=False):
-    """The same with what the model says of itself."""
+class _Checkpoint(TypedDict):
+    """What both checkpoints of a run hold; files of earlier versions lack the ``id`` of the run."""
 
-    diagnostics: dict[str, float | None]
-
-
-class _RunContent(TypedDict):
+    id: NotRequired[str]
     model: ModelName
     dataset: DatasetName
     fingerprint: Fingerprint
     settings: dict[str, Any]
     changed: dict[str, Any]
+    versions: NotRequired[dict[str, str]]
     state_dict: dict[str, torch.Tensor]
     other_parameter: dict[str, Any] | None
     attributes: dict[str, Any]
 
 
-class RunContent(_RunContent, total=False):
-    """Content of ``model.pt``; ``id`` is the run's, which files of earlier versions lack."""
+class RunContent(_Checkpoint):
+    """Content of ``model.pt``."""
 
-    id: str
-    epoch: Epoch
-    phase: str
-    best_valid_score: float
-    versions: dict[str, str]
+    epoch: NotRequired[Epoch]
+    phase: NotRequired[str]
+    best_valid_score: NotRequired[float]
 
 
 class RandomState(TypedDict):
@@ -82,13 +86,19 @@ class RandomState(TypedDict):
 
 
 class TrainerState(TypedDict):
-    """What a trainer counts and remembers from epoch to epoch."""
+    """What a trainer counts and remembers from epoch to epoch.
+
+    Attributes:
+        n_validations: how many lines of ``history.jsonl`` are of the epochs before; earlier versions kept these
+            validations here, in ``history``.
+    """
 
     cur_step: Count
     best_valid_score: float
     best_valid_result: dict[str, float] | None
     train_loss_dict: dict[int, Any]
-    history: list[DiagnosedValidation]
+    n_validations: NotRequired[Count]
+    history: NotRequired[list[Validation]]
     seconds: dict[str, Seconds]
     evaluations: Count
     epochs: Count
@@ -103,17 +113,12 @@ class OptimizerState(TypedDict):
     param_groups: list[dict[str, Any]]
 
 
-class _ResumeContent(_RunContent):
+class ResumeContent(_Checkpoint):
+    """Content of ``resume.pt``."""
+
     epoch: Count
     phase: str
     optimizers: dict[str, OptimizerState]
     random: RandomState
     loader: torch.Tensor
     trainer: TrainerState
-
-
-class ResumeContent(_ResumeContent, total=False):
-    """Content of ``resume.pt``."""
-
-    id: str
-    versions: dict[str, str]

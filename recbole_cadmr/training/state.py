@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import nn
+
+from recbole_cadmr.training.contents import ResumeContent, Validation
 
 Scalar = (bool, int, float, str, type(None))
 
@@ -37,8 +39,8 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all([entry.cpu() for entry in state["cuda"]])
 
 
-def check_progress(state: Mapping[str, Any], metric: str, bigger: bool) -> None:
-    """Raise ValueError unless epochs, validations and the best score of a ``resume.pt`` agree with each other.
+def check_progress(state: ResumeContent, history: Sequence[Validation], metric: str, bigger: bool) -> None:
+    """Raise ValueError unless epochs and best score of a ``resume.pt`` and the validations before it agree.
 
     Args:
         metric, bigger: what validations are compared by, and whether more of it is better.
@@ -47,10 +49,12 @@ def check_progress(state: Mapping[str, Any], metric: str, bigger: bool) -> None:
     done = kept["train_loss_dict"]
     if len(done) != epoch or not all(0 <= number < epoch for number in done):
         raise ValueError(f"it begins with epoch {epoch} after {len(done)} epochs")
-    for entry in kept["history"]:
+    if len(history) < kept.get("n_validations", 0):
+        raise ValueError(f"{len(history)} of its {kept['n_validations']} validations are left in history.jsonl")
+    for entry in history:
         if entry["epoch"] >= epoch > 0 or entry["valid_score"] != entry["valid_result"].get(metric):
             raise ValueError(f"its validation of epoch {entry['epoch']} is not what was measured")
-    scores = [entry["valid_score"] for entry in kept["history"] if entry["phase"] == state["phase"]]
+    scores = [s for entry in history if entry["phase"] == state["phase"] and (s := entry["valid_score"]) is not None]
     choose, without = (max, -math.inf) if bigger else (min, math.inf)
     if kept["best_valid_score"] != choose(scores, default=without):
         raise ValueError("its best validation score is that of no validation")

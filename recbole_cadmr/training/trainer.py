@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
@@ -19,9 +19,9 @@ from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.models.contract import training_hooks, traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
-from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_cadmr.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
-from recbole_cadmr.training.contents import DiagnosedValidation
+from recbole_cadmr.training.contents import ResumeContent, Validation
 from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
 from recbole_cadmr.training.state import (
     AttributeWatch,
@@ -35,7 +35,18 @@ from recbole_cadmr.training.state import (
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
-BEST, LAST = "model.pt", "resume.pt"
+# What a trainer counts and remembers, beside its history.
+_STATE = (
+    "cur_step",
+    "best_valid_score",
+    "best_valid_result",
+    "train_loss_dict",
+    "seconds",
+    "evaluations",
+    "epochs",
+    "_first_epoch",
+    "_losses",
+)
 
 
 class RunTrainer(recbole.trainer.Trainer):
@@ -64,7 +75,7 @@ class RunTrainer(recbole.trainer.Trainer):
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
         self.metadata: dict[str, Any] = {}
-        self.history: list[DiagnosedValidation] = []
+        self.history: list[Validation] = []
         self.callbacks: list[TrainingCallback] = [TensorBoardWriter()]
         self.seconds: dict[str, float] = {"evaluation": 0.0}
         self.evaluations = 0
@@ -170,7 +181,7 @@ class RunTrainer(recbole.trainer.Trainer):
         seconds = perf_counter() - start
         diagnostics = self.hooks.diagnostics()
         better = score >= self.best_valid_score if self.valid_metric_bigger else score <= self.best_valid_score
-        entry: DiagnosedValidation = {
+        entry: Validation = {
             "epoch": self.epoch,
             "phase": self.phase,
             "losses": dict(self._losses),
@@ -227,11 +238,11 @@ class RunTrainer(recbole.trainer.Trainer):
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random": random_state(),
             "loader": train_data.generator.get_state(),
-            "trainer": {name: getattr(self, name) for name in self._state_fields},
+            "trainer": {
+                **{name: getattr(self, name) for name in _STATE},
+                "n_validations": len(self.history),
+            },
         }
-
-    _state_fields = ("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "history", "seconds",
-             "evaluations", "epochs", "_first_epoch", "_losses")  # fmt: skip
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
@@ -239,8 +250,10 @@ class RunTrainer(recbole.trainer.Trainer):
             found.pop("optimizer", None)  # one of the others by turns (RecVAE)
         return found
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: ResumeContent, history: Sequence[Validation]) -> None:
         """Go back to the start of the epoch that ``state`` (the content of ``resume.pt``) was written at.
+
+        Of ``history``, what follows is ignored: a run is also cut between a validation and the next ``resume.pt``.
 
         The random states are put back right before that epoch, so that nothing in between can disturb them. Learning
         rate and weight decay are those of the settings, which may have been changed since.
@@ -250,9 +263,11 @@ class RunTrainer(recbole.trainer.Trainer):
         """
         self.load_model_state(state)
         self.start_epoch = self.epoch = state["epoch"]
-        check_progress(state, self.valid_metric, self.valid_metric_bigger)
-        for name in self._state_fields:
-            setattr(self, name, state["trainer"][name])
+        kept: Mapping[str, Any] = state["trainer"]
+        self.history = list(history[: kept["n_validations"]] if "n_validations" in kept else kept["history"])
+        check_progress(state, self.history, self.valid_metric, self.valid_metric_bigger)
+        for name in _STATE:
+            setattr(self, name, kept[name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
         self._ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:

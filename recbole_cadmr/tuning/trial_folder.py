@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.runs.folder import CURVES, RESULT, is_used
+from recbole_cadmr.runs.folder import CURVES, HISTORY, RESULT, is_used
 from recbole_cadmr.training.trainer import BEST, LAST
 from recbole_cadmr.tuning.trial_record import RUN, SNAPSHOTS, folder_of
 
@@ -59,7 +59,7 @@ class TrialFolder:
             self.folder = Path(self._scratch)
 
     def __enter__(self) -> TrialFolder:
-        self._fetch(self.number, [f"{RUN}/{name}" for name in (LAST, BEST, RESULT)])
+        self._fetch(self.number, [f"{RUN}/{name}" for name in (LAST, BEST, HISTORY, RESULT)])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class TrialFolder:
         """Keep the state, which was just written, for members that take it over."""
         snapshot = self.folder / SNAPSHOTS / str(epoch)
         snapshot.mkdir(parents=True, exist_ok=True)
-        for name in (LAST, BEST):
+        for name in (LAST, BEST, HISTORY):
             (snapshot / name).unlink(missing_ok=True)
             if (self.folder / RUN / name).is_file():
                 _link(self.folder / RUN / name, snapshot / name)
@@ -88,7 +88,7 @@ class TrialFolder:
         source = folder_of(Path(self.job.root), number)
         if self._scratch is not None:
             source = self.folder / "taken"
-            self._fetch(number, [f"{SNAPSHOTS}/{epoch}/{name}" for name in (LAST, BEST)], source)
+            self._fetch(number, [f"{SNAPSHOTS}/{epoch}/{name}" for name in (LAST, BEST, HISTORY)], source)
         snapshot = source / SNAPSHOTS / str(epoch)
         if not (snapshot / LAST).is_file():
             raise OSError(f"the state of trial {number} after {epoch} epochs is gone")
@@ -110,7 +110,7 @@ class TrialFolder:
         """Send what is new, if the search's folder is elsewhere."""
         if self._scratch is None:
             return
-        names = [f"{RUN}/{name}" for name in (LAST, BEST, CURVES, RESULT)]
+        names = [f"{RUN}/{name}" for name in (LAST, BEST, HISTORY, CURVES, RESULT)]
         names += [str(path.relative_to(self.folder)) for path in (self.folder / SNAPSHOTS).glob("*/*")]
         stamps = {n: (self.folder / n).stat().st_mtime_ns for n in names if (self.folder / n).is_file()}
         new = [name for name, stamp in stamps.items() if self._sent.get(name) != stamp]

@@ -16,7 +16,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, write_aside
 from recbole_cadmr.runs.result import write_json
 from recbole_cadmr.schema import checked, read_json
-from recbole_cadmr.training.contents import Count, DiagnosedValidation, Seconds
+from recbole_cadmr.training.contents import Count, Seconds, Validation
 
 TRIALS, TRIAL, REPORTS, RUN, SNAPSHOTS = "trials", "trial.json", "reports.jsonl", "run", "snapshots"
 # How a trial stands. `stopped`: by the scheduler; `failed` says why in `failure`.
@@ -30,7 +30,7 @@ STATES: tuple[Status, ...] = get_args(Status)
 OVER = (FINISHED, STOPPED, FAILED)
 
 
-class Report(DiagnosedValidation):
+class Report(Validation):
     """A validation of a trial; its score is a number, if maybe an infinite one."""
 
     valid_score: float  # type: ignore[misc]  # narrower than in a history

@@ -66,6 +66,19 @@ def test_edited_result(place, capsys):
     holds()
 
 
+def test_edited_history(place, capsys):
+    lines = (place / "cut" / "history.jsonl").read_text().splitlines()
+
+    @effort(40)
+    @given(edited([json.loads(line) for line in lines]))
+    def holds(validations):
+        entries = validations if isinstance(validations, list) else [validations]
+        text = "".join(json.dumps(entry) + "\n" for entry in entries)
+        try_all(place / "cut", lambda folder: (folder / "history.jsonl").write_text(text), 3, capsys)
+
+    holds()
+
+
 @pytest.mark.parametrize(("run", "file"), [("done", "model.pt"), ("cut", "resume.pt")])
 def test_edited_checkpoint(place, run, file, capsys):
     content = torch.load(place / run / file, weights_only=True)
@@ -84,7 +97,13 @@ def test_edited_checkpoint(place, run, file, capsys):
 
 
 @pytest.mark.parametrize(
-    ("run", "file", "chosen"), [("done", "model.pt", 0), ("cut", "resume.pt", 3), ("unread", "result.json", 2)]
+    ("run", "file", "chosen"),
+    [
+        ("done", "model.pt", 0),
+        ("cut", "resume.pt", 3),
+        ("cut", "history.jsonl", 3),
+        ("unread", "result.json", 2),
+    ],
 )
 def test_damaged_file(place, run, file, chosen, capsys):
     content = (place / run / file).read_bytes()

@@ -155,7 +155,7 @@ class ModelConformance:
         content = load_checkpoint(folder / LAST)
         assert content["epoch"] == _CUT
         second = open_session(restore_config(content), folder)
-        second.trainer.restore(content)
+        second.trainer.restore(content, first.trainer.history)
         second.trainer.fit(second.train_data, second.valid_data)
         assert torch.equal(scores_of(second), scores_of(session))
 

@@ -224,8 +224,19 @@ def cut(run):
     return run
 
 
+def keep_history_in_state(content, folder):
+    """Make the content of ``resume.pt`` what the version before wrote."""
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    n = content["trainer"].pop("n_validations")
+    content["trainer"]["history"] = [json.loads(line) for line in lines[:n]]
+
+
 def test_an_edited_validation_is_refused(cut):
-    edit_checkpoint(cut / "resume.pt", lambda content: content["trainer"]["history"][0].update(valid_score=9.0))
+    def change(content):
+        keep_history_in_state(content, cut)
+        content["trainer"]["history"][0]["valid_score"] = 9.0
+
+    edit_checkpoint(cut / "resume.pt", change)
     with pytest.raises(UserError, match="its validation of epoch 0 is not what was measured"):
         resume(cut)
 
@@ -255,6 +266,11 @@ def test_an_edited_validation_is_refused(cut):
         ("trainer.best_valid_score", float("nan")),
         ("trainer.best_valid_score", 5.0),
         ("trainer.history", []),
+        ("trainer.n_validations", "x"),
+        ("trainer.n_validations", -1),
+        ("trainer.n_validations", 0),
+        ("trainer.n_validations", 99),
+        ("trainer.n_validations", ...),
         ("epoch", 0),
         ("epoch", 2**31),
         ("settings.settings_schedule", [1]),
@@ -262,7 +278,12 @@ def test_an_edited_validation_is_refused(cut):
     ],
 )
 def test_a_malformed_state_is_refused(cut, path, value):
-    edit_checkpoint(cut / "resume.pt", lambda content: put(content, path, value))
+    def change(content):
+        if path == "trainer.history":
+            keep_history_in_state(content, cut)
+        put(content, path, value)
+
+    edit_checkpoint(cut / "resume.pt", change)
     with pytest.raises(UserError) as error:
         resume(cut)
     assert "\n" not in str(error.value) and not (cut / "result.json").exists()

@@ -21,7 +21,8 @@ from recbole_cadmr.training.checkpoint import load_checkpoint
 def test_a_run_leaves_everything_in_its_folder(brief_run):
     folder = brief_run.folder
     names = {path.name for path in folder.iterdir()}
-    assert names == {"result.json", "model.pt", "resume.pt", "learning_curves.svg", "log", "log_tensorboard"}
+    files = {"result.json", "history.jsonl", "model.pt", "resume.pt", "learning_curves.svg"}
+    assert names == {*files, "log", "log_tensorboard"}
     assert [path.suffix for path in (folder / "log").iterdir()] == [".log"]
     assert list((folder / "log_tensorboard").rglob("events*"))
     curves = (folder / "learning_curves.svg").read_text()
