@@ -55,7 +55,7 @@ def test_wheel_holds_every_module(wheel):
     assert packed - {"recbole_cadmr/properties/__init__.py", "recbole_cadmr/embedded/__init__.py"} == modules
 
 
-def test_wheel_holds_the_settings_and_the_embedded_set_alone(wheel):
+def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     packed = {
@@ -63,6 +63,8 @@ def test_wheel_holds_the_settings_and_the_embedded_set_alone(wheel):
         for folder, name, pattern in (("properties", "properties", "**/*.yaml"), ("dataset", "embedded", "synthetic/*"))
         for file in (CHECKOUT / folder).glob(pattern)
     }
+    packed |= {file.relative_to(CHECKOUT).as_posix() for file in (CHECKOUT / "recbole_cadmr/templates").iterdir()}
+    assert "recbole_cadmr/templates/page.html.j2" in packed
     assert "recbole_cadmr/properties/overall.yaml" in packed
     assert "recbole_cadmr/embedded/synthetic/synthetic.text.npy" in packed
     assert packed <= names

@@ -112,7 +112,7 @@ def _facts(
         "seconds": float(trained["seconds"].sum()),
         "importance": vars(shares) if shares else None,
         "test": {name: value if math.isfinite(value) else None for name, value in test.items()} if test else None,
-        "trials": trials.where(trials.notna(), None).to_dict("records"),
+        "trials": trials.astype(object).where(trials.notna(), None).to_dict("records"),
     }
 
 
