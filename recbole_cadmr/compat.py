@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
 import stat
 import sys
@@ -29,8 +30,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import logging
-
     import scipy.sparse
     import torch
     from torch.utils.tensorboard import SummaryWriter
@@ -253,6 +252,19 @@ def use_run_folder_for_tensorboard() -> bool:
     if (trainer := sys.modules.get("recbole.trainer.trainer")) is not None:
         trainer.get_tensorboard = get_tensorboard  # type: ignore[attr-defined]
     return True
+
+
+def keep_recbole_off_the_root_logger() -> None:
+    """Let RecBole log through the logger ``recbole``: the root logger belongs to the program that imports it.
+
+    Each of its modules holds ``logging.getLogger`` and calls it without a name. Those that have been imported are
+    changed; what they log reaches the root logger from there as long as nobody keeps it from that.
+    https://github.com/RUCAIBox/RecBole/pull/532
+    """
+    of_recbole = functools.partial(logging.getLogger, "recbole")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("recbole.") and vars(module).get("getLogger") is logging.getLogger:
+            module.getLogger = of_recbole  # type: ignore[attr-defined]
 
 
 # By name, as ``doctor`` shows it: the module that needs it, and what does it.

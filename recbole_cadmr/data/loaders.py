@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -187,7 +186,6 @@ class FullRankingLoader(FullSortEvalDataLoader):
     """
 
     def __init__(self, config: Any, dataset: MultimodalDataset, known: sp.csr_matrix, scores_at_once: int) -> None:
-        self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         self.is_sequential = False
         positive = binary(dataset.inter_matrix(form="csr"))

@@ -10,7 +10,7 @@ import numpy as np
 
 def report_parts(train: Any, valid: Any, test: Any) -> None:
     """Log what makes held-out interactions trivial or unreachable, counted by part."""
-    log, name = getLogger(), train.dataset_name
+    log, name = getLogger("recbole_cadmr"), train.dataset_name
     users, items = train.uid_field, train.iid_field
     known = {part: _pairs(data) for part, data in (("train", train), ("validation", valid), ("test", test))}
     repeated = sum(len(pairs) - len(np.unique(pairs)) for pairs in known.values())

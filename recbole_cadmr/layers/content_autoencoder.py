@@ -93,7 +93,7 @@ class ContentAutoencoder:
         if kind == "exact" and not fits:
             raise UserError(f"{sizes}; choose fit: sparse")
         dense = kind == "exact" or (kind == "auto" and fits)
-        logging.getLogger().info(f"{sizes}; fit: {'exact' if dense else 'sparse'}")
+        logging.getLogger("recbole_cadmr").info(f"{sizes}; fit: {'exact' if dense else 'sparse'}")
         return dense
 
     def _with_content(self, S: Tensor) -> Tensor:

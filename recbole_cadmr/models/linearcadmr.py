@@ -60,7 +60,7 @@ class LinearCADMR(HistoryRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch of an epoch; the loss is 0 and teaches nothing."""
         if self._fitted != self.reg_weight:
-            logging.getLogger().info(f"content attention: {self.modality_weights}")
+            logging.getLogger("recbole_cadmr").info(f"content attention: {self.modality_weights}")
             self._kind = self._autoencoder.fit(self.reg_weight, self._kind)
             self._fitted = self.reg_weight
         return self.nothing_to_learn.sum() * 0.0

@@ -133,7 +133,7 @@ class SoftmaxCADMR(HistoryRecommender):
 
     def _fit(self) -> None:
         if self._autoencoder.weights is None:
-            logging.getLogger().info(f"content attention: {self.modality_weights}")
+            logging.getLogger("recbole_cadmr").info(f"content attention: {self.modality_weights}")
             # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
             self.fit_kind = self._autoencoder.fit(self._reg_weight, self.fit_kind)
 

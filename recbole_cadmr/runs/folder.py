@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from recbole_cadmr.compat import keep_recbole_off_the_root_logger
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.screen import Screen
@@ -131,26 +132,26 @@ class _LogFile(logging.FileHandler):
 def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "INFO") -> Iterator[None]:
     """Send the log to the screen and to ``log/NAME.log`` of the run's folder; leave logging as it was afterwards.
 
-    RecBole logs through the root logger. The file's handler carries the folder, by which RecBole's TensorBoard
-    files find their way into it, too (``compat``). What ends the run unexpectedly is written to the file, whose path is
-    the exception's ``log``.
+    It is the log of two loggers, the package's and RecBole's, which hand nothing on to the root logger meanwhile: that
+    one, with its handlers and its level, belongs to the program that runs this. The file's handler carries the folder,
+    by which ``compat`` sends RecBole's TensorBoard files there. What ends the run unexpectedly is written to the file,
+    whose path is the exception's ``log``.
 
     Raises:
         UserError: if the disk is full.
     """
-    root = logging.getLogger()
-    previous, handlers = root.level, list(root.handlers)
+    keep_recbole_off_the_root_logger()
     file = _LogFile(folder, name)
     added: list[logging.Handler] = [file]
     if screen and sys.stdout is not None:
         stream = logging.StreamHandler(Screen(sys.stdout))
         stream.setFormatter(_PlainFormatter("%(message)s") if not sys.stdout.isatty() else logging.Formatter())
         added.append(stream)
-    for handler in handlers:
-        root.removeHandler(handler)
-    for handler in added:
-        root.addHandler(handler)
-    root.setLevel(getattr(logging, str(level).upper(), logging.INFO))
+    loggers = [logging.getLogger(name) for name in ("recbole", "recbole_cadmr")]
+    before = [(log.handlers, log.level, log.propagate, log.disabled) for log in loggers]
+    for log in loggers:
+        log.handlers, log.propagate, log.disabled = added, False, False
+        log.setLevel(getattr(logging, str(level).upper(), logging.INFO))
     try:
         with _quiet_threads():
             yield
@@ -165,13 +166,12 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
                 error.log = file.path  # type: ignore[attr-defined]
         raise
     finally:
+        for log, (handlers, previous, propagate, disabled) in zip(loggers, before):
+            log.handlers, log.propagate, log.disabled = handlers, propagate, disabled
+            log.setLevel(previous)
         for handler in added:
-            root.removeHandler(handler)
             with suppress(OSError):  # a full disk takes no last line
                 handler.close()
-        for handler in handlers:
-            root.addHandler(handler)
-        root.setLevel(previous)
 
 
 @contextmanager

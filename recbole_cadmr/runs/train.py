@@ -181,7 +181,7 @@ def _reopen(
         raise UserError(f"{folder / LAST} is damaged, was edited, or is of another version: {reason}") from error
     rewrite_history(file, session.trainer.history)
     changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""
-    logging.getLogger().info(f"going on with epoch {content['epoch']} ({content['phase']}){changed}")
+    logging.getLogger("recbole_cadmr").info(f"going on with epoch {content['epoch']} ({content['phase']}){changed}")
     return session
 
 
@@ -206,7 +206,7 @@ def _fit(session: Session, folder: Path, callbacks: Sequence[TrainingCallback]) 
 
 
 def _run(session: Session, folder: Path, callbacks: Sequence[TrainingCallback]) -> Run:
-    logger = logging.getLogger()
+    logger = logging.getLogger("recbole_cadmr")
     logger.info(_summary(session))
     try:
         session, score, valid = _fit(session, folder, callbacks)

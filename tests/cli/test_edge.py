@@ -150,7 +150,7 @@ def test_the_log_holds_any_name(tmp_path):
     from recbole_cadmr.runs.folder import run_log
 
     with run_log(tmp_path, screen=False):
-        logging.getLogger().info("item \udcff")
+        logging.getLogger("recbole").info("item \udcff")
     assert "item \\udcff" in (tmp_path / "log" / "run.log").read_text()
 
 
@@ -165,7 +165,7 @@ def test_a_full_disk_ends_a_run_in_one_sentence(capsys, tmp_path):
     from recbole_cadmr.runs.folder import run_log
 
     with pytest.raises(UserError, match="cannot write to .*: No space left"), run_log(tmp_path, screen=False):
-        logging.getLogger().info("lost")
+        logging.getLogger("recbole").info("lost")
     assert capsys.readouterr().err == ""
 
 
