@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -19,7 +17,7 @@ from recbole_cadmr.files import folder_aside
 MAX_BYTES = 8 * 2**30
 MAX_RATIO = 200  # text compresses to a tenth; a bomb to a thousandth
 _SMALL = 2**20  # a short file may compress by any ratio
-LONGEST_LINE = 2**26  # bytes of a line
+
 _BLOCK = 2**20
 
 
@@ -99,18 +97,3 @@ class _Unpacked(io.RawIOBase):
         self._lines += block.count(b"\n")
         buffer[: len(block)] = block
         return len(block)
-
-
-def open_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines of a plain or gzip file with their numbers from 1, without their ends and a UTF-8 byte order mark.
-
-    Raises:
-        UserError: as of :func:`open_bytes`, and if it has a line of more than 64 MiB.
-    """
-    number = 0
-    with open_bytes(path) as file:
-        while line := file.readline(LONGEST_LINE):
-            number += 1
-            if len(line) == LONGEST_LINE:
-                raise UserError(f"{path} line {number} has no end within 64 MiB; the file is damaged")
-            yield number, line.rstrip(b"\r\n").removeprefix(codecs.BOM_UTF8 if number == 1 else b"")

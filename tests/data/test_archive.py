@@ -9,7 +9,8 @@ import zipfile
 
 import pytest
 
-from recbole_cadmr.data.archive import extract_zip, open_lines
+from recbole_cadmr.data.archive import extract_zip
+from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
 
@@ -70,7 +71,7 @@ def test_lines_of_plain_and_compressed_files(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\r\ntwo\n\nlast")
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"one\r\ntwo\n\nlast"))
     for name in ("a.txt", "a.txt.gz"):
-        assert list(open_lines(tmp_path / name)) == [(1, b"one"), (2, b"two"), (3, b""), (4, b"last")]
+        assert list(text_lines(tmp_path / name)) == ["one\r\n", "two\n", "\n", "last"]
 
 
 def test_a_truncated_gzip_says_how_far_it_went(tmp_path):
@@ -80,9 +81,9 @@ def test_a_truncated_gzip_says_how_far_it_went(tmp_path):
             file.write(f"{number * number}\n".encode())
     (tmp_path / "a.gz").write_bytes(whole.getvalue()[:-5000])
     with pytest.raises(UserError, match=r"a\.gz is truncated or damaged after line [\d,]+"):
-        list(open_lines(tmp_path / "a.gz"))
+        list(text_lines(tmp_path / "a.gz"))
     (tmp_path / "b.gz").write_bytes(b"not gzip")
     with pytest.raises(UserError, match="after line 0"):
-        list(open_lines(tmp_path / "b.gz"))
+        list(text_lines(tmp_path / "b.gz"))
     with pytest.raises(UserError, match="there is no file"):
-        list(open_lines(tmp_path / "c.gz"))
+        list(text_lines(tmp_path / "c.gz"))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, Features, one_line, without_empty
 from recbole_cadmr.data.prepare.downloads import fetch, release_info
-from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, progress, the_file
+from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, lines_of, the_file
 from recbole_cadmr.data.prepare.options import read_options
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -30,7 +30,7 @@ RELEASE = "amazon-2014"
 WIDTH = 4096
 _RECORD = np.dtype([("item", "S10"), ("vector", "<f4", WIDTH)])
 # How nearly every line of the metadata begins: enough to find its item without parsing the rest.
-_ITEM = re.compile(rb"""\{\s*['"]asin['"]:\s*['"]([^'"\\]+)['"]""")
+_ITEM = re.compile(r"""\{\s*['"]asin['"]:\s*['"]([^'"\\]+)['"]""")
 
 
 def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
@@ -72,33 +72,32 @@ def read_meta(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[s
     """
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for item, record in first_of_each(_items(path, items), "asin", items, path, skipped):
+    for item, record in first_of_each(_items(path, items, skipped), "asin", items, path, skipped):
         titles[item] = title = one_line(record.get("title"))
         categories = dict.fromkeys(entry for entry in flat(record.get("categories")) if isinstance(entry, str))
         texts[item] = one_line(title, record.get("brand"), *categories, record.get("description"))
     return without_empty(titles), without_empty(texts)
 
 
-def _items(path: Path, items: set[str]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def _items(path: Path, items: set[str], skipped: SkippedRows) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """The lines of the metadata; of other items only their ids."""
-    for number, line in progress(path):
+    for number, line in lines_of(path, skipped):
         start = _ITEM.match(line)
-        if start and (item := start[1].decode("utf-8", "replace")) not in items:
-            yield number, {"asin": item}
-        elif line.strip():
+        if start and start[1] not in items:
+            yield number, {"asin": start[1]}
+        else:
             record = parse_literal(line)
             if record and type(record.get("asin")) is int:
                 record["asin"] = str(record["asin"])
             yield number, record
 
 
-def parse_literal(line: bytes) -> dict[str, Any] | None:
+def parse_literal(line: str) -> dict[str, Any] | None:
     """A dict from a Python literal or JSON, None if it is neither; nothing is executed."""
     try:
-        text = line.decode("utf-8")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the data contain escapes that Python does not know
-            record = ast.literal_eval(text.strip())
+            record = ast.literal_eval(line.strip())
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a list as a key
         try:
             record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)

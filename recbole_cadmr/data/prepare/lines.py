@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,12 +11,31 @@ from typing import Any, TypeVar
 import pandas as pd
 from tqdm import tqdm
 
-from recbole_cadmr.data.archive import open_lines
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
 T = TypeVar("T")
+Line = tuple[int, str]
+
+
+def lines_of(path: Path, skipped: SkippedRows, encoding: str | None = None, otherwise: str = "") -> Iterator[Line]:
+    """Numbers and texts of the lines of a file, plain or gzip, under a progress bar; blank ones are left out.
+
+    Args:
+        otherwise: encoding of lines that are not UTF-8 in a UTF-8 file; they are malformed if none is given.
+    """
+    lines = watched(text_lines(path, encoding, errors="surrogateescape"), path)
+    for number, line in enumerate(lines, 1):
+        try:
+            line.encode()  # bytes that are not UTF-8 came through as lone surrogates
+        except UnicodeEncodeError:
+            if not otherwise:
+                skipped.malformed(path, number, "it is not UTF-8 text")
+                continue
+            line = line.encode("utf-8", "surrogateescape").decode(otherwise)
+        if line.strip():
+            yield number, line.rstrip("\r\n")
 
 
 def json_lines(path: Path, skipped: SkippedRows, encoding: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -23,17 +43,12 @@ def json_lines(path: Path, skipped: SkippedRows, encoding: str | None = None) ->
 
     Numbers stay text: ``1.0`` is not ``1``, and no digit of a long one is lost.
     """
-    for number, line in enumerate(watched(text_lines(path, encoding, errors="surrogateescape"), path), 1):
-        if not line.strip():
-            continue
+    for number, line in lines_of(path, skipped, encoding):
         try:
-            line.encode()  # bytes that are not UTF-8 came through as lone surrogates
             record = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
-        except UnicodeEncodeError:
-            skipped.malformed(path, number, "it is not UTF-8 text")
-            continue
         except (ValueError, RecursionError) as error:
-            skipped.malformed(path, number, "it names a key twice" if isinstance(error, _Twice) else "it is not JSON")
+            reason = "it names a key twice" if isinstance(error, _Twice) else "it is not JSON"
+            skipped.malformed(path, number, reason)
             continue
         if isinstance(record, dict):
             yield number, record
@@ -75,11 +90,6 @@ def first_of_each(
             yield item, record
     skipped.note("items of the metadata without interactions that are kept", n=others)
     skipped.note("items without metadata", n=len(items - seen))
-
-
-def progress(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Line numbers and lines of a file, plain or gzip, under a progress bar."""
-    return watched(open_lines(path), path)
 
 
 def watched(lines: Iterable[T], path: Path) -> Iterator[T]:
@@ -136,22 +146,16 @@ def interaction_table(
 
 
 class TextColumns:
-    """Columns of text that grow by rows; a text that soon repeats is stored once."""
-
-    _MOST = 2**20  # texts that are remembered
+    """Columns of text that grow by rows; equal texts are stored once."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = list(names)
-        self._columns: list[list[str]] = [[] for _ in self._names]
-        self._known: dict[str, str] = {}
+        self._columns: dict[str, list[str]] = {name: [] for name in names}
 
     def add(self, values: Sequence[str]) -> None:
         """Append a row."""
-        if len(self._known) > self._MOST:
-            self._known.clear()
-        for column, value in zip(self._columns, values):
-            column.append(self._known.setdefault(value, value))
+        for column, value in zip(self._columns.values(), values):
+            column.append(sys.intern(value))
 
     def table(self) -> pd.DataFrame:
         """All rows."""
-        return pd.DataFrame(dict(zip(self._names, self._columns)), dtype=object)
+        return pd.DataFrame(self._columns, dtype=object)

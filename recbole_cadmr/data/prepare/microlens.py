@@ -10,7 +10,7 @@ import pandas as pd
 
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
-from recbole_cadmr.data.prepare.lines import progress, the_file
+from recbole_cadmr.data.prepare.lines import lines_of, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.provenance import Provenance
@@ -59,15 +59,10 @@ def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:
         )
     users: list[str] = []
     items: list[str] = []
-    for number, line in progress(path):
-        try:
-            user, tab, chosen = line.decode("utf-8").rstrip("\r\n").partition("\t")
-        except UnicodeDecodeError:
-            skipped.malformed(path, number, "it is not UTF-8 text")
-            continue
-        if not tab or not user.strip() or not chosen.split():
-            if line.strip():
-                skipped.malformed(path, number, "it must hold a user, a tab and items")
+    for number, line in lines_of(path, skipped):
+        user, _, chosen = line.partition("\t")
+        if not user.strip() or not chosen.split():
+            skipped.malformed(path, number, "it must hold a user, a tab and items")
             continue
         users += [user.strip()] * len(chosen.split())
         items += chosen.split()

@@ -12,7 +12,7 @@ from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
-from recbole_cadmr.data.prepare.lines import TextColumns, progress
+from recbole_cadmr.data.prepare.lines import TextColumns, lines_of
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.provenance import Provenance
@@ -113,13 +113,9 @@ def _flagged(flags: Sequence[str]) -> str:
 
 def _fields(path: Path, separator: str, n: int, skipped: SkippedRows) -> Iterator[list[str]]:
     """The fields of every line that has ``n``."""
-    for number, line in progress(path):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError:
-            text = line.decode("latin-1")  # the two oldest releases
-        fields = text.rstrip("\r\n").split(separator)
+    for number, line in lines_of(path, skipped, otherwise="latin-1"):  # the two oldest releases
+        fields = line.split(separator)
         if len(fields) == n:
             yield fields
-        elif text.strip():
+        else:
             skipped.malformed(path, number, f"it has {len(fields)} fields instead of {n}")

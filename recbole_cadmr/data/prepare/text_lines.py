@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_cadmr.data.archive import LONGEST_LINE, open_bytes
+from recbole_cadmr.data.archive import open_bytes
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.memory import free_bytes
 
@@ -24,6 +24,7 @@ _OTHERS = {
     b"\x1f\x8b": "compressed by gzip",
     b"PAR1": "a parquet file",
 }
+LONGEST_LINE = 2**26  # characters
 _SPARE = 2**27  # bytes of free memory below which reading stops
 _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "cp1251", "gb18030", "shift_jis", "euc-kr")
 
