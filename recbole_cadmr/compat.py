@@ -21,9 +21,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,15 +137,11 @@ def _has_torchvision_operators() -> bool:
     package = importlib.util.find_spec("torchvision")
     if package is None or not package.origin:
         return True
-    finder = FileFinder(str(Path(package.origin).parent), (ExtensionFileLoader, EXTENSION_SUFFIXES))
-    library = finder.find_spec("_C")
-    if library is None or not library.origin:
-        return False
-    try:
-        torch.ops.load_library(library.origin)
-    except OSError:
-        return False
-    return True
+    for suffix in EXTENSION_SUFFIXES:
+        with suppress(OSError):  # there is no such file, or it does not fit
+            torch.ops.load_library(str(Path(package.origin).with_name(f"_C{suffix}")))
+            return True
+    return False
 
 
 @contextmanager

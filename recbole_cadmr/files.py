@@ -33,21 +33,12 @@ def write_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: if the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    with _renamed(aside, path):
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        temporary = aside
-        yield temporary
+        yield aside
         with suppress(FileNotFoundError):
-            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            aside.chmod(stat.S_IMODE(path.stat().st_mode))
 
 
 @contextmanager
@@ -61,23 +52,27 @@ def folder_aside(path: str | os.PathLike[str], within: Path | None = None) -> It
     """
     path = Path(path)
     refuse_used_folder(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        place = within or path.parent
-        place.mkdir(parents=True, exist_ok=True)
-        aside = place / f".{path.name}.{secrets.token_hex(4)}"
+    aside = (within or path.parent) / f".{path.name}.{secrets.token_hex(4)}"
+    with _renamed(aside, path):
         aside.mkdir()
-        temporary = aside
-        yield temporary
+        yield aside
         if path.exists():
             path.rmdir()
-        os.replace(temporary, path)
+
+
+@contextmanager
+def _renamed(aside: Path, path: Path) -> Iterator[None]:
+    """Rename ``aside``, which is made within, to ``path`` on success; remove it on failure."""
+    try:
+        for folder in (path.parent, aside.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        yield
+        os.replace(aside, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
 
 
 def path_of(value: Any, name: str) -> Path:
