@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import yaml
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.prepare.mmrec import features_of, prepare_mmrec
+from recbole_cadmr.data.prepare.mmrec import add_arguments, features_of, run
 from recbole_cadmr.errors import UserError
 
 ROWS = [(0, 0, 0), (0, 2, 0), (1, 1, 0), (1, 0, 1), (2, 2, 0), (2, 1, 2), (3, 3, 2)]
@@ -34,6 +35,13 @@ def write_source(folder, rows=ROWS, extra=False, dtype=np.float32, n_rows=4, der
     idx = np.array([[i, (i + 1) % n_rows] for i in range(n_rows)], dtype=np.int32)
     np.savez(folder / "text_knn2.npz", idx=idx, cos=np.array([[1, 0.5]] * n_rows, dtype=np.float32))
     return folder
+
+
+def prepare_mmrec(source, name, data_path, *more):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_arguments(parser)
+    named = [] if name is None else ["--name", name]
+    return run(parser.parse_args(["--source", str(source), "--data_path", str(data_path), *named, *more]))
 
 
 def dataset_of(data_path, name):
@@ -64,7 +72,7 @@ def test_every_interaction_and_every_vector_come_through(tmp_path, extra, dtype)
 def test_another_split_is_drawn_from_all_interactions(tmp_path):
     rows = [(user, item, 0) for user in range(10) for item in range(20) if (user + item) % 3]
     source = write_source(tmp_path / "source", rows=rows, n_rows=20)
-    place = prepare_mmrec(source, "cold", tmp_path / "dataset", "cold-items", seed=5)
+    place = prepare_mmrec(source, "cold", tmp_path / "dataset", "--split=cold-items", "--seed=5")
     parts = [
         [tuple(map(int, line.split("\t"))) for line in (place / f"cold.{part}.inter").read_text().splitlines()[1:]]
         for part in ("train", "valid", "test")
@@ -79,7 +87,7 @@ def test_repeated_pairs_leave_no_held_out_pair_in_train(tmp_path, capsys):
     source = write_source(tmp_path / "source", rows=[*rows, *((user, 0, 2) for user in range(4))], n_rows=8)
     prepare_mmrec(source, "own", tmp_path / "dataset")
     assert "held-out interactions that repeat one of the train part: 4" in capsys.readouterr().err
-    place = prepare_mmrec(source, "drawn", tmp_path / "dataset", "random")
+    place = prepare_mmrec(source, "drawn", tmp_path / "dataset", "--split=random")
     assert "repeated interactions of a user with an item: 4" in capsys.readouterr().err
     parts = [(place / f"drawn.{part}.inter").read_text().splitlines()[1:] for part in ("train", "valid", "test")]
     assert len({row for part in parts for row in part}) == sum(map(len, parts)) == len(rows)
@@ -91,16 +99,16 @@ def test_times_order_a_split_as_they_stand(tmp_path):
     lines = [f"{user}\t{item}\t{start + item}\t0" for user in range(3) for item in (5, 7, 6)]
     lines[0] = f"0\t5\t{start + 5}.5\t0"
     (source / "shop.inter").write_text("\n".join(["userID\titemID\ttimestamp\tx_label", *lines, ""]))
-    place = prepare_mmrec(source, "timed", tmp_path / "dataset", "leave-last")
+    place = prepare_mmrec(source, "timed", tmp_path / "dataset", "--split=leave-last")
     test = [line.split("\t")[:2] for line in (place / "timed.test.inter").read_text().splitlines()[1:]]
     assert test == [["0", "7"], ["1", "7"], ["2", "7"]]
 
 
 def test_an_order_without_times_is_told(tmp_path, capsys):
-    place = prepare_mmrec(write_source(tmp_path / "source"), "rows", tmp_path / "dataset", "leave-last")
+    place = prepare_mmrec(write_source(tmp_path / "source"), "rows", tmp_path / "dataset", "--split=leave-last")
     said = "--split leave-last uses the order of the rows, since there are no times"
     assert said in capsys.readouterr().err and said in (place / "dataset_card.md").read_text()
-    prepare_mmrec(write_source(tmp_path / "timed", extra=True), "timed", tmp_path / "dataset", "leave-last")
+    prepare_mmrec(write_source(tmp_path / "timed", extra=True), "timed", tmp_path / "dataset", "--split=leave-last")
     assert said not in capsys.readouterr().err
 
 
@@ -223,14 +231,13 @@ def test_arrays_of_other_names_are_named_or_refused(tmp_path):
     with pytest.raises(UserError, match=r"--features text=all-MiniLM-L6-v2.npy .*clip.pt"):
         prepare_mmrec(source, "shop", tmp_path / "dataset")
     with pytest.raises(UserError, match="save it as .npy"):
-        prepare_mmrec(source, "shop", tmp_path / "dataset", features={"image": Path("clip.pt")})
+        prepare_mmrec(source, "shop", tmp_path / "dataset", "--features", "image=clip.pt")
     with pytest.raises(UserError, match="there is no file"):
-        prepare_mmrec(source, "shop", tmp_path / "dataset", features={"image": Path("clip.npy")})
-    given = features_of(["text=all-MiniLM-L6-v2.npy"])
-    place = prepare_mmrec(source, "shop", tmp_path / "dataset", features=given)
+        prepare_mmrec(source, "shop", tmp_path / "dataset", "--features", "image=clip.npy")
+    place = prepare_mmrec(source, "shop", tmp_path / "dataset", "--features", "text=all-MiniLM-L6-v2.npy")
     assert np.load(place / "shop.text.npy").shape == (4, 3)
     assert "--features MODALITY=FILE: 1 (clip.pt)" in (place / "dataset_card.md").read_text()
-    place = prepare_mmrec(source, "bare", tmp_path / "dataset", features=features_of(["none"]))
+    place = prepare_mmrec(source, "bare", tmp_path / "dataset", "--features", "none")
     assert yaml.safe_load((place / "bare.yaml").read_text())["modalities"] == []
     for text in (["text"], ["text="], ["=a.npy"], ["text=a.npy", "text=b.npy"]):
         with pytest.raises(UserError, match="--features"):

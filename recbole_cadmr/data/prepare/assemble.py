@@ -16,7 +16,7 @@ from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.split import PARTS, SPLITS
+from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -50,14 +50,7 @@ def assemble(
         kept = k_core(clean(table, skipped), options.k_core, steps)
     except UserError as error:  # what was skipped may be the cause
         raise UserError("; ".join([str(error), *skipped.lines()])) from error
-    labels = SPLITS[options.split](kept, np.random.default_rng(options.seed))
-    if not (labels == 0).any():
-        raise UserError(f"--split {options.split} leaves nothing to train on; give more data or another split")
-    if options.split == "leave-last" and "timestamp" not in kept:
-        skipped.remark("--split leave-last uses the order of the rows, since there are no times")
-    for label, part in enumerate(PARTS):
-        if not (labels == label).any():
-            skipped.remark(f"--split {options.split} leaves {part} without interactions")
+    parts = split_parts(kept, options.split, options.seed, skipped)
     items = sorted(kept["item_id"].unique())
     with working_folder(options.folder) as work:
         content = read_content(items, work)
@@ -66,7 +59,6 @@ def assemble(
             for modality in (*_encoded(content, items, work, options, skipped), *content.features)
             if modality.items
         ]
-        parts = {part: kept[labels == label] for label, part in enumerate(PARTS)}
         steps["split"] = f"{options.split}, seed {options.seed}"
         with folder_aside(options.folder, within=work) as folder:
             write_data_set(

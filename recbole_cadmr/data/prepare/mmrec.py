@@ -19,10 +19,10 @@ from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.data.graph import read_graph, rows_of
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.interactions import clean
-from recbole_cadmr.data.prepare.options import NONE
+from recbole_cadmr.data.prepare.options import NONE, check_name
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.split import PARTS, SPLITS
+from recbole_cadmr.data.prepare.split import PARTS, SPLITS, split_parts
 from recbole_cadmr.data.prepare.write import Prepared, write_data_set
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
@@ -52,11 +52,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Path:
-    """Write the data set and return its folder."""
+    """Write the data set and return its folder.
+
+    The source holds one ``*.inter`` (tab separated, columns ``userID itemID [rating timestamp] x_label``; label 0 is
+    train, 1 validation, 2 test), for each modality ``MODALITY_feat*.npy`` (rows by item id, float16, 32 or 64) or
+    ``MODALITY_knn*.npz`` (``idx`` and ``cos`` of the nearest items) or both. Ids stay as they are. The same input
+    gives the same bytes.
+
+    Raises:
+        UserError: if a file is missing or malformed, features do not fit the items, or the data set exists.
+    """
+    source, split, skipped = arguments.source, arguments.split, SkippedRows()
+    if not source.is_dir():
+        raise UserError(f"there is no folder {source}")
+    inter_files = sorted(source.glob("*.inter"))
+    if len(inter_files) != 1:
+        raise UserError(f"{source} must hold one .inter file, not {len(inter_files)}")
+    (inter,) = inter_files
+    name = arguments.name or inter.stem
+    check_name(name)
+    interactions = _read_interactions(inter)
+    parts = _parts(interactions, split, arguments.seed, inter, skipped)
     features = None if arguments.features is None else features_of(arguments.features)
-    return prepare_mmrec(
-        arguments.source, arguments.name, arguments.data_path, arguments.split, arguments.seed, features
+    modalities = _find_features(source, features, skipped)
+    items = sorted(interactions["itemID"].unique())
+    read = [_read(modality, items, skipped) for modality in modalities]
+    settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
+    provenance = Provenance(
+        "Imported from a folder in the layout of the MMRec toolbox, with "
+        + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {arguments.seed}."),
+        "Its licence is that of its source.",
+        [inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
+        notes=skipped.lines(),
     )
+    target = arguments.data_path / name
+    with working_folder(target) as work, folder_aside(target, within=work) as folder:
+        write_data_set(folder, Prepared(name, parts, {}, read, settings), provenance)
+    for line in skipped.lines():
+        print(f"note: {line}", file=sys.stderr)
+    return target
 
 
 def features_of(texts: Sequence[str]) -> dict[str, Path]:
@@ -81,64 +115,6 @@ class _Files:
     name: str
     vectors: Path | None
     graph: Path | None
-
-
-def prepare_mmrec(
-    source: Path,
-    name: str | None = None,
-    data_path: Path = Path("dataset"),
-    split: str = OWN,
-    seed: int = 2020,
-    features: Mapping[str, Path] | None = None,
-) -> Path:
-    """Write ``data_path/NAME`` from a folder in the layout of the MMRec toolbox.
-
-    The folder holds one ``*.inter`` (tab separated, columns ``userID itemID [rating timestamp] x_label``; label 0 is
-    train, 1 validation, 2 test), for each modality ``MODALITY_feat*.npy`` (rows by item id, float16, 32 or 64) or
-    ``MODALITY_knn*.npz`` (``idx`` and ``cos`` of the nearest items) or both. Ids stay as they are. The same input
-    gives the same bytes.
-
-    Args:
-        features: arrays by modality that have other names, in ``source`` or elsewhere; {} for no features at all.
-        split: ``own`` keeps the labels; any of ``SPLITS`` draws others by ``seed`` from all interactions.
-
-    Raises:
-        UserError: if a file is missing or malformed, features do not fit the items, or the data set is there already.
-    """
-    source = Path(source)
-    if not source.is_dir():
-        raise UserError(f"there is no folder {source}")
-    if seed < 0:
-        raise UserError(f"a seed must be at least 0, not {seed}")
-    skipped = SkippedRows()
-    inter_files = sorted(source.glob("*.inter"))
-    if len(inter_files) != 1:
-        raise UserError(f"{source} must hold one .inter file, not {len(inter_files)}")
-    (inter,) = inter_files
-    name = name or inter.stem
-    if Path(name).name != name or name.startswith("."):
-        raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
-    interactions = _read_interactions(inter)
-    parts = _parts(interactions, split, seed, inter, skipped)
-    if split == "leave-last" and "timestamp" not in interactions:
-        skipped.remark("--split leave-last uses the order of the rows, since there are no times")
-    modalities = _find_features(source, features, skipped)
-    items = sorted(interactions["itemID"].unique())
-    read = [_read(modality, items, skipped) for modality in modalities]
-    settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
-    provenance = Provenance(
-        "Imported from a folder in the layout of the MMRec toolbox, with "
-        + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {seed}."),
-        "Its licence is that of its source.",
-        [inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
-        notes=skipped.lines(),
-    )
-    target = Path(data_path) / name
-    with working_folder(target) as work, folder_aside(target, within=work) as folder:
-        write_data_set(folder, Prepared(name, parts, {}, read, settings), provenance)
-    for line in skipped.lines():
-        print(f"note: {line}", file=sys.stderr)
-    return target
 
 
 def _read_interactions(path: Path) -> pd.DataFrame:
@@ -251,10 +227,7 @@ def _parts(
     else:
         if "timestamp" in table:
             table["timestamp"] = read_times(table["timestamp"], f"the times of {path.name}").values
-        table = clean(table, skipped)
-        table["x_label"] = SPLITS[split](table, np.random.default_rng(seed))
-        if not (table["x_label"] == 0).any():
-            raise UserError(f"the split {split} leaves nothing to train on; give more data or another split")
+        return split_parts(clean(table, skipped), split, seed, skipped)
     return {part: table[table["x_label"] == label] for label, part in enumerate(PARTS)}
 
 

@@ -37,11 +37,7 @@ class Options:
     time_format: str | None = None
 
     def __post_init__(self) -> None:
-        if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.strip():
-            raise UserError(f"a data set is named by one word such as 'baby', not {self.name!r}")
-        for field, least in (("k_core", 1), ("seed", 0), ("batch_size", 1), ("graph", 0)):
-            if getattr(self, field) < least:
-                raise UserError(f"--{field} must be at least {least}, not {getattr(self, field)}")
+        check_name(self.name)
         if self.weights and self.image_model == NONE:
             raise UserError("--weights belongs to an image model, and --image_model is none")
 
@@ -49,6 +45,12 @@ class Options:
     def folder(self) -> Path:
         """The folder of the data set."""
         return Path(self.data_path) / self.name
+
+
+def check_name(name: str) -> None:
+    """Raise :class:`UserError` for a name that would not be a visible folder in that of the data sets."""
+    if Path(name).name != name or name.startswith(".") or not name.strip():
+        raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
 
 
 def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: int = 5) -> None:

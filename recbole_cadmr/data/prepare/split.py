@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
 PARTS = ("train", "valid", "test")
@@ -64,6 +65,23 @@ SPLITS: dict[str, Split] = {
     "time": split_time,
     "cold-items": split_cold_items,
 }
+
+
+def split_parts(table: pd.DataFrame, how: str, seed: int, skipped: SkippedRows) -> dict[str, pd.DataFrame]:
+    """Train, validation and test part of ``table`` by one of :data:`SPLITS`.
+
+    Raises:
+        UserError: if nothing is left to train on, or the split needs timestamps that are missing.
+    """
+    labels = SPLITS[how](table, np.random.default_rng(seed))
+    parts = {part: table[labels == label] for label, part in enumerate(PARTS)}
+    if parts["train"].empty:
+        raise UserError(f"--split {how} leaves nothing to train on; give more data or another split")
+    if how == "leave-last" and "timestamp" not in table:
+        skipped.remark("--split leave-last uses the order of the rows, since there are no times")
+    for part in (part for part, rows in parts.items() if rows.empty):
+        skipped.remark(f"--split {how} leaves {part} without interactions")
+    return parts
 
 
 def _by_time(interactions: pd.DataFrame) -> np.ndarray:
