@@ -19,7 +19,9 @@ def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: Multim
         (bytes of each feature file), ``sha256`` of all of these, and ``counts``.
     """
     result: dict[str, Any] = {
-        "id_maps": _hash(*(_tokens(train, field) for field in (train.uid_field, train.iid_field))),
+        "id_maps": _hash(
+            *("\n".join(map(str, train.field2id_token[field])).encode() for field in (train.uid_field, train.iid_field))
+        ),
         "interactions": _hash(*(_pairs(part) for part in (train, valid, test))),
         "features": {file.name: sha256_of(file) for file in train.feature_files()},
     }
@@ -30,10 +32,6 @@ def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: Multim
         "interactions": [len(part) for part in (train, valid, test)],
     }
     return result
-
-
-def _tokens(dataset: MultimodalDataset, field: str) -> bytes:
-    return "\n".join(map(str, dataset.field2id_token[field])).encode()
 
 
 def _pairs(part: MultimodalDataset) -> bytes:

@@ -25,7 +25,10 @@ def how_to_get(name: str) -> str:
             f"prepare it with 'python -m recbole_cadmr prepare files --inter FILE --name {name}' or another source "
             f"(see 'prepare --help')"
         )
-    return f"get it with '{_command(entry)}'" + (", or give --download" if entry["download"] else "")
+    command, more = f"python -m recbole_cadmr prepare {' '.join(entry['prepare'])}", ""
+    if entry["download"]:
+        command, more = f"{command} --download", ", or give --download"
+    return f"get it with '{command}'{more}"
 
 
 def get(name: str, data_path: Path) -> Path:
@@ -51,8 +54,3 @@ def get(name: str, data_path: Path) -> Path:
     source(kind).add_arguments(parser)
     options = [*arguments, "--download", "--name", name, "--data_path", str(data_path)]
     return source(kind).run(parser.parse_args(options))
-
-
-def _command(entry: dict[str, Any]) -> str:
-    end = " --download" if entry["download"] else ""
-    return f"python -m recbole_cadmr prepare {' '.join(entry['prepare'])}{end}"

@@ -65,7 +65,11 @@ class DatasetProfile:
 def profile(folder: Path, name: str) -> DatasetProfile:
     """Look at the data set ``name`` in ``folder``."""
     settings = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    parts = {part: _pairs(folder / f"{name}.{part}.inter") for part in settings["benchmark_filename"]}
+    columns = {"user_id:token": "user", "item_id:token": "item"}
+    parts = {
+        part: read_table(folder / f"{name}.{part}.inter")[list(columns)].rename(columns=columns)
+        for part in settings["benchmark_filename"]
+    }
     everything = pd.concat(parts.values())
     users, items = (pd.Index(sorted(everything[column].unique())) for column in ("user", "item"))
     train = parts["train"]
@@ -101,11 +105,6 @@ def profile(folder: Path, name: str) -> DatasetProfile:
     )
 
 
-def _pairs(path: Path) -> pd.DataFrame:
-    table = read_table(path)
-    return pd.DataFrame({"user": table["user_id:token"], "item": table["item_id:token"]})
-
-
 def _titles(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
@@ -134,7 +133,7 @@ def _look(
     own = items.get_indexer(tokens)  # item of each row, -1 for rows that the data set does not hold
     tested = np.unique(np.linspace(0, len(own) - 1, _TESTED).astype(int))
     asked = np.unique(np.concatenate([tested, np.flatnonzero(np.isin(own, shown))]))
-    near, cos = _from_graph(graph, asked) if graph.is_file() else _nearest(rows, asked)
+    near, cos = (table[asked] for table in read_graph(graph)) if graph.is_file() else _nearest(rows, asked)
     places = {int(row): index for index, row in enumerate(asked)}
     a = np.repeat(own[tested], near.shape[1])
     b = np.where(near >= 0, own[near], -1)[[places[int(row)] for row in tested]].ravel()
@@ -161,11 +160,6 @@ def _variance(rows: np.ndarray) -> list[float]:
     sample = rows[np.unique(np.linspace(0, len(rows) - 1, _SPECTRUM).astype(int))].astype(np.float64)
     energy = np.linalg.svd(sample - sample.mean(0), compute_uv=False) ** 2
     return (np.cumsum(energy) / max(energy.sum(), 1e-300)).tolist()
-
-
-def _from_graph(path: Path, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    idx, cos = read_graph(path)
-    return idx[asked], cos[asked]
 
 
 def _nearest(rows: np.ndarray | None, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +37,7 @@ def read_separated(
         raise UserError(f"{path} is empty, or does not begin with a line of column names")
     if separator is None:
         separator = "\t" if literal else _recognised(head, wanted)
-    lines = watched(_before(head, lines), path)
+    lines = watched(chain([head], lines), path)
     rows = _literal(lines, separator, head) if literal else _quoted(lines, separator)
     _, header = next(rows)
     if header is None:
@@ -61,11 +62,6 @@ def _holds_rows(row: list[str], separator: str) -> bool:
     """Whether a quote that was meant literally may have swallowed rows: lines of a field with as many columns."""
     inner = [line for field in row if "\n" in field for line in field.split("\n")[1:-1]]
     return len(inner) > 1 and all(line.count(separator) == len(row) - 1 for line in inner)
-
-
-def _before(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _recognised(head: str, wanted: Sequence[str]) -> str:

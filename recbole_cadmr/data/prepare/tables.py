@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,9 +50,10 @@ def read_rows(
             raise UserError(f"{path} names the column '{min(twice)}' twice; rename one of them")
         if columns is None:
             return [name for name in names if name]
+        shortened = textwrap.shorten(", ".join(names), 500, placeholder=" ...")
         for column in columns:
             if column not in names:
-                raise UserError(f"{path} has no column '{column}'{did_you_mean(column, names)}; it has {_shown(names)}")
+                raise UserError(f"{path} has no column '{column}'{did_you_mean(column, names)}; it has {shortened}")
         return list(dict.fromkeys([*columns, *(column for column in optional if column in names)]))
 
     if name.endswith(_JSON):
@@ -109,8 +111,3 @@ def _objects(
     chosen = choose(list(keys)) if n else list(needed or ())
     whole = {key: (columns.get(key) or []) + [""] * (n - len(columns.get(key) or [])) for key in chosen}
     return pd.DataFrame(whole, dtype=object)
-
-
-def _shown(names: Sequence[str]) -> str:
-    shown = ", ".join(names)
-    return shown if len(shown) < 500 else f"{shown[:500]} ..."

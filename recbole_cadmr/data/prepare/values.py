@@ -12,21 +12,16 @@ def as_text(value: object) -> str:
     Raises:
         RecursionError: if objects are nested too deeply.
     """
-    return " ".join(filter(None, map(_scalar, flat(value))))
+    texts = (entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False) for entry in flat(value))
+    return " ".join(filter(None, texts))
 
 
 def flat(value: object) -> Iterator[object]:
-    """The entries of nested lists, in order, at any depth."""
+    """The entries of nested lists other than None, in order, at any depth."""
     waiting = [value]
     while waiting:
         entry = waiting.pop()
         if isinstance(entry, (list, tuple)):
             waiting += reversed(entry)
-        else:
+        elif entry is not None:
             yield entry
-
-
-def _scalar(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

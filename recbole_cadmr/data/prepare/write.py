@@ -84,18 +84,13 @@ def with_graph(features: Features, k: int) -> Features:
 def _write_features(path: Path, features: Features) -> None:
     write_atomic(path, ["item_id:token"], features.items)
     if features.rows:
-        _copy_rows(features.rows, features.at, path.with_name(f"{path.name}.npy"))
+        rows = map_rows(features.rows)
+        at = np.arange(len(rows)) if features.at is None else features.at
+        blocks = (rows[at[start : start + _BLOCK]] for start in range(0, len(at), _BLOCK))
+        write_rows(path.with_name(f"{path.name}.npy"), rows.dtype.str, (len(at), rows.shape[1]), blocks)
     if features.graph:
         idx, cos = features.graph
         np.savez(path.with_name(f"{path.name}.knn.npz"), idx=idx.astype(np.int32), cos=cos.astype(np.float32))
-
-
-def _copy_rows(source: Path, at: np.ndarray | None, target: Path) -> None:
-    """Rows ``at`` of an array file (all of them if None) as another one, a block in memory at a time."""
-    rows = map_rows(source)
-    at = np.arange(len(rows)) if at is None else at
-    blocks = (rows[at[start : start + _BLOCK]] for start in range(0, len(at), _BLOCK))
-    write_rows(target, rows.dtype.str, (len(at), rows.shape[1]), blocks)
 
 
 def _numerals(values: pd.Series) -> pd.Series:
