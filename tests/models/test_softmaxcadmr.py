@@ -187,7 +187,7 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
     for more, said in (
         ("--rows=items", "objective softmax has its own attention, over rows of users"),
         ("--attention=none", "objective softmax has its own attention, over rows of users"),
-        ("--linear_settings={regularization: 1}", "did you mean reg_weight"),
+        ("--linear_settings={reg_wieght: 1}", "did you mean reg_weight"),
         ("--linear_settings={two_hop: -1}", "linear_settings: two_hop must be at least 0"),
         ("--linear_settings={reg_weight: [1, 2]}", "linear_settings: reg_weight must be one number"),
         ("--linear_settings=5", "linear_settings must be a mapping"),
