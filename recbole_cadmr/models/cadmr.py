@@ -12,7 +12,6 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
@@ -115,8 +114,7 @@ class CADMR(RowRecommender):
         if config["attention"] == "cross":
             return CrossAttention(width, *sizes, config["attention_dropout_prob"])
         k = config["attention_neighbours"]
-        graphs = [dataset.item_graph(name) or nearest_items(dataset.modality(name), k) for name in self.modality_names]
-        candidates = merge_candidates([graph.idx[1:, :k] for graph in graphs])
+        candidates = merge_candidates([dataset.nearest_items(name, k).idx[1:, :k] for name in self.modality_names])
         if self.by_items:
             return NeighbourRows(candidates, *sizes, self.rating_rows)
         return ContentAttention(candidates, *sizes)

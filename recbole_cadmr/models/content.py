@@ -36,8 +36,7 @@ def content_attention(dataset: Any, R: sp.csr_matrix, settings: Mapping[str, Any
     if settings["attention"] == "none":
         return sp.csr_matrix(2 * (R.shape[1],), dtype=np.float32), "none"
     names = dataset.modality_names
-    graphs = {name: dataset.item_graph(name) or nearest_items(dataset.modality(name), k) for name in names}
-    attentions = {name: softmax_attention(graph, k, temperature) for name, graph in graphs.items()}
+    attentions = {name: softmax_attention(dataset.nearest_items(name, k), k, temperature) for name in names}
     weights = _modality_weights(R, attentions, settings["modality_weights"])
     if settings["attention"] == "fused":
         content = fused([dataset.modality(name) for name in names], list(weights.values()))
