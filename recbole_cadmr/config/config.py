@@ -64,6 +64,11 @@ _DERIVED = (
     "model_is_multimodal",
 )
 
+# What RecBole asks for though not every model has such a setting, and takes None for an answer: the number of processes
+# of a distributed run, a share for one of its metrics, an option of DiffRec, and a weight beside which it warns of
+# weight_decay.
+_ABSENT = ("world_size", "tail_ratio", "norm", "reg_weight")
+
 
 class Config(recbole.config.Config):
     """Settings of one run.
@@ -104,6 +109,12 @@ class Config(recbole.config.Config):
         given = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         config_files = [config_files] if isinstance(config_files, (str, os.PathLike)) else list(config_files)
         super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **given})
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a setting; :class:`KeyError` if there is none of this name, where RecBole's own gives None."""
+        if name not in self.final_config_dict and name not in _ABSENT:
+            raise KeyError(f"{name!r} is no setting of {self.model}{did_you_mean(name, self.final_config_dict)}")
+        return self.final_config_dict.get(name)
 
     def plain_settings(self) -> dict[str, Any]:
         """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""

@@ -162,7 +162,7 @@ class RowLoader(AbstractDataLoader):
     """
 
     def __init__(self, config: Any, dataset: MultimodalDataset, sampler: None = None, shuffle: bool = True) -> None:
-        self._field = dataset.iid_field if config["rows"] == "items" else dataset.uid_field
+        self._field = dataset.iid_field if "rows" in config and config["rows"] == "items" else dataset.uid_field
         self._ids = torch.unique(dataset.inter_feat[self._field])
         self.sample_size = len(self._ids)
         super().__init__(config, dataset, sampler, shuffle=shuffle)

@@ -16,6 +16,7 @@ class LinearTrainer(RunTrainer):
         self.epochs = len(model.reg_weights)
         self.eval_step = min(config["eval_step"], 1)
         self.stopping_step = self.epochs
+        self.weight_decay = 0.0  # there are no steps; RecBole would multiply it by reg_weight, which may be a list
 
     @classmethod
     def most_epochs(cls, config: Any) -> int:
