@@ -82,6 +82,7 @@ class Config(recbole.config.Config):
         dataset: name of a data set; the embedded one if no source names one.
         config_files: yaml files of settings.
         settings: settings by name, over all files.
+        changed: of the settings of a checkpoint, those that were changed; they are told by their values if not given.
 
     Attributes:
         changed: settings that a preset, data set, file or caller set to something other than the default.
@@ -100,6 +101,7 @@ class Config(recbole.config.Config):
         dataset: str | None = None,
         config_files: Sequence[str | os.PathLike[str]] = (),
         settings: Mapping[str, Any] | None = None,
+        changed: Mapping[str, Any] | None = None,
     ) -> None:
         self.changed: dict[str, Any] = {}
         self.declarations: dict[str, Setting] = {}
@@ -109,6 +111,8 @@ class Config(recbole.config.Config):
         given = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         config_files = [config_files] if isinstance(config_files, (str, os.PathLike)) else list(config_files)
         super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **given})
+        if changed is not None:
+            self.changed = dict(changed)
 
     def __getitem__(self, name: str) -> Any:
         """The value of a setting; :class:`KeyError` if there is none of this name, where RecBole's own gives None."""

@@ -7,9 +7,7 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recbole_cadmr.compat import keep_recbole_off_the_root_logger
 from recbole_cadmr.errors import ModelError, UserError
@@ -77,33 +76,27 @@ class RunFolder:
         return self.result.is_file()
 
 
-def create_run_folder(output: str | None, parent: str, name: str) -> Path:
+def create_run_folder(output: Path | str | None, parent: str, name: str) -> RunFolder:
     """Make the folder ``output``, or a new one called after ``name`` and the time under ``parent``.
 
     Raises:
         UserError: if ``output`` is already used, or the place cannot be written.
     """
+    # Runs may start in the same second.
+    folder = Path(output or Path(parent, f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}")).absolute()
     try:
-        if output:
-            folder = Path(output).absolute()
-            folder.mkdir(parents=True, exist_ok=True)
-            refuse_used(folder)
-            return folder
-        root = Path(parent).absolute()
-        root.mkdir(parents=True, exist_ok=True)
-        # Runs may start in the same second.
-        folder = root / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-        folder.mkdir()
-        return folder
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_used(folder)
     except (OSError, ValueError) as error:  # ValueError: a path that no system takes
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write the run to {output or parent}: {reason}") from error
+    return RunFolder(folder)
 
 
 def refuse_used(folder: Path) -> None:
     """Raise :class:`UserError` if anything but a lock lies in a run's folder."""
     if any(path.name != LOCK for path in folder.iterdir()):
-        raise UserError(f"{folder} is already used; choose another `output`, or go on with `resume` {folder}")
+        raise UserError(f"{folder} is already used; choose another `output`, or resume it with `resume` {folder}")
 
 
 class _PlainFormatter(logging.Formatter):
@@ -193,12 +186,10 @@ def _quiet_threads() -> Iterator[None]:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A run folder that is removed again: RecBole's trainer wants one even where nothing is trained."""
-    folder = Path(tempfile.mkdtemp(prefix="recbole_cadmr-"))
-    try:
+    with TemporaryDirectory(prefix="recbole_cadmr-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
         with run_log(folder, screen=False, level="WARNING"):
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_used(folder: str | os.PathLike[str]) -> bool:

@@ -6,7 +6,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from recbole.data.interaction import Interaction
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import path_of, refuse_device, write_aside
+from recbole_cadmr.files import path_of, read_text, write_aside
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
@@ -53,7 +52,6 @@ class Recommender:
         """The ids of all users."""
         return list(self._users[1:])
 
-    @torch.no_grad()
     def recommend(self, users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train") -> pd.DataFrame:
         """The ``topk`` items of highest score for each user.
 
@@ -74,14 +72,11 @@ class Recommender:
         topk = self._checked_topk(topk)
         ids = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
         history = RatingRows(self._interactions(leave_out))
-        trainer, field = self.session.trainer, self._dataset.uid_field
-        trainer.tot_item_num = len(self._items)
-        trainer.item_tensor = self._dataset.get_item_feature().to(trainer.device)
         frames = []
         for batch in self._batches(len(ids)):
             user = torch.from_numpy(ids[batch])
-            data = (Interaction({field: user}), history.entries(user), None, None)
-            scores = trainer._full_sort_batch_eval(data)[1]
+            interaction = Interaction({self._dataset.uid_field: user})
+            scores = self.session.trainer.rank((interaction, history.entries(user), None, None))
             frames.append(self._frame(scores, self._users[ids[batch]], topk))
         return pd.concat(frames, ignore_index=True)
 
@@ -235,12 +230,7 @@ def read_users(path: str | os.PathLike[str]) -> list[str]:
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     """Lines without their ends and without a byte order mark; nothing else that Unicode calls a line end is one."""
-    refuse_device(path)
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(f"cannot read {path}: {reason}") from error
+    text = read_text(path).removeprefix("\ufeff")
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import psutil
 import torch
@@ -111,7 +111,7 @@ def protocol(session: Session) -> Protocol:
     }
 
 
-def training_result(session: Session, score: float, valid: Any, test: Any) -> dict[str, Any]:
+def training_result(session: Session, score: float, valid: Any, test: Any) -> RunResult:
     """Content of ``result.json``; metrics are unrounded, and what was not measured is null."""
     trainer = session.trainer
     best = max((e for e in trainer.history if e["valid_score"] == score), key=lambda e: e["epoch"], default=None)
@@ -123,7 +123,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> di
         "dataset": session.config["dataset"],
         "fingerprint": session.fingerprint,
         "protocol": protocol(session),
-        "modalities": session.dataset.coverage(),
+        "modalities": cast(dict[str, Coverage], session.dataset.coverage()),
         "best_valid_score": score if math.isfinite(score) else None,
         "best_valid_result": dict(valid) if valid else None,
         "best_epoch": best["epoch"] if best else None,

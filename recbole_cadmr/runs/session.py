@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 from recbole.utils import init_seed
@@ -25,7 +26,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
-from recbole_cadmr.training.contents import RunContent
+from recbole_cadmr.training.contents import Fingerprint, RunContent
 from recbole_cadmr.training.refusals import refusals
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
 
@@ -43,10 +44,10 @@ class Session:
     test_data: Any
     model: Any
     trainer: RunTrainer
-    fingerprint: dict[str, Any]
+    fingerprint: Fingerprint
 
 
-def open_session(config: Config, folder: Path) -> Session:
+def open_session(config: Config, folder: Path, run_id: str | None = None) -> Session:
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
     _use_threads(config["threads"])
     # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
@@ -69,16 +70,13 @@ def open_session(config: Config, folder: Path) -> Session:
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
-    trainer_class = get_trainer(config.model_class)
     start = perf_counter()
     with refusals(config, config.model_class, "build"), verified_inverses():
         model = config.model_class(config, parts[0]).to(config["device"])
-        construction = perf_counter() - start
-        trainer = trainer_class(config, model)
-    trainer.seconds["construction"] = construction  # part of training: RecBole's EASE and ItemKNN fit themselves there
-    identity = fingerprint(*parts)
-    trainer.metadata = checkpoint_metadata(config, identity)
-    trainer.eval_collector.data_collect(train_data)
+        seconds = perf_counter() - start
+        identity = cast(Fingerprint, fingerprint(*parts))
+        metadata = checkpoint_metadata(config, identity, run_id)
+        trainer = get_trainer(config.model_class)(config, model, train_data, metadata, seconds)
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
 
 
@@ -95,13 +93,14 @@ def _use_threads(n: int | None) -> None:
     _threads["given"] = torch.get_num_threads()
 
 
-def checkpoint_metadata(config: Config, identity: Mapping[str, Any]) -> dict[str, Any]:
+def checkpoint_metadata(config: Config, identity: Fingerprint, run_id: str | None = None) -> dict[str, Any]:
     """What every checkpoint says about where it comes from."""
     settings = {key: value for key, value in config.plain_settings().items() if key not in _MACHINE}
     return {
+        **({} if run_id is None else {"id": run_id}),  # runs of earlier versions have none
         "model": config["model"],
         "dataset": config["dataset"],
-        "fingerprint": dict(identity),
+        "fingerprint": identity,
         "settings": settings,
         "changed": dict(config.changed),
         "versions": versions(),
@@ -122,14 +121,13 @@ def check_origin(content: Mapping[str, Any], other: Mapping[str, Any], path: Pat
 
     Files of earlier versions have no ``id``: of these, model, data and seed are compared alone.
     """
-    for name in ("id", "model", "dataset", "fingerprint"):
-        if content.get(name) != other.get(name):
-            raise UserError(
-                f"{path} is of another run than {other_path}: its {name} is another; put back the right one"
-            )
-    seeds = {place.get("protocol", place["settings"]).get("seed") for place in (content, other)}
-    if len(seeds) > 1:
-        raise UserError(f"{path} is of another run than {other_path}: its seed is another; put back the right one")
+    names = ["id", "model", "dataset", "fingerprint"]
+    seeds = [place.get("protocol", place["settings"]).get("seed") for place in (content, other)]
+    different = [name for name in names if content.get(name) != other.get(name)] + ["seed"] * (seeds[0] != seeds[1])
+    if different:
+        raise UserError(
+            f"{path} is of another run than {other_path}: its {different[0]} is another; put back the right one"
+        )
 
 
 def restore_config(
@@ -151,25 +149,22 @@ def restore_config(
     if changes and not {"metrics", "topk"}.isdisjoint(changes) and len(lists) == 2:
         # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
         settings["valid_metric"] = first_metric(*lists)
-    config = Config(settings=settings)
-    config.changed = {**current_names(model, content["changed"], "the checkpoint"), **changes}
-    return config
+    changed = {**current_names(model, content["changed"], "the checkpoint"), **changes}
+    return Config(settings=settings, changed=changed)
 
 
 def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
     if [session.config[name] for name in ("model", "dataset")] != [content["model"], content["dataset"]]:
         raise UserError(f"{path} is damaged or was edited: its settings are not those of {content['model']}")
-    if session.fingerprint["id_maps"] != content["fingerprint"]["id_maps"]:
-        different = "its users or items are others"
-    elif session.fingerprint["sha256"] != content["fingerprint"]["sha256"]:
-        different = "its interactions or features have changed"
-    else:
-        return
-    raise UserError(
-        f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
-        f"{different}; name the right place with `data_path`"
-    )
+    differences = {"id_maps": "its users or items are others", "sha256": "its interactions or features have changed"}
+    mine: Mapping[str, Any] = session.fingerprint
+    for part, difference in differences.items():
+        if mine[part] != content["fingerprint"][part]:
+            raise UserError(
+                f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
+                f"{difference}; name the right place with `data_path`"
+            )
 
 
 def load_session(
@@ -197,10 +192,12 @@ def load_session(
 
 def versions() -> dict[str, str]:
     """Versions of what results depend on."""
-    found = {"python": python_version()}
-    for name in ("recbole_cadmr", "recbole", "torch", "numpy", "scipy", "pandas"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    packages = ("recbole_cadmr", "recbole", "torch", "numpy", "scipy", "pandas")
+    return {"python": python_version()} | {name: installed(name) or "not installed" for name in packages}
+
+
+def installed(name: str) -> str | None:
+    """The version of a package; None if it is not installed."""
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None

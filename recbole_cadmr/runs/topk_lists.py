@@ -62,12 +62,12 @@ def test_lists(session: Session, k: int) -> TopKLists:
     cold = torch.from_numpy(item_degree == 0).to(trainer.device)
     cold[0] = False
     n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
-    trainer.tot_item_num, trainer.item_tensor = n_items, session.dataset.get_item_feature().to(trainer.device)
     session.model.eval()
     users, top, top_cold, rows, items = [], [], [], [], []
     seen = 0
     for batch in data:
-        interaction, scores, row, item = trainer._full_sort_batch_eval(batch)
+        interaction, _, row, item = batch
+        scores = trainer.rank(batch)
         top.append(_best(scores, min(k, n_items - 1)))
         top_cold.append(_best(scores.masked_fill(~cold, -torch.inf), min(k, n_cold)))
         rows.append(row + seen)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.training.trainer import RunTrainer
 
 
 class LinearTrainer(RunTrainer):
     """Fits LinearCADMR once for each value of ``reg_weight`` and keeps the best on validation."""
 
-    def __init__(self, config: Any, model: Any) -> None:
-        super().__init__(config, model)
+    def __init__(self, config: Config, model: LinearCADMR, *data: Any) -> None:
+        super().__init__(config, model, *data)
         self.epochs = len(model.reg_weights)
         self.eval_step = min(config["eval_step"], 1)
         self.stopping_step = self.epochs

@@ -12,9 +12,12 @@ from typing import Any
 
 import recbole.trainer
 import torch
-from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
 from recbole.utils import get_trainer as get_recbole_trainer
+from torch import Tensor
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.models.contract import training_hooks, traits
@@ -56,28 +59,44 @@ class RunTrainer(recbole.trainer.Trainer):
     before the epoch), ``_valid_epoch`` (records and logs), ``_save_checkpoint`` (writes ``model.pt``) and
     ``evaluate`` (reads it).
 
+    Args:
+        train_data: what the model was built from, and is trained on.
+        metadata: what every checkpoint of the run carries beside the state.
+        construction: seconds that it took to build the model.
+
     Attributes:
         history: one entry a validation: epoch, phase, losses, metrics, diagnostics, seconds.
         seconds: wall-clock seconds by phase and of evaluation, over all sessions of the run.
-        metadata: what every checkpoint of this run carries beside the state; set it before ``fit``.
         callbacks: what is called on the way; add to it before ``fit``.
     """
 
     optimizer: Any
+    item_tensor: Any
     eval_step: int
 
-    def __init__(self, config: Any, model: AbstractRecommender) -> None:
+    def __init__(
+        self,
+        config: Config,
+        model: GeneralRecommender,
+        train_data: AbstractDataLoader,
+        metadata: Mapping[str, Any],
+        construction: float = 0.0,
+    ) -> None:
         super().__init__(config, model)
         self.hooks = training_hooks(model)
         ranks_all_items = traits(type(model)).ranks_all_items
         self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
         self.eval_collector = RankingCollector(config)
+        self.eval_collector.data_collect(train_data)
+        self.tot_item_num = model.n_items
+        self._train_data = train_data
         self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
-        self.metadata: dict[str, Any] = {}
+        self.metadata = metadata
         self.history: list[Validation] = []
         self.callbacks: list[TrainingCallback] = [TensorBoardWriter()]
-        self.seconds: dict[str, float] = {"evaluation": 0.0}
+        # Building is part of training: RecBole's EASE and ItemKNN fit themselves there.
+        self.seconds: dict[str, float] = {"evaluation": 0.0, "construction": construction}
         self.evaluations = 0
         self.epoch = 0
         self._first_epoch = 0
@@ -127,7 +146,6 @@ class RunTrainer(recbole.trainer.Trainer):
             set_random_state(self._pending["random"])
             train_data.generator.set_state(self._pending["loader"].cpu())
             self._pending = None
-        self._train_data = train_data
         if self._is_state_due():
             self.save_state()
         for callback in self.callbacks:
@@ -148,8 +166,17 @@ class RunTrainer(recbole.trainer.Trainer):
         return every and (self.epoch - self.start_epoch) % every == 0 and perf_counter() - self._saved_at >= least
 
     def save_state(self) -> None:
-        """Write ``resume.pt``: what the epoch that is about to start depends on. For use between epochs."""
-        save_checkpoint(self.folder / LAST, {**self.metadata, **self._run_state(self._train_data, self.epoch)})
+        """Write ``resume.pt``: all that the epoch which is about to start depends on. For use between epochs."""
+        state = {
+            **self._model_state(),
+            "epoch": self.epoch,
+            "phase": self.phase,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
+            "random": random_state(),
+            "loader": self._train_data.generator.get_state(),
+            "trainer": {name: getattr(self, name) for name in _STATE} | {"n_validations": len(self.history)},
+        }
+        save_checkpoint(self.folder / LAST, {**self.metadata, **state})
         self._saved_at = perf_counter()
 
     def _set_learning_rate(self, epoch: int) -> None:
@@ -229,21 +256,6 @@ class RunTrainer(recbole.trainer.Trainer):
         """Take the best state of the run, as ``model.pt`` holds it."""
         self.load_model_state(load_checkpoint(self.saved_model_file, self.device))
 
-    def _run_state(self, train_data: Any, epoch: int) -> dict[str, Any]:
-        """Everything that the epochs from ``epoch`` on depend on."""
-        return {
-            **self._model_state(),
-            "epoch": epoch,
-            "phase": self.phase,
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
-            "random": random_state(),
-            "loader": train_data.generator.get_state(),
-            "trainer": {
-                **{name: getattr(self, name) for name in _STATE},
-                "n_validations": len(self.history),
-            },
-        }
-
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
         if len(found) > 1:
@@ -310,6 +322,13 @@ class RunTrainer(recbole.trainer.Trainer):
         if history is not None:
             scores[history] = -torch.inf
         return batch
+
+    @torch.no_grad()
+    def rank(self, batch: Any) -> Tensor:
+        """The scores [B, n_items] of a batch as the loaders of held-out parts yield it; -inf marks what is left out."""
+        if self.item_tensor is None:  # of models that score pairs
+            self.item_tensor = self._train_data._dataset.get_item_feature().to(self.device)
+        return self._full_sort_batch_eval(batch)[1]
 
     def _refusals(self, doing: str) -> AbstractContextManager[None]:
         return refusals(self.config, type(self.model), doing)

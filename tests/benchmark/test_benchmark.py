@@ -303,7 +303,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
     assert not list((tmp_path / "out").glob("cells/synthetic-BPR-1-*/run/result.json"))
     (log,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/log.txt")
     subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
-    assert "going on with epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
+    assert "resuming at epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
     (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
     assert read_result(run)["epochs_run"] == 60
 

@@ -185,8 +185,8 @@ def test_checkpoints(capsys, tmp_path, brief_run, own_set):
     ("arguments", "sentence"),
     [
         (["--topk", "ten"], "--topk must be a whole number"),
-        (["--users", "absent.txt"], "cannot read absent.txt"),
-        (["--history", "absent.txt"], "cannot read absent.txt"),
+        (["--users", "absent.txt"], "there is no file absent.txt"),
+        (["--history", "absent.txt"], "there is no file absent.txt"),
         (["--user", "u.txt"], "did you mean --users"),
         (["--leave_out", "test"], "leave_out must be one of"),
     ],

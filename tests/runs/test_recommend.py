@@ -213,7 +213,7 @@ def test_user_files_as_people_have_them(tmp_path):
     file.write_bytes("\ufeffuser_id:token\r\nann lee\r\n\r\n007\x0c\n".encode())
     assert read_users(file) == ["ann lee", "007\x0c"]
     file.write_bytes("ann".encode("utf-16"))
-    with pytest.raises(UserError, match="it is not UTF-8 text"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):
         read_users(file)
     with pytest.raises(UserError, match="Is a directory"):
         read_users(tmp_path)

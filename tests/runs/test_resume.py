@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_the_state_and_prints_the_way_on(tmp_path, uninterrupted):
 def test_a_finished_run_and_an_empty_folder_are_not_resumed(brief_run, tmp_path):
     with pytest.raises(UserError, match="is finished"):
         resume(brief_run.folder)
-    with pytest.raises(UserError, match="nothing to go on with"):
+    with pytest.raises(UserError, match="nothing to resume"):
         resume(tmp_path)
     with pytest.raises(UserError, match="there is no run folder"):
         resume(tmp_path / "absent")
