@@ -20,7 +20,7 @@ from recbole_cadmr.reports.results_table import row_settings
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.topk_lists import LISTS
-from recbole_cadmr.tuning.plan import SEARCH, check_same, has_space, make_plan, read_plan
+from recbole_cadmr.tuning.plan import has_space, make_plan
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.tune import NothingFoundError, run_plan
@@ -89,12 +89,9 @@ class Cells:
             settings={name: value for name, value in first.all_settings.items() if name not in _NOT_OF_TRIALS},
         )
         folder = self.root / SEARCHES / first.folder.name
-        known = read_plan(folder) if (folder / SEARCH).is_file() else None
-        if known is not None:
-            check_same(known, plan, folder)
         resources = Resources(address=self.address or "local", cpus=first.threads, jobs=self.jobs)
         try:
-            search = run_plan(plan, folder, resources, test=False, known=known)
+            search = run_plan(plan, folder, resources, test=False)
         except NothingFoundError as error:
             print(f"{spec.label}: {error}", flush=True)
             return plain  # which say why

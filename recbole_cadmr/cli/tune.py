@@ -9,8 +9,6 @@ from recbole_cadmr.arguments import files, not_negative, positive, whole_number
 from recbole_cadmr.cli.settings import settings_in, settings_of
 from recbole_cadmr.errors import UserError
 
-_HERE = True  # --resume without a folder: that of --output
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``tune``."""
@@ -26,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sampler", help="random (default), grid, or bayesian")
     add("--scheduler", help="asha (default), pbt, or fifo")
     add("--grace", type=count, metavar="EPOCHS", help="epochs before a trial may be stopped, or changed (pbt)")
-    add("--output", metavar="DIR", help="folder of the search")
-    add("--resume", nargs="?", const=_HERE, metavar="DIR", help="resume the search in DIR, or --output")
+    add("--output", metavar="DIR", help="folder of the search; the same command again resumes it")
+    add("--resume", metavar="DIR", help="resume the search in DIR, by the options that it was begun with")
     add("--cpus", type=positive, metavar="CORES", help="cores of a trial, and its threads (default 1; fractions too)")
     add("--gpus", type=not_negative, metavar="GPUS", help="GPUs of a trial (default: one if any; fractions too)")
     add("--jobs", type=count, metavar="N", help="most trials at once (default: as many as there is room for)")
@@ -37,12 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Search, or resume, and print the result."""
+    """Search, or resume a search, and print the outcome."""
     from recbole_cadmr.tuning.outputs import summary
     from recbole_cadmr.tuning.resources import Resources
     from recbole_cadmr.tuning.tune import resume, tune
 
-    settings, given_files = settings_of(rest), files(known.config_files)
+    settings, settings_files = settings_of(rest), files(known.config_files)
     resources = Resources(
         address=known.ray_address or "local",
         cpus=known.cpus,
@@ -50,19 +48,17 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
         jobs=known.jobs,
         dashboard=known.dashboard,
     )
-    if known.resume not in (None, _HERE):
-        others = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
-        given = [f"--{name}" for name in others if getattr(known, name) is not None]
-        if settings or given_files or given:
-            what = given[0] if given else "a setting"
-            raise UserError(f"--resume DIR continues the search in DIR as it was; leave out {what}")
-        found = resume(known.resume, trials=known.trials, data_path=known.data_path, resources=resources)
-    else:
-        if not known.output:
-            raise UserError("a search needs --output DIR, its folder")
+    if known.resume:
+        begun_with = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
+        given = [f"--{name}" for name in begun_with if getattr(known, name) is not None]
+        given += ["a setting"] * bool(settings or settings_files)
+        if given:
+            raise UserError(f"--resume DIR resumes the search in DIR as it was begun; leave out {given[0]}")
+        result = resume(known.resume, trials=known.trials, data_path=known.data_path, resources=resources)
+    elif known.output:
         if known.data_path:
             settings["data_path"] = known.data_path
-        found = tune(
+        result = tune(
             known.model,
             known.dataset,
             output=known.output,
@@ -72,9 +68,10 @@ def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             scheduler=known.scheduler or "asha",
             trials=known.trials,
             grace=known.grace,
-            settings={**settings_in(given_files), **settings},
+            settings={**settings_in(settings_files), **settings},
             resources=resources,
-            resume=known.resume is _HERE,
         )
-    print(summary(found.plan, found.records, found.winner, found.test, found.folder))
+    else:
+        raise UserError("a search needs --output DIR, its folder, or --resume with the folder of one")
+    print(summary(result.plan, result.records, result.winner, result.test, result.folder))
     return 0

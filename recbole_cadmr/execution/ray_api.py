@@ -252,10 +252,10 @@ def population_scheduler(**options: Any) -> Any:
     return Population(**options)
 
 
-def want_of_memory(error: BaseException) -> str | None:
-    """What Ray says of a process that it killed for want of memory, if that is what an error comes from.
+def out_of_memory(error: BaseException) -> str | None:
+    """What Ray says of a process that it killed when memory was short, if that is what an error comes from.
 
-    Ray Tune takes such a death of a trial's for a fault of its own and ends the search with it.
+    Ray Tune takes such a death of a trial for a fault of its own and ends the search with it.
     """
     from ray.exceptions import OutOfMemoryError
 

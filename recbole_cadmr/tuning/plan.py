@@ -16,7 +16,7 @@ from recbole_cadmr.files import sha256_of_all
 from recbole_cadmr.runs.result import write_json
 from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.trainer import get_trainer
-from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, equal_as_json, grace_of
+from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, equal_as_json, grace_of
 from recbole_cadmr.tuning.space import (
     Point,
     Space,
@@ -70,9 +70,20 @@ class Plan:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def is_population(self) -> bool:
+        """Whether trials are members of a population, which take over each other's states every ``grace`` epochs."""
+        return self.scheduler == "pbt"
+
+    @property
     def parsed_space(self) -> Space:
-        """The space."""
+        """What is searched, as dimensions."""
         return parse_space(self.space, "the space")
+
+    @property
+    def encoder(self) -> SpaceEncoder | None:
+        """Reads the settings that Ray chooses; None if they are known before."""
+        is_encoded = self.is_population or self.sampler == "bayesian"
+        return SpaceEncoder(self.parsed_space, self.defaults) if is_encoded else None
 
     def config(self, **more: Any) -> Config:
         """The settings of a run."""
@@ -182,7 +193,7 @@ def _counted(plan: Plan, trials: int | None) -> Plan:
         plan = replace(plan, trials=n)
     elif plan.sampler == "random":
         plan = replace(plan, trials=len(plan.points()))
-    if plan.scheduler == "pbt":
+    if plan.is_population:
         if plan.sampler != "random":
             raise UserError("population based training draws its members by itself; leave --sampler out")
         if plan.trials < _LEAST_MEMBERS:
@@ -241,19 +252,20 @@ def read_plan(root: Path) -> Plan:
     return plan
 
 
-def check_same(known: Plan, plan: Plan, root: Path) -> None:
-    """Refuse to go on with another search than the one in the folder; more trials are the same search.
+def check_same(begun: Plan, plan: Plan, root: Path) -> None:
+    """Refuse to resume another search than the one in the folder; more trials, or data that moved, are the same search.
 
     Raises:
         UserError: naming what is different.
     """
-    before, now = asdict(known), asdict(plan)
-    for name in before:
-        if name != "trials" and not equal_as_json({"": before[name]}, {"": now[name]}):
-            if name == "data":
-                raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
-            raise UserError(
-                f"{root} holds another search: its {name} is {before[name]}, not {now[name]}; choose another --output"
-            )
-    if plan.trials < known.trials:
-        raise UserError(f"{root} holds a search of {known.trials} trials, and may only go on with as many or more")
+    before, now = ({**one.settings, **asdict(one)} for one in (begun, plan))
+    for name in {**before, **now}:
+        may_differ = name in ("trials", "settings", "data_path")
+        if may_differ or equal_as_json({"": before.get(name)}, {"": now.get(name)}):
+            continue
+        if name == "data":
+            raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
+        what = f"its {name} is {before.get(name)}, not {now.get(name)}"
+        raise UserError(f"{root} holds another search: {what}; choose another --output")
+    if plan.trials < begun.trials:
+        raise UserError(f"{root} holds a search of {begun.trials} trials, and can be resumed with as many or more")

@@ -96,25 +96,25 @@ def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any
     return BasicVariantGenerator(max_concurrent=jobs), {NUMBER: tune.grid_search(list(range(1, len(points) + 1)))}
 
 
-def population(points: Sequence[Point], coder: SpaceEncoder) -> tuple[Any, dict[str, Any]]:
+def population(points: Sequence[Point], encoder: SpaceEncoder) -> tuple[Any, dict[str, Any]]:
     """The same for a population: Ray is told the values, too, since it changes them."""
     from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    members = [{NUMBER: number, **coder.encode(point)} for number, point in enumerate(points, 1)]
+    members = [{NUMBER: number, **encoder.encode(point)} for number, point in enumerate(points, 1)]
     numbers = tune.choice([member[NUMBER] for member in members])
-    return BasicVariantGenerator(points_to_evaluate=members), {NUMBER: numbers, **coder.domains()}
+    return BasicVariantGenerator(points_to_evaluate=members), {NUMBER: numbers, **encoder.domains()}
 
 
-def bayesian(first: Sequence[Point], coder: SpaceEncoder, seed: int, jobs: int) -> tuple[Any, dict[str, Any]]:
+def bayesian(first: Sequence[Point], encoder: SpaceEncoder, seed: int, jobs: int) -> tuple[Any, dict[str, Any]]:
     """A tree-structured Parzen estimator (Optuna's), which begins with the points ``first``."""
     import optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    algorithm = OptunaSearch(points_to_evaluate=[coder.encode(point) for point in first], seed=seed)
-    return ConcurrencyLimiter(algorithm, max_concurrent=jobs), coder.domains()
+    algorithm = OptunaSearch(points_to_evaluate=[encoder.encode(point) for point in first], seed=seed)
+    return ConcurrencyLimiter(algorithm, max_concurrent=jobs), encoder.domains()
 
 
 def grace_of(given: int | None, max_epochs: int, eval_step: int) -> int:

@@ -5,69 +5,59 @@ from __future__ import annotations
 import shutil
 import textwrap
 import time
-import uuid
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.dataset_archive import pack
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.execution.shared_folder import check_shared, marked
 from recbole_cadmr.tuning.mutable_hyperparameters import mutable_hyperparameters
 from recbole_cadmr.tuning.plan import Plan, write_plan
 from recbole_cadmr.tuning.progress import WIDTH, Progress
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.rpc import Served
-from recbole_cadmr.tuning.samplers import (
-    SCORE,
-    SpaceEncoder,
-    bayesian,
-    equal_as_json,
-    fixed_points,
-    population,
-    scheduler_of,
-)
-from recbole_cadmr.tuning.trial import finish_trial, run_trial
-from recbole_cadmr.tuning.trial_folder import MARK, TrialContext
+from recbole_cadmr.tuning.samplers import SCORE, bayesian, equal_as_json, fixed_points, population, scheduler_of
+from recbole_cadmr.tuning.trial import TrialContext, finish_trial, run_trial
 from recbole_cadmr.tuning.trial_record import STOPPED, TrialRecord, best_record, read_records
-from recbole_cadmr.tuning.trial_store import TrialStore
+from recbole_cadmr.tuning.trial_store import CALLED_BY_TRIALS, TrialStore
 
 RAY = ".ray"  # Ray's own files, while a search runs
-_GO_ON = "what is finished is kept, go on with --resume when this is mended"
+_RESUME = "what is finished is kept, and resumed by the same command again"
 _POLL = 1.0  # seconds between two looks at how it stands
-_PAUSE, _MOST_IDLE = 5.0, 3  # seconds after a death for want of memory; tries in which nothing moves
+_PAUSE, _MOST_IDLE = 5.0, 3  # seconds after a trial was out of memory; attempts in which no trial ends
 
 
 def search(plan: Plan, root: Path, resources: Resources) -> None:
     """Run the trials, and those to their ends that the scheduler had stopped and the results need.
 
     Raises:
-        UserError: if there is no cluster, no room for a trial, or the records cannot be written.
+        UserError: if there is no cluster, no room for a trial, a node that does not see ``root``, or the records cannot
+            be written.
     """
-    mutable = mutable_hyperparameters(plan) if plan.scheduler == "pbt" else []
-    if plan.scheduler == "pbt" and not mutable:
+    mutable = mutable_hyperparameters(plan) if plan.is_population else []
+    if plan.is_population and not mutable:
         raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
-    if plan.scheduler == "pbt" and resources.jobs is not None:
+    if plan.is_population and resources.jobs is not None:
         raise UserError("a population is in step, so that --jobs is not for it; leave it out, or give each --cpus more")
     progress = Progress(plan.trials, plan.metric, plan.bigger)
     idle = 0
     while idle < _MOST_IDLE:
-        before = _moves(root)
+        before = _n_ended(root)
         with ray_api.connected(resources.address, resources.local_cpus, resources.dashboard) as ray:
-            if _run(ray, plan, root, resources, mutable, progress):
+            if _Search(ray, plan, root, resources, mutable, progress).run():
                 return
-        idle = idle + 1 if _moves(root) == before else 0
+        idle = idle + 1 if _n_ended(root) == before else 0
         time.sleep(_PAUSE)
     raise UserError(
-        "trials end before they begin: there is too little memory, or a machine of the cluster lacks recbole_cadmr; "
-        "what is finished is kept, go on with --resume"
+        "trials end before they begin: there is too little memory, or a node of the cluster lacks recbole_cadmr; "
+        + _RESUME
     )
 
 
-def _moves(root: Path) -> int:
-    """What has ended in a search so far, deaths included."""
+def _n_ended(root: Path) -> int:
+    """Trials of a search that have ended, deaths included."""
     return sum(record.over + record.deaths for record in read_records(root))
 
 
@@ -80,147 +70,124 @@ def _all_over(plan: Plan, records: list[TrialRecord]) -> bool:
     return len(records) >= plan.trials and all(record.over for record in records)
 
 
-def _run(ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[str], progress: Progress) -> bool:
-    """Run what is left of a search; whether it came to its end."""
-    gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
-    slots = resources.slots(ray.nodes(), gpus)
-    jobs = slots if plan.scheduler == "pbt" else min(slots, resources.jobs or slots)
-    write_plan(plan, root)
-    progress.announce(_headline(plan, mutable, resources, gpus, jobs))
-    mark = uuid.uuid4().hex
-    with write_aside(root / MARK) as temporary:
-        temporary.write_text(mark, encoding="utf-8")
-    _check_population(ray, plan, root, mark)
-    is_population = plan.scheduler == "pbt"
-    job = TrialContext(plan.model, plan.dataset, plan.preset, plan.settings, str(root), mark, is_population,
-              plan.grace, plan.bigger)  # fmt: skip
-    packed = None if resources.address == "local" else ray.put(pack(plan.config().data_folder))
-    coder = SpaceEncoder(plan.parsed_space, plan.defaults) if is_population or plan.sampler == "bayesian" else None
-    host = "127.0.0.1" if resources.address == "local" else ray.util.get_node_ip_address()
-    archive = Served(TrialStore(str(root), plan.points(), coder, plan.bigger, plan.defaults, is_population), host)
-    watch = _Watch(archive, progress)
-    needs = {"num_cpus": resources.cores, "num_gpus": gpus}
-    try:
-        algorithm, space, n = _algorithm(plan, read_records(root), coder, jobs)
-        mutations = coder.mutations(mutable) if coder is not None and is_population else {}
-        ray_api.search(
-            run_trial,
-            {"job": job, "archive": archive.caller, "packed": packed},
-            space=space,
-            n=n,
-            algorithm=algorithm,
-            scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
-            metric=SCORE,
-            mode="max" if plan.bigger else "min",
-            resources={"cpu": resources.cores, "gpu": gpus},
-            folder=root / RAY,
-            on_step=watch.look,
-            on_end=archive.conclude,
-        )
-        if not _all_over(plan, read_records(root)):
-            return False  # processes were killed before they came to call
-        _finish(ray, plan, root, job, archive, packed, watch, needs)
-        return True
-    except Exception as error:
-        with suppress(UserError):
-            watch.look(at_once=True)
-        if watch.reason is not None:  # Ray wraps what a callback raises, and may meet a full disk first
-            raise UserError(watch.reason) from None
-        if (reason := ray_api.full_disk(error)) is not None:
-            raise UserError(f"cannot write {root}: {reason}; {_GO_ON}") from None
-        message = ray_api.want_of_memory(error)
-        if message is None:
-            raise
-        dead = archive.killed_for_memory(message)
-        print(f"killed for want of memory: trial {' and '.join(map(str, dead)) or 'unknown'}; going on", flush=True)
-        return False
-    finally:
-        with suppress(UserError):
-            watch.look(at_once=True)
-        archive.close()
-        (root / MARK).unlink(missing_ok=True)
-        shutil.rmtree(root / RAY, ignore_errors=True)
-
-
-class _Watch:
-    """Looks now and then at how a search stands, shows it, and ends it if it cannot go on."""
-
-    def __init__(self, archive: Any, progress: Progress) -> None:
-        self.archive, self.progress = archive, progress
-        self.reason: str | None = None
-        self._looked = 0.0
-
-    def look(self, at_once: bool = False) -> None:
-        """Show the table; :class:`UserError` if the search is to end."""
-        if not at_once and time.monotonic() - self._looked < _POLL:
-            return
-        records, reason = self.archive.standing()
-        self._looked = time.monotonic()
-        self.progress.show(records)
-        if reason is not None and self.reason is None:
-            self.reason = f"{reason}; {_GO_ON}"
-            raise UserError(self.reason)
-
-
-def _algorithm(
-    plan: Plan, known: list[TrialRecord], coder: SpaceEncoder | None, jobs: int
-) -> tuple[Any, dict[str, Any], int]:
-    """Ray's algorithm and space, and how many points Ray is to draw from it."""
-    if coder is not None and plan.scheduler == "pbt":
-        now = {record.number: record.values_at(record.epochs) for record in known}
-        members = [now.get(number, point) for number, point in enumerate(plan.points(), 1)]
-        return *population(members, coder), plan.trials
-    if coder is not None:
-        first = [record.point for record in known] or [plan.defaults]
-        return *bayesian(first, coder, plan.seed, jobs), plan.trials
-    return *fixed_points(plan.points(), jobs), 1  # once the grid of all numbers
-
-
 def unfinished(plan: Plan, records: list[TrialRecord]) -> list[TrialRecord]:
-    """Stopped trials that are trained to their ends: the best, and the defaults, which it is held against."""
+    """Stopped trials that are trained to their ends: the best, and the defaults, which it is compared with."""
     best = best_record(records, plan.bigger)
     wanted = [best] if best is not None else []
     wanted += [record for record in records if equal_as_json(record.point, plan.defaults) and record is not best]
     return [record for record in wanted if record.status == STOPPED and record.repeats is None]
 
 
-def _finish(
-    ray: Any, plan: Plan, root: Path, job: TrialContext, archive: Served, packed: Any, watch: _Watch, needs: Any
-) -> None:
-    """Train the stopped trials to their ends that the search cannot do without, until none is left."""
-    finish = ray.remote(finish_trial).options(**needs, max_retries=1)
-    while stopped := unfinished(plan, read_records(root)):
-        numbers = " and ".join(str(record.number) for record in stopped)
-        print(f"stopped, and trained to the end: trial {numbers}, the best and the defaults\n", flush=True)
-        waiting = {finish.remote(job, archive.caller, asdict(record), packed): record.number for record in stopped}
-        while waiting:
-            for ready in ray.wait(list(waiting), timeout=_POLL)[0]:
-                number = waiting.pop(ready)
-                try:
-                    ray.get(ready)
-                except Exception as error:  # whatever it died of, there is a next best
-                    words = str(getattr(error, "cause", None) or type(error).__name__).splitlines()[-1]
-                    archive.fail(number, words, again=False)
-            watch.look()
+class _Search:
+    """A search at work, connected to Ray; looks now and then at how it stands, shows it, and ends it if it has to."""
 
+    def __init__(
+        self, ray: Any, plan: Plan, root: Path, resources: Resources, mutable: list[str], progress: Progress
+    ) -> None:
+        self.ray, self.plan, self.root, self.resources, self.progress = ray, plan, root, resources, progress
+        self.gpus = resources.gpus_on(ray, bool(plan.config()["use_gpu"]))
+        slots = resources.slots(ray.nodes(), self.gpus)
+        self.jobs = slots if plan.is_population else min(slots, resources.jobs or slots)
+        self.mutable = mutable
+        self._end_reason: str | None = None
+        self._looked = 0.0
 
-def _check_population(ray: Any, plan: Plan, root: Path, mark: str) -> None:
-    """Refuse a population on machines that do not see the search's folder, where Ray keeps what it hands on."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    def run(self) -> bool:
+        """Run what is left of the search; whether it is complete."""
+        is_local = self.resources.address == "local"
+        with marked(self.root) as mark:
+            if not is_local:
+                check_shared(self.ray, self.root, mark)
+            write_plan(self.plan, self.root)
+            self.progress.announce(_headline(self.plan, self.mutable, self.resources, self.gpus, self.jobs))
+            packed = None if is_local else self.ray.put(pack(self.plan.config().data_folder))
+            host = "127.0.0.1" if is_local else self.ray.util.get_node_ip_address()
+            self.store = Served(TrialStore(self.root, self.plan), CALLED_BY_TRIALS, host)
+            context = TrialContext(self.plan, self.root, mark, self.store.caller)
+            try:
+                self._run_tune(context, packed)
+                if not _all_over(self.plan, read_records(self.root)):
+                    return False  # processes were killed before their first call
+                self._finish(context, packed)
+                return True
+            except Exception as error:
+                return self._after(error)
+            finally:
+                with suppress(UserError):
+                    self._look(at_once=True)
+                self.store.close()
+                shutil.rmtree(self.root / RAY, ignore_errors=True)
 
-    if plan.scheduler != "pbt":
-        return
-    look = ray.remote(_sees)
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    places = [NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False) for node in alive]
-    seen = ray.get([look.options(num_cpus=0, scheduling_strategy=place).remote(str(root), mark) for place in places])
-    if not all(seen):
-        raise UserError(f"population based training needs an --output that all machines of the cluster see, not {root}")
+    def _run_tune(self, context: TrialContext, packed: Any) -> None:
+        plan, records, encoder = self.plan, read_records(self.root), self.plan.encoder
+        mutations: dict[str, Any] = {}
+        n = plan.trials
+        if encoder is not None and plan.is_population:
+            now = {record.number: record.values_at(record.epochs) for record in records}
+            members = [now.get(number, point) for number, point in enumerate(plan.points(), 1)]
+            (algorithm, space), mutations = population(members, encoder), encoder.mutations(self.mutable)
+        elif encoder is not None:
+            first = [record.point for record in records] or [plan.defaults]
+            algorithm, space = bayesian(first, encoder, plan.seed, self.jobs)
+        else:
+            (algorithm, space), n = fixed_points(plan.points(), self.jobs), 1  # once the grid of all numbers
+        ray_api.search(
+            run_trial,
+            {"context": context, "packed": packed},
+            space=space,
+            n=n,
+            algorithm=algorithm,
+            scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
+            metric=SCORE,
+            mode="max" if plan.bigger else "min",
+            resources={"cpu": self.resources.cores, "gpu": self.gpus},
+            folder=self.root / RAY,
+            on_step=self._look,
+            on_end=self.store.conclude,
+        )
 
+    def _finish(self, context: TrialContext, packed: Any) -> None:
+        """Train the stopped trials to their ends that the search cannot do without, until none is left."""
+        needs = {"num_cpus": self.resources.cores, "num_gpus": self.gpus, "max_retries": 1}
+        finish = self.ray.remote(finish_trial).options(**needs)
+        while stopped := unfinished(self.plan, read_records(self.root)):
+            numbers = " and ".join(str(record.number) for record in stopped)
+            print(f"stopped, and trained to the end: trial {numbers}, the best and the defaults\n", flush=True)
+            waiting = {finish.remote(context, record, packed): record.number for record in stopped}
+            while waiting:
+                for ready in self.ray.wait(list(waiting), timeout=_POLL)[0]:
+                    number = waiting.pop(ready)
+                    try:
+                        self.ray.get(ready)
+                    except Exception as error:  # whatever it died of, there is a next best
+                        reason = str(getattr(error, "cause", None) or type(error).__name__).splitlines()[-1]
+                        self.store.fail(number, reason, again=False)
+                self._look()
 
-def _sees(root: str, mark: str) -> bool:
-    file = Path(root) / MARK
-    return file.is_file() and file.read_text(encoding="utf-8") == mark
+    def _after(self, error: Exception) -> bool:
+        """Whether the search is complete after an error, if it can be resumed at once."""
+        with suppress(UserError):
+            self._look(at_once=True)
+        if self._end_reason is not None:  # Ray wraps what a callback raises, and may meet a full disk first
+            raise UserError(self._end_reason) from None
+        if (reason := ray_api.full_disk(error)) is not None:
+            raise UserError(f"cannot write {self.root}: {reason}; {_RESUME}") from None
+        if (message := ray_api.out_of_memory(error)) is None:
+            raise error
+        dead = " and ".join(map(str, self.store.killed_for_memory(message))) or "unknown"
+        print(f"killed when memory was short: trial {dead}; the search resumes", flush=True)
+        return False
+
+    def _look(self, at_once: bool = False) -> None:
+        """Show the table; :class:`UserError` if the search has to end."""
+        if not at_once and time.monotonic() - self._looked < _POLL:
+            return
+        records, reason = self.store.standing()
+        self._looked = time.monotonic()
+        self.progress.show(records)
+        if reason is not None and self._end_reason is None:
+            self._end_reason = f"{reason}; {_RESUME}"
+            raise UserError(self._end_reason)
 
 
 def _headline(plan: Plan, mutable: list[str], resources: Resources, gpus: float, jobs: int) -> str:

@@ -17,8 +17,8 @@ from recbole_cadmr.files import read_text, write_aside
 from recbole_cadmr.runs.result import write_json
 from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.contents import Count, Seconds, Validation
+from recbole_cadmr.tuning.trial_folder import TRIAL, TRIALS, TrialFolder
 
-TRIALS, TRIAL, REPORTS, RUN, SNAPSHOTS = "trials", "trial.json", "reports.jsonl", "run", "snapshots"
 # How a trial stands. `stopped`: by the scheduler; `failed` says why in `failure`.
 Status = Literal["waiting", "running", "finished", "stopped", "failed"]
 WAITING: Status = "waiting"
@@ -86,21 +86,16 @@ class TrialRecord:
         return values
 
 
-def folder_of(root: Path, number: int) -> Path:
-    """The folder of a trial."""
-    return root / TRIALS / f"{number:04d}"
-
-
 def write_record(root: Path, record: TrialRecord) -> None:
     """Write ``trial.json``; the reports have a file of their own."""
     content = asdict(record)
     del content["reports"]
-    write_json(folder_of(root, record.number) / TRIAL, content)
+    write_json(TrialFolder(root, record.number).record, content)
 
 
 def append_reports(root: Path, number: int, reports: Sequence[Mapping[str, Any]]) -> None:
     """Add lines to ``reports.jsonl``."""
-    path = folder_of(root, number) / REPORTS
+    path = TrialFolder(root, number).reports
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(report) + "\n" for report in reports)
@@ -110,7 +105,7 @@ def append_reports(root: Path, number: int, reports: Sequence[Mapping[str, Any]]
 
 def rewrite_reports(root: Path, record: TrialRecord) -> None:
     """Write ``reports.jsonl`` anew."""
-    with write_aside(folder_of(root, record.number) / REPORTS) as temporary:
+    with write_aside(TrialFolder(root, record.number).reports) as temporary:
         temporary.write_text("".join(json.dumps(report) + "\n" for report in record.reports), encoding="utf-8")
 
 
@@ -129,12 +124,13 @@ def read_records(root: Path) -> list[TrialRecord]:
         try:
             content = read_json(path, dict[str, Any])
             record = checked(content, TrialRecord, path)
-            record.reports = _read_reports(path.with_name(REPORTS))
+            folder = TrialFolder(root, record.number)
+            record.reports = _read_reports(folder.reports)
             for change in record.changes:
                 checked(change, tuple[int, dict[str, Any]], path)
                 change[1] = current_names(model, change[1], str(path), warn=False)
             record.point = current_names(model, record.point, str(path), warn=False)
-            if path.parent != folder_of(root, record.number):
+            if path != folder.record:
                 raise UserError(f"{path} is damaged or was edited: its number is {record.number}")
             if unknown := content.keys() - vars(record).keys():
                 raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
@@ -146,7 +142,7 @@ def read_records(root: Path) -> list[TrialRecord]:
 
 def is_cut(root: Path, number: int) -> bool:
     """Whether the last line of the reports has no end."""
-    path = folder_of(root, number) / REPORTS
+    path = TrialFolder(root, number).reports
     return path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
 
 

@@ -10,47 +10,43 @@ import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
-from recbole_cadmr.training.trainer import BEST, LAST
-from recbole_cadmr.tuning import trial_record as records
-from recbole_cadmr.tuning.samplers import NUMBER, SpaceEncoder, equal_as_json
+from recbole_cadmr.tuning.plan import Plan
+from recbole_cadmr.tuning.samplers import NUMBER, equal_as_json
 from recbole_cadmr.tuning.space import Point
-from recbole_cadmr.tuning.trial_record import FAILED, FINISHED, RUN, RUNNING, SNAPSHOTS, STOPPED, Report, TrialRecord
+from recbole_cadmr.tuning.trial_folder import TrialFolder
+from recbole_cadmr.tuning.trial_record import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STOPPED,
+    Report,
+    TrialRecord,
+    append_reports,
+    best_record,
+    is_cut,
+    read_records,
+    rewrite_reports,
+    write_record,
+)
 
-_KILLED = "its process was killed twice, maybe for want of memory"
+CALLED_BY_TRIALS = ("open", "add", "finish", "fail", "abort")
+_KILLED = "its process was killed twice, maybe because memory was short"
 
 
 class TrialStore:
-    """Records of one search, of which it is the only writer.
+    """Records of the search ``plan`` in the folder ``root``, of which it is the only writer."""
 
-    Args:
-        root: folder of the search.
-        points: what is tried, by number from 1 on; empty if a sampler decides on the way.
-        coder: reads the settings that Ray gives; needed without ``points``, and for a population.
-        bigger: whether a bigger score is better.
-        defaults: the settings that are held against the best, so that their trial keeps its state, too.
-        is_population: whether members take over the states of others, so that all are kept.
-    """
-
-    def __init__(
-        self,
-        root: str,
-        points: Sequence[Point],
-        coder: SpaceEncoder | None,
-        bigger: bool,
-        defaults: Point,
-        is_population: bool = False,
-    ) -> None:
-        self.root, self.points, self.coder = Path(root), list(points), coder
-        self.bigger, self.defaults, self.is_population = bigger, defaults, is_population
-        self.records = {record.number: record for record in records.read_records(self.root)}
+    def __init__(self, root: Path, plan: Plan) -> None:
+        self.root, self.plan, self.encoder = root, plan, plan.encoder
+        self.points = plan.points()
+        self.records = {record.number: record for record in read_records(self.root)}
         for record in self.records.values():
-            if records.is_cut(self.root, record.number):
+            if is_cut(self.root, record.number):
                 self._rewrite(record)
         self._earlier = set(self.records)  # known from before, and not yet taken up again
         self._numbers: dict[str, int] = {}
@@ -62,8 +58,8 @@ class TrialStore:
 
     def open(
         self, trial: str, config: Mapping[str, Any], pointer: Mapping[str, Any] | None, process: int = 0
-    ) -> dict[str, Any]:
-        """Begin, or go on with, a trial.
+    ) -> tuple[TrialRecord, bool]:
+        """Start or resume a trial.
 
         Args:
             trial: Ray's name of it.
@@ -72,28 +68,26 @@ class TrialStore:
             process: the id of its process.
 
         Returns:
-            The record as a mapping, and ``replay``: whether Ray does not know its reports.
+            The record, and whether Ray does not know its reports yet.
         """
         is_new = trial not in self._numbers
         number = self._numbers.setdefault(trial, self._number_of(config))
         record = self.records.setdefault(number, TrialRecord(number, self._point_of(number, config)))
         self._processes[number] = process
-        if record.status == RUNNING and not is_new and not self.is_population:
+        if record.status == RUNNING and not is_new and not self.plan.is_population:
             record.deaths += 1
         if pointer is not None and not record.over:
             self._start_from(record, pointer, config)
         if not record.over:
             twin = self._twin(record) if is_new and not record.reports else None
             if twin is not None:
-                copied = list(twin.reports)
-                record = self.records[number] = replace(
-                    twin, number=number, repeats=twin.number, deaths=0, reports=copied
-                )
+                copy = {"number": number, "repeats": twin.number, "deaths": 0, "reports": list(twin.reports)}
+                record = self.records[number] = replace(twin, **copy)
                 self._rewrite(record)
             else:
                 record.status = RUNNING
         self._write(record)
-        return {**asdict(record), "replay": is_new}
+        return replace(record, reports=list(record.reports)), is_new
 
     def _number_of(self, config: Mapping[str, Any]) -> int:
         if NUMBER in config:
@@ -109,8 +103,8 @@ class TrialStore:
         return dict(self.points[number - 1]) if self.points else self._decoded(config)
 
     def _decoded(self, config: Mapping[str, Any]) -> Point:
-        assert self.coder is not None
-        return self.coder.decode(config)
+        assert self.encoder is not None
+        return self.encoder.decode(config)
 
     def _start_from(self, record: TrialRecord, pointer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         """Let a trial go on from a state, which takes its history and settings with it."""
@@ -142,7 +136,7 @@ class TrialStore:
         if reports:
             record.seconds = reports[-1]["seconds"]
         with self._or_end():
-            records.append_reports(self.root, number, reports)
+            append_reports(self.root, number, reports)
 
     def finish(self, number: int) -> None:
         """Take note that a trial has trained to its end."""
@@ -165,18 +159,6 @@ class TrialStore:
         """Let the whole search end: no trial could do better."""
         self._aborted = reason
 
-    def receive(self, number: int, files: Mapping[str, bytes]) -> None:
-        """Files of a trial that runs where the search's folder is not seen, by their paths within the trial's."""
-        for name, content in files.items():
-            path = records.folder_of(self.root, number) / name
-            with write_aside(path) as temporary:
-                temporary.write_bytes(content)
-
-    def send(self, number: int, names: Sequence[str]) -> dict[str, bytes]:
-        """The same files back, as far as they are there."""
-        folder = records.folder_of(self.root, number)
-        return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
-
     # Asked by the search
 
     def conclude(self, trial: str, failed: bool) -> None:
@@ -189,7 +171,7 @@ class TrialStore:
             record.status = FAILED if failed else STOPPED
             record.failure = self._words.get(number, _KILLED) if failed else None
             self._write(record)
-        if not self.is_population:
+        if not self.plan.is_population:
             self.prune()
 
     def killed_for_memory(self, message: str) -> list[int]:
@@ -210,24 +192,24 @@ class TrialStore:
         stopped trial of the defaults.
         """
         over = [record for record in self.records.values() if record.over]
-        best = records.best_record(over, self.bigger)
-        finished = records.best_record([record for record in over if record.status == FINISHED], self.bigger)
+        best = best_record(over, self.plan.bigger)
+        finished = best_record([record for record in over if record.status == FINISHED], self.plan.bigger)
         for record in over:
-            folder = records.folder_of(self.root, record.number)
+            folder = TrialFolder(self.root, record.number)
             is_best = record in (best, finished)
-            shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
-            if not is_best and record.status != FINISHED and not equal_as_json(record.point, self.defaults):
-                shutil.rmtree(folder / RUN, ignore_errors=True)
+            shutil.rmtree(folder.snapshots, ignore_errors=True)
+            if not is_best and record.status != FINISHED and not equal_as_json(record.point, self.plan.defaults):
+                shutil.rmtree(folder.run.path, ignore_errors=True)
             elif record.status == FINISHED:
-                (folder / RUN / LAST).unlink(missing_ok=True)
+                folder.run.last.unlink(missing_ok=True)
                 if not is_best:
-                    (folder / RUN / BEST).unlink(missing_ok=True)
+                    folder.run.best.unlink(missing_ok=True)
 
     def standing(self) -> tuple[list[TrialRecord], str | None]:
         """The records, with their reports cut to what a table shows, and why the search is to end, if it is."""
 
         def last(record: TrialRecord) -> list[Report]:
-            best = record.best(self.bigger)
+            best = record.best(self.plan.bigger)
             return [cast(Report, {"epoch": r["epoch"], "phase": r["phase"], "valid_score": r["valid_score"]})
                     for r in (best, *record.reports[-1:]) if r]  # fmt: skip
 
@@ -235,11 +217,11 @@ class TrialStore:
 
     def _write(self, record: TrialRecord) -> None:
         with self._or_end():
-            records.write_record(self.root, record)
+            write_record(self.root, record)
 
     def _rewrite(self, record: TrialRecord) -> None:
         with self._or_end():
-            records.rewrite_reports(self.root, record)
+            rewrite_reports(self.root, record)
 
     @contextmanager
     def _or_end(self) -> Iterator[None]:

@@ -31,7 +31,8 @@ from recbole_cadmr.tuning.plan import SEARCH, Plan, check_same, make_plan, read_
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.search import RAY, is_complete, search
-from recbole_cadmr.tuning.trial_record import FINISHED, RUN, TRIAL, TrialRecord, best_record, folder_of, read_records
+from recbole_cadmr.tuning.trial_folder import TrialFolder
+from recbole_cadmr.tuning.trial_record import FINISHED, TrialRecord, best_record, read_records
 from recbole_cadmr.tuning.trial_store import TrialStore
 
 
@@ -40,8 +41,8 @@ class NothingFoundError(UserError):
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found.
+class SearchResult:
+    """What a search came to.
 
     Attributes:
         folder: holds ``best.yaml``, ``trials.csv``, ``report.html``, and the trials.
@@ -58,7 +59,7 @@ class Found:
     @property
     def run(self) -> Path:
         """The winner's run."""
-        return folder_of(self.folder, self.winner.number) / RUN
+        return TrialFolder(self.folder, self.winner.number).run
 
 
 def tune(
@@ -74,35 +75,37 @@ def tune(
     grace: int | None = None,
     settings: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
-    resume: bool = False,
     test: bool = True,
-) -> Found:
+) -> SearchResult:
     """Search settings by their best score on validation; the test part is read once, for the winner, at the end.
 
+    The same search in ``output`` is resumed; what is finished is not run again.
+
     Args:
-        output: folder of the search.
+        output: folder of the search; on a cluster, on storage that all of its nodes share.
         sampler: ``random``, ``grid``, or ``bayesian`` (Optuna); scheduler: ``asha``, ``pbt``, or ``fifo``.
         trials: most trials, the first of which are the defaults.
         grace: epochs before a trial may be stopped or take over another's state.
-        resume: go on with the search in ``output``.
         test: whether the test part is read for the winner.
         model, dataset, preset, space, settings: as in :func:`make_plan`.
 
     Raises:
-        UserError: on anything wrong with the options, and if no trial has a result.
+        UserError: on anything wrong with the options, if ``output`` holds anything else, and if no trial has a result.
     """
     resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
-    plan = make_plan(model, dataset, preset=preset, space=space, sampler=sampler, scheduler=scheduler, trials=trials,
-                     grace=grace, threads=resources.threads, settings=settings)  # fmt: skip
-    root = Path(output).absolute()
-    known = read_plan(root) if resume else None
-    if known is not None:
-        check_same(known, plan, root)
-    elif (root / SEARCH).is_file():
-        raise UserError(f"{root} holds a search already; go on with --resume {output}, or choose another --output")
-    elif root.exists() and (not root.is_dir() or any(path.name != LOCK for path in root.iterdir())):
-        raise UserError(f"{root} is already used, and not by a search; choose another --output")
-    return run_plan(plan, root, resources, test, known)
+    plan = make_plan(
+        model,
+        dataset,
+        preset=preset,
+        space=space,
+        sampler=sampler,
+        scheduler=scheduler,
+        trials=trials,
+        grace=grace,
+        threads=resources.threads,
+        settings=settings,
+    )
+    return run_plan(plan, Path(output).absolute(), resources, test)
 
 
 def _with_threads(resources: Resources, threads: Any) -> Resources:
@@ -123,42 +126,41 @@ def resume(
     data_path: str | os.PathLike[str] | None = None,
     resources: Resources | None = None,
     test: bool = True,
-) -> Found:
-    """Go on with a search that was cut, or with more trials; what is finished is not run again.
+) -> SearchResult:
+    """Resume the search in a folder, by the options that it was begun with.
 
     Args:
-        trials: most trials, if another number than before.
+        trials: most trials, if more than before.
         data_path: where the data set lies, if it has moved.
         resources: the threads of a trial stay what they were.
     """
-    root = Path(folder).absolute()
-    known = read_plan(root)
-    given = {name: value for name, value in known.settings.items() if name not in ("seed", "threads")}
-    given |= {"seed": known.seed} | ({"data_path": str(data_path)} if data_path is not None else {})
-    n = trials or (None if known.sampler == "grid" else known.trials)
-    plan = make_plan(known.model, known.dataset, preset=known.preset, space=known.space, sampler=known.sampler,
-                     scheduler=known.scheduler, trials=n, threads=known.threads, settings=given,
-                     grace=known.grace if known.scheduler != "fifo" else None)  # fmt: skip
-    moved = replace(known, settings={**known.settings, "data_path": plan.settings["data_path"]})
-    check_same(moved, plan, root)
+    begun = read_plan(Path(folder).absolute())
+    settings = {name: value for name, value in begun.settings.items() if name != "threads"}
     resources = resources or Resources()
-    if resources.cpus is None:
-        resources = replace(resources, cpus=known.threads)
-    if resources.threads != known.threads:
-        raise UserError(f"the trials of {root} have {known.threads} threads each; give --cpus {known.threads}")
-    return run_plan(plan, root, resources, test, known)
+    return tune(
+        begun.model,
+        begun.dataset,
+        output=folder,
+        preset=begun.preset,
+        space=begun.space,
+        sampler=begun.sampler,
+        scheduler=begun.scheduler,
+        trials=trials or (None if begun.sampler == "grid" else begun.trials),
+        grace=begun.grace if begun.scheduler != "fifo" else None,
+        settings=settings | ({"data_path": str(data_path)} if data_path is not None else {}),
+        resources=resources if resources.cpus is not None else replace(resources, cpus=begun.threads),
+        test=test,
+    )
 
 
-def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, known: Plan | None = None) -> Found:
-    """Run what is not finished of a search, and write its results.
-
-    Args:
-        known: the search that was found in the folder and goes on.
-    """
+def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> SearchResult:
+    """Run what is not finished of a search in the folder ``root``, and write its results."""
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
-            if known != (read_plan(root) if (root / SEARCH).is_file() else None):
-                raise UserError(f"another process has been at work in {root} meanwhile; start again")
+            if (root / SEARCH).is_file():
+                check_same(read_plan(root), plan, root)
+            elif any(path.name != LOCK for path in root.iterdir()):
+                raise UserError(f"{root} is already used, and not by a search; choose another --output")
             shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
             refuse_links(root.resolve())
             remove_temporaries(root)
@@ -167,10 +169,8 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True, kn
                 search(plan, root, resources)
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
-            "stopped; what is finished is kept, go on with: "
-            f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
-        ) from error
+        how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
+        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
 
 
 def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
@@ -182,7 +182,7 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
     points = [] if plan.scheduler == "pbt" else plan.points()  # a member of a population takes over others' settings
     known = {record.number: record for record in records}
     for record in records:
-        path = folder_of(root, record.number) / TRIAL
+        folder = TrialFolder(root, record.number)
         asked = points[record.number - 1] if record.number <= len(points) else record.point
         names = [record.point, *(values for _, values in record.changes)]
         twin = known.get(record.repeats) if record.repeats is not None else record
@@ -190,11 +190,11 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
             reason = "its settings are not those that are searched"
         elif not equal_as_json(record.point, asked) or twin is None or not equal_as_json(twin.point, record.point):
             reason = "its settings are not those that it was to try"
-        elif record.status == FINISHED and record is twin and not _agrees(record, folder_of(root, record.number) / RUN):
+        elif record.status == FINISHED and record is twin and not _agrees(record, folder.run):
             reason = "its reports are not those of its run"
         else:
             continue
-        raise UserError(f"{path} was edited: {reason}; remove the folder of this trial to run it again")
+        raise UserError(f"{folder.record} was edited: {reason}; remove the folder of this trial to run it again")
 
 
 def _agrees(record: TrialRecord, run: Path) -> bool:
@@ -207,7 +207,7 @@ def _agrees(record: TrialRecord, run: Path) -> bool:
     return (epochs, scores) == ([(e["epoch"], e["phase"]) for e in history], [e["valid_score"] for e in history])
 
 
-def _conclude(plan: Plan, root: Path, test: bool) -> Found:
+def _conclude(plan: Plan, root: Path, test: bool) -> SearchResult:
     """Read the test part for the winner, and write what the search leaves."""
     records = read_records(root)
     winner = best_record(records, plan.bigger)
@@ -216,7 +216,7 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
     write_table(trials, root / TABLE)
     measured = None
     if winner is not None:
-        run = folder_of(root, winner.number) / RUN
+        run = TrialFolder(root, winner.number).run
         result = read_result(run)
         earlier = [r.number for r in records if r is not winner and _is_test_read(root, r)]
         if earlier:
@@ -226,16 +226,16 @@ def _conclude(plan: Plan, root: Path, test: bool) -> Found:
             result = read_result(run)
         measured = result["test_result"]
         write_best(plan, winner, root / BEST_SETTINGS)
-        TrialStore(str(root), plan.points(), None, plan.bigger, plan.defaults).prune()
+        TrialStore(root, plan).prune()
     best = winner.number if winner is not None else None
     write_search_page(shown, trials, validations_frame(records), best, measured, root / REPORT)
     if winner is None:
         first = next((record for record in records if record.failure), None)
         why = f": trial {first.number} {first.failure}" if first else ""
         raise NothingFoundError(f"no trial of the search has a result{why}")
-    return Found(root, plan, records, winner, measured)
+    return SearchResult(root, plan, records, winner, measured)
 
 
 def _is_test_read(root: Path, record: TrialRecord) -> bool:
-    run = folder_of(root, record.number) / RUN
+    run = TrialFolder(root, record.number).run
     return is_used(run) and bool(read_result(run)["test_read"])
