@@ -259,13 +259,13 @@ def check_same(begun: Plan, plan: Plan, root: Path) -> None:
         UserError: naming what is different.
     """
     before, now = ({**one.settings, **asdict(one)} for one in (begun, plan))
-    for name in {**before, **now}:
-        may_differ = name in ("trials", "settings", "data_path")
-        if may_differ or equal_as_json({"": before.get(name)}, {"": now.get(name)}):
+    for name in {**begun.settings, **now}:
+        one, other = (values.get(name, "the default") for values in (before, now))
+        if name in ("trials", "settings", "data_path") or equal_as_json({"": one}, {"": other}):
             continue
         if name == "data":
             raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
-        what = f"its {name} is {before.get(name)}, not {now.get(name)}"
+        what = f"its {name} is {one}, not {other}"
         raise UserError(f"{root} holds another search: {what}; choose another --output")
     if plan.trials < begun.trials:
         raise UserError(f"{root} holds a search of {begun.trials} trials, and can be resumed with as many or more")

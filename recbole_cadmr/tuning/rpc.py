@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.managers import BaseManager
-from typing import Any
+from typing import Any, cast
 
 
 class Served:
@@ -29,23 +29,27 @@ class Served:
             """Has the one object."""
 
         key = os.urandom(32)
-        self._target, self._lock = target, threading.RLock()
+        self._target, self._lock, self._is_closed = target, threading.RLock(), False
         Manager.register("target", callable=lambda: self, exposed=exposed)
-        self._server: Any = Manager((host, 0), key).get_server()
-        self._server.stop_event = threading.Event()  # serve_forever() would replace standard output when it is set
-        threading.Thread(target=self._server.accepter, daemon=True).start()
-        self.caller = Caller(self._server.address, key)
+        server = cast(Any, Manager((host, 0), key).get_server())
+        # As serve_forever() does, which replaces standard output in the end.
+        server.stop_event = threading.Event()
+        threading.Thread(target=server.accepter, daemon=True).start()
+        self.caller = Caller(server.address, key)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             with self._lock:
+                if self._is_closed:
+                    raise ConnectionRefusedError("the search has ended")
                 return getattr(self._target, name)(*arguments, **options)
 
         return call
 
     def close(self) -> None:
         """Answer no more calls."""
-        self._server.stop_event.set()
+        with self._lock:
+            self._is_closed = True
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,8 @@ class TrialStore:
         if not record.over:
             twin = self._twin(record) if is_new and not record.reports else None
             if twin is not None:
-                copy = {"number": number, "repeats": twin.number, "deaths": 0, "reports": list(twin.reports)}
-                record = self.records[number] = replace(twin, **copy)
+                record = replace(twin, number=number, repeats=twin.number, deaths=0, reports=list(twin.reports))
+                self.records[number] = record
                 self._rewrite(record)
             else:
                 record.status = RUNNING

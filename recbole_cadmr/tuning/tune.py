@@ -16,7 +16,7 @@ from recbole_cadmr.files import refuse_links, remove_temporaries
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.search_page import write_search_page
 from recbole_cadmr.runs.evaluate import read_test
-from recbole_cadmr.runs.folder import is_used
+from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.outputs import (
     BEST_SETTINGS,
@@ -59,7 +59,7 @@ class SearchResult:
     @property
     def run(self) -> Path:
         """The winner's run."""
-        return TrialFolder(self.folder, self.winner.number).run
+        return TrialFolder(self.folder, self.winner.number).run.path
 
 
 def tune(
@@ -179,7 +179,7 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
     Raises:
         UserError: if the settings of a trial are not those that it was to try, or its reports are not those of its run.
     """
-    points = [] if plan.scheduler == "pbt" else plan.points()  # a member of a population takes over others' settings
+    points = [] if plan.is_population else plan.points()  # a member of a population takes over others' settings
     known = {record.number: record for record in records}
     for record in records:
         folder = TrialFolder(root, record.number)
@@ -197,13 +197,13 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
         raise UserError(f"{folder.record} was edited: {reason}; remove the folder of this trial to run it again")
 
 
-def _agrees(record: TrialRecord, run: Path) -> bool:
+def _agrees(record: TrialRecord, run: RunFolder) -> bool:
     """Whether the reports of a finished trial are the history of its run, if that is there."""
-    if not is_used(run):
+    if not run.is_finished:
         return True
     scores = [score if math.isfinite(score := report["valid_score"]) else None for report in record.reports]
     epochs = [(report["epoch"], report["phase"]) for report in record.reports]
-    history = read_result(run)["history"]
+    history = read_result(run.path)["history"]
     return (epochs, scores) == ([(e["epoch"], e["phase"]) for e in history], [e["valid_score"] for e in history])
 
 
@@ -216,7 +216,7 @@ def _conclude(plan: Plan, root: Path, test: bool) -> SearchResult:
     write_table(trials, root / TABLE)
     measured = None
     if winner is not None:
-        run = TrialFolder(root, winner.number).run
+        run = TrialFolder(root, winner.number).run.path
         result = read_result(run)
         earlier = [r.number for r in records if r is not winner and _is_test_read(root, r)]
         if earlier:
@@ -238,4 +238,4 @@ def _conclude(plan: Plan, root: Path, test: bool) -> SearchResult:
 
 def _is_test_read(root: Path, record: TrialRecord) -> bool:
     run = TrialFolder(root, record.number).run
-    return is_used(run) and bool(read_result(run)["test_read"])
+    return run.is_finished and bool(read_result(run.path)["test_read"])

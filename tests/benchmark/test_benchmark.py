@@ -22,7 +22,8 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.process import command as command_line
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.result import read_result
-from recbole_cadmr.tuning.trial_record import best_record, folder_of, read_records
+from recbole_cadmr.tuning.trial_folder import TrialFolder
+from recbole_cadmr.tuning.trial_record import best_record, read_records
 from tests.micro import write_micro
 
 QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
@@ -316,7 +317,7 @@ def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(f
     records = read_records(search)
     best = best_record(records)
     assert len(records) == 3 and search.name.startswith("micro-BPR-1-")
-    runs = [folder_of(search, record.number) / "run" for record in records]
+    runs = [TrialFolder(search, record.number).run.path for record in records]
     assert not any(read_result(run)["test_read"] for run in runs if (run / "result.json").is_file())
     results = {(r["model"], r["protocol"]["seed"]): r for r in (read_result(tmp_path / "out" / "cells" / n / "run")
                for n in cells(tmp_path / "out"))}  # fmt: skip

@@ -6,17 +6,19 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 import recbole_cadmr
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution import ray_api
+from recbole_cadmr.execution.shared_folder import check_shared
 from recbole_cadmr.tuning.outputs import best_settings
 from recbole_cadmr.tuning.plan import make_plan, read_plan
 from recbole_cadmr.tuning.resources import Resources
-from recbole_cadmr.tuning.search import search
-from recbole_cadmr.tuning.trial_folder import MARK, TrialContext, TrialFolder
-from recbole_cadmr.tuning.trial_record import FINISHED, folder_of, read_records
+from recbole_cadmr.tuning.trial import TrialContext
+from recbole_cadmr.tuning.trial_record import FINISHED, read_records
 from recbole_cadmr.tuning.tune import run_plan
 
 # A driver that loses its node exits, so that it is a process of its own: it searches on a head with a core for a trial
@@ -78,52 +80,30 @@ def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
     assert [entry["valid_score"] for entry in run.result["history"]] == [r["valid_score"] for r in lost.reports]
 
 
-def test_a_machine_that_does_not_see_the_folder_sends_what_it_finds(tmp_path, monkeypatch):
-    plan = make_plan("BPR", None, trials=2, scheduler="fifo", settings={"epochs": 6, "show_progress": False})
-    seen, unseen = tmp_path / "seen", tmp_path / "unseen"
-    found = run_plan(plan, seen, Resources(), test=False)
-    # A trial knows by a mark whether it sees the folder; with another one in the job it does not.
-    monkeypatch.setattr("recbole_cadmr.tuning.search.Job", lambda *a: TrialContext(*a[:5], "another", *a[6:]))
-    other = run_plan(plan, unseen, Resources(), test=True)
-    assert [r.reports[-1]["valid_score"] for r in other.records] == [
-        r.reports[-1]["valid_score"] for r in found.records
-    ]
-    assert other.test is not None and (other.run / "model.pt").is_file() and not (other.run / "log").exists()
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster of this machine at an address, as if it were one of several machines."""
+    with ray_api.connected("local", 1) as ray:
+        monkeypatch.setattr(ray_api, "connected", lambda *_: nullcontext(ray))
+        yield Resources(address="head:6379")
 
 
-def test_a_population_needs_a_folder_that_all_machines_see(tmp_path, monkeypatch):
-    plan = make_plan("BPR", None, trials=4, scheduler="pbt", settings={"epochs": 6, "show_progress": False})
-    monkeypatch.setattr("recbole_cadmr.tuning.search._sees", lambda root, mark: False)
-    (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="needs an --output that all machines of the cluster see"):
-        search(plan, tmp_path / "out", Resources())
+def test_a_search_needs_a_folder_that_all_nodes_see(cluster, tmp_path, monkeypatch):
+    plan = make_plan("BPR", None, trials=2, settings={"epochs": 6})
 
+    def blind(ray, root, mark):
+        check_shared(ray, root, "another")  # as it stands in a folder of that path on another machine
 
-def test_a_place_elsewhere_fetches_and_sends(tmp_path):
-    root, sent = tmp_path / "root", {}
-
-    class Records:
-        def send(self, number, names):
-            return {name: b"state" for name in names if name == "run/resume.pt"}
-
-        def receive(self, number, files):
-            sent.update(files)
-
-    root.mkdir()
-    (root / MARK).write_text("mine")
-    job = TrialContext("BPR", "synthetic", None, {}, str(root), "other", False, 1, True)
-    with TrialFolder(job, Records(), 3) as place:
-        assert (place.folder / "run" / "resume.pt").read_bytes() == b"state"
-        assert place.folder != folder_of(root, 3) and not place.is_finished
-        (place.folder / "run" / "model.pt").write_bytes(b"model")
-        place.deliver()
-        assert sent == {"run/resume.pt": b"state", "run/model.pt": b"model"}
-        sent.clear()
-        place.deliver()
-        assert sent == {}  # nothing is new
-        scratch = place.folder
-    assert not os.path.exists(scratch)
-    with TrialFolder(
-        TrialContext("BPR", "synthetic", None, {}, str(root), "mine", False, 1, True), Records(), 3
-    ) as place:
-        assert place.folder == folder_of(root, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_cadmr.tuning.search.check_shared", blind)
+        with pytest.raises(
+            UserError, match=f"does not see {tmp_path}/out; choose an --output on storage that all nodes"
+        ):
+            run_plan(plan, tmp_path / "out", cluster)
+    assert not (tmp_path / "out").exists()  # nothing has begun
+    # A node that joins later.
+    monkeypatch.setattr("recbole_cadmr.tuning.search.check_shared", lambda *_: None)
+    monkeypatch.setattr("recbole_cadmr.tuning.search.TrialContext", lambda *a: TrialContext(*a[:2], "another", a[3]))
+    with pytest.raises(UserError, match=f"a node of the Ray cluster does not see {tmp_path}/out; what is finished is"):
+        run_plan(plan, tmp_path / "out", cluster)
+    assert read_records(tmp_path / "out") == []

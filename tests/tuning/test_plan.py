@@ -219,13 +219,14 @@ def test_a_schedule_is_not_for_a_search(plan):
         ("sampler", {"space": BPR, "sampler": "bayesian"}),
         ("scheduler", {"space": BPR, "scheduler": "fifo"}),
         ("grace", {"space": BPR, "grace": 3}),
-        ("settings", {"space": BPR, "epochs": 5}),
+        ("epochs", {"space": BPR, "epochs": 5}),
         ("model", {"space": BPR, "model": "LightGCN"}),
     ],
 )
 def test_another_search_is_told_by_what_is_different(plan, tmp_path, what, other):
     known, now = plan(space=BPR), plan(**other)
-    words = f"its {what} is {getattr(known, what)}, not {getattr(now, what)}"
+    before, after = ({**asdict(one), **one.settings}.get(what, "the default") for one in (known, now))
+    words = f"its {what} is {before}, not {after}"
     assert refusal(check_same, known, now, tmp_path) == (
         f"{tmp_path} holds another search: {words}; choose another --output"
     )
@@ -238,6 +239,11 @@ def test_other_interactions_are_refused_and_more_trials_are_not(plan, tmp_path):
     assert refusal(check_same, known, other, tmp_path) == (
         f"{tmp_path} holds a search on other data than there are now; choose another --output"
     )
+
+
+def test_data_that_moved_are_the_same_search(plan, tmp_path):
+    known = plan(space=BPR)
+    check_same(known, replace(known, settings={**known.settings, "data_path": "/elsewhere"}), tmp_path)
 
 
 def test_a_folder_without_a_search_says_so(tmp_path):
@@ -266,7 +272,7 @@ def test_a_damaged_file_is_one_sentence(plan, tmp_path):
 
 def test_fewer_trials_are_refused(plan, tmp_path):
     known = plan(space=BPR, trials=4)
-    with pytest.raises(UserError, match="holds a search of 4 trials, and may only go on with as many or more"):
+    with pytest.raises(UserError, match="holds a search of 4 trials, and can be resumed with as many or more"):
         check_same(known, plan(space=BPR, trials=3), tmp_path)
 
 

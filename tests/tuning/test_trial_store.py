@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import SpaceEncoder
 from recbole_cadmr.tuning.space import parse_space
-from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, folder_of, read_records, write_record
+from recbole_cadmr.tuning.trial_folder import TrialFolder
+from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, read_records, write_record
 from recbole_cadmr.tuning.trial_store import TrialStore
 
 POINTS = [{"lr": 0.1, "sizes": [8]}, {"lr": 0.2, "sizes": [8]}, {"lr": 0.2, "sizes": [4, 2]}]
@@ -27,19 +30,33 @@ def reports(*scores, start=0):
     ]  # fmt: skip
 
 
-def listed(root, **others):
-    """An archive of a search whose points are known before."""
-    return TrialStore(str(root), POINTS, None, **{"bigger": True, "defaults": POINTS[0], **others})
+class KnownPlan(Plan):
+    """A plan of these points, unless its sampler decides on the way."""
+
+    def points(self):
+        return [] if self.sampler == "bayesian" else POINTS
+
+
+def store(root, sampler="random", scheduler="asha", bigger=True):
+    """The store of a search."""
+    space = {name: dimension.plain for name, dimension in SPACE.items()}
+    return TrialStore(root, KnownPlan("BPR", "micro", None, {}, space, sampler, scheduler, 3, 1, 9, "recall@2", bigger,
+                                      1, 1, POINTS[0], "hash"))  # fmt: skip
+
+
+def listed(root, bigger=True):
+    """One of a search whose points are known before."""
+    return store(root, bigger=bigger)
 
 
 def sampled(root):
     """One of a search whose sampler decides on the way."""
-    return TrialStore(str(root), [], CODER, True, POINTS[0])
+    return store(root, sampler="bayesian")
 
 
 def population(root):
     """One of a population."""
-    return TrialStore(str(root), POINTS, CODER, True, POINTS[0], is_population=True)
+    return store(root, scheduler="pbt")
 
 
 def member(number, **changed):
@@ -47,9 +64,15 @@ def member(number, **changed):
     return {"number": number, **CODER.encode({**POINTS[number - 1], **changed})}
 
 
+def begin(store, *arguments):
+    """What a trial is given when it starts."""
+    record, is_new = store.open(*arguments)
+    return {**asdict(record), "replay": is_new}
+
+
 def run_through(archive, number, *scores, name=None):
     """A trial from its begin to its end."""
-    opened = archive.open(name or f"ray{number}", {"number": number}, None)
+    opened = begin(archive, name or f"ray{number}", {"number": number}, None)
     archive.add(number, 0, reports(*scores), 0)
     archive.finish(number)
     archive.conclude(name or f"ray{number}", False)
@@ -65,24 +88,24 @@ def on_disk(root):
 
 def test_a_trial_has_the_point_of_its_number(tmp_path):
     archive = listed(tmp_path)
-    opened = archive.open("b", {"number": 2}, None)
+    opened = begin(archive, "b", {"number": 2}, None)
     fresh = {"failure": None, "deaths": 0, "repeats": None, "seconds": 0.0, "peak_memory_bytes": 0, "reports": []}
     assert opened == {**fresh, "number": 2, "point": POINTS[1], "status": "running", "changes": [], "replay": True}
-    assert archive.open("a", {"number": 1}, None)["point"] == POINTS[0]
+    assert begin(archive, "a", {"number": 1}, None)["point"] == POINTS[0]
     assert [r.number for r in read_records(tmp_path)] == [1, 2] == sorted(r.number for r in archive.standing()[0])
 
 
 def test_points_of_a_sampler_are_numbered_as_they_come(tmp_path):
     archive = sampled(tmp_path)
-    first = archive.open("a", CODER.encode(POINTS[0]), None)
-    second = archive.open("b", {"lr": 0.25, "sizes": 1}, None)
+    first = begin(archive, "a", CODER.encode(POINTS[0]), None)
+    second = begin(archive, "b", {"lr": 0.25, "sizes": 1}, None)
     assert (first["number"], first["point"]) == (1, POINTS[0])
     assert (second["number"], second["point"]) == (2, {"lr": 0.25, "sizes": [4, 2]})
 
 
 def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1, 0.3), 500)
     archive.add(1, 2, reports(0.2, start=2), 400)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.3, 0.2) and on_disk(tmp_path)[1].status == "running"
@@ -95,7 +118,7 @@ def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
 
 def test_a_trial_that_the_scheduler_ends_is_stopped(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1), 0)
     archive.conclude("a", False)
     archive.conclude("never seen", True)
@@ -116,13 +139,13 @@ def test_a_trial_without_a_number_for_a_score_has_failed(tmp_path):
 
 def test_a_point_that_was_seen_is_not_trained_again(tmp_path):
     archive = sampled(tmp_path)
-    archive.open("a", CODER.encode(POINTS[1]), None)
+    begin(archive, "a", CODER.encode(POINTS[1]), None)
     archive.add(1, 0, reports(0.1, 0.3), 0)
     archive.finish(1)
-    again = archive.open("b", CODER.encode(POINTS[1]), None)
+    again = begin(archive, "b", CODER.encode(POINTS[1]), None)
     assert (again["number"], again["repeats"], again["status"]) == (2, 1, "finished")
     assert again["reports"] == reports(0.1, 0.3) and again["replay"] and again["deaths"] == 0
-    third = archive.open("c", CODER.encode(POINTS[1]), None)
+    third = begin(archive, "c", CODER.encode(POINTS[1]), None)
     assert third["repeats"] == 1  # who was trained, not who repeats it
     assert {n: (r.repeats, r.status, r.reports) for n, r in on_disk(tmp_path).items()} == {
         1: (None, "finished", reports(0.1, 0.3)),
@@ -134,20 +157,20 @@ def test_a_point_that_was_seen_is_not_trained_again(tmp_path):
 
 def test_a_point_whose_trial_failed_or_runs_is_trained(tmp_path):
     archive = sampled(tmp_path)
-    archive.open("a", CODER.encode(POINTS[1]), None)
-    assert archive.open("b", CODER.encode(POINTS[1]), None)["status"] == "running"
+    begin(archive, "a", CODER.encode(POINTS[1]), None)
+    assert begin(archive, "b", CODER.encode(POINTS[1]), None)["status"] == "running"
     archive.fail(1, "no", again=False)
     archive.fail(2, "no", again=False)
-    third = archive.open("c", CODER.encode(POINTS[1]), None)
+    third = begin(archive, "c", CODER.encode(POINTS[1]), None)
     assert (third["number"], third["repeats"], third["status"]) == (3, None, "running")
 
 
 def test_the_reports_of_a_repeat_are_its_own(tmp_path):
     archive = sampled(tmp_path)
-    archive.open("a", CODER.encode(POINTS[1]), None)
+    begin(archive, "a", CODER.encode(POINTS[1]), None)
     archive.add(1, 0, reports(0.1), 0)
     archive.conclude("a", False)  # stopped, and trained to its end later on
-    archive.open("b", CODER.encode(POINTS[1]), None)
+    begin(archive, "b", CODER.encode(POINTS[1]), None)
     archive.add(1, 1, reports(0.2, start=1), 0)
     archive.finish(1)
     again = on_disk(tmp_path)[2]
@@ -158,17 +181,19 @@ def test_the_reports_of_a_repeat_are_its_own(tmp_path):
 def test_a_trial_that_was_trained_stands_before_one_that_repeats_it(tmp_path):
     # Two workers are given the same point; a kill, after which the first, without a report, repeats the second.
     archive = sampled(tmp_path)
-    archive.open("a", CODER.encode(POINTS[1]), None)
-    archive.open("b", CODER.encode(POINTS[1]), None)
+    begin(archive, "a", CODER.encode(POINTS[1]), None)
+    begin(archive, "b", CODER.encode(POINTS[1]), None)
     archive.add(2, 0, reports(0.3), 0)
     keep_files(tmp_path, 2)
     archive.finish(2)
     archive = sampled(tmp_path)
-    archive.open("c", CODER.encode(POINTS[1]), None)
+    begin(archive, "c", CODER.encode(POINTS[1]), None)
     archive.prune()
     best = best_record(read_records(tmp_path))
-    assert (folder_of(tmp_path, best.number) / "run" / "result.json").is_file()  # which the end of the search reads
-    assert (folder_of(tmp_path, best.number) / "run" / "model.pt").is_file()
+    assert (
+        TrialFolder(tmp_path, best.number).path / "run" / "result.json"
+    ).is_file()  # which the end of the search reads
+    assert (TrialFolder(tmp_path, best.number).path / "run" / "model.pt").is_file()
 
 
 # Going on
@@ -177,32 +202,32 @@ def test_a_trial_that_was_trained_stands_before_one_that_repeats_it(tmp_path):
 def test_a_search_goes_on_from_its_files(tmp_path):
     archive = listed(tmp_path)
     run_through(archive, 1, 0.1, 0.3)
-    archive.open("ray2", {"number": 2}, None)
+    begin(archive, "ray2", {"number": 2}, None)
     archive.add(2, 0, reports(0.2), 7)
 
     archive = listed(tmp_path)
-    finished = archive.open("new1", {"number": 1}, None)
+    finished = begin(archive, "new1", {"number": 1}, None)
     assert (finished["status"], finished["replay"], finished["reports"]) == ("finished", True, reports(0.1, 0.3))
-    running = archive.open("new2", {"number": 2}, None)
+    running = begin(archive, "new2", {"number": 2}, None)
     assert (running["status"], running["replay"], running["reports"]) == ("running", True, reports(0.2))
     assert running["deaths"] == 0
     archive.add(2, 1, reports(0.4, start=1), 5)
     archive.finish(2)
     record = on_disk(tmp_path)[2]
     assert (record.reports, record.seconds, record.peak_memory_bytes) == (reports(0.2, 0.4), 4.0, 5)
-    assert archive.open("new3", {"number": 3}, None)["reports"] == []
+    assert begin(archive, "new3", {"number": 3}, None)["reports"] == []
 
 
 def test_a_sampler_that_begins_again_is_given_each_record_once(tmp_path):
     archive = sampled(tmp_path)
     for name, point in (("a", POINTS[0]), ("b", POINTS[1])):
-        archive.open(name, CODER.encode(point), None)
+        begin(archive, name, CODER.encode(point), None)
     archive.add(1, 0, reports(0.3), 0)
     archive.finish(1)
     archive.add(2, 0, reports(0.2), 0)
 
     archive = sampled(tmp_path)
-    opened = [archive.open(f"new{i}", CODER.encode(POINTS[p]), None) for i, p in enumerate((0, 1, 0, 2))]
+    opened = [begin(archive, f"new{i}", CODER.encode(POINTS[p]), None) for i, p in enumerate((0, 1, 0, 2))]
     assert [o["number"] for o in opened] == [1, 2, 3, 4]
     assert [o["repeats"] for o in opened] == [None, None, 1, None]
     assert [o["status"] for o in opened] == ["finished", "running", "finished", "running"]
@@ -211,18 +236,18 @@ def test_a_sampler_that_begins_again_is_given_each_record_once(tmp_path):
 
 def test_a_failed_trial_stays_failed(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.fail(1, "the loss is no number", again=False)
     archive.conclude("a", True)
-    again = listed(tmp_path).open("b", {"number": 1}, None)
+    again = begin(listed(tmp_path), "b", {"number": 1}, None)
     assert (again["status"], again["failure"], again["deaths"]) == ("failed", "the loss is no number", 0)
 
 
 def test_a_last_line_that_was_cut_is_left_out(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1, 0.2), 0)
-    file = folder_of(tmp_path, 1) / "reports.jsonl"
+    file = TrialFolder(tmp_path, 1).path / "reports.jsonl"
     text = file.read_text()
     file.write_text(text + text.splitlines()[0][:30])
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2)
@@ -232,20 +257,20 @@ def test_a_last_line_that_was_cut_is_left_out(tmp_path):
 
 def test_a_trial_whose_last_line_was_cut_goes_on(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1, 0.2), 0)
-    file = folder_of(tmp_path, 1) / "reports.jsonl"
+    file = TrialFolder(tmp_path, 1).path / "reports.jsonl"
     file.write_text(file.read_text()[:-10])
 
     archive = listed(tmp_path)
-    assert archive.open("b", {"number": 1}, None)["reports"] == reports(0.1)
+    assert begin(archive, "b", {"number": 1}, None)["reports"] == reports(0.1)
     archive.add(1, 1, reports(0.2, 0.3, start=1), 0)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2, 0.3)
 
 
 def test_a_damaged_record_is_named(tmp_path):
     write_record(tmp_path, TrialRecord(3, POINTS[2]))
-    file = folder_of(tmp_path, 3) / "trial.json"
+    file = TrialFolder(tmp_path, 3).path / "trial.json"
     assert file == tmp_path / "trials" / "0003" / "trial.json"
     for text in ("{", "[]", '{"number": 3}', json.dumps({**json.loads(file.read_text()), "more": 1})):
         file.write_text(text)
@@ -260,20 +285,20 @@ def test_a_damaged_record_is_named(tmp_path):
 
 def test_a_death_of_a_running_trial_is_counted_once(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1), 0)
-    again = archive.open("a", {"number": 1}, None)  # Ray begins it again in another process
+    again = begin(archive, "a", {"number": 1}, None)  # Ray begins it again in another process
     assert (again["deaths"], again["replay"], again["reports"]) == (1, False, reports(0.1))
     assert on_disk(tmp_path)[1].deaths == 1
-    assert listed(tmp_path).open("b", {"number": 1}, None)["deaths"] == 1  # the search was cut, not the trial
+    assert begin(listed(tmp_path), "b", {"number": 1}, None)["deaths"] == 1  # the search was cut, not the trial
 
 
 def test_a_trial_that_comes_back_ends_as_any(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.fail(1, "out of memory", again=True)
     assert archive.records[1].status == "running"
-    assert archive.open("a", {"number": 1}, None)["deaths"] == 1
+    assert begin(archive, "a", {"number": 1}, None)["deaths"] == 1
     archive.add(1, 0, reports(0.1), 0)
     archive.finish(1)
     archive.conclude("a", False)
@@ -284,7 +309,7 @@ def test_a_trial_that_comes_back_ends_as_any(tmp_path):
 def test_a_trial_that_fails_twice_says_of_what(tmp_path):
     archive = listed(tmp_path)
     for _ in range(2):
-        archive.open("a", {"number": 1}, None)
+        begin(archive, "a", {"number": 1}, None)
         archive.fail(1, "[enforce fail] can't allocate memory", again=True)
     archive.conclude("a", True)
     record = on_disk(tmp_path)[1]
@@ -294,16 +319,16 @@ def test_a_trial_that_fails_twice_says_of_what(tmp_path):
 def test_a_trial_that_was_killed_twice_may_have_wanted_memory(tmp_path):
     archive = listed(tmp_path)
     for _ in range(2):
-        archive.open("a", {"number": 1}, None)
+        begin(archive, "a", {"number": 1}, None)
     archive.conclude("a", True)
     record = on_disk(tmp_path)[1]
     assert (record.status, record.deaths) == ("failed", 1)
-    assert record.failure == "its process was killed twice, maybe for want of memory"
+    assert record.failure == "its process was killed twice, maybe because memory was short"
 
 
 def test_what_failed_by_itself_keeps_its_own_words(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.fail(1, "a user has every item", again=False)
     archive.conclude("a", True)
     assert on_disk(tmp_path)[1].failure == "a user has every item"
@@ -312,28 +337,28 @@ def test_what_failed_by_itself_keeps_its_own_words(tmp_path):
 OOM = "Task was killed due to the node running low on memory. Memory on the node: pid={}, actor ID=1, task"
 
 
-def test_a_death_for_want_of_memory_is_the_trial_s_whose_process_is_named(tmp_path):
+def test_a_death_when_memory_is_short_is_the_trial_s_whose_process_is_named(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None, 77)
-    archive.open("b", {"number": 2}, None, 7)
+    begin(archive, "a", {"number": 1}, None, 77)
+    begin(archive, "b", {"number": 2}, None, 7)
     assert archive.killed_for_memory(OOM.format(7)) == [2]
     assert {n: (r.status, r.deaths) for n, r in on_disk(tmp_path).items()} == {1: ("running", 0), 2: ("running", 1)}
     # Ray Tune begins again from the records.
     archive = listed(tmp_path)
-    assert archive.open("c", {"number": 2}, None, 9)["deaths"] == 1
+    assert begin(archive, "c", {"number": 2}, None, 9)["deaths"] == 1
     assert archive.killed_for_memory(OOM.format(9)) == [2] and archive.killed_for_memory(OOM.format(8)) == []
     record = on_disk(tmp_path)[2]
     assert (record.status, record.deaths) == ("failed", 2)
-    assert record.failure == "its process was killed twice, maybe for want of memory"
+    assert record.failure == "its process was killed twice, maybe because memory was short"
 
 
 def test_a_trial_that_is_over_does_not_die_with_its_process(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None, 7)
-    archive.open("a", {"number": 1}, None, 7)
+    begin(archive, "a", {"number": 1}, None, 7)
+    begin(archive, "a", {"number": 1}, None, 7)
     archive.add(1, 0, reports(0.1), 0)
     archive.finish(1)
-    archive.open("b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
+    begin(archive, "b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
     assert archive.killed_for_memory(OOM.format(7)) == [2]
     assert {n: (r.status, r.deaths) for n, r in on_disk(tmp_path).items()} == {1: ("finished", 1), 2: ("running", 1)}
 
@@ -350,13 +375,13 @@ def members(tmp_path):
     """A population of three with two validations each."""
     archive = population(tmp_path)
     for number, scores in ((1, (0.1, 0.2)), (2, (0.3, 0.4)), (3, (0.5, 0.6))):
-        archive.open(f"ray{number}", member(number), None)
+        begin(archive, f"ray{number}", member(number), None)
         archive.add(number, 0, reports(*scores), 0)
     return archive
 
 
 def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members):
-    taken = members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
+    taken = begin(members, "ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
     assert taken["number"] == 1 and taken["point"] == POINTS[2] and not taken["replay"]
     assert taken["reports"] == reports(0.5, 0.6) == on_disk(tmp_path)[1].reports
     assert taken["changes"] == [[2, {"lr": 0.9}]] and taken["deaths"] == 0 and taken["status"] == "running"
@@ -368,15 +393,15 @@ def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members)
 
 def test_only_what_is_known_up_to_the_state_is_taken_over(tmp_path, members):
     members.add(3, 2, reports(0.7, 0.8, start=2), 0)
-    taken = members.open("ray1", member(3, sizes=[8]) | {"number": 1}, pointer(3, 2))
+    taken = begin(members, "ray1", member(3, sizes=[8]) | {"number": 1}, pointer(3, 2))
     assert taken["reports"] == reports(0.5, 0.6) and taken["changes"] == [[2, {"sizes": [8]}]]
 
 
 def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
-    members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
+    begin(members, "ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
     members.add(1, 2, reports(0.7, 0.8, start=2), 0)
     members.add(2, 2, reports(0.1, 0.1, start=2), 0)
-    members.open("ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
+    begin(members, "ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
     record = on_disk(tmp_path)[2]
     assert record.changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]] and record.point == POINTS[2]
     assert record.reports == reports(0.5, 0.6, 0.7, 0.8)
@@ -384,25 +409,25 @@ def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
     assert [record.values_at(epoch) for epoch in (2, 3)] == [{"lr": 0.9, "sizes": [4, 2]}] * 2
     assert [record.values_at(epoch) for epoch in (4, 99)] == [{"lr": 0.9, "sizes": [8]}] * 2
     # From before its own change a state is taken without it.
-    back = members.open("ray3", member(3) | {"number": 3}, pointer(2, 2))
+    back = begin(members, "ray3", member(3) | {"number": 3}, pointer(2, 2))
     assert back["changes"] == [] and on_disk(tmp_path)[3].changes == []
     assert members.records[2].changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]]
 
 
 def test_a_member_that_is_only_put_back_changes_nothing(tmp_path, members):
-    again = members.open("ray2", member(2), pointer(2, 1, 1))
+    again = begin(members, "ray2", member(2), pointer(2, 1, 1))
     assert (again["changes"], again["point"], again["reports"]) == ([], POINTS[1], reports(0.3))
     assert on_disk(tmp_path)[2].changes == [] and on_disk(tmp_path)[2].reports == reports(0.3)
 
 
 def test_what_is_pushed_out_of_a_range_stays_at_its_end(tmp_path, members):
-    taken = members.open("ray1", {**member(3), "number": 1, "lr": 1.2}, pointer(3, 2))
+    taken = begin(members, "ray1", {**member(3), "number": 1, "lr": 1.2}, pointer(3, 2))
     assert taken["changes"] == [[2, {"lr": 1.0}]] == on_disk(tmp_path)[1].changes
 
 
 def test_a_member_that_is_over_takes_nothing_over(tmp_path, members):
     members.finish(1)
-    taken = members.open("ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
+    taken = begin(members, "ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
     assert (taken["status"], taken["reports"], taken["changes"]) == ("finished", reports(0.1, 0.2), [])
 
 
@@ -422,13 +447,13 @@ ALL = ["run/model.pt", "run/result.json", "run/resume.pt", "snapshots/2/model.pt
 def keep_files(root, number):
     """What a run leaves, and snapshots."""
     for name in ALL:
-        file = folder_of(root, number) / name
+        file = TrialFolder(root, number).path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(number))
 
 
 def kept(root, number):
-    folder = folder_of(root, number)
+    folder = TrialFolder(root, number).path
     of_trial = ("trial.json", "reports.jsonl")
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in files if name not in of_trial)
@@ -488,20 +513,12 @@ def test_the_next_best_has_its_model_if_the_best_fails_on_its_way_to_the_end(tmp
     assert "run/model.pt" in kept(tmp_path, 1)
 
 
-def test_files_of_a_trial_elsewhere_are_received_and_sent_back(tmp_path):
-    archive = listed(tmp_path)
-    archive.receive(2, {"run/resume.pt": b"state", "snapshots/3/model.pt": b"model"})
-    assert (folder_of(tmp_path, 2) / "snapshots" / "3" / "model.pt").read_bytes() == b"model"
-    assert archive.send(2, ["run/resume.pt", "run/result.json", "snapshots"]) == {"run/resume.pt": b"state"}
-    assert archive.send(1, ["run/resume.pt"]) == {}
-
-
 # How it stands
 
 
 def test_the_standing_has_of_each_trial_the_best_report_and_the_last(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     assert archive.standing()[0][0].reports == []
     archive.add(1, 0, reports(0.1, 0.4, 0.2), 0)
     (shown,), reason = archive.standing()
@@ -515,14 +532,14 @@ def test_a_search_that_cannot_be_written_is_to_end(tmp_path):
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "0002").write_text("in the way")
     with pytest.raises(UserError):
-        archive.open("b", {"number": 2}, None)
+        begin(archive, "b", {"number": 2}, None)
     assert archive.standing()[1].startswith(f"cannot write {tmp_path}/trials/0002/trial.json: ")
 
 
 def test_reports_that_cannot_be_written_end_it_too(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
-    (folder_of(tmp_path, 1) / "reports.jsonl").mkdir()
+    begin(archive, "a", {"number": 1}, None)
+    (TrialFolder(tmp_path, 1).path / "reports.jsonl").mkdir()
     with pytest.raises(UserError):
         archive.add(1, 0, reports(0.1), 0)
     assert archive.standing()[1] == f"cannot write {tmp_path}/trials/0001/reports.jsonl: Is a directory"
@@ -536,7 +553,7 @@ def test_a_reason_to_end_is_told(tmp_path):
 
 def test_reports_that_are_known_are_not_added_again(tmp_path):
     archive = listed(tmp_path)
-    archive.open("a", {"number": 1}, None)
+    begin(archive, "a", {"number": 1}, None)
     archive.add(1, 0, reports(0.1, 0.2), 0)
     archive.add(1, 1, reports(0.2, 0.3, start=1), 0)  # of a process that was begun anew, from an older state
     archive.add(1, 0, reports(0.1), 0)

@@ -22,13 +22,12 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.outputs import best_settings
 from recbole_cadmr.tuning.plan import read_plan
+from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import (
     FAILED,
     FINISHED,
-    REPORTS,
     STOPPED,
     best_record,
-    folder_of,
     read_records,
 )
 from tests.micro import write_micro
@@ -98,7 +97,7 @@ def test_trials_that_fall_behind_are_stopped_at_a_rung(searched):
 def test_the_test_part_is_read_for_the_best_alone(searched):
     records = read_records(searched)
     best = best_record(records).number
-    results = {r.number: read_result(folder_of(searched, r.number) / "run") for r in records if r.status == FINISHED}
+    results = {r.number: read_result(TrialFolder(searched, r.number).run.path) for r in records if r.status == FINISHED}
     assert {number for number, result in results.items() if result["test_read"]} == {best}
     assert all("test" not in name for record in records for report in record.reports for name in report)
     facts = (searched / "report.html").read_text().rpartition('id="facts">')[2].partition("</script>")[0]
@@ -113,7 +112,7 @@ def test_states_of_lost_trials_are_not_kept(searched):
 
 def test_a_search_that_is_done_is_not_run_again(searched, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/reports.jsonl")}
-    assert main([*BPR, "--trials=6", f"--output={searched}", "--resume"]) == 0
+    assert main([*BPR, "--trials=6", f"--output={searched}"]) == 0
     assert main(["tune", "--resume", str(searched)]) == 0
     output = capsys.readouterr().out
     assert "search of BPR" not in output and output.count("best on validation: trial") == 2
@@ -121,10 +120,8 @@ def test_a_search_that_is_done_is_not_run_again(searched, capsys):
 
 
 def test_another_search_is_not_written_over(searched, tmp_path, capsys):
-    assert main([*BPR, "--trials=6", f"--output={searched}"]) == 2
-    assert "holds a search already; go on with --resume" in capsys.readouterr().err
-    assert main([*BPR, "--trials=6", "--learner=sgd", f"--output={searched}", "--resume"]) == 2
-    assert "holds another search: its settings is" in capsys.readouterr().err
+    assert main([*BPR, "--trials=6", "--learner=sgd", f"--output={searched}"]) == 2
+    assert "holds another search: its learner is the default, not sgd" in capsys.readouterr().err
     (tmp_path / "mine").write_text("x")
     assert main([*BPR, f"--output={tmp_path}"]) == 2
     assert "is already used, and not by a search" in capsys.readouterr().err
@@ -239,11 +236,11 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path):
     assert not psutil.wait_procs(family, timeout=60)[1]  # trials end with it
     done = [record.number for record in read_records(out) if record.over]
     # Not the results: the winner's is written once more, when its test part is read.
-    stamps = {n: (folder_of(out, n) / REPORTS).stat().st_mtime_ns for n in done}
+    stamps = {n: TrialFolder(out, n).reports.stat().st_mtime_ns for n in done}
     assert main(["tune", "--resume", str(out)]) == 0
     records = read_records(out)
     assert len(records) == 3 and all(record.status == FINISHED and record.epochs == 16 for record in records)
-    assert stamps == {n: (folder_of(out, n) / REPORTS).stat().st_mtime_ns for n in done}
+    assert stamps == {n: TrialFolder(out, n).reports.stat().st_mtime_ns for n in done}
     assert again(out, tmp_path) == best_record(records).best()["valid_score"]
 
 
@@ -256,7 +253,7 @@ def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to
     wait_for(lambda: read_records(out)[0].over)
     search.send_signal(signal.SIGTERM)
     assert search.wait(60) == 2
-    assert f"go on with: python -m recbole_cadmr tune --resume {out}" in log.read_text()
+    assert f"resume with: python -m recbole_cadmr tune --resume {out}" in log.read_text()
     first = read_records(out)[0]
     assert (first.status, first.deaths, first.epochs) == (FINISHED, 1, 16)
     assert [report["epoch"] for report in first.reports] == [*range(8), 7, *range(8, 16)]
@@ -310,7 +307,7 @@ def test_the_test_part_stays_unread_if_it_is_to_and_more_trials_say_that_it_was_
     best = best_record(read_records(out)).number
     assert (best != 1) == ("the test part had been read for trial 1" in capsys.readouterr().out)
     assert main(["tune", "--resume", str(out), "--trials=2"]) == 2
-    assert "holds a search of 12 trials, and may only go on with as many or more" in capsys.readouterr().err
+    assert "holds a search of 12 trials, and can be resumed with as many or more" in capsys.readouterr().err
 
 
 def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
@@ -412,7 +409,11 @@ def test_a_full_disk_ends_the_search_with_one_sentence_and_it_goes_on_later(tmp_
         arguments = [*BPR, "--trials=3", "--jobs=1", f"--output={disk / 'out'}"]
         assert main(arguments) == 2
         error = capsys.readouterr().err
-        assert "cannot write" in error and "No space left on device" in error and "go on with --resume" in error
+        assert (
+            "cannot write" in error
+            and "No space left on device" in error
+            and "resumed by the same command again" in error
+        )
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         assert main(["tune", "--resume", str(disk / "out")]) == 0
         assert [record.status for record in read_records(disk / "out") if record.status == FAILED] == []
