@@ -10,6 +10,8 @@ import msgspec
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_name, current_names
+=======
+>>>>>>> 9bbeda7 (Processes of runs and seeds of benchmarks in fewer lines; a data set packs to the same bytes)
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -72,14 +74,17 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             model, at, preset = label.partition("@")
             if at and not preset:
                 raise UserError(f"'{label}' names no preset; leave out the @")
-            place = {name: settings[name] for name in ("data_path",) if name in settings}
+            place = {"data_path": settings["data_path"]} if "data_path" in settings else {}
             declared = ModelSpec(model, preset or None, dataset, place).config.declarations
             own = {n: value for n, value in settings.items() if "." not in n and current_name(model, n) in declared}
             mine = {name for name in settings if name.rpartition(".")[0] in (model, label)}
             used |= mine | own.keys()
             own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
+<<<<<<< HEAD
             model_spec = ModelSpec(model, preset or None, dataset, current_names(model, own, "settings"))
-            _check_metrics(model_spec.config)
+            for name in model_spec.config["metrics"]:
+                if name.lower() not in map(str.lower, RANKING):
+                    raise UserError(f"a benchmark measures {', '.join(RANKING)} and what it always adds, not {name}")
             twin = same.setdefault((model, model_spec.digest), label)
             if twin != label:
                 raise UserError(f"{twin} and {label} are the same model with the same settings; name one of them")
@@ -94,30 +99,20 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
     return specs
 
 
-def _check_metrics(config: Config) -> None:
-    for name in config["metrics"]:
-        if name.lower() not in {metric.lower() for metric in RANKING}:
-            raise UserError(f"a benchmark measures {', '.join(RANKING)} and what it always adds, not {name}")
-
-
 def seeds_of(text: str) -> list[int]:
     """Seeds from ``5`` (1 to 5) or ``3,7,2020`` (these; of one seed, ``7,``).
 
     Raises:
-        UserError: if there is none, or one that is no whole number from 0 on that numpy takes.
+        UserError: if there is none, or one that numpy does not take.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isdecimal() and len(part) <= 20 for part in parts):  # whatever is longer is no seed
+    if not parts or not all(part.isdecimal() and len(part) <= 20 for part in parts):  # whatever is longer is no seed
         raise UserError(f"--seeds must be a number of seeds such as 5, or seeds such as 1,2,3, not {shown(text)}")
     seeds = [int(part) for part in parts]
-    if "," not in text and seeds and seeds[0] > _MOST_SEEDS:
-        raise UserError(f"--seeds {text} means {seeds[0]:,} seeds; for the one seed {text} give {text},")
     if "," not in text:
-        seeds = list(range(1, seeds[0] + 1)) if seeds else []
-    if not seeds:
-        raise UserError("--seeds names no seed; give a number of seeds such as 5, or seeds such as 1,2,3")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds names a seed twice: {text}")
+        if seeds[0] > _MOST_SEEDS:
+            raise UserError(f"--seeds {text} means {seeds[0]:,} seeds; for the one seed {text} give {text},")
+        seeds = list(range(1, seeds[0] + 1))
     check_seeds(seeds)
     return seeds
 
@@ -125,7 +120,7 @@ def seeds_of(text: str) -> list[int]:
 def check_seeds(seeds: Sequence[int]) -> None:
     """Raise :class:`UserError` unless all are seeds that numpy takes, and there is one."""
     if not seeds:
-        raise UserError("a benchmark needs at least one seed")
-    wrong = next((seed for seed in seeds if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED), None)
-    if wrong is not None:
-        raise UserError(f"a seed must be a whole number from 0 to {MOST_SEED}, not {wrong}")
+        raise UserError("a benchmark needs at least one seed; give --seeds such as 5, or 1,2,3")
+    for seed in seeds:
+        if not isinstance(seed, int) or not 0 <= seed <= MOST_SEED or seeds.count(seed) > 1:
+            raise UserError(f"--seeds must be whole numbers from 0 to {MOST_SEED}, each named once, not {seed}")

@@ -14,12 +14,11 @@ from recbole_cadmr.files import cache_folder
 
 
 def pack(folder: Path) -> bytes:
-    """A data set's files as one archive."""
+    """A data set's files as one archive, the same bytes whenever they are the same."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for path in sorted(folder.iterdir()):
-            if path.is_file():
-                archive.write(path, path.name)
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes())
     return file.getvalue()
 
 
@@ -29,23 +28,14 @@ def unpack(packed: bytes, name: str) -> Path:
     What lies there is used if it is what was packed, byte by byte, and is replaced otherwise.
     """
     cache = cache_folder() / "cluster"
-    cache.mkdir(parents=True, exist_ok=True)
     root = cache / hashlib.sha256(packed).hexdigest()
-    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        if not _holds(root / name, archive):
-            aside = Path(tempfile.mkdtemp(dir=cache))
-            try:
-                archive.extractall(aside / name)
-                shutil.rmtree(root, ignore_errors=True)
-                with suppress(OSError):  # another task was faster
-                    aside.rename(root)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+    if (root / name).is_dir() and pack(root / name) == packed:
+        return root
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as scratch:
+        aside = Path(scratch) / "data"
+        zipfile.ZipFile(io.BytesIO(packed)).extractall(aside / name)
+        shutil.rmtree(root, ignore_errors=True)
+        with suppress(OSError):  # another task was faster
+            aside.rename(root)
     return root
-
-
-def _holds(folder: Path, archive: zipfile.ZipFile) -> bool:
-    """Whether ``folder`` holds the files of ``archive``, as they are in it, and no others."""
-    if not folder.is_dir() or {path.name for path in folder.iterdir()} != set(archive.namelist()):
-        return False
-    return all((folder / name).read_bytes() == archive.read(name) for name in archive.namelist())

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recbole_cadmr.execution.process import POLL, RunProcess, started
+from recbole_cadmr.execution.process import POLL, RunProcess, interrupt, start
 from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.memory import free_for_another
@@ -51,15 +51,12 @@ class LocalRunner:
                     if is_hopeless:
                         needs = f"needs about {memory(spec.memory)} of memory, and may use {memory(allowed)}"
                         spec.fail(f"skipped: it {needs}")
-                    elif new := started(spec):
+                    elif new := start(spec):
                         running.append(new)
                         on_start(spec)
                         continue
                     on_end(spec, 0.0)
                 time.sleep(POLL)
         except BaseException:
-            for process in running:
-                process.interrupt()
-            for process in running:
-                process.end()
+            interrupt(running)
             raise

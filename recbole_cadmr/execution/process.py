@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from recbole_cadmr.training.trainer import LAST
 
 GRACE = 20  # seconds that a stopped run has to write its state
 POLL = 0.2  # seconds between two looks at a process
+_LOG = "log.txt"
 
 
 def command(*arguments: str) -> list[str]:
@@ -29,44 +31,60 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "recbole_cadmr.cli.child", *arguments]
 
 
+def start(spec: RunSpec, data_path: Path | None = None) -> RunProcess | None:
+    """Start or resume a run; None if another process is at work in it, such as one that somebody started by hand.
+
+    Args:
+        data_path: where the data sets lie, if not where the run's settings say.
+    """
+    settings = spec.folder / "settings.yaml"
+    arguments = ["--config_files", str(settings), "--output", str(spec.run)]
+    spec.folder.mkdir(parents=True, exist_ok=True)
+    spec.failure_file.unlink(missing_ok=True)
+    try:
+        if spec.run.is_dir():
+            with alone_in(spec.run, "run", GRACE):  # the process of a parent that was killed is about to end
+                if (spec.run / LAST).is_file():
+                    arguments = ["--resume", str(spec.run)]
+                else:
+                    shutil.rmtree(spec.run)
+    except UserError as error:
+        spec.fail(f"failed: {error}")
+        return None
+    with write_aside(settings) as temporary:
+        temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
+    arguments += ["--data_path", str(data_path or spec.model_spec.config.data_root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
+    with open(spec.folder / _LOG, "ab") as log:
+        process = subprocess.Popen(
+            command("train", *arguments),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    return RunProcess(spec, process, time.monotonic())
+
+
+@dataclass(frozen=True)
 class RunProcess:
     """A run at work; it stops, its state kept, when the process that started it ends."""
 
-    def __init__(self, spec: RunSpec, data_path: Path | None = None) -> None:
-        """Start or resume a run, its data set in ``data_path`` if that is another place than its settings say.
-
-        Raises:
-            UserError: if another process is at work in the run, such as one that somebody started there by hand.
-        """
-        self.spec = spec
-        self._started = time.monotonic()
-        self._log = spec.folder / "log.txt"
-        settings_file = spec.folder / "settings.yaml"
-        _prepare(spec, settings_file)
-        if (spec.run / LAST).is_file():
-            arguments = ["--resume", str(spec.run)]
-        else:
-            arguments = ["--config_files", str(settings_file), "--output", str(spec.run)]
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
-                command("train", *arguments, "--data_path", str(data_path or spec.model_spec.config.data_root)),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(spec.threads)},
-                start_new_session=True,
-            )
+    spec: RunSpec
+    process: subprocess.Popen[bytes]
+    started: float
 
     @property
     def seconds(self) -> float:
         """Seconds since it was started."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self.started
 
     @property
     def memory(self) -> int:
         """Resident bytes; 0 if it has ended."""
         try:
-            return int(psutil.Process(self._process.pid).memory_info().rss)
+            return int(psutil.Process(self.process.pid).memory_info().rss)
         except psutil.Error:
             return 0
 
@@ -74,11 +92,12 @@ class RunProcess:
         """Whether it has ended, stopped for using more than ``limit`` bytes or by itself; then its folder says how."""
         is_too_large = limit is not None and self.memory > limit
         if is_too_large:
-            self._process.kill()
-            self._process.wait()
-        status = self._process.poll()
+            self.process.kill()
+            self.process.wait()
+        status = self.process.poll()
         if status is None:
             return False
+        log = self.spec.folder / _LOG
         if self.spec.is_finished:
             (self.spec.run / LAST).unlink(missing_ok=True)  # there is nothing to resume
         elif is_too_large:
@@ -87,39 +106,18 @@ class RunProcess:
         elif status == -signal.SIGKILL:
             self.spec.fail("stopped: it was killed from outside, maybe because the machine was out of memory")
         else:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+            lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
             last = next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
-            self.spec.fail(f"failed: {last} (full output: {self._log})")
+            self.spec.fail(f"failed: {last} (full output: {log})")
         return True
 
-    def interrupt(self) -> None:
-        """Ask it to stop and keep its state, as ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
 
-    def end(self) -> None:
-        """Wait for it after :meth:`interrupt`, and kill it if it takes too long."""
+def interrupt(processes: list[RunProcess]) -> None:
+    """Stop runs as ctrl-C does, their states kept; kill those that take too long."""
+    for run in processes:
+        run.process.send_signal(signal.SIGINT)
+    for run in processes:
         try:
-            self._process.wait(GRACE)
+            run.process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-
-
-def _prepare(spec: RunSpec, settings_file: Path) -> None:
-    """Write the settings of a run; remove an earlier failure, and a run that was cut before it had a state."""
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    spec.failure_file.unlink(missing_ok=True)
-    if spec.run.is_dir():
-        with alone_in(spec.run, "run", GRACE):  # the process of a parent that was killed is about to end
-            if not (spec.run / LAST).is_file():
-                shutil.rmtree(spec.run)
-    with write_aside(settings_file) as temporary:
-        temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
-
-
-def started(spec: RunSpec, data_path: Path | None = None) -> RunProcess | None:
-    """A run that is started; None if it cannot be, for the reason that is kept in its folder."""
-    try:
-        return RunProcess(spec, data_path)
-    except UserError as error:
-        spec.fail(f"failed: {error}")
-        return None
+            run.process.kill()

@@ -10,7 +10,7 @@ from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.dataset_archive import pack, unpack
-from recbole_cadmr.execution.process import POLL, started
+from recbole_cadmr.execution.process import POLL, start
 from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked, sees
@@ -60,10 +60,8 @@ class RayRunner:
                 task = ray.remote(_run_on_node).options(
                     num_cpus=spec.threads, num_gpus=gpus, memory=spec.memory, max_retries=_RETRIES
                 )
-                lean = replace(
-                    spec, model_spec=replace(spec.model_spec)
-                )  # without its Config, which is a machine's own
-                waiting[task.remote(lean, data[folder], self.root, mark, self.limit)] = spec
+                copy = replace(spec, model_spec=replace(spec.model_spec))  # a Config, computed here, is of this machine
+                waiting[task.remote(copy, data[folder], self.root, mark, self.limit)] = spec
                 on_start(spec)
             while waiting:
                 (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -88,9 +86,7 @@ def _run_on_node(spec: RunSpec, data: bytes | Path, root: Path, mark: str, limit
     """Run on this node, with a packed data set or one in a place that it sees; the seconds that it took."""
     if not sees(root, mark):  # a node that joined later
         raise UserError(f"the node that was to run it does not see {root}")
-    process = started(spec, data if isinstance(data, Path) else unpack(data, spec.model_spec.dataset))
-    if process is None:
-        return 0.0
-    while not process.has_ended(limit):
+    process = start(spec, data if isinstance(data, Path) else unpack(data, spec.model_spec.dataset))
+    while process is not None and not process.has_ended(limit):
         time.sleep(POLL)
-    return process.seconds
+    return process.seconds if process is not None else 0.0

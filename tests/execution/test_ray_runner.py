@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_runner as module
-from recbole_cadmr.execution.local import LocalRunner
 from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.ray_runner import RayRunner, _run_on_node
 from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
@@ -68,14 +68,24 @@ def run(runner, *specs):
     return events
 
 
-def test_a_run_is_what_it_is_here_with_the_data_set_from_the_archive(elsewhere, place, data, tmp_path):
-    here, there = ease(data, tmp_path / "here"), ease(data, tmp_path / "there")
-    run(LocalRunner(), here)
-    assert run(RayRunner(ADDRESS, tmp_path), there) == [("start", there), ("end", there)]
+def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(elsewhere, place, data, tmp_path):
+    broken = write_micro(tmp_path / "broken", train=["ann a", "ann b", "bob b", "bob a"])  # leaves no negative item
+    bpr = RunSpec(
+        ModelSpec("BPR", None, "micro", {**SETTINGS, "data_path": str(broken)}), 1, tmp_path / "bpr", memory=2**20
+    )
+    many, large = ease(data, tmp_path / "many", threads=64), ease(data, tmp_path / "large", memory=2**31)
+    there = ease(data, tmp_path / "there")
+    events = run(RayRunner(ADDRESS, tmp_path, limit=2**30), bpr, many, large, there)
+    assert [spec for event, spec in events if event == "start"] == [bpr, there]
+    assert {spec.folder for event, spec in events if event == "end"} == {s.folder for s in (bpr, many, large, there)}
+    assert bpr.failure.startswith("failed: error: user 'ann' has every item")
+    assert many.failure == "skipped: no node of the cluster has 64 cores and 0.0 GB free"
+    assert large.failure == "skipped: no node of the cluster has 1 cores and 2.0 GB free"
     assert there.failure is None and not (tmp_path / ".mark").exists()
-    one, other = read_result(here.run), read_result(there.run)
-    assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
-    assert {path.name for path in there.run.iterdir()} == {path.name for path in here.run.iterdir()}
+    here = recbole_cadmr.train("EASE", "micro", output=tmp_path / "here", settings=there.model_spec.settings)
+    result = read_result(there.run)
+    assert result["test_result"] == here.result["test_result"]
+    assert result["fingerprint"] == here.result["fingerprint"]
     read_from = Path(read_checkpoint(there.run / "model.pt")["settings"]["data_path"])
     assert read_from.is_relative_to(place / "cache")
 
@@ -87,21 +97,6 @@ def test_a_cut_run_is_resumed_in_the_shared_folder(elsewhere, data, tmp_path):
     run(RayRunner(ADDRESS, tmp_path), spec)
     assert spec.failure is None and not (spec.run / "resume.pt").exists()
     assert read_result(spec.run)["test_result"] == read_result(PREVIOUS / "run")["test_result"]
-
-
-def test_what_fails_or_has_no_room_says_so_and_stops_nothing(elsewhere, data, tmp_path):
-    broken = write_micro(tmp_path / "broken", train=["ann a", "ann b", "bob b", "bob a"])  # leaves no negative item
-    bpr = RunSpec(
-        ModelSpec("BPR", None, "micro", {**SETTINGS, "data_path": str(broken)}), 1, tmp_path / "bpr", memory=2**20
-    )
-    many, large = ease(data, tmp_path / "many", threads=64), ease(data, tmp_path / "large", memory=2**31)
-    good = ease(data, tmp_path / "good")
-    events = run(RayRunner(ADDRESS, tmp_path, limit=2**30), bpr, many, large, good)
-    assert sum(event == "end" for event, _ in events) == 4
-    assert bpr.failure.startswith("failed: error: user 'ann' has every item")
-    assert many.failure == "skipped: no node of the cluster has 64 cores and 0.0 GB free"
-    assert large.failure == "skipped: no node of the cluster has 1 cores and 2.0 GB free"
-    assert good.is_finished and good.failure is None
 
 
 def test_a_run_that_takes_more_than_its_share_is_stopped(elsewhere, data, tmp_path):
