@@ -8,10 +8,7 @@ from typing import Any
 import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
-from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_name, current_names
-=======
->>>>>>> 9bbeda7 (Processes of runs and seeds of benchmarks in fewer lines; a data set packs to the same bytes)
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -80,7 +77,6 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             mine = {name for name in settings if name.rpartition(".")[0] in (model, label)}
             used |= mine | own.keys()
             own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
-<<<<<<< HEAD
             model_spec = ModelSpec(model, preset or None, dataset, current_names(model, own, "settings"))
             for name in model_spec.config["metrics"]:
                 if name.lower() not in map(str.lower, RANKING):

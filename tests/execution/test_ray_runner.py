@@ -82,10 +82,10 @@ def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(elsewhere, pla
     assert many.failure == "skipped: no node of the cluster has 64 cores and 0.0 GB free"
     assert large.failure == "skipped: no node of the cluster has 1 cores and 2.0 GB free"
     assert there.failure is None and not (tmp_path / ".mark").exists()
-    here = recbole_cadmr.train("EASE", "micro", output=tmp_path / "here", settings=there.model_spec.settings)
-    result = read_result(there.run)
-    assert result["test_result"] == here.result["test_result"]
-    assert result["fingerprint"] == here.result["fingerprint"]
+    recbole_cadmr.train("EASE", "micro", output=tmp_path / "here", settings=there.model_spec.settings)
+    here, result = read_result(tmp_path / "here"), read_result(there.run)
+    assert result["test_result"] == here["test_result"]
+    assert result["fingerprint"] == here["fingerprint"]
     read_from = Path(read_checkpoint(there.run / "model.pt")["settings"]["data_path"])
     assert read_from.is_relative_to(place / "cache")
 
