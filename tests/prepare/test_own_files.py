@@ -213,7 +213,7 @@ def test_parts_that_stay_empty_are_told(tmp_path):
         (["--text_columns", "a"], "--text_columns needs --items"),
         (["--image_column", "a"], "--image_column needs --items"),
         (["--item_column", "user_id"], "--user_column and --item_column are both 'user_id'"),
-        (["--separator", "::"], "--separator is one character"),
+        (["--separator", "::"], "--separator must be one character"),
         (["--min_rating", "nan", "--rating_column", "item_id"], "--min_rating must be a number"),
         (["--rating_column", "item_id"], "values of the rating of i.csv cannot be read as a number"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -70,18 +71,12 @@ def is_separated(path: Path) -> bool:
     return path.name.lower().endswith(_SEPARATED)
 
 
-def the_separator(text: str | None) -> str | None:
-    """The character that ``--separator`` names.
-
-    Raises:
-        UserError: if it cannot be a separator.
-    """
-    if text is None:
-        return None
-    separator = {"tab": "\t", "\\t": "\t"}.get(text.lower(), text)
-    if len(separator) != 1 or separator in '"\r\n\0':
-        raise UserError(f"--separator is one character such as ';', or tab, not {text!r}")
-    return separator
+def separator(text: str) -> str:
+    """The character that an option names."""
+    character = {"tab": "\t", "\\t": "\t"}.get(text.lower(), text)
+    if len(character) != 1 or character in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"must be one character such as ';', or tab, not {text!r}")
+    return character
 
 
 def _objects(

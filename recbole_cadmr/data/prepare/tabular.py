@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_cadmr.arguments import names
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.tables import is_separated, read_rows, the_separator
+from recbole_cadmr.data.prepare.tables import is_separated, read_rows, separator
 from recbole_cadmr.errors import UserError
 
 _LICENCE = "Its licence is that of these files."
@@ -33,10 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quantity_column", help="of --inter; what is not positive, such as a return, is left out (default: none)")
     add("--time_column", help="of --inter, numbers or dates (default: none)")
     add("--title_column", default="title", help="of --items (default: %(default)s)")
-    add("--text_columns", metavar="A,B", help="of --items, read by the text model (default: the title)")
+    add("--text_columns", type=names, metavar="A,B", help="of --items, read by the text model (default: the title)")
     add("--image_column", help="of --items, names of files in --images (default: ITEM.jpg)")
     add("--encoding", help="of csv, tsv and jsonl (default: utf-8, or as a byte order mark says)")
-    add("--separator", help="of csv and tsv (default: a tab in tsv, and of , ; | and tab what the header of a csv has)")
+    add(
+        "--separator",
+        type=separator,
+        help="of csv and tsv (default: a tab in tsv; in csv the one of , ; | tab in the header)",
+    )
     add_options(parser)
 
 
@@ -88,19 +93,10 @@ def read_interactions(arguments: argparse.Namespace, skipped: SkippedRows) -> pd
     columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
     tables = []
     for path in arguments.inter:
-        rows = _read(arguments, path, skipped, list(dict.fromkeys(columns.values())))
+        needed = list(dict.fromkeys(columns.values()))
+        rows = read_rows(path, skipped, needed, encoding=arguments.encoding, separator=arguments.separator)
         tables.append(pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()}))
     return pd.concat(tables, ignore_index=True)
-
-
-def _read(
-    arguments: argparse.Namespace,
-    path: Path,
-    skipped: SkippedRows,
-    columns: Sequence[str],
-    optional: Sequence[str] = (),
-) -> pd.DataFrame:
-    return read_rows(path, skipped, columns, optional, arguments.encoding, the_separator(arguments.separator))
 
 
 def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: SkippedRows) -> Content:
@@ -111,39 +107,31 @@ def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: Ski
     """
     if not arguments.items:
         return Content(pictures=_pictures(arguments, items, skipped, None))
-    title = arguments.title_column
-    text_columns = [name.strip() for name in (arguments.text_columns or title).split(",")]
-    if arguments.text_columns is None:
-        text_columns = [title]  # whose name may hold a comma
-    picture = [arguments.image_column] if arguments.image_column else []
-    columns = list(dict.fromkeys([arguments.item_column, *text_columns, *picture]))
-    rows = _read(
-        arguments, arguments.items, skipped, columns, [title]
-    )  # a title is read beside --text_columns if there is one
-    ids = rows[arguments.item_column]
-    if not ids.isin(items).any():
+    path, item, title = arguments.items, arguments.item_column, arguments.title_column
+    text_columns = arguments.text_columns or [title]
+    columns = dict.fromkeys([item, *text_columns, *([arguments.image_column] if arguments.image_column else [])])
+    # A title is read beside --text_columns if there is one.
+    rows = read_rows(path, skipped, list(columns), [title], arguments.encoding, arguments.separator)
+    kept = rows[rows[item].isin(items)]
+    if kept.empty:
+        there, here = (", ".join(map(repr, ids[:3])) or "none" for ids in (rows[item].unique(), items))
         raise UserError(
-            f"no item of {arguments.items} is among the interactions that are kept: the ids are such as "
-            f"{', '.join(map(repr, ids.unique()[:3])) or 'none'} there and {', '.join(map(repr, items[:3]))} here, and "
-            f"must match"
+            f"no item of {path} is among the interactions that are kept: the ids are such as {there} there and {here} "
+            f"here, and must match"
         )
-    skipped.note("items without interactions that are kept", n=int((~rows[arguments.item_column].isin(items)).sum()))
-    rows = rows[rows[arguments.item_column].isin(items)]
-    repeated = rows.duplicated(arguments.item_column)
-    skipped.note("repeated items", n=int(repeated.sum()))
-    rows = rows[~repeated].set_index(arguments.item_column, drop=False)
+    skipped.note("items without interactions that are kept", n=len(rows) - len(kept))
+    rows = kept.drop_duplicates(item).set_index(item, drop=False)
+    skipped.note("repeated items", n=len(kept) - len(rows))
     skipped.note("items that are not among --items", n=len(set(items) - set(rows.index)))
     titles = _texts(rows, [title]) if title in rows else {}
     texts = _texts(rows, text_columns)
     if not texts:
-        message = (
-            f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {arguments.items.name}"
-        )
+        message = f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {path.name}"
         if arguments.text_model != NONE:
             raise UserError(f"{message}; name other --text_columns, or give --text_model none")
         skipped.remark(message)
-    names = dict(rows[arguments.image_column]) if arguments.image_column else None
-    return Content(titles, texts, _pictures(arguments, items, skipped, names))
+    pictures = dict(rows[arguments.image_column]) if arguments.image_column else None
+    return Content(titles, texts, _pictures(arguments, items, skipped, pictures))
 
 
 def _pictures(
