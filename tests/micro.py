@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from recbole.data.interaction import Interaction
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.runs.folder import scratch_folder
@@ -15,6 +17,11 @@ VALID = ["ann c", "bob a"]
 TEST = ["dot b", "dot c", "eve a"]  # eve has no train interaction
 TEXT = {"a": [1.0, 0.0, 0.2], "b": [0.9, 0.1, 0.0], "c": [0.0, 1.0, 0.5], "d": [0.1, 0.8, 1.0], "e": [5.0, 5.0, 5.0]}
 IMAGE = {"a": [1.0, 2.0], "c": [3.0, -1.0], "d": [0.0, 1.0]}  # b has no picture
+
+# By id: (ann, a, c), (bob, b, d), (cid, d, b).
+TRIPLES = Interaction(
+    {"user_id": torch.tensor([1, 2, 3]), "item_id": torch.tensor([1, 2, 4]), "neg_item_id": torch.tensor([3, 4, 2])}
+)
 
 # A model of a few numbers: every test of the whole model runs in milliseconds.
 SMALL = {
@@ -32,10 +39,10 @@ SMALL = {
 }
 
 
-def train_matrix() -> np.ndarray:
+def train_matrix(train: list[str] = TRAIN) -> np.ndarray:
     """The train part as RecBole numbers it: users ann, bob, ... and items a, b, ... from 1 on, 0 for padding."""
     R = np.zeros((6, 5))
-    for user, item in map(str.split, TRAIN):
+    for user, item in map(str.split, train):
         R[["ann", "bob", "cid", "dot", "eve"].index(user) + 1, "abcd".index(item) + 1] = 1
     return R
 

@@ -12,7 +12,7 @@ import yaml
 from recbole_cadmr.data.generate.draw import FACTORS
 from recbole_cadmr.data.generate.world import generate
 from recbole_cadmr.errors import UserError
-from tests.independent_metrics import ranking_metrics
+from tests.oracles.ranking import ranking_metrics
 
 EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
 

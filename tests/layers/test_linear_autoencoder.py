@@ -9,17 +9,7 @@ import torch
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, sparse_autoencoder
-
-
-def ridge_columns(X, reg_weight):
-    """Column by column: the ridge regression of an item on all others."""
-    n_items = X.shape[1]
-    B = np.zeros((n_items, n_items))
-    for j in range(n_items):
-        others = [i for i in range(n_items) if i != j]
-        A = X[:, others].T @ X[:, others] + reg_weight * np.eye(n_items - 1)
-        B[others, j] = np.linalg.solve(A, X[:, others].T @ X[:, j])
-    return B
+from tests.oracles.linear import ridge_columns
 
 
 @pytest.fixture

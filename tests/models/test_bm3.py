@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recbole_cadmr.models import bm3
-from tests.micro import open_micro, train_matrix, write_micro
-from tests.models.test_freedom import TRIPLES, both_ways, normalised
+from tests.micro import TRIPLES, open_micro, train_matrix, write_micro
+from tests.oracles.graphs import both_ways, normalised
 
 USER, ITEM = [1, 2, 3], [1, 2, 4]
 

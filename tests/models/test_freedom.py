@@ -5,35 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
-from tests.micro import IMAGE, TEXT, open_micro, train_matrix, write_micro
-
-ITEMS = ["a", "b", "c", "d"]  # ids 1, 2, ...; 0 is padding
-TRIPLES = Interaction(
-    {"user_id": torch.tensor([1, 2, 3]), "item_id": torch.tensor([1, 2, 4]), "neg_item_id": torch.tensor([3, 4, 2])}
-)
-
-
-def both_ways(R):
-    n_users, n_items = R.shape
-    return np.block([[np.zeros((n_users, n_users)), R], [R.T, np.zeros((n_items, n_items))]])
-
-
-def normalised(A):
-    scale = A.sum(1).astype(float)
-    scale[scale > 0] **= -0.5
-    return scale[:, None] * A * scale
-
-
-def nearest(features, k):
-    """Cosines of every item with itself and its nearest others, k in all; 0 elsewhere."""
-    S = np.zeros((5, 5))
-    x = {ITEMS.index(item) + 1: np.array(f) / np.linalg.norm(f) for item, f in features.items() if item in ITEMS}
-    for i in x:
-        for j in sorted(x, key=lambda j: -(x[i] @ x[j]) - (i == j))[:k]:
-            S[i, j] = x[i] @ x[j]
-    return S
+from tests.micro import IMAGE, TEXT, TRIPLES, open_micro, train_matrix, write_micro
+from tests.oracles.graphs import both_ways, nearest, normalised
 
 
 def bpr_of(u, i, j):

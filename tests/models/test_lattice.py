@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.micro import IMAGE, TEXT, open_micro, train_matrix, write_micro
-from tests.models.test_freedom import TRIPLES, both_ways, nearest
+from tests.micro import IMAGE, TEXT, TRIPLES, open_micro, train_matrix, write_micro
+from tests.oracles.graphs import both_ways, nearest
 
 PRESENT = {"text": [1, 2, 3, 4], "image": [1, 3, 4]}  # b has no picture
 K, REG = 3, 0.2

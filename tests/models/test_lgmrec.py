@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from recbole_cadmr.layers import log_partition
 from recbole_cadmr.layers.log_partition import sum_of_log_partitions
 from tests.micro import open_micro, write_micro
-from tests.models.test_mgcn import TRIPLES, interactions, layers_mean, linear, log_loss, numbers
+from tests.oracles.baselines import TRIPLES, interactions, layers_mean, linear, log_loss, numbers
 
 SETTINGS = {"n_hyperedges": 3, "alpha": 0.7, "temperature": 0.4, "embedding_size": 6, "n_content_layers": 1}
 

@@ -13,9 +13,9 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
-from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
+from tests.micro import IMAGE, TEXT, TRAIN, open_micro, train_matrix, write_micro
+from tests.oracles.linear import linear_cadmr_scores
 
-USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
 PAIRS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
 
 
@@ -29,39 +29,6 @@ def scores_of(model):
     return model.full_sort_predict(Interaction({"user_id": torch.arange(model.n_users)}))
 
 
-def training_matrix(train=TRAIN):
-    R = np.zeros((5, 4))
-    for row in train:
-        user, item = row.split()
-        R[USERS.index(user), ITEMS.index(item)] = 1
-    return R
-
-
-def attention(features, k=10, temperature=0.4):
-    A = np.zeros((4, 4))
-    unit = {item: np.array(x) / np.linalg.norm(x) for item, x in features.items() if item in ITEMS}
-    for i, x in unit.items():
-        weight = {j: np.exp(x @ y / temperature) for j, y in unit.items() if j != i}
-        for j in sorted(weight, key=weight.get)[-k:]:
-            A[ITEMS.index(i), ITEMS.index(j)] = weight[j]
-    return A / np.maximum(A.sum(1, keepdims=True), 1e-300)
-
-
-def expected_scores(R, a=1.5, b=0.3, d=0.05, two_hop=0.3):
-    """The docstring's formula, with every step dense."""
-    A = 0.7 * attention(TEXT) + 0.3 * attention(IMAGE)
-    H = A + two_hop * (A @ A) * (1 - np.eye(4))
-    users, items = np.maximum(R.sum(1), 1), np.maximum(R.sum(0), 1)
-    X = users[:, None] ** -0.25 * R
-    scaled = X * items**-0.1
-    reg_weight = 2.0 * (scaled**2).sum() / (X**2).sum()
-    P = np.linalg.inv(scaled.T @ scaled + reg_weight * np.eye(4))
-    B = -P / np.diag(P) * (1 - np.eye(4))
-    damping = items**-0.05
-    B = items[:, None] ** -0.1 * B * items**0.1 * damping / damping.mean()
-    return R @ ((np.eye(4) + a * H) @ B @ (np.eye(4) + b * A.T) + d * H)
-
-
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
@@ -71,7 +38,9 @@ def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
     model = fitted(folder, modality_weights=[0.7, 0.3], two_hop=0.3, fit=fit, fit_dtype=dtype)
     scores = scores_of(model)
     assert torch.equal(scores[:, 0], torch.zeros(6)) and torch.equal(scores[0], torch.zeros(5))
-    assert np.abs(scores[1:, 1:].numpy() - expected_scores(training_matrix(together))).max() < 1e-5
+    assert (
+        np.abs(scores[1:, 1:].numpy() - linear_cadmr_scores(train_matrix(together)[1:, 1:], TEXT, IMAGE)).max() < 1e-5
+    )
 
 
 def test_pairs_and_histories_score_as_users_do(tmp_path):
@@ -80,7 +49,7 @@ def test_pairs_and_histories_score_as_users_do(tmp_path):
     users, items = torch.cartesian_prod(torch.arange(1, 6), torch.arange(1, 5)).T
     assert torch.equal(model.predict(Interaction({"user_id": users, "item_id": items})), scores[users, items])
     rows = torch.zeros(5, 5)
-    rows[:, 1:] = torch.from_numpy(training_matrix())
+    rows[:, 1:] = torch.from_numpy(train_matrix()[1:, 1:])
     assert torch.equal(model.score_rows(rows), scores[1:])
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.micro import open_micro, write_micro
-from tests.models.test_mgcn import TRIPLES, info_nce, interactions, item_graph, linear, log_loss, numbers
+from tests.oracles.baselines import TRIPLES, info_nce, interactions, item_graph, linear, log_loss, numbers
 
 SETTINGS = {"neighbours": 2, "embedding_size": 6, "modality_weights": {"image": 0.25, "text": 0.75}}
 USERS, ITEMS, NEGATIVE = [1, 2, 3], [1, 3, 4], [4, 1, 2]

@@ -5,76 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recbole.data.interaction import Interaction
 
-from recbole_cadmr.data.modality import Modality
 from tests.micro import open_micro, write_micro
-
-TRIPLES = Interaction(
-    {"user_id": torch.tensor([1, 2, 3]), "item_id": torch.tensor([1, 3, 4]), "neg_item_id": torch.tensor([4, 1, 2])}
+from tests.oracles.baselines import (
+    TRIPLES,
+    interactions,
+    item_graph,
+    layers_mean,
+    linear,
+    loss_of_views,
+    numbers,
+    sigmoid,
 )
-
-
-def numbers(model):
-    """Parameters and fixed features by name, in double precision."""
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return {name: tensor.detach().double().numpy() for name, tensor in tensors.items()}
-
-
-def symmetric(A):
-    degree = A.sum(1)
-    scale = np.divide(1, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
-    return scale[:, None] * A * scale
-
-
-def interactions(model):
-    R = model.R.toarray().astype(float)
-    n_users, n_items = R.shape
-    return R, symmetric(np.block([[np.zeros((n_users, n_users)), R], [R.T, np.zeros((n_items, n_items))]]))
-
-
-def item_graph(modality: Modality, k: int, weighted: bool) -> np.ndarray:
-    """An item and its k - 1 nearest others by cosine, as a normalised dense matrix."""
-    X, present = modality.features.double().numpy(), modality.present.numpy()
-    S = np.zeros((len(X), len(X)))
-    for i in present.nonzero()[0]:
-        others = [j for j in present.nonzero()[0] if j != i]
-        cos = {j: X[i] @ X[j] / np.linalg.norm(X[i]) / np.linalg.norm(X[j]) for j in others}
-        for j in sorted(others, key=lambda j: -cos[j])[: k - 1]:
-            S[i, j] = cos[j] if weighted else 1
-        S[i, i] = 1
-    return symmetric(S)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def linear(p, name, x):
-    return x @ p[f"{name}.weight"].T + p.get(f"{name}.bias", 0)
-
-
-def layers_mean(A, E, n):
-    return sum(np.linalg.matrix_power(A, layer) @ E for layer in range(n + 1)) / (n + 1)
-
-
-def log_loss(x):
-    return np.log1p(np.exp(-x)).mean()
-
-
-def info_nce(one, other, temperature):
-    one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (one, other))
-    logits = one @ other.T / temperature
-    return (np.log(np.exp(logits).sum(1)) - np.diag(logits)).mean()
-
-
-def loss_of_views(side, C, n_users, contrast_weight, reg_weight, temperature):
-    """BPR of the triples, contrast of side and behaviour, and the L2 term, as MGCN and SMORE have them."""
-    u, i, j = [1, 2, 3], [n_users + 1, n_users + 3, n_users + 4], [n_users + 4, n_users + 1, n_users + 2]
-    z = side + C
-    bpr = log_loss((z[u] * z[i]).sum(1) - (z[u] * z[j]).sum(1))
-    apart = info_nce(side[u], C[u], temperature) + info_nce(side[i], C[i], temperature)
-    return bpr + contrast_weight * apart + reg_weight * (z[u + i + j] ** 2).sum() / 3 / 2
 
 
 def views(session, k, n_ui_layers, n_item_layers):

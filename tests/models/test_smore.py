@@ -9,7 +9,7 @@ import torch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.spectral import SpectralFusion
 from tests.micro import open_micro, write_micro
-from tests.models.test_mgcn import (
+from tests.oracles.baselines import (
     TRIPLES,
     interactions,
     item_graph,

@@ -18,9 +18,8 @@ from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
-from tests.micro import TEXT, TRAIN, open_micro, write_micro
+from tests.micro import TEXT, open_micro, train_matrix, write_micro
 
-USERS, ITEMS = ["ann", "bob", "cid", "dot", "eve"], ["a", "b", "c", "d"]
 SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"reg_weight": 2.0}}
 EVERYBODY = Interaction({"user_id": torch.arange(1, 6)})
 
@@ -34,14 +33,6 @@ def scores_of(model):
     return model.full_sort_predict(Interaction({"user_id": torch.arange(6)}))
 
 
-def training_matrix():
-    R = torch.zeros(5, 4)
-    for row in TRAIN:
-        user, item = row.split()
-        R[USERS.index(user), ITEMS.index(item)] = 1
-    return R
-
-
 @torch.no_grad()
 def attention_of(model):
     query, key = model.attentions[0](model.features)
@@ -53,7 +44,7 @@ def test_scores_are_the_closed_form_and_the_mean_attention_of_a_row(tmp_path):
     model = model_of(folder, attention_weights=[0.3])
     linear = open_micro(folder, "LinearCADMR", reg_weight=2.0).model.eval()
     linear.calculate_loss(EVERYBODY)
-    R = training_matrix()
+    R = torch.from_numpy(train_matrix()[1:, 1:]).float()
     log_p = (R @ attention_of(model) / R.sum(1, keepdim=True).clamp(min=1)).log()
     log_p[4] = 0.0  # eve has no train item
     scores = scores_of(model)
@@ -112,7 +103,7 @@ def test_histories_pairs_and_members(tmp_path):
     with torch.no_grad():
         assert torch.equal(model.predict(Interaction({"user_id": users, "item_id": items})), scores[users, items])
         rows = torch.zeros(5, 5)
-        rows[:, 1:] = training_matrix()
+        rows[:, 1:] = torch.from_numpy(train_matrix()[1:, 1:]).float()
         assert torch.equal(model.score_rows(rows), scores[1:])
     assert len(model.attentions) == 2
     assert not torch.equal(model.attentions[0].embedding, model.attentions[1].embedding)
@@ -175,7 +166,7 @@ def test_wide_features_are_reduced_and_travel_with_the_checkpoint(tmp_path):
     whole = model_of(folder)
     assert whole.features.shape == (4, 5) and "features" not in whole.state_dict()
     # c, the third item: centred over the items that have the modality, length 1, times content_scale
-    text = np.array([TEXT[item] for item in ITEMS])
+    text = np.array([TEXT[item] for item in "abcd"])
     expected = text[2] - text.mean(0)
     assert np.allclose(whole.features[2, :3], 2 * expected / np.linalg.norm(expected), atol=1e-6)
     assert torch.equal(whole.features[1, 3:], torch.zeros(2))  # b has no picture

@@ -9,8 +9,8 @@ from recbole.data.interaction import Interaction
 
 import recbole_cadmr
 from recbole_cadmr.runs.recommend import Recommender
-from tests.independent_metrics import ranking_metrics
 from tests.models.conformance import EMBEDDED, flip_held_out_items, in_order_of_tokens
+from tests.oracles.ranking import ranking_metrics
 
 
 def parts_of(session):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from recbole.evaluator.metrics import MAP, MRR, NDCG, Hit, Precision, Recall
 
-from tests.independent_metrics import ranking_metrics
+from tests.oracles.ranking import ranking_metrics
 
 
 def test_one_user_by_hand():
