@@ -32,7 +32,6 @@ import numpy as np
 if TYPE_CHECKING:
     import scipy.sparse
     import torch
-    from torch.utils.tensorboard import SummaryWriter
 
 # A Library takes its declarations back when it is collected.
 _libraries: list[torch.library.Library] = []
@@ -223,31 +222,21 @@ def keep_ray_on_loopback() -> None:
         constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
-def use_run_folder_for_tensorboard() -> bool:
-    """Let a run's TensorBoard events go into the run's folder, not into ``log_tensorboard/`` of the current one.
+@contextmanager
+def tensorboard_in(folder: Path) -> Iterator[None]:
+    """Let a trainer of RecBole's that is made within write its TensorBoard events into ``folder``.
 
-    The folder is the ``run_folder`` of the first handler of the logger that has one; RecBole's own choice otherwise.
-    RecBole's trainers take the function from ``recbole.utils`` when they are imported.
-    https://github.com/RUCAIBox/RecBole/issues/1681
+    They would go to ``log_tensorboard/`` of the current folder. https://github.com/RUCAIBox/RecBole/issues/1681
     """
-    import recbole.utils
+    import recbole.trainer.trainer as trainer
+    from torch.utils.tensorboard import SummaryWriter
 
-    original = recbole.utils.get_tensorboard
-
-    @functools.wraps(original)
-    def get_tensorboard(logger: logging.Logger) -> SummaryWriter:
-        from torch.utils.tensorboard import SummaryWriter
-
-        for handler in logger.handlers:
-            folder = getattr(handler, "run_folder", None)
-            if folder is not None:
-                return SummaryWriter(str(Path(folder) / "log_tensorboard"))
-        return original(logger)
-
-    recbole.utils.get_tensorboard = get_tensorboard
-    if (trainer := sys.modules.get("recbole.trainer.trainer")) is not None:
-        trainer.get_tensorboard = get_tensorboard  # type: ignore[attr-defined]
-    return True
+    original = trainer.get_tensorboard
+    trainer.get_tensorboard = lambda _: SummaryWriter(str(folder))
+    try:
+        yield
+    finally:
+        trainer.get_tensorboard = original
 
 
 def keep_recbole_off_the_root_logger() -> None:
@@ -269,6 +258,5 @@ _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "warnings for RecBole": ("sys", silence_warnings),
     "numpy aliases": ("recbole", restore_numpy_aliases),
     "scipy dok_matrix": ("recbole", restore_dok_update),
-    "tensorboard folder": ("recbole.trainer", use_run_folder_for_tensorboard),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
 }

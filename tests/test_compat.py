@@ -96,25 +96,16 @@ def test_torchvision_on_a_cuda_build_is_left_alone(monkeypatch):
     assert len(compat._libraries) == declared
 
 
-def test_tensorboard_goes_into_the_folder_of_the_run(tmp_path):
-    logger = logging.Logger("run")
-    logger.addHandler(logging.NullHandler())
-    handler = logging.FileHandler(tmp_path / "run.log")
-    handler.run_folder = tmp_path / "run"
-    logger.addHandler(handler)
-    recbole_trainer.get_tensorboard(logger).close()
-    handler.close()
-    assert len(list((tmp_path / "run" / "log_tensorboard").glob("events.*"))) == 1
-    assert not (tmp_path / "log_tensorboard").exists()
-
-
-def test_tensorboard_without_a_run_folder_is_recboles_own(tmp_path):
+def test_tensorboard_goes_into_the_folder_that_is_asked_for_and_nowhere_else(tmp_path):
     logger = logging.Logger("other")
-    handler = logging.FileHandler(tmp_path / "other.log")
-    logger.addHandler(handler)
-    recbole_trainer.get_tensorboard(logger).close()
-    handler.close()
+    logger.addHandler(logging.FileHandler(tmp_path / "other.log"))
+    with compat.tensorboard_in(tmp_path / "run"):
+        recbole_trainer.get_tensorboard(logger).close()
+    assert len(list((tmp_path / "run").glob("events.*"))) == 1
+    assert not (tmp_path / "log_tensorboard").exists()
+    recbole_trainer.get_tensorboard(logger).close()  # RecBole's own again
     assert len(list((tmp_path / "log_tensorboard" / "other").glob("events.*"))) == 1
+    logger.handlers[0].close()
 
 
 def test_status_remembers_what_was_applied(monkeypatch):

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import path_of, refuse_links
+from recbole_cadmr.files import path_of, refuse_links, write_json
 from recbole_cadmr.locking import alone_in
-from recbole_cadmr.runs.folder import RESULT, scratch_folder
-from recbole_cadmr.runs.result import check_model, protocol, read_result, write_json
+from recbole_cadmr.runs.folder import RunFolder, scratch_folder
+from recbole_cadmr.runs.result import check_model, protocol, read_result
 from recbole_cadmr.runs.session import load_session
-from recbole_cadmr.training.trainer import BEST
 
 PARTS = ("valid", "test")
 
@@ -66,11 +65,11 @@ def evaluate(
 
 def _listed(value: Any, name: str) -> list[Any]:
     """One value or several as a list, numpy's as Python's own."""
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    found = [entry.item() if isinstance(entry, np.generic) else entry for entry in (value if several else [value])]
-    if not found:
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    values = [entry.item() if isinstance(entry, np.generic) else entry for entry in several]
+    if not values:
         raise UserError(f"`{name}` is empty; leave it out for those of the run")
-    return found
+    return values
 
 
 def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> dict[str, float]:
@@ -79,14 +78,14 @@ def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] 
     Raises:
         UserError: if the run is not finished, or its test part has been read.
     """
-    folder = Path(folder)
-    read_result(folder)  # else there is nothing to lock
-    with alone_in(folder, "run"):
-        refuse_links(folder.resolve())
-        result = read_result(folder)
+    run = RunFolder(Path(folder))
+    read_result(run.path)  # before a lock is put into what may be no run
+    with alone_in(run.path, "run"):
+        refuse_links(run.path.resolve())
+        result = read_result(run.path)
         if result["test_read"]:
-            raise UserError(f"the test part of the run in {folder} has been read; its figures are in {RESULT}")
-        check_model(folder, result)
-        measured: dict[str, float] = evaluate(folder / BEST, data_path=data_path)["result"]
-        write_json(folder / RESULT, {**result, "test_read": True, "test_result": measured})
+            raise UserError(f"the test part of the run in {folder} has been read; its results are in {run.result.name}")
+        check_model(run.path, result)
+        measured: dict[str, float] = evaluate(run.best, data_path=data_path)["result"]
+        write_json(run.result, {**result, "test_read": True, "test_result": measured})
     return measured

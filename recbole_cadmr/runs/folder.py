@@ -109,7 +109,6 @@ class _LogFile(logging.FileHandler):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / "log" / f"{name}.log"
-        self.run_folder = folder  # read by compat
         self.path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(self.path, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -126,9 +125,8 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
     """Send the log to the screen and to ``log/NAME.log`` of the run's folder; leave logging as it was afterwards.
 
     It is the log of two loggers, the package's and RecBole's, which hand nothing on to the root logger meanwhile: that
-    one, with its handlers and its level, belongs to the program that runs this. The file's handler carries the folder,
-    by which ``compat`` sends RecBole's TensorBoard files there. What ends the run unexpectedly is written to the file,
-    whose path is the exception's ``log``.
+    one, with its handlers and its level, belongs to the program that runs this. What ends the run unexpectedly is
+    written to the file, whose path is the exception's ``log``.
 
     Raises:
         UserError: if the disk is full.

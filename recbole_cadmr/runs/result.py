@@ -38,7 +38,7 @@ _ROUNDING = 1e-6
 
 
 class Protocol(TypedDict):
-    """How the figures of a result were measured: what makes two results comparable."""
+    """How the metrics of a result were measured: what makes two results comparable."""
 
     split: str | dict[str, Any]
     order: str | None
@@ -94,7 +94,7 @@ class RunResult(_Versioned):
 
 
 def protocol(session: Session) -> Protocol:
-    """How the figures of a session are measured."""
+    """How the metrics of a session are measured."""
     config = session.config
     return {
         "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
@@ -165,36 +165,41 @@ def _contradiction(result: RunResult) -> str | None:
     protocol, best = result["protocol"], result["best_epoch"]
     metrics = {name.lower(): {f"{name.lower()}@{k}" for k in protocol["topk"]} for name in protocol["metrics"]}
     known = set(metrics).union(*metrics.values())  # some metrics have no list length
-    for part, given in (("best_valid_result", result["best_valid_result"]), ("test_result", result["test_result"])):
-        if given is not None and not all(name in given or at_k <= given.keys() for name, at_k in metrics.items()):
+    parts: dict[str, Mapping[str, float | None] | None] = {
+        "best_valid_result": result["best_valid_result"],
+        "test_result": result["test_result"],
+    }
+    for part, values in parts.items():
+        if values is None:
+            continue
+        if not all(name in values or at_k <= values.keys() for name, at_k in metrics.items()):
             return f"{part} lacks a metric"
-        if given is not None and not given.keys() <= known:
+        if not values.keys() <= known:
             return f"{part} has a metric that the run does not measure"
-        if given is not None and (wrong := _impossible(given, sorted(protocol["topk"]))):
+        if wrong := _impossible(values, sorted(protocol["topk"])):
             return f"{part} has {wrong}"
     if protocol["valid_metric"].lower() not in known:
         return "valid_metric is none of its metrics"
     if result["test_result"] is not None and not result["test_read"]:
-        return "it has figures of a test part that was not read"
+        return "it has metrics of a test part that was not read"
     chosen = best, result["best_valid_score"], result["best_valid_result"]
-    if best is not None and chosen not in [
-        (e["epoch"], e["valid_score"], e["valid_result"]) for e in result["history"]
-    ]:
+    measured = [(e["epoch"], e["valid_score"], e["valid_result"]) for e in result["history"]]
+    if best is not None and chosen not in measured:
         return "its best epoch is not in its history"
     if best is None and result["best_valid_score"] is not None:
         return "its best score is that of no epoch"
     return None
 
 
-def _impossible(given: Mapping[str, float | None], topk: Sequence[int]) -> str | None:
-    """A figure that no ranking can have, in words: a share beyond 0 and 1, a longer list with less in it."""
-    figures = {name: value for name, value in given.items() if value is not None}
-    for name, value in figures.items():
+def _impossible(result: Mapping[str, float | None], topk: Sequence[int]) -> str | None:
+    """A value that no ranking can have, in words: a share beyond 0 and 1, a longer list with less in it."""
+    values = {name: value for name, value in result.items() if value is not None}
+    for name, value in values.items():
         if name.partition("@")[0] in _SHARES and not -_ROUNDING <= value <= 1 + _ROUNDING:
             return f"{name} {value:g}, which lies between 0 and 1"
     for metric in ("recall", "hit"):
-        found = [figures[f"{metric}@{k}"] for k in topk if f"{metric}@{k}" in figures]
-        if any(longer < shorter - _ROUNDING for shorter, longer in pairwise(found)):
+        by_length = [values[f"{metric}@{k}"] for k in topk if f"{metric}@{k}" in values]
+        if any(longer < shorter - _ROUNDING for shorter, longer in pairwise(by_length)):
             return f"a {metric} that falls with the length of the list"
     return None
 
@@ -214,14 +219,13 @@ def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
     for title, result in results.items():
         if not result:
             continue
-        ends = sorted({end for name in result for end in name.partition("@")[2:]}, key=lambda end: int(end or 0))
-        metrics = list(dict.fromkeys(name.partition("@")[0] for name in result))
-        width = max(len(title), *(len(name) for name in metrics)) + 2
-        lines = [title.ljust(width) + "".join((f"@{end}" if end else "").rjust(9) for end in ends)]
-        for metric in metrics:
-            cells = (result.get(f"{metric}@{end}" if end else metric) for end in ends)
-            lines.append(metric.ljust(width) + "".join(("" if c is None else f"{c:.4f}").rjust(9) for c in cells))
-        blocks.append("\n".join(lines))
+        cells = {name.partition("@")[::2]: f"{value:.4f}" for name, value in result.items()}
+        metrics, lengths = (list(dict.fromkeys(names)) for names in zip(*cells))
+        lengths.sort(key=lambda length: int(length or 0))
+        rows = [(title, [f"@{length}" if length else "" for length in lengths])]
+        rows += [(metric, [cells.get((metric, length), "") for length in lengths]) for metric in metrics]
+        width = max(len(name) for name, _ in rows) + 2
+        blocks.append("\n".join(name.ljust(width) + "".join(cell.rjust(9) for cell in row) for name, row in rows))
     return "\n\n".join(blocks)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from pkgutil import resolve_name
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +17,7 @@ from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecom
 from recbole.utils import get_trainer as get_recbole_trainer
 from torch import Tensor
 
+from recbole_cadmr.compat import tensorboard_in
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
@@ -82,7 +83,9 @@ class RunTrainer(recbole.trainer.Trainer):
         metadata: Mapping[str, Any],
         construction: float = 0.0,
     ) -> None:
-        super().__init__(config, model)
+        self.folder = Path(config["checkpoint_dir"])
+        with tensorboard_in(self.folder / "log_tensorboard"):
+            super().__init__(config, model)
         self.hooks = training_hooks(model)
         ranks_all_items = traits(type(model)).ranks_all_items
         self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
@@ -90,7 +93,6 @@ class RunTrainer(recbole.trainer.Trainer):
         self.eval_collector.data_collect(train_data)
         self.tot_item_num = model.n_items
         self._train_data = train_data
-        self.folder = Path(config["checkpoint_dir"])
         self.saved_model_file = str(self.folder / BEST)
         self.metadata = metadata
         self.history: list[Validation] = []
@@ -341,8 +343,7 @@ def get_trainer(model_class: type[AbstractRecommender]) -> type[RunTrainer]:
         UserError: if RecBole trains the model in stages with checkpoints of its own (RaCT).
     """
     if own := traits(model_class).trainer:
-        module, _, name = own.partition(":")
-        base: type = getattr(importlib.import_module(module), name)
+        base: type = resolve_name(own)
     else:
         base = get_recbole_trainer(model_class.type, model_class.__name__)
     if issubclass(base, recbole.trainer.trainer.PretrainTrainer):
