@@ -69,15 +69,12 @@ def _warn(message: str) -> None:
 
 def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings ``values`` of a model by the names that they had first: hashes of settings outlive a renaming."""
-    return _by_first_name(values, _table().get(model, {}))
+    return _renamed(values, _inverse(_table().get(model, {})), "the settings", "", warn=False)
 
 
-def _by_first_name(values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    first = {new: old for old, new in reversed(list(table.items())) if isinstance(new, str)}
-    inner = {name: entry for name, entry in table.items() if isinstance(entry, Mapping)}
+def _inverse(table: Mapping[str, Any]) -> dict[str, Any]:
+    """From the names of now to the first ones that a table has of each."""
     return {
-        first.get(name, name): _by_first_name(value, inner[name])
-        if name in inner and isinstance(value, Mapping)
-        else value
-        for name, value in values.items()
+        **{new: old for old, new in reversed(list(table.items())) if isinstance(new, str)},
+        **{name: _inverse(entry) for name, entry in table.items() if isinstance(entry, Mapping)},
     }

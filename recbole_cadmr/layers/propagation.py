@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.data.graph import ItemGraph
+from recbole_cadmr.layers.learned_graph import EdgeSum
 from recbole_cadmr.layers.sparse import SparseMatrix
 
 
@@ -59,3 +60,10 @@ def mean_of_layers(A: SparseMatrix, E: Tensor, n_layers: int) -> Tensor:
     for _ in range(n_layers):
         layers.append(A.matmul(layers[-1]))
     return torch.stack(layers).mean(0)
+
+
+def smoothed(S: SparseMatrix | EdgeSum, E: Tensor, n_layers: int) -> Tensor:
+    """``S^n E``."""
+    for _ in range(n_layers):
+        E = S.matmul(E)
+    return E

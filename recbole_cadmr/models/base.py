@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
-from recbole_cadmr.models.contract import Recommender
+from recbole_cadmr.models.contract import ModelTraits, Recommender
 
 _BLOCK = 1024  # users scored at once outside RecBole's own batches
 _Kept = TypeVar("_Kept")
@@ -19,7 +22,7 @@ _Kept = TypeVar("_Kept")
 class CachingRecommender(Recommender):
     """A model that keeps what all batches of an evaluation need, computed once."""
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self._cache: dict[str, Any] = {}
 
@@ -49,7 +52,7 @@ class RowRecommender(CachingRecommender):
     Its training batches are ids of rows (``batch_by_rows``), not interactions.
     """
 
-    batch_by_rows = True
+    traits = ModelTraits(batch_by_rows=True)
 
     def _scores(self, users: Tensor) -> Tensor:
         """Scores [B, n_items] of user ids [B], the padding item's being 0."""
@@ -73,7 +76,7 @@ class RowRecommender(CachingRecommender):
 class HistoryRecommender(RowRecommender):
     """A row recommender that knows a user by nothing but the entries of a row, seen in training or not."""
 
-    recommends_from_history = True
+    traits = replace(RowRecommender.traits, recommends_from_history=True)
     rating_rows: RatingRows
 
     def _scores_of(self, batch: RowBatch) -> Tensor:

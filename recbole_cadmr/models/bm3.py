@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, symmetric_normalised
-from recbole_cadmr.layers.sparse import SparseMatrix
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.layers.propagation import mean_of_layers
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 
@@ -31,20 +32,19 @@ class BM3(MultimodalRecommender):
     in ``properties/model/BM3.yaml``.
     """
 
-    scores_cold_items = False
+    traits = replace(MultimodalRecommender.traits, scores_cold_items=False)
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_layers, self.dropout = config["n_layers"], config["dropout"]
         self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
         self.users, self.items = self.user_embedding(), self.item_embedding()
-        self.features, modalities = self.feature_tables(), dataset.modalities()
-        projections = {name: nn.Linear(m.width, self.size) for name, m in modalities.items()}
-        self.P = nn.Linear(self.size, self.size)
+        self.features = self.feature_tables()
+        projections, self.P = self.feature_maps(), nn.Linear(self.size, self.size)
         for linear in (self.P, *projections.values()):
-            nn.init.xavier_normal_(linear.weight)
-        self.projections = nn.ModuleDict(projections)
-        self._A = SparseMatrix(symmetric_normalised(bipartite(self.R)), self.device)
+            nn.init.xavier_normal_(linear.get_parameter("weight"))
+        self.projections = projections
+        self._A = self.interaction_graph()
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors of users and items, as predicted."""
@@ -54,7 +54,7 @@ class BM3(MultimodalRecommender):
     def _propagated(self) -> tuple[Tensor, Tensor]:
         E = self.items.weight
         layers = mean_of_layers(self._A, torch.cat([self.users.weight, E]), self.n_layers)
-        users, items = layers.split([self.n_users, self.n_items])
+        users, items = self.users_and_items(layers)
         return users, items + E
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

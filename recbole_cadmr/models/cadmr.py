@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
@@ -25,6 +27,7 @@ from recbole_cadmr.layers.total_correlation import (
     total_correlation_bias,
 )
 from recbole_cadmr.models.base import RowRecommender
+from recbole_cadmr.models.contract import ModelTraits
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
 PHASES = ("pretrain", "finetune")
@@ -45,9 +48,12 @@ class CADMR(RowRecommender):
     """
 
     input_type = InputType.LISTWISE
-    multimodal = True
-    recommends_from_history = True
-    trainer = "recbole_cadmr.training.cadmr_trainer:CADMRTrainer"
+    traits = ModelTraits(
+        multimodal=True,
+        batch_by_rows=True,
+        recommends_from_history=True,
+        trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
+    )
     phase_index: Tensor
 
     @classmethod
@@ -55,7 +61,7 @@ class CADMR(RowRecommender):
         """The class that these settings of CADMR ask for."""
         return SoftmaxCADMR if settings["objective"] == "softmax" else cls
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         if config["attention_size"] % config["n_heads"]:
             raise UserError(
@@ -107,7 +113,9 @@ class CADMR(RowRecommender):
         self.register_buffer("phase_index", torch.tensor(0))
         self.apply(_initialise)
 
-    def _build_attention(self, config: Any, dataset: Any, width: int) -> CrossAttention | ContentAttention | None:
+    def _build_attention(
+        self, config: Config, dataset: MultimodalDataset, width: int
+    ) -> CrossAttention | ContentAttention | None:
         if config["attention"] == "none":
             return None
         sizes = config["fused_size"], config["attention_size"], config["n_heads"]

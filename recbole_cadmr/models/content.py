@@ -11,18 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
 
 
-def training_rows(dataset: Any) -> sp.csr_matrix:
+def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
     """R [U, I]: users of the train part by items without the padding item, every entry 1."""
     return binary(dataset.inter_matrix(form="csr")[:, 1:])
 
 
-def content_attention(dataset: Any, R: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, str]:
+def content_attention(
+    dataset: MultimodalDataset, R: sp.csr_matrix, settings: Mapping[str, Any]
+) -> tuple[sp.csr_matrix, str]:
     """A [I, I], the attention of items to their most similar ones, and the weights of the modalities in words.
 
     Args:
@@ -56,7 +59,7 @@ def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], gi
     return {name: weight / sum(given) for name, weight in zip(attentions, given)}
 
 
-def unit_features(dataset: Any, most: int) -> tuple[Tensor, bool]:
+def unit_features(dataset: MultimodalDataset, most: int) -> tuple[Tensor, bool]:
     """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
 
     Args:

@@ -15,7 +15,7 @@ from recbole_cadmr.models.registry import get_model
 
 @dataclass(frozen=True)
 class ModelTraits:
-    """What a model is, as its class declares it; the defaults are those of a model that declares nothing.
+    """What a model is; the defaults are those of a model that declares nothing.
 
     Attributes:
         multimodal: whether it reads item features, so that a data set without any is an error.
@@ -23,7 +23,7 @@ class ModelTraits:
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
         batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
-        ranks_all_items: whether it scores all items of a user at once, by ``full_sort_predict``.
+        ranks_all_items: whether it scores all items of a user at once; :func:`traits` sees that for itself.
         trainer: its trainer as ``module:Class``; None for RecBole's.
         item_matrices: dense matrices, items by items, that a fit holds at its peak.
         fits_sparse: whether the fit does without these matrices where memory has no room for them.
@@ -62,20 +62,14 @@ class TrainingHooks:
 
 
 class Recommender(TrainingHooks, GeneralRecommender):
-    """Base of the package's models: the fields of :class:`ModelTraits` as class attributes, and hooks.
+    """Base of the package's models.
 
     Attributes:
+        traits: what the model is; a subclass says what is different, by ``replace(Base.traits, ...)``.
         shared_settings: declarations that the model has beside its own, of ``properties/shared/NAME.yaml``.
     """
 
-    multimodal: ClassVar[bool] = False
-    deterministic: ClassVar[bool] = False
-    scores_cold_items: ClassVar[bool] = False
-    recommends_from_history: ClassVar[bool] = False
-    batch_by_rows: ClassVar[bool] = False
-    trainer: ClassVar[str | None] = None
-    item_matrices: ClassVar[int] = 0
-    fits_sparse: ClassVar[bool] = False
+    traits: ClassVar[ModelTraits] = ModelTraits()
     shared_settings: ClassVar[str | None] = None
 
     @classmethod
@@ -110,20 +104,8 @@ def traits(model: str | type[AbstractRecommender]) -> ModelTraits:
         UserError: if there is no model of this name.
     """
     model = get_model(model) if isinstance(model, str) else model
-    ranks_all_items = model.full_sort_predict is not AbstractRecommender.full_sort_predict
-    if not issubclass(model, Recommender):
-        return replace(_RECBOLES.get(model.__name__, ModelTraits()), ranks_all_items=ranks_all_items)
-    return ModelTraits(
-        multimodal=model.multimodal,
-        deterministic=model.deterministic,
-        scores_cold_items=model.scores_cold_items,
-        recommends_from_history=model.recommends_from_history,
-        batch_by_rows=model.batch_by_rows,
-        ranks_all_items=ranks_all_items,
-        trainer=model.trainer,
-        item_matrices=model.item_matrices,
-        fits_sparse=model.fits_sparse,
-    )
+    own = model.traits if issubclass(model, Recommender) else _RECBOLES.get(model.__name__, ModelTraits())
+    return replace(own, ranks_all_items=model.full_sort_predict is not AbstractRecommender.full_sort_predict)
 
 
 def training_hooks(model: AbstractRecommender) -> TrainingHooks:

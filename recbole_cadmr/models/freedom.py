@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sp
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr
-from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, symmetric_normalised
+from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -31,13 +31,12 @@ class FREEDOM(MultimodalRecommender):
     every step. ``trainable_features: False`` spares that. Settings are declared in ``properties/model/FREEDOM.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
         self.edge_dropout, self.reg_weight = config["edge_dropout"], config["reg_weight"]
         self.users, self.items = self.user_embedding(), self.item_embedding()
-        self.features, modalities = self.feature_tables(), dataset.modalities()
-        self.projections = nn.ModuleDict({name: nn.Linear(m.width, self.size) for name, m in modalities.items()})
+        self.features, self.projections = self.feature_tables(), self.feature_maps()
 
         S = sp.csr_matrix((self.n_items, self.n_items), dtype=np.float32)
         for name, alpha in self.modality_weights(config["modality_weights"]).items():
@@ -62,11 +61,9 @@ class FREEDOM(MultimodalRecommender):
         return self._propagated(self._A)
 
     def _propagated(self, A: SparseMatrix) -> tuple[Tensor, Tensor]:
-        h = E = self.items.weight
-        for _ in range(self.n_item_layers):
-            h = self._S.matmul(h)
-        layers = mean_of_layers(A, torch.cat([self.users.weight, E]), self.n_layers)
-        users, items = layers.split([self.n_users, self.n_items])
+        E = self.items.weight
+        h = smoothed(self._S, E, self.n_item_layers)
+        users, items = self.users_and_items(mean_of_layers(A, torch.cat([self.users.weight, E]), self.n_layers))
         return users, items + h
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

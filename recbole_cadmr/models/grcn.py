@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr
 from recbole_cadmr.layers.sparse import EdgeMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
@@ -34,7 +34,7 @@ class GRCN(MultimodalRecommender):
     in ``properties/model/GRCN.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.reg_weight = config["reg_weight"]
         self.routings = config["routings"]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import scipy.sparse as sp
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.learned_graph import EdgeSum, cosine_values, nearest_edges, symmetric_normalised_sum
 from recbole_cadmr.layers.losses import bpr, mean_square
-from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, row_normalised, symmetric_normalised
+from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, row_normalised, smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import EdgeMatrix, SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -39,7 +39,7 @@ class LATTICE(MultimodalRecommender):
     paper of FREEDOM). Settings are declared in ``properties/model/LATTICE.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
         self.learned_weight, self.reg_weight = config["learned_weight"], config["reg_weight"]
@@ -47,8 +47,7 @@ class LATTICE(MultimodalRecommender):
         modalities = dataset.modalities()
         self.w = nn.Parameter(torch.zeros(len(modalities)))
         if self.learned_weight:
-            self.features = self.feature_tables()
-            self.projections = nn.ModuleDict({name: nn.Linear(m.width, self.size) for name, m in modalities.items()})
+            self.features, self.projections = self.feature_tables(), self.feature_maps()
             self._present = {name: m.present.nonzero().squeeze(1).to(self.device) for name, m in modalities.items()}
 
         self._frozen = []
@@ -83,11 +82,9 @@ class LATTICE(MultimodalRecommender):
         return self._propagated(self.item_graph())
 
     def _propagated(self, item_graph: EdgeSum | SparseMatrix) -> tuple[Tensor, Tensor]:
-        h = E = self.items.weight
-        for _ in range(self.n_item_layers):
-            h = item_graph.matmul(h)
-        layers = mean_of_layers(self._A, torch.cat([self.users.weight, E]), self.n_layers)
-        users, items = layers.split([self.n_users, self.n_items])
+        E = self.items.weight
+        h = smoothed(item_graph, E, self.n_item_layers)
+        users, items = self.users_and_items(mean_of_layers(self._A, torch.cat([self.users.weight, E]), self.n_layers))
         return users, items + F.normalize(h, dim=1, eps=_SHORTEST)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.layers.batch import unique_inverse
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.log_partition import sum_of_log_partitions
 from recbole_cadmr.layers.losses import bpr
-from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, row_normalised, symmetric_normalised
+from recbole_cadmr.layers.propagation import mean_of_layers, row_normalised, smoothed
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -46,7 +47,7 @@ class LGMRec(MultimodalRecommender):
     of all pairs need h multiplications each instead of d. Settings are declared in ``properties/model/LGMRec.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_ui_layers, self.n_content_layers = config["n_ui_layers"], config["n_content_layers"]
         self.n_hyper_layers, self.hyperedge_dropout = config["n_hyper_layers"], config["hyperedge_dropout"]
@@ -58,16 +59,13 @@ class LGMRec(MultimodalRecommender):
             nn.ModuleDict({name: _linear(m.width, width) for name, m in dataset.modalities().items()})
             for width in (self.size, config["n_hyperedges"])
         )
-        self._A = SparseMatrix(symmetric_normalised(bipartite(self.R)), self.device)
+        self._A = self.interaction_graph()
         self._sum, self._mean = (SparseMatrix(R, self.device) for R in (self.R, row_normalised(self.R)))
 
     def _content(self, name: str) -> Tensor:
         """N_m [n_users + n_items, d] of a modality."""
         X = self.W[name](self.features[name]())
-        N = torch.cat([self._mean.matmul(X), X])
-        for _ in range(self.n_content_layers):
-            N = self._A.matmul(N)
-        return N
+        return smoothed(self._A, torch.cat([self._mean.matmul(X), X]), self.n_content_layers)
 
     def _hypergraph(self, name: str, C_items: Tensor) -> Hypergraph:
         """The hypergraph of a modality with the last layer's hyperedges."""
@@ -96,12 +94,12 @@ class LGMRec(MultimodalRecommender):
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors of users and items: behaviour, content and global parts added up."""
         vectors, _ = self._vectors(slice(None))
-        return vectors[: self.n_users], vectors[self.n_users :]
+        return self.users_and_items(vectors)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR, the contrast of hypergraphs, and the lengths of the batch's vectors."""
-        user, positive, negative = self.triple(interaction)
-        rows, places = unique_inverse(user, positive + self.n_users, negative + self.n_users)
+        user, positive, _ = self.triple(interaction)
+        rows, places = self.rows_of_triple(interaction)
         vectors, hypergraphs = self._vectors(rows)
         u, i, j = (vectors[place] for place in places)
         apart = sum((self._contrast(*pair, user, positive) for pair in self._pairs(hypergraphs)), u.new_zeros(()))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import replace
 
 import scipy.sparse as sp
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType, ModelType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.models.base import HistoryRecommender
@@ -27,14 +29,17 @@ class LinearCADMR(HistoryRecommender):
 
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
-    multimodal = True
-    deterministic = True
-    scores_cold_items = True
-    trainer = "recbole_cadmr.training.linear_trainer:LinearTrainer"
-    item_matrices = 5
-    fits_sparse = True
+    traits = replace(
+        HistoryRecommender.traits,
+        multimodal=True,
+        deterministic=True,
+        scores_cold_items=True,
+        trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
+        item_matrices=5,
+        fits_sparse=True,
+    )
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         R = training_rows(dataset)
         self.rating_rows = RatingRows(R, self.device)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, info_nce
-from recbole_cadmr.layers.propagation import bipartite, symmetric_normalised
+from recbole_cadmr.layers.propagation import smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -40,7 +41,7 @@ class MENTOR(MultimodalRecommender):
     declared in ``properties/model/MENTOR.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_ui_layers, self.n_item_layers = config["n_ui_layers"], config["n_item_layers"]
         self.reg_weight, self.align_weight = config["reg_weight"], config["align_weight"]
@@ -55,7 +56,7 @@ class MENTOR(MultimodalRecommender):
         noise = torch.randn(self.n_users, n_modalities) * math.sqrt(2 / (self.n_users + n_modalities))
         self.w = nn.Parameter(noise.softmax(1))
         self.P = nn.Linear(n_modalities * self.size, n_modalities * self.size) if self.mask_weight else None
-        self._A = SparseMatrix(symmetric_normalised(bipartite(self.R)), self.device)
+        self._A = self.interaction_graph()
         weights = self.modality_weights(config["modality_weights"])
         S = sum(weight * symmetric_normalised(self.neighbour_matrix(name)) for name, weight in weights.items())
         self._S = SparseMatrix(S, self.device)
@@ -72,11 +73,8 @@ class MENTOR(MultimodalRecommender):
             if noise:
                 layer = layer + noise * layer.sign() * F.normalize(torch.rand_like(layer))
             N = N + layer
-        users, items = N[: self.n_users], N[self.n_users :]
-        smooth = items
-        for _ in range(self.n_item_layers):
-            smooth = self._S.matmul(smooth)
-        return users, items + smooth
+        users, items = self.users_and_items(N)
+        return users, items + smoothed(self._S, items, self.n_item_layers)
 
     def _fused(self, networks: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Users and items of all modalities side by side, [n_users, M d] and [n_items, M d]."""

@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.layers.features import FeatureTable
-from recbole_cadmr.layers.propagation import neighbour_matrix
+from recbole_cadmr.layers.propagation import bipartite, neighbour_matrix, symmetric_normalised
+from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.base import CachingRecommender
+from recbole_cadmr.models.contract import ModelTraits
 
 
 class MultimodalRecommender(CachingRecommender):
@@ -24,11 +28,10 @@ class MultimodalRecommender(CachingRecommender):
     """
 
     input_type = InputType.PAIRWISE
-    multimodal = True
+    traits = ModelTraits(multimodal=True, scores_cold_items=True)
     shared_settings = "multimodal"
-    scores_cold_items = True
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.size = config["embedding_size"]
         self.R = binary(dataset.inter_matrix(form="csr"))  # [n_users, n_items] of the train part, with padding
@@ -55,9 +58,18 @@ class MultimodalRecommender(CachingRecommender):
         tables = {name: FeatureTable(m, self.trainable_features) for name, m in self._dataset_modalities.items()}
         return nn.ModuleDict(tables)
 
-    def neighbour_matrix(self, name: str, weighted: bool = False) -> sp.csr_matrix:
-        """The item and its nearest others by one modality, ``neighbours`` in all: [n_items, n_items]."""
-        return neighbour_matrix(self._nearest(name, self.k - 1), self.k, weighted)
+    def feature_maps(self) -> nn.ModuleDict:
+        """For each modality a linear map of its features to vectors of ``embedding_size``."""
+        return nn.ModuleDict({name: nn.Linear(m.width, self.size) for name, m in self._dataset_modalities.items()})
+
+    def interaction_graph(self) -> SparseMatrix:
+        """The graph of users and items [n_users + n_items, n_users + n_items], normalised as in LightGCN."""
+        return SparseMatrix(symmetric_normalised(bipartite(self.R)), self.device)
+
+    def neighbour_matrix(self, name: str, weighted: bool = False, k: int | None = None) -> sp.csr_matrix:
+        """The item and its nearest others by one modality, ``k`` (``neighbours``) in all: [n_items, n_items]."""
+        k = self.k if k is None else k
+        return neighbour_matrix(self._nearest(name, k - 1), k, weighted)
 
     def modality_weights(self, given: Any) -> dict[str, float]:
         """Weights by name that add up to 1, from a mapping that may leave modalities out; equal ones from None.
@@ -80,6 +92,16 @@ class MultimodalRecommender(CachingRecommender):
     def triple(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
         """Ids [B] of users, items they have, and items they do not have."""
         return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+
+    def rows_of_triple(self, interaction: Interaction) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The distinct rows [n] of users and items that a batch of triples needs, and the places of each in them."""
+        user, *items = self.triple(interaction)
+        rows, place = torch.cat([user, *(item + self.n_users for item in items)]).unique(return_inverse=True)
+        return rows, place.split(len(user))
+
+    def users_and_items(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Users and items of vectors [n_users + n_items, d]."""
+        return vectors[: self.n_users], vectors[self.n_users :]
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of the batch's users for all items [B, n_items]."""

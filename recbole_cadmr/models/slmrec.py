@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import info_nce
-from recbole_cadmr.layers.propagation import bipartite, symmetric_normalised
-from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 
@@ -37,7 +36,7 @@ class SLMRec(MultimodalRecommender):
     ``properties/model/SLMRec.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_layers, self.task = config["n_layers"], config["ssl_task"]
         self.temperature, self.ssl_temperature = config["temperature"], config["ssl_temperature"]
@@ -45,8 +44,8 @@ class SLMRec(MultimodalRecommender):
         self.dropout_prob = config["dropout_prob"] if self.task.startswith("FD") else 0.0
         self.users, self.items = self.user_embedding(), self.item_embedding()
         self.features = self.feature_tables()
-        self._A = SparseMatrix(symmetric_normalised(bipartite(self.R)), self.device)
-        self.E = nn.ModuleDict({n: nn.Linear(m.width, self.size) for n, m in dataset.modalities().items()})
+        self._A = self.interaction_graph()
+        self.E = self.feature_maps()
         self.n_channels = 1 + len(self.features)
         self.fuse_users = nn.Linear(self.n_channels * self.size, self.size)
         self.fuse_items = nn.Linear(self.n_channels * self.size, self.size)
@@ -78,7 +77,7 @@ class SLMRec(MultimodalRecommender):
         return total / (self.n_layers + 1)
 
     def _fused(self, propagated: Tensor) -> tuple[Tensor, Tensor]:
-        users, items = propagated.split([self.n_users, self.n_items])
+        users, items = self.users_and_items(propagated)
         return self.fuse_users(users), self.fuse_items(items)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

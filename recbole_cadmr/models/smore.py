@@ -6,21 +6,19 @@ from functools import reduce
 from typing import Any
 
 import scipy.sparse as sp
-from recbole.data.interaction import Interaction
+from recbole.config import Config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.batch import unique_inverse
-from recbole_cadmr.layers.behaviour import Views, gate
-from recbole_cadmr.layers.losses import bpr, info_nce, mean_square
-from recbole_cadmr.layers.propagation import neighbour_matrix, symmetric_normalised
+from recbole_cadmr.layers.propagation import symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.layers.spectral import SpectralFusion
-from recbole_cadmr.models.multimodal import MultimodalRecommender
+from recbole_cadmr.models.two_views import TwoViewRecommender, gate
 
 
-class SMORE(MultimodalRecommender):
+class SMORE(TwoViewRecommender):
     """MGCN with latents denoised and fused by frequency, and a view of its own for what is fused.
 
     Ong and Khong, WSDM 2025. With free vectors E of items, features F_m and the item graph S_m of a modality m::
@@ -38,21 +36,14 @@ class SMORE(MultimodalRecommender):
     edges of S_m weigh their cosine. Settings are declared in ``properties/model/SMORE.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
-        self.n_ui_layers, self.n_item_layers = config["n_ui_layers"], config["n_item_layers"]
-        self.contrast_weight, self.temperature = config["contrast_weight"], config["temperature"]
-        self.reg_weight, self.dropout = config["reg_weight"], config["dropout"]
-        d = self.size
-        self.users, self.items = self.user_embedding(), self.item_embedding()
-        self.features = self.feature_tables()
-        self.W1 = nn.ModuleDict({name: nn.Linear(m.width, d) for name, m in dataset.modalities().items()})
+        self.dropout, d = config["dropout"], self.size
         self.spectral = SpectralFusion(list(self.features), d)
         self.purifier = nn.ModuleDict({name: gate(d) for name in self.features})
         self.query = nn.ModuleDict({name: _query(d) for name in self.features})
         self.preference = nn.ModuleDict({name: gate(d) for name in self.features})
         self.purifier_fused, self.preference_fused = gate(d), gate(d)
-        self._views = Views(self.R, self.device)
         S = {name: self._item_graph(name, config["modality_neighbours"]) for name in self.features}
         self._S = {name: SparseMatrix(matrix, self.device) for name, matrix in S.items()}
         self._S_fused = SparseMatrix(reduce(lambda one, other: one.maximum(other), S.values()), self.device)
@@ -62,37 +53,21 @@ class SMORE(MultimodalRecommender):
         k = (given or {}).get(name, self.k)
         if not isinstance(k, int) or k < 2:
             raise UserError(f"modality_neighbours must be whole numbers of at least 2, not {k!r} for {name}")
-        return symmetric_normalised(neighbour_matrix(self._nearest(name, k - 1), k, weighted=True))
+        return symmetric_normalised(self.neighbour_matrix(name, weighted=True, k=k))
 
     def _side_and_behaviour(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """What content adds to users and items, and what behaviour says of them: ``rows`` of [n_users + n_items, d]."""
-        E = self.items.weight
-        C = self._views.user_item(self.users.weight, E, self.n_ui_layers)[rows]
+        E, C = self.items.weight, self._user_item_view()[rows]
         X, X_fused = self.spectral({name: self.W1[name](table()) for name, table in self.features.items()})
-        V_fused = self._views.item_item(self._S_fused, E * self.purifier_fused(X_fused), self.n_item_layers)[rows]
+        V_fused = self._item_item_view(self._S_fused, E * self.purifier_fused(X_fused))[rows]
         side = self._dropped(self.preference_fused(C)) * V_fused
         for name in self.features:
-            V_m = self._views.item_item(self._S[name], E * self.purifier[name](X[name]), self.n_item_layers)[rows]
+            V_m = self._item_item_view(self._S[name], E * self.purifier[name](X[name]))[rows]
             attention = self.query[name](V_fused).softmax(1)
             side = side + self._dropped(self.preference[name](C)) * attention * V_m
         return side / (len(self.features) + 1), C
 
     def _dropped(self, weights: Tensor) -> Tensor:
         return F.dropout(weights, self.dropout, self.training)
-
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Vectors of users and items: behaviour and content added up."""
-        side, C = self._side_and_behaviour(slice(None))
-        return (C + side)[: self.n_users], (C + side)[self.n_users :]
-
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """BPR, the contrast between what content and what behaviour say, and the L2 term."""
-        user, positive, negative = self.triple(interaction)
-        rows, (u, i, j) = unique_inverse(user, positive + self.n_users, negative + self.n_users)
-        side, C = self._side_and_behaviour(rows)
-        apart = info_nce(side[u], C[u], self.temperature) + info_nce(side[i], C[i], self.temperature)
-        triple = [(C + side)[place] for place in (u, i, j)]
-        return bpr(*triple) + self.contrast_weight * apart + self.reg_weight * mean_square(*triple)
 
 
 def _query(size: int) -> nn.Sequential:

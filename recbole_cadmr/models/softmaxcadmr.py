@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch, cap_row_lengths, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
@@ -46,15 +48,18 @@ class SoftmaxCADMR(HistoryRecommender):
     """
 
     input_type = InputType.LISTWISE
-    multimodal = True
-    scores_cold_items = True
-    trainer = "recbole_cadmr.training.softmax_trainer:SoftmaxTrainer"
-    item_matrices = 7
-    fits_sparse = True
+    traits = replace(
+        HistoryRecommender.traits,
+        multimodal=True,
+        scores_cold_items=True,
+        trainer="recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
+        item_matrices=7,
+        fits_sparse=True,
+    )
     loss_names = ("cross_entropy",)
     attention_weight: Tensor
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         if config["rows"] != "users" or config["attention"] != "cross":
             raise UserError("objective softmax has its own attention, over rows of users; leave out rows and attention")
@@ -81,7 +86,7 @@ class SoftmaxCADMR(HistoryRecommender):
         self.register_buffer("attention_weight", torch.tensor(float(self.attention_weights[0])))
         self._prepare_sampling(config, R)
 
-    def _prepare_sampling(self, config: Any, R: Any) -> None:
+    def _prepare_sampling(self, config: Config, R: Any) -> None:
         """What a sampled item counts for in the softmax of a step; nothing if that runs over all items."""
         n_items = R.shape[1]
         n_sampled = config["sampled_items"] or (n_items if n_items <= _FULL else _SAMPLED)

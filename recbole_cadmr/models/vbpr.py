@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, mean_square
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -20,7 +20,7 @@ class VBPR(MultimodalRecommender):
     Settings are declared in ``properties/model/VBPR.yaml``.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.reg_weight = config["reg_weight"]
         self.users = self.user_embedding(2 * self.size)
