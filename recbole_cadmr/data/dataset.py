@@ -65,8 +65,8 @@ class MultimodalDataset(InteractionDataset):
     def coverage(self) -> dict[str, dict[str, int]]:
         """Of each modality read so far: ``items`` that have it, ``of`` how many, and the ``width`` of a vector."""
         return {
-            name: {"items": int(found.present.sum()), "of": self.item_num - 1, "width": found.width}
-            for name, found in self._modalities.items()
+            name: {"items": int(modality.present.sum()), "of": self.item_num - 1, "width": modality.width}
+            for name, modality in self._modalities.items()
         }
 
     def feature_files(self) -> list[Path]:
@@ -106,8 +106,8 @@ class MultimodalDataset(InteractionDataset):
 
     def _item_ids(self, file: FeatureFile) -> np.ndarray:
         """Item id of each row of a feature file, 0 for items without interactions."""
-        known = self.field2token_id[self.iid_field]
-        return np.fromiter((known.get(token, 0) for token in file.tokens), dtype=np.int64, count=len(file.tokens))
+        ids = self.field2token_id[self.iid_field]
+        return np.fromiter((ids.get(token, 0) for token in file.tokens), dtype=np.int64, count=len(file.tokens))
 
     def _read_modality(self, name: str) -> Modality:
         file = self._read_features(name)
@@ -133,8 +133,8 @@ class MultimodalDataset(InteractionDataset):
             present = torch.from_numpy(~missing_rows(view))
         except ValueError as error:
             token = self.field2id_token[self.iid_field][error.args[0]]
-            said = f"the features of {file.path} hold NaN or infinite numbers, first for item '{token}'"
-            raise UserError(said) from error
+            message = f"the features of {file.path} hold NaN or infinite numbers, first for item '{token}'"
+            raise UserError(message) from error
         covered = int(present.sum())
         if not covered:
             raise UserError(f"the features of {file.path} are zeros for every item; remove '{name}' from modalities")

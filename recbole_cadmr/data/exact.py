@@ -30,8 +30,8 @@ def numbers(path: Path, text: pd.Series) -> pd.Series:
         return text.astype(np.float64)
     except ValueError as error:
         wrong = pd.to_numeric(text, errors="coerce").isna() & (text.str.lower() != "nan")
-        line, found = wrong.idxmax() + 2, text[wrong].iloc[0]
-        raise UserError(f"{path} line {line} is malformed: {text.name} cannot be {found!r:.60}") from error
+        line, value = wrong.idxmax() + 2, text[wrong].iloc[0]
+        raise UserError(f"{path} line {line} is malformed: {text.name} cannot be {value!r:.60}") from error
 
 
 def exact_numbers(path: Path, text: pd.Series) -> pd.Series:
@@ -57,24 +57,24 @@ def exact_dates(path: Path, text: pd.Series) -> pd.Series:
         UserError: if a value is no date, if the column leaves open which of its numbers is the month, or if some dates
             have a time zone and others have none.
     """
-    given = text[text != ""]
-    digits = given.str.fullmatch(r"[+-]?\d+(?:\.\d*)?")
+    dates = text[text != ""]
+    digits = dates.str.fullmatch(r"[+-]?\d+(?:\.\d*)?")
     if digits.any():
         raise UserError(
-            f"{path} line {digits.idxmax() + 2}: {text.name} is {given[digits].iloc[0]!r:.60}, a number in a column of "
+            f"{path} line {digits.idxmax() + 2}: {text.name} is {dates[digits].iloc[0]!r:.60}, a number in a column of "
             f"tokens; name the column {text.name}:float in the header for an order of time"
         )
-    times = read_times(given, f"{text.name} of {path}", option="the --time_format of prepare files")
+    times = read_times(dates, f"{text.name} of {path}", option="the --time_format of prepare files")
     if not times.read.all():
-        line = given.index[~times.read][0]
+        line = dates.index[~times.read][0]
         raise UserError(
-            f"{path} line {line + 2}: {text.name} is {given[line]!r:.60}, which is no date as in 2024-01-31 or "
+            f"{path} line {line + 2}: {text.name} is {dates[line]!r:.60}, which is no date as in 2024-01-31 or "
             f"2024-01-31T12:30:00; there is no order of time without one"
         )
-    zoned = given.str.contains(_ZONE)
+    zoned = dates.str.contains(_ZONE)
     if zoned.any() and not zoned.all():
         raise UserError(
             f"{path}: {text.name} has a time zone in line {zoned.idxmax() + 2} and none in line "
             f"{(~zoned).idxmax() + 2}; write all of its dates in one way"
         )
-    return pd.Series(times.values, given.index)
+    return pd.Series(times.values, dates.index)

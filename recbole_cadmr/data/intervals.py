@@ -45,7 +45,7 @@ def parse_intervals(text: str) -> list[Interval]:
     Raises:
         UserError: if the text is something else, or an interval is empty.
     """
-    found = []
+    intervals = []
     for part in text.split(";"):
         match = _INTERVAL.fullmatch(part)
         try:
@@ -57,8 +57,8 @@ def parse_intervals(text: str) -> list[Interval]:
         interval = Interval(low, high, match[1] == "[", match[4] == "]")
         if low > high or (low == high and not (interval.with_low and interval.with_high)):
             raise UserError(f"no number lies in the interval {part.strip()!r:.60}")
-        found.append(interval)
-    return found
+        intervals.append(interval)
+    return intervals
 
 
 def within(values: pd.Series, intervals: list[Interval]) -> np.ndarray:

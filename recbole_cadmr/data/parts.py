@@ -12,12 +12,12 @@ def report_parts(train: Any, valid: Any, test: Any) -> None:
     """Log what makes held-out interactions trivial or unreachable, counted by part."""
     log, name = getLogger("recbole_cadmr"), train.dataset_name
     users, items = train.uid_field, train.iid_field
-    known = {part: _pairs(data) for part, data in (("train", train), ("validation", valid), ("test", test))}
-    repeated = sum(len(pairs) - len(np.unique(pairs)) for pairs in known.values())
+    pairs_of = {part: _pairs(data) for part, data in (("train", train), ("validation", valid), ("test", test))}
+    repeated = sum(len(pairs) - len(np.unique(pairs)) for pairs in pairs_of.values())
     if repeated:
         log.warning(f"{repeated:,} interactions of {name} repeat a user and an item of their part")
     for held_out, earlier in (("validation", "train"), ("test", "train"), ("test", "validation")):
-        both = int(np.isin(known[held_out], known[earlier]).sum())
+        both = int(np.isin(pairs_of[held_out], pairs_of[earlier]).sum())
         if both:
             advice = (
                 "prepare the set again without them (rm_dup_inter does not act on a set that comes split)"
@@ -25,7 +25,7 @@ def report_parts(train: Any, valid: Any, test: Any) -> None:
                 else "leave repeated ones out with --rm_dup_inter=first"
             )
             log.warning(
-                f"{both:,} of {len(known[held_out]):,} held-out {held_out} interactions of {name} are {earlier} "
+                f"{both:,} of {len(pairs_of[held_out]):,} held-out {held_out} interactions of {name} are {earlier} "
                 f"interactions, too, which makes them easy to rank; {advice}"
             )
     for field, what, fate, tell in ((users, "user", "kept", log.warning), (items, "item", "ranked", log.info)):

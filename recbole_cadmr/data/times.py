@@ -216,12 +216,12 @@ def _unit(unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: 
 def _dates(text: str) -> Readings | None:
     """What a date can mean, None if it is none."""
     for pattern in _DATES:
-        found = pattern.fullmatch(text)
-        if found:
+        match = pattern.fullmatch(text)
+        if match:
             break
     else:
         return None
-    part = found.groupdict()
+    part = match.groupdict()
     clock = _clock(part)
     if clock is None:
         return None
@@ -268,23 +268,23 @@ def _order(unique: Sequence[str], dates: Sequence[Readings | None], rows: np.nda
     Raises:
         UserError: if it leaves that open.
     """
-    found = [(text, dated, int(n)) for text, dated, n in zip(unique, dates, rows) if dated]
-    best = max(_ORDERS, key=lambda order: sum(n for _, dated, n in found if order in dated))
+    readings = [(text, dated, int(n)) for text, dated, n in zip(unique, dates, rows) if dated]
+    best = max(_ORDERS, key=lambda order: sum(n for _, dated, n in readings if order in dated))
     for other in (order for order in _ORDERS if order != best):
-        against = [(text, n) for text, dated, n in found if best not in dated and other in dated]
-        speaking = [(text, n) for text, dated, n in found if other not in dated]
+        against = [(text, n) for text, dated, n in readings if best not in dated and other in dated]
+        speaking = [(text, n) for text, dated, n in readings if other not in dated]
         if speaking and sum(n for _, n in against) <= _SHARE * sum(n for _, n in speaking):
             continue
-        open_ones = ((t, dated) for t, dated, _ in found if best in dated and other in dated)
+        open_ones = ((t, dated) for t, dated, _ in readings if best in dated and other in dated)
         text, dated = next(((t, dated) for t, dated in open_ones if dated[best] != dated[other]), ("", {}))
         if text:
-            said = f"{text!r} is {_shown(dated[best])} {_IN_WORDS[best]} and {_shown(dated[other])} {_IN_WORDS[other]}"
+            clash = f"{text!r} is {_shown(dated[best])} {_IN_WORDS[best]} and {_shown(dated[other])} {_IN_WORDS[other]}"
         elif against:
-            said = f"{speaking[0][0]!r} is written {_IN_WORDS[best]} and {against[0][0]!r} {_IN_WORDS[other]}"
+            clash = f"{speaking[0][0]!r} is written {_IN_WORDS[best]} and {against[0][0]!r} {_IN_WORDS[other]}"
         else:
             continue
         raise UserError(
-            f"{name} can be read in more than one way: {said}; say which with {option} {best} or {option} {other}"
+            f"{name} can be read in more than one way: {clash}; say which with {option} {best} or {option} {other}"
         )
     return best
 

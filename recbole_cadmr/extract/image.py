@@ -62,10 +62,10 @@ def extract_images(
         with ThreadPoolExecutor(_READERS) as pool, torch.inference_mode():
             for start in range(0, len(here), batch_size):
                 pictures = list(pool.map(lambda path: _read(path, preprocess), here[start : start + batch_size]))
-                found = {start + i: picture for i, picture in enumerate(pictures) if isinstance(picture, Tensor)}
+                read = {start + i: picture for i, picture in enumerate(pictures) if isinstance(picture, Tensor)}
                 state[start : start + len(pictures)] = [PRESENT if isinstance(x, Tensor) else x for x in pictures]
-                if found:
-                    vectors[list(found)] = network(torch.stack(list(found.values())).to(place)).float().cpu().numpy()
+                if read:
+                    vectors[list(read)] = network(torch.stack(list(read.values())).to(place)).float().cpu().numpy()
         return vectors, state
 
     key = {**card, "pictures": _digest(paths), "seen": "as a viewer shows them"}

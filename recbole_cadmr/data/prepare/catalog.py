@@ -35,7 +35,7 @@ def get(name: str, data_path: Path) -> Path:
     """Download and prepare the data set ``name`` under ``data_path`` unless it is there; returns its folder.
 
     Raises:
-        UserError: if it is not known, or cannot be downloaded.
+        UserError: if it is unknown, or cannot be downloaded.
     """
     from recbole_cadmr.data.prepare import source
 
@@ -43,9 +43,9 @@ def get(name: str, data_path: Path) -> Path:
     if folder.is_dir():
         return folder
     if name not in sets:
-        known = [known for known, entry in sets.items() if entry["download"]]
+        names = [known for known, entry in sets.items() if entry["download"]]
         raise UserError(
-            f"--download does not know the data set '{name}'{did_you_mean(name, known)}; it knows {', '.join(known)}"
+            f"--download does not know the data set '{name}'{did_you_mean(name, names)}; it knows {', '.join(names)}"
         )
     if not sets[name]["download"]:
         raise UserError(f"{name} cannot be downloaded here; {how_to_get(name)}")

@@ -33,20 +33,20 @@ def shown(text: str) -> str:
     parts: list[str] = []
     start, end, waiting = 0, "", 0  # waiting: how much of parts was there before what is not shown
     for mark in _MARK.finditer(text):
-        said = mark[0].lower()
+        tag = mark[0].lower()
         if end:
             parts.append(text[start : mark.end()])
-            if said.startswith(end):
+            if tag.startswith(end):
                 del parts[waiting:]
                 parts.append(" ")
                 end = ""
         else:
             parts.append(text[start : mark.start()])
-            opened = next((begin for begin in _UNSHOWN if re.match(rf"{begin}(?![a-z])", said)), "")
+            opened = next((begin for begin in _UNSHOWN if re.match(rf"{begin}(?![a-z])", tag)), "")
             if opened:
                 waiting, end = len(parts), _UNSHOWN[opened]
                 parts.append(mark[0] if opened == "<!--" else " ")
-            elif said == "-->":
+            elif tag == "-->":
                 parts.append(mark[0])
             else:
                 parts.append("" if mark[1] and mark[1].lower() in _INLINE.split() else " ")

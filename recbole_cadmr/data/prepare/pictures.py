@@ -45,7 +45,7 @@ def find_pictures(
             keys |= {path.stem, path.with_suffix("").as_posix()}
         for key in keys:
             by_name.setdefault(key, []).append(path)
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     for item in items:
         if names is None:
             candidates = [path for path in by_name.get(item, ()) if path.suffix.lower() in SUFFIXES]
@@ -57,29 +57,29 @@ def find_pictures(
         if len({path.parent for path in nearest}) > 1:
             skipped.note("items whose pictures are in several folders, so that none is taken", item)
         elif nearest:
-            found[item] = folder / nearest[0]
+            pictures[item] = folder / nearest[0]
     if names is not None:
-        for item in _doubtful(found, names, folder):
+        for item in _doubtful(pictures, names, folder):
             skipped.note("items whose pictures are other files of the same name, so that none is taken", names[item])
-            del found[item]
-    if option and not found:
+            del pictures[item]
+    if option and not pictures:
         looked = [f"{item}.jpg" if names is None else names.get(item, "") for item in items]
         raise UserError(
             f"{folder} ({option}) holds no picture of any item: looked for {_some(list(filter(None, looked)))}, there "
             f"are {_some([path.as_posix() for path in files])}"
         )
     reason = "" if folder.is_dir() else f" (there is no folder {folder.name})"
-    skipped.note(f"items without a picture{reason}", n=len(items) - len(found))
-    return found
+    skipped.note(f"items without a picture{reason}", n=len(items) - len(pictures))
+    return pictures
 
 
-def _doubtful(found: Mapping[str, Path], names: Mapping[str, str], folder: Path) -> list[str]:
+def _doubtful(pictures: Mapping[str, Path], names: Mapping[str, str], folder: Path) -> list[str]:
     """Items whose cell agrees with its file only in the last name, and names another folder than the file's.
 
     It does if it is a path in another folder, or if cells of several folders or addresses end in this file's name.
     """
     others: dict[Path, dict[str, PurePosixPath]] = {}
-    for item, file in found.items():
+    for item, file in pictures.items():
         within, path = file.relative_to(folder), PurePosixPath(names[item].replace("\\", "/"))
         roots, ends = (Path(), folder, folder.absolute()), (within, within.with_suffix(""))
         if path not in [root / end for root in roots for end in ends]:
@@ -97,11 +97,11 @@ def _doubtful(found: Mapping[str, Path], names: Mapping[str, str], folder: Path)
 
 def _files(folder: Path) -> list[Path]:
     """All files in a folder and its subfolders, as relative paths; those nearest to the top first."""
-    found = []
+    paths = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [(Path(place) / name).relative_to(folder) for name in files if not name.startswith(".")]
-    return sorted(found, key=lambda path: (len(path.parts), path))
+        paths += [(Path(place) / name).relative_to(folder) for name in files if not name.startswith(".")]
+    return sorted(paths, key=lambda path: (len(path.parts), path))
 
 
 def _named(name: str, folder: Path, by_name: Mapping[str, list[Path]]) -> list[Path]:

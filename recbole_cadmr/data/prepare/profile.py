@@ -137,13 +137,13 @@ def _look(
     places = {int(row): index for index, row in enumerate(asked)}
     a = np.repeat(own[tested], near.shape[1])
     b = np.where(near >= 0, own[near], -1)[[places[int(row)] for row in tested]].ravel()
-    known = (a >= 0) & (b >= 0) & (a != b)
+    used = (a >= 0) & (b >= 0) & (a != b)
     return ModalityProfile(
         name=name,
         width=None if rows is None else rows.shape[1],
         covered=int((own >= 0).sum()),
         variance=[] if rows is None else _variance(rows),
-        together=_together(chosen, a[known], b[known]),
+        together=_together(chosen, a[used], b[used]),
         near={
             items[own[row]]: [
                 (tokens[j], float(c))
