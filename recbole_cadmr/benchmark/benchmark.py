@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
 from recbole_cadmr.benchmark.cells import CELLS, Cells
@@ -19,7 +20,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.local import LocalRunner
 from recbole_cadmr.execution.ray_runner import RayRunner
 from recbole_cadmr.execution.run_spec import Runner, RunSpec
-from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
+from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.benchmark_report import write_report
 from recbole_cadmr.reports.summary import DatasetTable, summarise
@@ -61,10 +62,36 @@ def benchmark(
     Raises:
         UserError: on anything wrong with the options, and if ``output`` or a run was measured under another protocol.
     """
-    paths = [str(Path(run).absolute()) for run in runs]
-    text = yaml.safe_dump(_with_place(settings or {}, (settings or {}).get("data_path")), sort_keys=False)
-    options = Options(list(models), list(datasets), list(seeds), text, tune, paths)
-    return _run(options, Path(output).absolute(), jobs, memory, ray_address)
+    root, settings = Path(output).absolute(), dict(settings or {})
+    if "data_path" in settings:  # from another working folder it is resumed with the same data
+        settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
+    specs = model_specs(models, datasets, settings)
+    check_seeds(seeds)
+    if memory is not None and not 0 < memory <= MOST_GB:
+        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
+    limit = int(memory * 2**30) if memory else None
+    agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
+    text = yaml.safe_dump(settings, sort_keys=False)
+    runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)
+    make = Cells(root, seeds, jobs, limit, ray_address)
+    try:
+        with alone_in(root, "benchmark"), terminated_as_interrupted():
+            open_folder(root, Options(list(models), list(datasets), list(seeds), text, tune, paths), agreed)
+            refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
+            remove_temporaries(root)
+            adopted = adopt(root, paths, agreed, settings.get("data_path"))
+            of_models = (make.searched(spec, tune) if tune > 1 else make.of(spec) for spec in specs)
+            cells = list(chain.from_iterable(of_models))
+            Progress(cells, jobs).run(runner)
+    except KeyboardInterrupt as error:
+        how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}"
+        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
+    tables = _write(root, cells, adopted, make.tried)
+    shown = {cell.folder for cell in cells}
+    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / "run") and folder not in shown]
+    if others:
+        print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
+    return tables
 
 
 def resume(
@@ -75,58 +102,28 @@ def resume(
     memory: float | None = None,
     ray_address: str | None = None,
 ) -> list[DatasetTable]:
-    """Resume the benchmark in a folder; the same as :func:`benchmark` with the options that it was begun with.
+    """Resume the benchmark in a folder, by the options that it was begun with.
 
     Args:
         data_path: where the data sets lie, if they have moved.
+        jobs, memory, ray_address: as in :func:`benchmark`.
     """
-    root = Path(folder).absolute()
-    options = read_content(root).options
-    if options is None:
-        raise UserError(f"{root / PROTOCOL} keeps no options, as of version 0.1; resume it by the same command again")
-    if data_path is not None:
-        settings = _with_place(load_yaml(options.settings, str(root / PROTOCOL)), data_path)
-        options = msgspec.structs.replace(options, settings=yaml.safe_dump(settings, sort_keys=False))
-    return _run(options, root, jobs, memory, ray_address)
-
-
-def _with_place(settings: Mapping[str, Any], data_path: Any) -> dict[str, Any]:
-    """Settings with an absolute path of the data sets, so that another working folder makes no difference."""
-    is_path = isinstance(data_path, (str, os.PathLike))
-    return {**settings, "data_path": str(Path(data_path).absolute())} if is_path else dict(settings)
-
-
-def _run(options: Options, root: Path, jobs: int, memory: float | None, address: str | None) -> list[DatasetTable]:
-    settings = load_yaml(options.settings, str(root / PROTOCOL))
-    specs = model_specs(options.models, options.datasets, settings)
-    check_seeds(options.seeds)
-    if memory is not None and not 0 < memory <= MOST_GB:
-        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
-    limit = int(memory * 2**30) if memory else None
-    agreed = protocols_of(specs)
-    runner: Runner = RayRunner(address, root, limit) if address else LocalRunner(jobs, limit)
-    make = Cells(root, options.seeds, jobs, limit, address)
-    try:
-        with alone_in(root, "benchmark"), terminated_as_interrupted():
-            open_folder(root, options, agreed)
-            refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
-            remove_temporaries(root)
-            adopted = adopt(root, options.runs, agreed, settings.get("data_path"))
-            cells = [
-                cell
-                for spec in specs
-                for cell in (make.searched(spec, options.tune) if options.tune > 1 else make.of(spec))
-            ]
-            Progress(cells, jobs).run(runner)
-    except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr benchmark --resume {root}"
-        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
-    tables = _write(root, cells, adopted, make.tried)
-    shown = {cell.folder for cell in cells}
-    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / "run") and folder not in shown]
-    if others:
-        print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
-    return tables
+    file = Path(folder).absolute() / PROTOCOL
+    begun = read_content(file.parent).options
+    if begun is None:
+        raise UserError(f"{file} keeps no options, as of version 0.1; resume it by the same command again")
+    return benchmark(
+        begun.models,
+        begun.datasets,
+        begun.seeds,
+        folder,
+        settings=load_yaml(begun.settings, str(file)) | ({"data_path": data_path} if data_path is not None else {}),
+        tune=begun.tune,
+        runs=begun.runs,
+        jobs=jobs,
+        memory=memory,
+        ray_address=ray_address,
+    )
 
 
 def _write(

@@ -26,7 +26,8 @@ from recbole_cadmr.training.trainer import BEST
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
 SCHEMA_VERSION = 2
 _ANOTHER_MACHINE = 1e-3  # by which figures may differ whose scores were computed elsewhere, ties of scores among them
-_AGREED = ("mask_valid_at_test", "eval_args", "benchmark_filename", "metrics", "topk", "valid_metric")
+_IN_RESULT = ("mask_valid_at_test", "metrics", "topk", "valid_metric")  # what a result says of its protocol, too
+_AGREED = (*_IN_RESULT, "eval_args", "benchmark_filename")
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -49,19 +50,18 @@ def protocols_of(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
         config, dataset = spec.config, spec.dataset
         if dataset not in hashes:
             hashes[dataset] = sha256_of_all(sorted(config.data_folder.glob("*.inter")))
-        own = {name: config[name] for name in _AGREED} | {"interactions": hashes[dataset]}
-        own = json.loads(json.dumps(own, default=str))
-        if name := _differing(own, agreed.setdefault(dataset, own)):
-            raise UserError(
-                f"{spec.label} would be measured under another protocol than {specs[0].label}: {name} is "
-                f"{own[name]}, not {agreed[dataset][name]}; give it to all models or to none"
-            )
+        settings = {name: config[name] for name in _AGREED}
+        own = json.loads(json.dumps(settings | {"interactions": hashes[dataset]}, default=str))
+        if difference := _difference(own, agreed.setdefault(dataset, own)):
+            other = f"{spec.label} would be measured under another protocol than {specs[0].label}"
+            raise UserError(f"{other}: {difference}; give it to all models or to none")
     return agreed
 
 
-def _differing(own: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str] | None = None) -> str | None:
-    """The first name in which a protocol is not the one that is wanted; None if there is none."""
-    return next((name for name in names or wanted if own.get(name) != wanted[name]), None)
+def _difference(own: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str] | None = None) -> str | None:
+    """The first thing in which a protocol is not the one that is wanted; None if there is none."""
+    differing = (name for name in names or wanted if own.get(name) != wanted[name])
+    return next((f"{name} is {own.get(name)}, not {wanted[name]}" for name in differing), None)
 
 
 def read_content(root: Path) -> Content:
@@ -83,20 +83,18 @@ def read_content(root: Path) -> Content:
 
 def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any]]) -> None:
     """Keep options and protocols in the folder; refuse a folder whose results have other protocols."""
-    kept: dict[str, dict[str, Any]] = {}
+    protocols: dict[str, dict[str, Any]] = {}
     if (root / PROTOCOL).exists():
-        kept = read_content(root).protocols
-        for dataset in kept.keys() & agreed.keys():
-            if name := _differing(kept[dataset], agreed[dataset]):
-                what = (
-                    "of other interactions than there are now"
-                    if name == "interactions"
-                    else f"under another protocol: {name} is {kept[dataset].get(name)}, not {agreed[dataset][name]}"
-                )
-                raise UserError(f"{root} holds a benchmark on {dataset} {what}; choose another --output")
+        protocols = read_content(root).protocols
+        for dataset in protocols.keys() & agreed.keys():
+            what = f"{root} holds a benchmark on {dataset}"
+            if protocols[dataset].get("interactions") != agreed[dataset]["interactions"]:
+                raise UserError(f"{what} of other interactions than there are now; choose another --output")
+            if difference := _difference(protocols[dataset], agreed[dataset]):
+                raise UserError(f"{what} under another protocol: {difference}; choose another --output")
     elif any(path.name != LOCK for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
-    write_json(root / PROTOCOL, msgspec.to_builtins(Content(options, kept | dict(agreed))))
+    write_json(root / PROTOCOL, msgspec.to_builtins(Content(options, protocols | dict(agreed))))
 
 
 def adopt(
@@ -116,12 +114,8 @@ def adopt(
         protocol = agreed.get(result["dataset"])
         if protocol is None:
             raise UserError(f"{run} is of {result['dataset']}, which is not in --datasets")
-        own: Mapping[str, Any] = result["protocol"]
-        if name := _differing(own, protocol, ("mask_valid_at_test", "metrics", "topk", "valid_metric")):
-            raise UserError(
-                f"{run} was measured under another protocol than this benchmark: {name} is "
-                f"{own[name]}, not {protocol[name]}"
-            )
+        if difference := _difference(result["protocol"], protocol, _IN_RESULT):
+            raise UserError(f"{run} was measured under another protocol than this benchmark: {difference}")
         if not result["test_read"]:
             raise UserError(f"{run} has no test figures; read them with: evaluate --run {run}")
         mark = sha256_of(run / RESULT)[:8]
