@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, Features, one_line, without_empty
 from recbole_cadmr.data.prepare.downloads import fetch, release_info
-from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, lines_of, the_file
+from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, lines_of, the_file
 from recbole_cadmr.data.prepare.options import read_options
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -55,14 +54,9 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         release_info(RELEASE)["licence"],
         [path for path in (reviews, meta, image) if path.is_file()],
     )
-    interactions = read_reviews(reviews, skipped, options.min_rating is not None)
+    all_rated, columns = options.min_rating is not None, (("reviewerID", "asin"), ("overall", "unixReviewTime"))
+    interactions = interaction_table(reviews, skipped, *columns, all_rated)
     return assemble(interactions, read_content, provenance, options, skipped)
-
-
-def read_reviews(path: Path, skipped: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` as text, of lines with ``reviewerID, asin, overall, unixReviewTime``."""
-    records = json_lines(path, skipped)
-    return interaction_table(records, path, skipped, ("reviewerID", "asin"), ("overall", "unixReviewTime"), all_rated)
 
 
 def read_meta(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:

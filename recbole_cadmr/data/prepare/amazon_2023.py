@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pandas as pd
 from tqdm import tqdm
 
 from recbole_cadmr.data.download import RemoteFile, download
@@ -51,14 +50,9 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
         release_info(RELEASE)["licence"],
         [reviews, meta],
     )
-    interactions = read_reviews(reviews, skipped, options.min_rating is not None)
+    all_rated, columns = options.min_rating is not None, (("user_id", "parent_asin"), ("rating", "timestamp"))
+    interactions = interaction_table(reviews, skipped, *columns, all_rated)
     return assemble(interactions, read_content, provenance, options, skipped)
-
-
-def read_reviews(path: Path, skipped: SkippedRows, all_rated: bool = False) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` (ms) as text, of ``user_id, parent_asin, rating, timestamp``."""
-    records = json_lines(path, skipped)
-    return interaction_table(records, path, skipped, ("user_id", "parent_asin"), ("rating", "timestamp"), all_rated)
 
 
 def read_meta(

@@ -115,20 +115,15 @@ def the_file(folder: Path, *patterns: str) -> Path:
 
 
 def interaction_table(
-    records: Iterator[tuple[int, dict[str, Any]]],
-    path: Path,
-    skipped: SkippedRows,
-    ids: tuple[str, str],
-    values: tuple[str, str],
-    all_rated: bool,
+    path: Path, skipped: SkippedRows, ids: tuple[str, str], values: tuple[str, str], all_rated: bool
 ) -> pd.DataFrame:
-    """``user_id, item_id, rating, timestamp`` as text, from records with the keys ``ids`` and ``values``.
+    """``user_id, item_id, rating, timestamp`` as text, from JSON lines with the keys ``ids`` and ``values``.
 
     A record without both ids as text is skipped. The column of times is left out if no record has one, that of ratings
     if any record lacks one, unless ``all_rated`` says that they matter.
     """
     columns = TextColumns(("user_id", "item_id", "rating", "timestamp"))
-    for number, record in records:
+    for number, record in json_lines(path, skipped):
         texts = [value if isinstance(value, str) else "" for value in map(record.get, (*ids, *values))]
         if not texts[0] or not texts[1]:
             skipped.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
