@@ -1,4 +1,4 @@
-"""A look at the installation: versions, what is known not to fit, devices, data sets at hand."""
+"""A look at the installation: versions, workarounds that are in use, devices, data sets at hand."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
     if data_path is not None and not root.is_dir():
         raise UserError(f"there is no folder {root}; give the folder of the data sets as `data_path`")
     embedded = Path(str(files("recbole_cadmr.embedded")))
-    found_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
+    data_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines, sound = ["Versions"], True
     for requirement in map(Requirement, requires("recbole_cadmr") or []):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(requirement.name)
-            fits = requirement.specifier.contains(found, prereleases=True)
+            installed = version(requirement.name)
+            fits = requirement.specifier.contains(installed, prereleases=True)
         except PackageNotFoundError:
-            found, fits = "missing", False
+            installed, fits = "missing", False
         sound &= fits
-        wanted = "" if fits else f"  does not fit: {requirement.specifier or 'any version'} is needed"
-        lines.append(f"  {requirement.name:<24}{found}{wanted}")
+        required = "" if fits else f"  does not fit: {requirement.specifier or 'any version'} is needed"
+        lines.append(f"  {requirement.name:<24}{installed}{required}")
     lines += ["", "Workarounds for upstream bugs"]
     lines += [f"  {name:<24}{state}" for name, state in compat.status().items()]
     lines += ["", "Devices", f"  {'cpu':<24}{torch.get_num_threads()} threads of {os.cpu_count()} cores"]
@@ -49,6 +49,6 @@ def doctor(data_path: str | os.PathLike[str] | None = None) -> tuple[str, bool]:
         properties = torch.cuda.get_device_properties(index)
         lines.append(f"  {f'cuda:{index}':<24}{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     lines += ["", "Data sets"]
-    lines += [f"  {name:<24}{folder}" for name, folder in sorted(found_sets.items())]
+    lines += [f"  {name:<24}{folder}" for name, folder in sorted(data_sets.items())]
     lines += ["", "Everything fits." if sound else "Something does not fit; see above."]
     return "\n".join(lines), sound

@@ -1,1 +1,1 @@
-"""What a person asks for: train, evaluate, recommend, and a look at the installation."""
+"""One run: train, resume, evaluate, recommend, and what a run leaves in its folder."""

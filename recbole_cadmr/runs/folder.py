@@ -29,46 +29,28 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class _Entry:
+    """Where something lies in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Where a run keeps what, by names that are the same in every run."""
 
     path: Path
-
-    @property
-    def result(self) -> Path:
-        """What was measured, written when the run is finished."""
-        return self.path / RESULT
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint of the best epoch."""
-        return self.path / BEST
-
-    @property
-    def last(self) -> Path:
-        """The state from which the run can be resumed."""
-        return self.path / LAST
-
-    @property
-    def history(self) -> Path:
-        """The validations so far, one a line."""
-        return self.path / HISTORY
-
-    @property
-    def curves(self) -> Path:
-        """The picture of the history."""
-        return self.path / CURVES
-
-    @property
-    def lists(self) -> Path:
-        """What is recommended to the test users, if it is kept."""
-        return self.path / LISTS
-
-    @property
-    def log(self) -> Path:
-        """The folder of the log files."""
-        return self.path / "log"
+    result = _Entry(RESULT)  # what was measured; it is there when the run is finished
+    best = _Entry(BEST)  # the checkpoint of the best epoch
+    last = _Entry(LAST)  # the state from which the run can be resumed
+    history = _Entry(HISTORY)  # the validations so far, one a line
+    curves = _Entry(CURVES)  # the picture of the history
+    lists = _Entry(LISTS)  # what is recommended to the test users, if it is kept
+    log = _Entry("log")  # the folder of the log files
 
     @property
     def is_finished(self) -> bool:
@@ -105,7 +87,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 class _LogFile(logging.FileHandler):
-    """The log of a run, which ends with it if it cannot be written, rather than go on in silence."""
+    """The log of a run, which ends with it if it cannot be written, rather than continue in silence."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.path = folder / "log" / f"{name}.log"
@@ -167,7 +149,7 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Let no thread print what it fails to write: TensorBoard's tells it to whoever writes next, too."""
+    """Let no thread print what it fails to write: TensorBoard's reports it to whoever writes next, too."""
     previous = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:

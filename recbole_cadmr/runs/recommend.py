@@ -168,16 +168,16 @@ def ids(values: Any, name: str) -> list[str]:
     """Ids as texts, from the argument ``name``: a list, an array, a column of a table, ...; 17 is the id "17".
 
     Raises:
-        UserError: if it is one text, or no texts and whole numbers alone (real numbers are ids that were damaged).
+        UserError: if it is one text, or holds anything but texts and whole numbers (real numbers are damaged ids).
     """
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise UserError(f"`{name}` must be a list of ids, not {values!r}")
-    found = []
+    texts = []
     for value in values:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
             raise UserError(f"`{name}` must hold ids, which are texts, not {value!r} ({type(value).__name__})")
-        found.append(str(value))
-    return found
+        texts.append(str(value))
+    return texts
 
 
 def load(checkpoint: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> Recommender:

@@ -80,17 +80,17 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
 
 
-# Threads of torch that a run of this process was given, and how many there were before.
+# How many threads torch was set to by a run of this process, and how many it had before.
 _threads: dict[str, int] = {}
 
 
 def _use_threads(n: int | None) -> None:
-    """Give torch ``n`` threads, or those back that it had before a run was given others."""
+    """Set the number of torch's threads, or restore the one from before a run that had set it."""
     now = torch.get_num_threads()
-    if now != _threads.get("given"):
+    if now != _threads.get("set"):
         _threads["own"] = now
     torch.set_num_threads(n or _threads["own"])
-    _threads["given"] = torch.get_num_threads()
+    _threads["set"] = torch.get_num_threads()
 
 
 def checkpoint_metadata(config: Config, identity: Fingerprint, run_id: str | None = None) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> RunContent:
 def check_origin(content: Mapping[str, Any], other: Mapping[str, Any], path: Path, other_path: Path) -> None:
     """Raise :class:`UserError` unless two files that lie side by side, checkpoints or ``result.json``, are of one run.
 
-    Files of earlier versions have no ``id``: of these, model, data and seed are compared alone.
+    Files of earlier versions have no ``id``: of these, only model, data and seed are compared.
     """
     names = ["id", "model", "dataset", "fingerprint"]
     seeds = [place.get("protocol", place["settings"]).get("seed") for place in (content, other)]
@@ -147,7 +147,7 @@ def restore_config(
         settings.pop("data_path", None)
     lists = [entry for name in ("metrics", "topk") if isinstance(entry := settings.get(name), list) and entry]
     if changes and not {"metrics", "topk"}.isdisjoint(changes) and len(lists) == 2:
-        # Nothing is selected any more, so that any metric that is computed may stand for valid_metric.
+        # Training is over and nothing is selected, so that any metric that is computed may stand for valid_metric.
         settings["valid_metric"] = first_metric(*lists)
     changed = {**current_names(model, content["changed"], "the checkpoint"), **changes}
     return Config(settings=settings, changed=changed)

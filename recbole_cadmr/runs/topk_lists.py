@@ -1,11 +1,10 @@
-"""The recommendation lists of a test part, kept in a run's folder, and figures out of them by RecBole's own metrics."""
+"""The recommendation lists of a test part, kept in a run's folder, and metrics of them as RecBole computes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import recbole.evaluator.metrics as recbole_metrics
@@ -18,6 +17,7 @@ from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import LISTS, RESULT
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.session import Session
+from recbole_cadmr.training.collector import hits
 
 RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
 _DRAWN = ("Random", "ADMMSLIM")  # RecBole's models that draw with every score, so that no two rankings are the same
@@ -116,19 +116,22 @@ def read_lists(path: Path) -> TopKLists:
 def _wrong(lists: TopKLists) -> str | None:
     """What is wrong with arrays that are to be lists; None if nothing is."""
     n_users, n_items, n_pairs = (np.size(part) for part in (lists.users, lists.item_degree, lists.held_item))
-    shapes = {"users": (n_users,), "top": (n_users, None), "top_cold": (n_users, None), "held_row": (n_pairs,),
-              "held_item": (n_pairs,), "user_degree": (n_users,), "item_degree": (n_items,),
-              "missing": (n_items,)}  # fmt: skip
-    for name, shape in shapes.items():
+    expected = {  # shape, least value, and what values lie below
+        "users": ((n_users,), 1, np.inf),
+        "top": ((n_users, None), 0, n_items),
+        "top_cold": ((n_users, None), 0, n_items),
+        "held_row": ((n_pairs,), 0, n_users),
+        "held_item": ((n_pairs,), 1, n_items),
+        "user_degree": ((n_users,), 0, np.inf),
+        "item_degree": ((n_items,), 0, np.inf),
+        "missing": ((n_items,), 0, 2),
+    }
+    for name, (shape, low, high) in expected.items():
         array = getattr(lists, name)
         if array.dtype != (np.bool_ if name == "missing" else np.int32):
             return f"{name} holds {array.dtype}"
-        if array.ndim != len(shape) or any(n not in (None, have) for n, have in zip(shape, array.shape)):
+        if array.ndim != len(shape) or any(n not in (None, size) for n, size in zip(shape, array.shape)):
             return f"{name} has the shape {array.shape}"
-    bounds = {"users": (1, np.inf), "top": (0, n_items), "top_cold": (0, n_items), "held_row": (0, n_users),
-              "held_item": (1, n_items), "user_degree": (0, np.inf), "item_degree": (0, np.inf)}  # fmt: skip
-    for name, (low, high) in bounds.items():
-        array = getattr(lists, name)
         if array.size and (array.min() < low or array.max() >= high):
             return f"{name} has an entry that is out of bounds"
     if not n_users or (np.diff(lists.users) <= 0).any() or len(np.unique(lists.held_row)) < n_users:
@@ -141,28 +144,29 @@ def _wrong(lists: TopKLists) -> str | None:
 
 
 def check_figures(lists: TopKLists, result: RunResult, folder: Path, noise: float = _NOISE) -> dict[str, float]:
-    """Raise :class:`UserError` unless the test figures of a run are those that its lists give.
+    """Raise :class:`UserError` unless the test metrics of a run are those that its lists give.
 
     Args:
         noise: by which they may differ.
 
     Returns:
-        The test figures, by the lists as far as these decide them.
+        The test metrics, by the lists as far as these decide them.
     """
-    protocol, given = result["protocol"], result["test_result"] or {}
+    protocol, reported = result["protocol"], result["test_result"] or {}
     if result["model"] in _DRAWN:
-        return given
+        return reported
     if len(lists.item_degree) != result["fingerprint"]["counts"]["items"] + 1:
         raise UserError(f"{folder / LISTS} is of other items than {folder / RESULT}; one of the two is of another run")
-    known = {name.lower() for name in RANKING}
-    found = by_user(lists, protocol["topk"], [name for name in protocol["metrics"] if name.lower() in known])
-    for name, values in found.items():
-        if not abs(values.mean() - given.get(name, np.inf)) <= noise:
+    ranking = {name.lower() for name in RANKING}
+    measured = by_user(lists, protocol["topk"], [name for name in protocol["metrics"] if name.lower() in ranking])
+    means = {name: float(values.mean()) for name, values in measured.items()}
+    for name, mean in means.items():
+        if not abs(mean - reported.get(name, np.inf)) <= noise:
             raise UserError(
-                f"{folder / RESULT} says {name} {given.get(name)}, but the lists beside it give {values.mean():.6g}; "
+                f"{folder / RESULT} says {name} {reported.get(name)}, but the lists beside it give {mean:.6g}; "
                 f"one of the two was edited or is of another run"
             )
-    return {**given, **{name: float(values.mean()) for name, values in found.items()}}
+    return {**reported, **means}
 
 
 def by_user(lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, np.ndarray]:
@@ -174,24 +178,18 @@ def of_pairs(
     lists: TopKLists, top: np.ndarray, pairs: np.ndarray, topk: Sequence[int], metrics: Sequence[str]
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Places of the users that have any of the held-out ``pairs`` (bool [n]), and their metrics by lists ``top``."""
-    row, item, n_items = lists.held_row[pairs].astype(np.int64), lists.held_item[pairs], len(lists.item_degree)
-    size = np.bincount(row, minlength=len(lists.users))
+    n_items, longest = len(lists.item_degree), max(topk)
+    held_out = np.sort(lists.held_row[pairs].astype(np.int64) * n_items + lists.held_item[pairs])
+    *places, size = hits(torch.from_numpy(top.astype(np.int64)), torch.from_numpy(held_out), n_items).numpy().T
     users = np.flatnonzero(size)
-    held = np.sort(row * n_items + item)
-    shown = users[:, None] * n_items + top[users]
-    hits = held[np.searchsorted(held, shown).clip(max=len(held) - 1)] == shown  # [users, K]
-    longest = max(topk)
-    if hits.shape[1] < longest:  # fewer candidates than places
-        hits = np.pad(hits, ((0, 0), (0, longest - hits.shape[1])))
+    is_hit = np.zeros((len(users), longest), dtype=bool)  # lists are shorter where there are fewer candidates
+    for place, column in enumerate(places[:longest]):
+        is_hit[:, place] = column[users]
     values: dict[str, np.ndarray] = {}
     for name in metrics:
         name = {known.lower(): known for known in RANKING}[name.lower()]
-        metric: TopkMetric = getattr(recbole_metrics, name)(_settings(topk))
+        metric: TopkMetric = getattr(recbole_metrics, name)({"topk": list(topk), "metric_decimal_place": 16})
         needs_size = name in ("Recall", "NDCG", "MAP")
-        of_all = metric.metric_info(hits[:, :longest], *([size[users]] if needs_size else []))
+        of_all = metric.metric_info(is_hit, *([size[users]] if needs_size else []))
         values |= {f"{name.lower()}@{k}": of_all[:, k - 1].astype(np.float64) for k in topk}
     return users, values
-
-
-def _settings(topk: Sequence[int]) -> Mapping[str, Any]:
-    return {"topk": list(topk), "metric_decimal_place": 16}

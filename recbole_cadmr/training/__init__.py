@@ -1,1 +1,1 @@
-"""Trainers and checkpoints: phases, early stop, and runs that go on where they were cut."""
+"""Trainers, what is called while they train, and checkpoints from which a run is resumed."""

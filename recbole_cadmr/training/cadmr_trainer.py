@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class CADMRTrainer(RunTrainer):
     """
 
     @classmethod
-    def most_epochs(cls, config: Any) -> int:
+    def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """Those of both phases."""
         return int(config["pretrain_epochs"]) + int(config["epochs"])
 

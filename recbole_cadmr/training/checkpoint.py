@@ -94,7 +94,7 @@ class _Reader:
     """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise."""
 
     def __init__(self) -> None:
-        self._left = _MOST_ENTRIES  # lists that hold one another many times would not come to an end
+        self._left = _MOST_ENTRIES  # lists that hold one another many times would take for ever
 
     def from_plain(self, value: Any) -> Any:
         """A value as it was before it was made plain."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
+
+from recbole_cadmr.config.config import Config
 
 _ITEMS, _HITS = "rec.items", "rec.topk"
 _GROUPS = 2  # groups of items a place of the list, see hits_by_rank
@@ -21,7 +21,7 @@ class RankingCollector(Collector):
     everything else is RecBole's. Ties are broken as ``torch.topk`` of the user's scores does.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._collected: dict[str, list[Tensor]] = {key: [] for key in (_ITEMS, _HITS) if self.register.need(key)}
         for key in self._collected:
@@ -81,8 +81,8 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     """
     n_items = scores.shape[1]
     row, item = held_out // n_items, held_out % n_items
-    found = torch.zeros(len(scores), k + 1, dtype=torch.int64)
-    found[:, k] = torch.bincount(row, minlength=len(scores))
+    result = torch.zeros(len(scores), k + 1, dtype=torch.int64)
+    result[:, k] = torch.bincount(row, minlength=len(scores))
     groups = _GROUPS * k
     inside = n_items // groups * groups
     bound = scores[:, :inside].view(len(scores), -1, groups).amax(1).topk(k, dim=1).values[:, -1]
@@ -96,15 +96,15 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
         same[block] = (theirs == own).sum(1)
     tied = row[(same != 1) & ((better < k) | score.isnan())].unique()
     listed = better < k
-    found[row[listed], better[listed]] = 1
+    result[row[listed], better[listed]] = 1
     if len(tied):
-        found[tied, :k] = _contained(tied[:, None] * n_items + scores[tied].topk(k, dim=-1).indices, held_out)
-    return found
+        result[tied, :k] = _contained(tied[:, None] * n_items + scores[tied].topk(k, dim=-1).indices, held_out)
+    return result
 
 
-def _contained(keys: Tensor, known: Tensor) -> Tensor:
-    """1 for each of ``keys`` that is among the ascending ``known``, else 0."""
-    if not len(known):
+def _contained(keys: Tensor, ascending: Tensor) -> Tensor:
+    """1 for each of ``keys`` that is in ``ascending``, else 0."""
+    if not len(ascending):
         return torch.zeros_like(keys)
-    place = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
-    return (known[place] == keys).long()
+    place = torch.searchsorted(ascending, keys).clamp(max=len(ascending) - 1)
+    return (ascending[place] == keys).long()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_cadmr.config.config import Config
@@ -21,7 +22,7 @@ class LinearTrainer(RunTrainer):
         self.weight_decay = 0.0  # there are no steps; RecBole would multiply it by reg_weight, which may be a list
 
     @classmethod
-    def most_epochs(cls, config: Any) -> int:
+    def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """One for each value of ``reg_weight``."""
         values = config["reg_weight"]
         return len(values) if isinstance(values, (list, tuple)) else 1

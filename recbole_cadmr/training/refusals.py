@@ -1,27 +1,27 @@
-"""What RecBole's models refuse in their own way, and scores that are no numbers, each as one sentence."""
+"""What RecBole's models refuse in their own way, and scores that are NaN or infinite, each as one sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, refusals_of
 from recbole_cadmr.models.registry import is_recboles
 
 # Models of RecBole's that divide by a power of the length of a user's history.
 _BY_HISTORY = ("FISM", "NAIS")
-# Settings of this package's that are neither the model's nor its training's.
-_BESIDE = {"data_note", "evaluate_test", "item_graphs", "mask_valid_at_test", "modalities", "preset", "resume_seconds",
-           "resume_step", "save_lists", "threads"}  # fmt: skip
+# Settings of the package's that say nothing about a model and how it is trained.
+_OF_DATA = {"data_note", "item_graphs", "modalities"}
+_OF_RUN = {"evaluate_test", "mask_valid_at_test", "preset", "resume_seconds", "resume_step", "save_lists", "threads"}
 
 
 @contextmanager
-def refusals(config: Any, model_class: type, doing: str) -> Iterator[None]:
+def refusals(config: Config, model_class: type, doing: str) -> Iterator[None]:
     """Raise what RecBole raises within for a model of its own as a :class:`ModelError` that quotes it.
 
     RecBole refuses settings, and data that a model was not made for, by exceptions of every kind.
@@ -46,14 +46,14 @@ def refusals(config: Any, model_class: type, doing: str) -> Iterator[None]:
         ) from error
 
 
-def _settings(config: Any) -> str:
+def _settings(config: Config) -> str:
     """The settings of model and training that are not the defaults."""
-    beside = {name for kind, names in config.parameters.items() if kind != "Training" for name in names} | _BESIDE
-    changed = {name: value for name, value in config.changed.items() if name not in beside}
+    others = {name for kind, names in config.parameters.items() if kind != "Training" for name in names}
+    changed = {name: value for name, value in config.changed.items() if name not in others | _OF_DATA | _OF_RUN}
     return ", ".join(f"{name}={value}" for name, value in changed.items()) or "the default settings"
 
 
-def check_scores(scores: Tensor, config: Any) -> None:
+def check_scores(scores: Tensor, config: Config) -> None:
     """Raise :class:`ModelError` if one of the scores [B, n] is NaN or infinite.
 
     It costs one sum over what was just written: a fortieth of the product of embeddings that gave it.
@@ -70,7 +70,7 @@ def check_scores(scores: Tensor, config: Any) -> None:
     raise ModelError(f"{config['model']} gives scores that are NaN or infinite{who}; {cure}")
 
 
-def check_weights(model: torch.nn.Module, config: Any) -> None:
+def check_weights(model: torch.nn.Module, config: Config) -> None:
     """Raise :class:`ModelError` if a parameter of the model is NaN or infinite."""
     name = next((name for name, value in model.named_parameters() if not are_finite(value.detach())), None)
     if name is not None:

@@ -1,4 +1,4 @@
-"""What a cut run needs to go on bit for bit: random states, optimisers, and what models keep in attributes."""
+"""What it takes to resume a run bit for bit: random states, optimisers, and what models keep in attributes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AttributeWatch:
 
     RecBole's models count steps in numbers (MultiVAE's annealing), cache tensors (NCL's clusters) and tally in place
     (Pop). What has changed since the watch began is kept: what was built from the data set is not written again with
-    every epoch, and what came from the settings is built anew from these, which may be others by then.
+    every epoch, and what came from the settings is built again from these, which may have changed by then.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -134,11 +134,10 @@ def _fits(value: Any, own: Any) -> bool:
     return _kind(value) == _kind(own) and getattr(value, "shape", ()) == getattr(own, "shape", ())
 
 
-def _kind(value: Any) -> str | None:
-    """What kind of data a value is; None if it is none."""
-    kinds = {"nothing": type(None), "truth": bool, "number": (int, float), "text": str, "tensor": torch.Tensor,
-             "array": np.ndarray, "matrix": sp.spmatrix, "mapping": dict}  # fmt: skip
-    return next((name for name, types in kinds.items() if isinstance(value, types)), None)
+def _kind(value: Any) -> Any:
+    """What kind of data a value is, as one or two types; None if it is none."""
+    kinds = (type(None), bool, (int, float), str, torch.Tensor, np.ndarray, sp.spmatrix, dict)
+    return next((kind for kind in kinds if isinstance(value, kind)), None)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:

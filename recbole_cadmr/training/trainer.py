@@ -25,7 +25,7 @@ from recbole_cadmr.models.contract import training_hooks, traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from recbole_cadmr.training.collector import RankingCollector
-from recbole_cadmr.training.contents import ResumeContent, Validation
+from recbole_cadmr.training.contents import ResumeContent, TrainerState, Validation
 from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
 from recbole_cadmr.training.state import (
     AttributeWatch,
@@ -39,22 +39,10 @@ from recbole_cadmr.training.state import (
 _LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
-# What a trainer counts and remembers, beside its history.
-_STATE = (
-    "cur_step",
-    "best_valid_score",
-    "best_valid_result",
-    "train_loss_dict",
-    "seconds",
-    "evaluations",
-    "epochs",
-    "_first_epoch",
-    "_losses",
-)
 
 
 class RunTrainer(recbole.trainer.Trainer):
-    """Mixed in before a trainer of RecBole's, this makes its run one that can be cut and trusted.
+    """Mixed in before a trainer of RecBole's, this makes its run one that can be interrupted and resumed exactly.
 
     It leaves RecBole's ``fit`` alone and works through what ``fit`` calls: ``_train_epoch`` (writes ``resume.pt``
     before the epoch), ``_valid_epoch`` (records and logs), ``_save_checkpoint`` (writes ``model.pt``) and
@@ -104,11 +92,12 @@ class RunTrainer(recbole.trainer.Trainer):
         self._first_epoch = 0
         self._losses: dict[str, float] = {}
         self._attributes = AttributeWatch(model)
+        # Random states that `restore` has read. They are set when the first epoch starts, whatever draws before it.
         self._pending: dict[str, Any] | None = None
         self._saved_at = -math.inf
 
     @classmethod
-    def most_epochs(cls, config: Any) -> int:
+    def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """Epochs that a run may have, over all phases."""
         return 1 if issubclass(cls, recbole.trainer.trainer.TraditionalTrainer) else int(config["epochs"])
 
@@ -176,7 +165,10 @@ class RunTrainer(recbole.trainer.Trainer):
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "random": random_state(),
             "loader": self._train_data.generator.get_state(),
-            "trainer": {name: getattr(self, name) for name in _STATE} | {"n_validations": len(self.history)},
+            "trainer": {
+                **{name: getattr(self, name) for name in sorted(TrainerState.__required_keys__)},
+                "n_validations": len(self.history),
+            },
         }
         save_checkpoint(self.folder / LAST, {**self.metadata, **state})
         self._saved_at = perf_counter()
@@ -238,7 +230,7 @@ class RunTrainer(recbole.trainer.Trainer):
         }
 
     def load_model_state(self, state: Mapping[str, Any]) -> None:
-        """Take the model's state out of the content of a checkpoint."""
+        """Load the model's state from the content of a checkpoint."""
         self.model.load_state_dict(state["state_dict"])
         own, others = self.model.other_parameter() or {}, state["other_parameter"] or {}
         if own.keys() != others.keys():
@@ -255,22 +247,20 @@ class RunTrainer(recbole.trainer.Trainer):
         save_checkpoint(self.saved_model_file, {**self.metadata, **best, **self._model_state()})
 
     def load_best(self) -> None:
-        """Take the best state of the run, as ``model.pt`` holds it."""
+        """Load the best state of the run from ``model.pt``."""
         self.load_model_state(load_checkpoint(self.saved_model_file, self.device))
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        found = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
-        if len(found) > 1:
-            found.pop("optimizer", None)  # one of the others by turns (RecVAE)
-        return found
+        own = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+        if len(own) > 1:
+            own.pop("optimizer", None)  # one of the others by turns (RecVAE)
+        return own
 
     def restore(self, state: ResumeContent, history: Sequence[Validation]) -> None:
-        """Go back to the start of the epoch that ``state`` (the content of ``resume.pt``) was written at.
+        """Go back to the start of the epoch at which ``state`` (the content of ``resume.pt``) was written.
 
-        Of ``history``, what follows is ignored: a run is also cut between a validation and the next ``resume.pt``.
-
-        The random states are put back right before that epoch, so that nothing in between can disturb them. Learning
-        rate and weight decay are those of the settings, which may have been changed since.
+        What ``history`` holds of later epochs is ignored: a run may be killed between a validation and the next
+        ``resume.pt``. Learning rate and weight decay are those of the settings, which may have changed since.
 
         Raises:
             ValueError, RuntimeError, TypeError, KeyError: if the state is not one of this model and trainer.
@@ -280,7 +270,7 @@ class RunTrainer(recbole.trainer.Trainer):
         kept: Mapping[str, Any] = state["trainer"]
         self.history = list(history[: kept["n_validations"]] if "n_validations" in kept else kept["history"])
         check_progress(state, self.history, self.valid_metric, self.valid_metric_bigger)
-        for name in _STATE:
+        for name in TrainerState.__required_keys__:
             setattr(self, name, kept[name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
         self._ensure_optimizer()
@@ -292,7 +282,7 @@ class RunTrainer(recbole.trainer.Trainer):
             for group, settings in zip(optimizer.param_groups, own):
                 group.pop("initial_lr", None)  # a schedule's, which starts from the settings again
                 group.update(settings)
-        set_random_state(state["random"])
+        set_random_state(state["random"])  # refused here, if it is none
         torch.Generator().set_state(state["loader"].cpu())
         self._pending = {"random": state["random"], "loader": state["loader"]}
 
