@@ -20,10 +20,10 @@ from recbole_cadmr.reports.results_table import row_settings
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.topk_lists import LISTS
-from recbole_cadmr.tuning.plan import has_space, make_plan
+from recbole_cadmr.tuning.plan import has_space
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
-from recbole_cadmr.tuning.tune import NothingFoundError, run_plan
+from recbole_cadmr.tuning.tune import NothingFoundError, tune
 
 CELLS, SEARCHES = "cells", "searches"
 _SPLIT_SEED = 2020  # of a split that is drawn: one split for all seeds
@@ -80,26 +80,26 @@ class Cells:
         is_too_large = self.limit is not None and first.memory > self.limit
         if is_too_large or not has_space(spec.model, spec.preset, spec.settings):
             return plain
-        plan = make_plan(
-            spec.model,
-            spec.dataset,
-            preset=spec.preset,
-            trials=n,
-            threads=first.threads,
-            settings={name: value for name, value in first.all_settings.items() if name not in _NOT_OF_TRIALS},
-        )
-        folder = self.root / SEARCHES / first.folder.name
         resources = Resources(address=self.address or "local", cpus=first.threads, jobs=self.jobs)
         try:
-            search = run_plan(plan, folder, resources, test=False)
+            search = tune(
+                spec.model,
+                spec.dataset,
+                output=self.root / SEARCHES / first.folder.name,
+                preset=spec.preset,
+                trials=n,
+                settings={name: value for name, value in first.all_settings.items() if name not in _NOT_OF_TRIALS},
+                resources=resources,
+                test=False,
+            )
         except NothingFoundError as error:
             print(f"{spec.label}: {error}", flush=True)
             return plain  # which say why
-        best = search.winner.best(plan.bigger)
+        best = search.winner.best(search.plan.bigger)
         chosen = search.winner.values_at(best["epoch"] if best else 0)
         cells = self.of(replace(spec, settings={**spec.settings, **chosen}))
         _adopt(search.run, cells[0])
-        tried = sum(record.best(plan.bigger) is not None for record in search.records)
+        tried = sum(record.best(search.plan.bigger) is not None for record in search.records)
         self.tried |= {cell.run: tried for cell in cells}
         return cells
 

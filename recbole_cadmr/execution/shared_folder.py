@@ -33,15 +33,20 @@ def sees(root: Path, mark: str) -> bool:
 
 
 def check_shared(ray: Any, root: Path, mark: str) -> None:
-    """Raise :class:`UserError` unless all nodes of a cluster see the folder that was marked."""
+    """Raise :class:`UserError` unless all nodes of a cluster have this package and see the folder that was marked."""
+    from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(sees)
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-    places = [NodeAffinitySchedulingStrategy(node_id=node, soft=False) for node in nodes]
-    answers = ray.get([look.options(num_cpus=0, scheduling_strategy=at).remote(root, mark) for at in places])
-    blind = [address for address, answer in zip(nodes.values(), answers) if not answer]
-    if blind:
-        raise UserError(
-            f"{blind[0]} of the Ray cluster does not see {root}; choose an --output on storage that all nodes share"
-        )
+    answers = {}
+    for node in (node for node in ray.nodes() if node["Alive"]):
+        place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+        look = ray.remote(sees).options(num_cpus=0, scheduling_strategy=place)
+        answers[look.remote(root, mark)] = f"{node['NodeManagerAddress']} of the Ray cluster"
+    for answer, node in answers.items():
+        try:
+            if not ray.get(answer):
+                raise UserError(f"{node} does not see {root}; choose an --output on storage that all nodes share")
+        except RayTaskError as error:
+            raise UserError(f"{node} cannot run recbole_cadmr: {str(error).splitlines()[-1]}") from error
+        except RayError:
+            continue  # the node has died meanwhile

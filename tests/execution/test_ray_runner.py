@@ -13,6 +13,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_runner as module
+from recbole_cadmr.execution import shared_folder
 from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.ray_runner import RayRunner, _run_on_node
 from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
@@ -24,6 +25,10 @@ from tests.micro import write_micro
 PREVIOUS = Path(__file__).parents[1] / "previous_version"
 ADDRESS = "head:6379"
 SETTINGS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+
+
+def _lacks_the_package(root, mark):
+    raise ModuleNotFoundError("No module named 'recbole_cadmr'")
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,9 @@ def test_a_node_that_does_not_see_the_folder_is_refused(ray, elsewhere, data, tm
         check_shared(ray, tmp_path, mark)
         with pytest.raises(UserError, match="does not see"):
             check_shared(ray, tmp_path, "that of another folder")
+        with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot run recbole_cadmr: ModuleNotFound"):
+            patch.setattr(shared_folder, "sees", _lacks_the_package)
+            check_shared(ray, tmp_path, mark)
 
     @contextmanager
     def another(root):
