@@ -190,13 +190,18 @@ def remove_temporaries(root: Path) -> None:
             Path(place, name).unlink(missing_ok=True)
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in blocks."""
-    digest = hashlib.sha256()
+def hash_of(path: str | os.PathLike[str], kind: str = "sha256") -> str:
+    """Hexadecimal hash of a file's bytes, read in blocks."""
+    digest = hashlib.new(kind)
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    return hash_of(path)
 
 
 def sha256_of_all(paths: Iterable[str | os.PathLike[str]]) -> str:

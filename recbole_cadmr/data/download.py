@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import requests
 from tqdm import tqdm
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import hash_of, write_aside
 
 _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
@@ -134,34 +132,25 @@ def _check(file: RemoteFile, path: Path, refusal: str) -> None:
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         raise UserError(f"{refusal}: {size:,} bytes instead of {file.size:,}")
-    if file.hash is not None:
-        kind, _, expected = file.hash.partition(":")
-        digest = hashlib.new(kind)
-        with open(path, "rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-        if digest.hexdigest() != expected:
-            raise UserError(f"{refusal}: its {kind} is {digest.hexdigest()} instead of {expected}")
+    kind, _, expected = (file.hash or "").partition(":")
+    if kind and (digest := hash_of(path, kind)) != expected:
+        raise UserError(f"{refusal}: its {kind} is {digest} instead of {expected}")
 
 
 def _side(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+    """Holds the validator of the server's file that ``part`` is a piece of, if there is one."""
+    return part.with_name(f"{part.name}.validator")
 
 
-def _mark(part: Path) -> str | None:
-    """The validator of the server's file that ``part`` is a piece of."""
-    try:
-        mark = json.loads(_side(part).read_text(encoding="utf-8"))["validator"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return mark if isinstance(mark, str) else None
+def _mark(part: Path) -> str:
+    return _side(part).read_text(encoding="utf-8", errors="replace") if _side(part).is_file() else ""
 
 
 def _remember(part: Path, headers: requests.structures.CaseInsensitiveDict[str]) -> None:
-    etag = headers.get("ETag", "")
-    mark = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")  # If-Range takes no weak one
+    etag = headers.get("ETag", "")  # If-Range takes no weak one
+    mark = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     with write_aside(_side(part)) as temporary:
-        temporary.write_text(json.dumps({"validator": mark}), encoding="utf-8")
+        temporary.write_text(mark, encoding="utf-8")
 
 
 def _forget(part: Path) -> None:
