@@ -33,10 +33,9 @@ REQUIREMENTS = [
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",
     "filelock>=3.24",
-    # Pages, their figures, and tables in markdown.
+    # Pages and tables in LaTeX; figures of pages.
     "jinja2>=3.1",
     "plotly>=6",
-    "tabulate>=0.9",
     # Figures of searches, and `tune --sampler bayesian` through Ray's own adapter; others than 5.0 have not been tried.
     "optuna~=5.0",
 ]

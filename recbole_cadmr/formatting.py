@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def memory(size: float) -> str:
@@ -33,9 +37,16 @@ def plain(value: Any) -> str:
     return " ".join(escape(str(value), quote=False).replace("](", "]\\(").split())
 
 
-def cell(value: Any) -> str:
-    """The same in a cell of a table."""
-    return plain(value).replace("|", "\\|")
+def markdown_table(frame: pd.DataFrame) -> str:
+    """A frame of texts as a markdown table, cells as narrow as they are (tabulate pads them to the longest)."""
+    lines = [frame.columns, ["---"] * frame.shape[1], *frame.to_numpy()]
+    head, rule, *rows = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join([f"| {' | '.join(head)} |", f"|{'|'.join(rule)}|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def with_deviation(mean: float, deviation: float, sign: str = " ± ") -> str:
+    """A mean with its standard deviation, which is NaN of one value."""
+    return f"{mean:.4f}" + ("" if math.isnan(deviation) else f"{sign}{deviation:.4f}")
 
 
 def short(text: str, longest: int) -> str:

@@ -22,8 +22,8 @@ from recbole_cadmr.execution.ray_runner import RayRunner
 from recbole_cadmr.execution.run_spec import Runner, RunSpec
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
-from recbole_cadmr.reports.benchmark_report import write_report
-from recbole_cadmr.reports.summary import DatasetTable, summarise
+from recbole_cadmr.reports.benchmark_page import write_benchmark_page
+from recbole_cadmr.reports.frame import Results, read_results
 from recbole_cadmr.reports.tables import csv_text, latex, markdown
 from recbole_cadmr.runs.folder import is_used
 from recbole_cadmr.runs.result import read_result
@@ -45,7 +45,7 @@ def benchmark(
     jobs: int = 1,
     memory: float | None = None,
     ray_address: str | None = None,
-) -> list[DatasetTable]:
+) -> list[Results]:
     """Train every model on every data set with every seed, and write the tables and the report to ``output``.
 
     A cell that is finished in ``output`` is not run again; one that was cut is resumed, one that failed is tried again.
@@ -101,7 +101,7 @@ def resume(
     jobs: int = 1,
     memory: float | None = None,
     ray_address: str | None = None,
-) -> list[DatasetTable]:
+) -> list[Results]:
     """Resume the benchmark in a folder, by the options that it was begun with.
 
     Args:
@@ -128,7 +128,7 @@ def resume(
 
 def _write(
     root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]
-) -> list[DatasetTable]:
+) -> list[Results]:
     tables = []
     for dataset in dict.fromkeys(cell.model_spec.dataset for cell in cells):
         mine = [cell for cell in cells if cell.model_spec.dataset == dataset]
@@ -141,7 +141,7 @@ def _write(
         }
         if folders:
             names = {cell.run: f"{cell.model_spec.label} {cell.model_spec.digest}" for cell in mine}
-            tables.append(summarise(folders, missing, tried, names))
+            tables.append(read_results(folders, missing, tried, names))
         else:
             print("\n".join(f"{dataset}, {label}: {reason}" for label, reason in missing.items()), flush=True)
     if not tables:
@@ -149,5 +149,5 @@ def _write(
     for name, text in ((TABLE, markdown(tables)), (LATEX, latex(tables)), (CSV, csv_text(tables))):
         with write_aside(root / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    write_report(tables, root / REPORT)
+    write_benchmark_page(tables, root / REPORT)
     return tables

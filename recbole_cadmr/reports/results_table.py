@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.formatting import cell
+from recbole_cadmr.formatting import markdown_table, plain, with_deviation
 from recbole_cadmr.runs.result import RunResult, check_model, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.training.trainer import BEST
@@ -32,32 +34,29 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
         UserError: if a folder holds no finished run, a metric was not measured, or runs cannot be compared.
     """
     results = [read_result(Path(folder)) for folder in folders]
-    first = results[0]
-    rows: dict[str, list[RunResult]] = {}
     check_comparable(list(zip(map(Path, folders), results)))
-    for folder, result in zip(folders, results):
+    rows: dict[str, list[RunResult]] = {}
+    for folder, result in zip(map(Path, folders), results):
         if not set(metrics) <= (result["test_result"] or {}).keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
-        if (Path(folder) / LISTS).is_file():
-            check_figures(read_lists(Path(folder) / LISTS), result, Path(folder))
-        if (Path(folder) / BEST).is_file():  # a search keeps that of its best trial alone
-            check_model(Path(folder), result)
-        key = json.dumps([result["model"], configuration(result)], sort_keys=True)
-        rows.setdefault(key, []).append(result)
-    for runs in rows.values():
-        check_seeds(runs)
-    lines = [
-        f"| {cell(first['dataset'])} | preset | seeds | {' | '.join(metrics)} | training | one evaluation |",
-        "|---" * (len(metrics) + 5) + "|",
-    ]
-    for runs in rows.values():
-        means = " | ".join(_mean((run["test_result"] or {})[metric] for run in runs) for metric in metrics)
-        training = statistics.mean(sum(run["seconds"].values()) for run in runs)
-        evaluations = [seconds for run in runs if (seconds := run["seconds_per_evaluation"]) is not None]
-        evaluation = f"{statistics.mean(evaluations):.1f} s" if evaluations else "not measured"
-        name, preset = runs[0]["model"], cell(runs[0]["settings"].get("preset") or "")
-        lines.append(f"| {name} | {preset} | {len(runs)} | {means} | {training:.0f} s | {evaluation} |")
-    return "\n".join(lines)
+        if (folder / LISTS).is_file():
+            check_figures(read_lists(folder / LISTS), result, folder)
+        if (folder / BEST).is_file():  # a search keeps that of its best trial alone
+            check_model(folder, result)
+        rows.setdefault(json.dumps([result["model"], configuration(result)], sort_keys=True), []).append(result)
+    head = [plain(results[0]["dataset"]), "preset", "seeds", *metrics, "training", "one evaluation"]
+    return markdown_table(pd.DataFrame([_row(runs, metrics) for runs in rows.values()], columns=head))
+
+
+def _row(runs: Sequence[RunResult], metrics: Sequence[str]) -> list[str]:
+    check_seeds(runs)
+    values = pd.DataFrame([run["test_result"] for run in runs])
+    means = [with_deviation(values[metric].mean(), values[metric].std()) for metric in metrics]
+    training = np.mean([sum(run["seconds"].values()) for run in runs])
+    evaluations = [seconds for run in runs if (seconds := run["seconds_per_evaluation"]) is not None]
+    evaluation = f"{np.mean(evaluations):.1f} s" if evaluations else "not measured"
+    preset = plain(runs[0]["settings"].get("preset") or "")
+    return [runs[0]["model"], preset, str(len(runs)), *means, f"{training:.0f} s", evaluation]
 
 
 def check_comparable(results: Sequence[tuple[Path, RunResult]]) -> None:
@@ -93,9 +92,3 @@ def configuration(result: RunResult) -> dict[str, Any]:
 def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:
     """The changed settings of a run in which the runs of one row agree."""
     return {name: value for name, value in changed.items() if name not in _NO_CONFIGURATION}
-
-
-def _mean(values: Iterable[float]) -> str:
-    values = list(values)
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{deviation}"

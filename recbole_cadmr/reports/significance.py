@@ -1,52 +1,43 @@
-"""Whether the difference between two models is more than chance: paired over users."""
+"""Whether the difference between two models is statistically significant: paired over users."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 _LEAST_USERS = 10
+_LEVEL = 0.05
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A model against the best of the others.
-
-    Attributes:
-        other: the best of the others.
-        difference: mean over users of the model's metric less the other's; above 0 the model is better.
-        p: two-sided p value of the paired t-test over users, Holm-corrected over the tests of the best model against
-            each other one. The best model's own is the largest of these: of its being better than every other.
-    """
-
-    other: str
-    difference: float
-    p: float
-
-    @property
-    def better(self) -> bool:
-        """Whether the model is better than every other beyond chance (p < .05)."""
-        return self.difference > 0 and self.p < 0.05
-
-
-def compare(by_user: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
+def compare(by_user: pd.DataFrame) -> pd.DataFrame:
     """The best model against every other; more is better.
 
-    Args:
-        by_user: a metric of the same users in the same order, a mean over seeds: float64 [T] by model.
+    Two-sided, as which of two is ahead is read off the same results.
 
-    Two-sided, as which of two is ahead is read off the same figures. {} for fewer than two models.
+    Args:
+        by_user: a metric of each user, a mean over seeds; a column a model.
+
+    Returns:
+        By model: ``other``, the best of the others; ``difference``, mean over users of the model's metric less the
+        other's; ``p``, two-sided, of the paired t-test over users, Holm-corrected over the tests of the best model
+        against each other one (the best model's own is the largest of these: of its being better than every other);
+        ``better``, whether the model is significantly better than every other. Empty for fewer than two models.
     """
-    if len(by_user) < 2:
-        return {}
-    best, *others = sorted(by_user, key=lambda name: -by_user[name].mean())
-    p_values = holm([_paired_p(by_user[best], by_user[other]) for other in others])
-    gaps = [float((by_user[other] - by_user[best]).mean()) for other in others]
-    compared = {other: Comparison(best, gap, p) for other, gap, p in zip(others, gaps, p_values)}
-    return {best: Comparison(others[0], -gaps[0], max(p_values)), **compared}
+    columns = {name: by_user[name].to_numpy() for name in by_user}
+    best, *others = sorted(columns, key=lambda name: -columns[name].mean())
+    compared = pd.DataFrame(
+        {
+            "other": best,
+            "difference": [float((columns[other] - columns[best]).mean()) for other in others],
+            "p": holm([_paired_p(columns[best], columns[other]) for other in others]),
+        },
+        index=others,
+    )
+    if others:
+        of_best = {"other": others[0], "difference": -compared["difference"].iloc[0], "p": compared["p"].max()}
+        compared = pd.concat([pd.DataFrame(of_best, index=[best]), compared])
+    return compared.assign(better=(compared["difference"] > 0) & (compared["p"] < _LEVEL))
 
 
 def _paired_p(one: np.ndarray, other: np.ndarray) -> float:

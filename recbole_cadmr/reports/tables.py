@@ -2,251 +2,219 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from recbole_cadmr.formatting import memory, plain, seconds
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.formatting import markdown_table, memory, plain, seconds
+from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import COLD
-from recbole_cadmr.reports.summary import DatasetTable, Row
 
-HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-# Settings that belong to the data set or the protocol, which the head of the table tells.
-_OF_THE_DATA = {"benchmark_filename", "modalities", "item_graphs", "data_note", "mask_valid_at_test", "metrics", "topk",
-                "valid_metric", "split_seed", "eval_args", "preset"}  # fmt: skip
-
-# What the tables say in words
-
-
-def headline(table: DatasetTable) -> list[str]:
-    """The metrics of the first table: the usual four, or what was measured instead."""
-    return [metric for metric in HEADLINE if metric in table.ranking_metrics] or table.ranking_metrics[:4]
+CANNOT_SCORE = "cannot score them"
+SIGNIFICANT = "statistically significantly better than every other"
+_TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
+_COUNTS = (MEMORY, PARAMETERS, "epochs")  # whole numbers
+_LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {sign: f"\\{sign}" for sign in "{}&%$#_"}
+)
 
 
-def protocol_lines(table: DatasetTable) -> list[str]:
+class Marks(NamedTuple):
+    """How the best and the second of a column are marked, and the best one that is significantly better."""
+
+    best: str
+    second: str
+    star: str
+
+
+_MARKDOWN = Marks("**{}**", "<u>{}</u>", "\\*")
+_IN_LATEX = Marks(r"\textbf{{{}}}", r"\underline{{{}}}", "$^*$")
+
+
+def mark(results: Results, model: str, metric: str, text: str, marks: Marks) -> str:
+    """A value of a model as ``text``, marked if it is the best or the second."""
+    place, against = results.place(model, metric), results.comparison(model, metric)
+    if place == 0:
+        return marks.best.format(text) + (marks.star if against is not None and against["better"] else "")
+    return marks.second.format(text) if place == 1 else text
+
+
+def protocol_lines(results: Results) -> list[str]:
     """How everything in the tables of a data set was measured."""
-    protocol, counts = table.protocol, table.counts
+    protocol, counts = results.protocol, results.counts
     note = f" ({protocol['data_note']})" if protocol["data_note"] else ""
     train, valid, test = counts["interactions"]
     masked = "train and validation items" if protocol["mask_valid_at_test"] else "train items"
     split = "as it came" if protocol["split"] == "pre-split" else f"{protocol['split']}, {protocol['group_by']}"
+    tuning = "settings as given, none tried for this table"
+    if results.tuned:
+        tuning = "settings chosen on validation, how many of the same budget are listed below (small spaces have fewer)"
+    threads = "1 thread" if results.threads == [1] else f"{' or '.join(map(str, results.threads))} threads"
     return [
-        f"{table.dataset}{note}: {counts['users']:,} users, {counts['items']:,} items, {train:,} train interactions, "
+        f"{results.dataset}{note}: {counts['users']:,} users, {counts['items']:,} items, {train:,} train interactions, "
         f"{valid:,} to validate, {test:,} to test; split {split}",
         f"ranking over {protocol['candidates']}, {masked} left out; means over users with a held-out item; chosen by "
         f"validation {protocol['valid_metric']}, the test part read once a run",
-        f"{_tuning(table)}; seconds are of runs with {_threads(table)}",
+        f"{tuning}; seconds are of runs with {threads}",
     ]
 
 
-def _tuning(table: DatasetTable) -> str:
-    if not any(row.tried for row in table.rows):
-        return "settings as given, none tried for this table"
-    return "settings chosen on validation, how many of the same budget are listed below (small spaces have no more)"
-
-
-def _threads(table: DatasetTable) -> str:
-    threads = sorted({result["protocol"]["threads"] for row in table.rows for result in row.results})
-    return "1 thread" if threads == [1] else f"{' or '.join(map(str, threads))} threads"
-
-
-def value(row: Row, metric: str) -> str:
-    """Mean, and the standard deviation over seeds if there are several."""
-    deviation = row.deviation(metric)
-    return f"{row.mean(metric):.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
-
-
-def runs_of(row: Row) -> str:
-    """How many seeds a row stands for."""
-    return "deterministic" if row.deterministic else str(len(row.results))
-
-
-def _cost(row: Row) -> list[str]:
+def cost_texts(results: Results, model: str) -> list[str]:
     """Training, evaluation, memory, parameters."""
-    spent = [seconds(row.training_seconds), seconds(row.evaluation_seconds), memory(row.peak_memory)]
-    return [*spent, f"{row.parameters:,}"]
+    costs = results.costs.loc[model]
+    spent = [seconds(costs[TRAINING]), seconds(costs[EVALUATION]), memory(costs[MEMORY])]
+    return [*spent, f"{costs[PARAMETERS]:,.0f}"]
 
 
-def chosen_settings(row: Row) -> str:
-    """Settings of a row other than the defaults."""
-    chosen = ", ".join(f"{k}={v}" for k, v in row.settings.items() if k not in _OF_THE_DATA) or "defaults"
-    return chosen + (f" (best of {row.tried} on validation)" if row.tried else "")
+def p_value(p: float) -> str:
+    """A p value as it is printed."""
+    return "p < .0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
-def comparison(table: DatasetTable, row: Row, metric: str) -> str:
-    """A row against the best other one, in words."""
-    found = table.comparisons.get(metric, {}).get(row.name)
-    if found is None:
+def against(results: Results, model: str, metric: str) -> str:
+    """A model against the best other one, in words."""
+    compared = results.comparison(model, metric)
+    if compared is None:
         return ""
-    p = "p < .0001" if found.p < 0.0001 else f"p = {found.p:.2g}"
-    return f"{found.difference:+.4f} against {found.other}, {p}"
+    return f"{compared['difference']:+.4f} against {compared['other']}, {p_value(compared['p'])}"
 
 
-def strata_names(table: DatasetTable) -> list[str]:
-    """Strata that any row was measured on."""
-    return list(dict.fromkeys(name for row in table.rows for name in row.strata))
+def stratum_text(mean: float, stratum: str) -> str:
+    """A mean of a stratum, or why there is none."""
+    if np.isnan(mean):
+        return CANNOT_SCORE if stratum.startswith(COLD) else ""
+    return f"{mean:.4f}"
 
 
-def stratum_value(row: Row, stratum: str, metric: str) -> str:
-    """Mean over the runs, or what is said of a model that cannot score the stratum."""
-    figures = row.strata.get(stratum, {}).get(metric)
-    if figures is None:
-        return "cannot score them" if stratum.startswith(COLD) else ""
-    return f"{sum(figures) / len(figures):.4f}"
+def published_table(results: Results) -> pd.DataFrame:
+    """What was published of the models beside what was measured here; empty if nothing was."""
+    frame = results.published[results.published["metric"].isin(results.ranking_metrics)]
+    measured = np.array([results.means.at[model, metric] for model, metric in zip(frame["model"], frame["metric"])])
+    return pd.DataFrame(
+        {
+            "model": frame["model"],
+            "metric": frame["metric"],
+            "published": frame["value"].map("{:.4f}".format),
+            "measured": [f"{value:.4f}" for value in measured],
+            "difference": [f"{share:+.1%}" for share in measured / frame["value"] - 1],
+            "source": frame["source"],
+        }
+    )
 
 
 # Markdown
 
 
-def markdown(tables: Sequence[DatasetTable]) -> str:
+def markdown(tables: Sequence[Results]) -> str:
     """Everything that was measured, a section a data set."""
-    return "\n".join(line for table in tables for line in _markdown_section(table)).rstrip() + "\n"
+    return "\n".join(line for results in tables for line in _markdown_section(results)).rstrip() + "\n"
 
 
-def first_tables(tables: Sequence[DatasetTable]) -> str:
-    """What a person wants to see first: the headline figures of each data set, and what has no result."""
-    return "\n".join(line for table in tables for line in (*_first(table), ""))
+def first_tables(tables: Sequence[Results]) -> str:
+    """What a person wants to see first: the headline results of each data set, and what has no result."""
+    return "\n".join(line for results in tables for line in (*_first(results), ""))
 
 
-def _first(table: DatasetTable) -> Iterable[str]:
-    metrics = headline(table)
-    yield f"## {plain(table.dataset)}\n"
-    yield from (f"- {plain(line)}" for line in protocol_lines(table))
-    yield (
-        "- best in bold, second underlined; * better than every other model beyond chance (paired t-test over users, "
-        "scores averaged over seeds, two-sided, Holm-corrected, p < .05)\n"
-    )
-    head = ["model", "seeds", *metrics, "training", "evaluation", "peak memory", "parameters"]
-    yield from _grid(head, [_markdown_row(table, row, metrics) for row in table.rows])
-    if table.missing:
-        yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in table.missing.items()))
+def _first(results: Results) -> Iterator[str]:
+    yield f"## {plain(results.dataset)}\n"
+    yield from (f"- {plain(line)}" for line in protocol_lines(results))
+    yield f"- best in bold, second underlined; * {SIGNIFICANT} ({_TEST})\n"
+    yield markdown_table(_headline(results, plain, _MARKDOWN))
+    if results.missing:
+        yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))
 
 
-def _markdown_section(table: DatasetTable) -> Iterable[str]:
-    metrics = headline(table)
-    yield from _first(table)
+def _headline(results: Results, escaped: Callable[[Any], str], marks: Marks, spread: str = " ± ") -> pd.DataFrame:
+    """The headline metrics of each model and what they cost."""
+    models = results.models.index
+    frame = pd.DataFrame({"model": map(escaped, models), "seeds": map(results.n_runs, models)})
+    for metric in results.headline:
+        frame[metric] = _marked(results, metric, marks, spread)
+    frame[["training", "evaluation", "peak memory", "parameters"]] = [cost_texts(results, model) for model in models]
+    return frame
+
+
+def _marked(results: Results, metric: str, marks: Marks, spread: str = " ± ") -> list[str]:
+    return [mark(results, model, metric, results.value(model, metric, spread), marks) for model in results.models.index]
+
+
+def _markdown_section(results: Results) -> Iterator[str]:
+    names = results.models.index
+    models = {"model": list(map(plain, names))}
+    yield from _first(results)
     yield from ("", "Against the best other model:", "")
-    cells = [[plain(row.name), *(plain(comparison(table, row, metric)) for metric in metrics)] for row in table.rows]
-    yield from _grid(["model", *metrics], cells)
-    names = list(dict.fromkeys(metric.partition("@")[0] for metric in table.ranking_metrics))
-    for k in table.protocol["topk"]:
-        columns = [f"{name}@{k}" for name in names]
-        extra = [f"itemcoverage@{k}", f"giniindex@{k}", f"tailpercentage@{k}"]
+    compared = {metric: [plain(against(results, name, metric)) for name in names] for metric in results.headline}
+    yield markdown_table(pd.DataFrame(models | compared))
+    for k in results.protocol["topk"]:
         yield from ("", f"Lists of {k} (coverage, Gini index and tail share are of what is shown, not of hits):", "")
-        rows = [[plain(row.name), *(_marked(table, row, m) for m in columns), *(value(row, m) for m in extra)]
-                for row in table.rows]  # fmt: skip
-        yield from _grid(["model", *columns, "coverage", "Gini", "tail share"], rows)
-    yield from _markdown_strata(table)
-    yield from ("", "Settings other than the defaults:", "")
-    yield from _grid(["model", "settings"], [[plain(row.name), plain(chosen_settings(row))] for row in table.rows])
-    yield ""
-
-
-def _markdown_row(table: DatasetTable, row: Row, metrics: Sequence[str]) -> list[str]:
-    return [plain(row.name), runs_of(row), *(_marked(table, row, metric) for metric in metrics), *_cost(row)]
-
-
-def _markdown_strata(table: DatasetTable) -> Iterable[str]:
-    strata = strata_names(table)
-    wanted = ("recall@20", "ndcg@20")
-    metrics = [metric for metric in wanted if metric in table.ranking_metrics] or headline(table)[:1]
-    for metric in metrics:
+        ranking = {metric: _marked(results, metric, _MARKDOWN) for metric in results.ranking_metrics
+                   if metric.endswith(f"@{k}")}  # fmt: skip
+        shown = {"coverage": "itemcoverage", "Gini": "giniindex", "tail share": "tailpercentage"}
+        extra = {head: [results.value(name, f"{metric}@{k}") for name in names] for head, metric in shown.items()}
+        yield markdown_table(pd.DataFrame(models | ranking | extra))
+    usual = [metric for metric in ("recall@20", "ndcg@20") if metric in results.ranking_metrics]
+    for metric in usual or results.headline[:1]:
         yield from ("", f"{metric} by what is to be found (the candidates stay all items):", "")
-        head = [f"{name} ({_pairs(table, name)})" for name in strata]
-        yield from _grid(["model", *head], [[plain(row.name), *(stratum_value(row, s, metric) for s in strata)]
-                                            for row in table.rows])  # fmt: skip
-
-
-def _pairs(table: DatasetTable, stratum: str) -> str:
-    pairs = next(row.strata[stratum]["pairs"][0] for row in table.rows if stratum in row.strata)
-    return f"{pairs:,.0f}"
-
-
-def _marked(table: DatasetTable, row: Row, metric: str) -> str:
-    text, places = value(row, metric), table.places(metric)
-    found = table.comparisons.get(metric, {}).get(row.name)
-    if row.name == places[0]:
-        return f"**{text}**" + ("\\*" if found and found.better else "")
-    return f"<u>{text}</u>" if row.name in places[1:2] else text
-
-
-def _grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
-    yield f"| {' | '.join(head)} |"
-    yield "|" + "---|" * len(head)
-    yield from (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+        strata = {
+            f"{stratum} ({results.pairs[stratum]:,.0f})": [stratum_text(mean, stratum) for mean in means]
+            for stratum, means in results.by_stratum(metric).items()
+        }
+        yield markdown_table(pd.DataFrame(models | strata))
+    if len(beside := published_table(results)):
+        yield from ("", "Beside what was published on this split:", "", markdown_table(beside.map(plain)))
+    yield from ("", "Settings other than the defaults:", "")
+    yield markdown_table(pd.DataFrame({**models, "settings": map(plain, results.models["settings"])}))
+    yield ""
 
 
 # LaTeX
 
 
-def latex(tables: Sequence[DatasetTable]) -> str:
+def latex(tables: Sequence[Results]) -> str:
     """The first table of each data set, for a paper (package ``booktabs``)."""
-    return "\n".join(line for table in tables for line in _latex_table(table)) + "\n"
+    return "\n".join(map(_latex_table, tables))
 
 
-def _latex_table(table: DatasetTable) -> Iterable[str]:
-    metrics = headline(table)
-    yield "\\begin{table}"
-    yield f"\\caption{{{_escaped('. '.join(protocol_lines(table)))}. Best bold, second underlined; "
-    yield "$^*$ better than every other beyond chance (paired t-test over users, Holm-corrected, $p<.05$).}"
-    yield f"\\begin{{tabular}}{{lr{'r' * len(metrics)}rrrr}}"
-    yield "\\toprule"
-    cost = ["Training", "Evaluation", "Memory", "Parameters"]
-    yield " & ".join(["Model", "Seeds", *map(_escaped, metrics), *cost]) + r" \\"
-    yield "\\midrule"
-    for row in table.rows:
-        figures = [_latex_value(table, row, metric) for metric in metrics]
-        cells = [_escaped(row.name), runs_of(row), *figures, *_cost(row)]
-        yield " & ".join(cells) + r" \\"
-    yield from ("\\bottomrule", "\\end{tabular}")
-    yield from (f"{_escaped(f'{label}: {reason}')}\\\\" for label, reason in table.missing.items())
-    yield from ("\\end{table}", "")
-
-
-def _latex_value(table: DatasetTable, row: Row, metric: str) -> str:
-    deviation, places = row.deviation(metric), table.places(metric)
-    text = f"{row.mean(metric):.4f}" + ("" if deviation is None else rf" $\pm$ {deviation:.4f}")
-    found = table.comparisons.get(metric, {}).get(row.name)
-    if row.name == places[0]:
-        return rf"\textbf{{{text}}}" + ("$^*$" if found and found.better else "")
-    return rf"\underline{{{text}}}" if row.name in places[1:2] else text
-
-
-_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-          **{sign: f"\\{sign}" for sign in "&%$#_"}}  # fmt: skip
+def _latex_table(results: Results) -> str:
+    frame = _headline(results, _escaped, _IN_LATEX, r" $\pm$ ")
+    frame.columns = [_escaped(name if "@" in name else name.capitalize()) for name in frame.columns]
+    columns = "l" + "r" * (frame.shape[1] - 1)
+    missing = "".join(f"{_escaped(f'{label}: {reason}')}\\\\\n" for label, reason in results.missing.items())
+    return (
+        f"\\begin{{table}}\n\\caption{{{_escaped('. '.join(protocol_lines(results)))}. Best bold, second underlined; "
+        f"$^*$ {SIGNIFICANT} ({_TEST.replace('p < .05', '$p<.05$')}).}}\n"
+        f"{frame.style.hide(axis='index').to_latex(column_format=columns, hrules=True)}{missing}\\end{{table}}\n"
+    )
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in text)
+    return text.translate(_LATEX)
 
 
 # csv
 
 
-def csv_text(tables: Sequence[DatasetTable]) -> str:
-    """One line a data set, model, seed and figure, unrounded."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["dataset", "model", "seed", "figure", "value"])
-    for table in tables:
-        for row in table.rows:
-            for index, (seed, result) in enumerate(zip(row.seeds, row.results)):
-                figures: dict[str, float | None] = {metric: values[index] for metric, values in row.metrics.items()}
-                for stratum, entries in row.strata.items():
-                    figures |= {f"{stratum}: {metric}": values[index] for metric, values in entries.items()}
-                figures |= {
-                    "best validation": result["best_valid_score"],
-                    "training seconds": sum(result["seconds"].values()),
-                    "seconds of an evaluation": result["seconds_per_evaluation"],
-                    "peak memory bytes": result["peak_memory_bytes"],
-                    "parameters": result["parameters"],
-                    "epochs": result["epochs_run"],
-                }
-                writer.writerows([table.dataset, row.name, seed, name, number] for name, number in figures.items())
-            for metric, compared in table.comparisons.items():
-                if row.name in compared:
-                    found = compared[row.name]
-                    name = f"{metric} against {found.other}"
-                    writer.writerow([table.dataset, row.name, "all", f"{name}: difference", found.difference])
-                    writer.writerow([table.dataset, row.name, "all", f"{name}: p", found.p])
-    return file.getvalue()
+def csv_text(tables: Sequence[Results]) -> str:
+    """One line a data set, model, seed and result, unrounded."""
+    head = ["dataset", "model", "seed", "figure", "value"]
+    return pd.concat(map(_csv_lines, tables))[head].to_csv(index=False, lineterminator="\n")
+
+
+def _csv_lines(results: Results) -> pd.DataFrame:
+    runs = results.runs
+    of_all = runs["part"].isin([ALL, RUN])
+    lines = runs.assign(
+        figure=runs["metric"].where(of_all, runs["part"] + ": " + runs["metric"]),
+        value=runs["value"].astype(object).mask(runs["metric"].isin(_COUNTS), runs["value"].map("{:.0f}".format)),
+    )
+    compared = results.comparisons.reset_index()
+    compared["figure"] = compared["metric"] + " against " + compared["other"]
+    compared = compared.melt(["model", "figure"], ["difference", "p"], ignore_index=False).sort_index(kind="stable")
+    compared = compared.assign(seed="all", figure=compared["figure"] + ": " + compared["variable"])
+    published = results.published.assign(seed="published", figure=results.published["metric"])
+    order = {model: place for place, model in enumerate(results.models.index)}
+    lines = pd.concat([lines, compared, published]).assign(dataset=results.dataset)
+    return lines.sort_values("model", key=lambda models: models.map(order), kind="stable")

@@ -1,0 +1,320 @@
+"""Finished runs on one data set as frames: what the tables and the page of a benchmark are drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.config.model_yaml import published
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.formatting import with_deviation
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.reports.measure import by_stratum, diversity
+from recbole_cadmr.reports.results_table import check_comparable, check_seeds, configuration
+from recbole_cadmr.reports.significance import compare
+from recbole_cadmr.runs.result import Protocol, RunResult, read_result
+from recbole_cadmr.runs.topk_lists import LISTS, RANKING, TopKLists, by_user, check_figures, read_lists
+from recbole_cadmr.training.contents import Counts
+
+ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
+TRAINING, EVALUATION, MEMORY, PARAMETERS = (
+    "training seconds",
+    "seconds of an evaluation",
+    "peak memory bytes",
+    "parameters",
+)
+_HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+# Settings that belong to the data set or the protocol, which the head of the tables says.
+_OF_THE_DATA = {
+    "benchmark_filename",
+    "modalities",
+    "item_graphs",
+    "data_note",
+    "mask_valid_at_test",
+    "metrics",
+    "topk",
+    "valid_metric",
+    "split_seed",
+    "eval_args",
+    "preset",
+}
+
+
+@dataclass
+class Results:
+    """Finished runs on one data set under one protocol.
+
+    A *model* here is a model with its settings, by a name that no other has.
+
+    Attributes:
+        protocol: what all runs have in common, as in ``result.json``.
+        counts: users, items, and interactions of the three parts.
+        models: by name, the best first by the metric that models were chosen by: ``multimodal`` and ``deterministic``
+            (whether one run stands for all seeds), ``settings`` (what differs from the defaults, as text).
+        runs: a row a result: ``model``, ``seed``, ``part`` (``ALL``, a stratum, or ``RUN``: what the run took),
+            ``metric`` and ``value``; runs of a model by ascending seed.
+        validations: ``model``, ``seed``, ``epoch``, ``seconds`` and ``score``, in the order in which they happened.
+        comparisons: by ``metric`` and ``model``, each model against the best other: see :func:`compare`.
+        published: what was published on the same split: ``model``, ``metric``, ``value`` and ``source``.
+        missing: by label, why there is no result (failed, skipped).
+        tuned: whether settings were chosen on validation.
+        threads: of the runs.
+    """
+
+    dataset: str
+    protocol: Protocol
+    counts: Counts
+    models: pd.DataFrame
+    runs: pd.DataFrame
+    validations: pd.DataFrame
+    comparisons: pd.DataFrame
+    published: pd.DataFrame
+    missing: dict[str, str]
+    tuned: bool
+    threads: list[int]
+
+    @property
+    def ranking_metrics(self) -> list[str]:
+        """Names of the ranking metrics, in the order they were asked for."""
+        return [f"{name.lower()}@{k}" for name in self.protocol["metrics"] for k in self.protocol["topk"]]
+
+    @property
+    def headline(self) -> list[str]:
+        """The metrics of the first table: the usual four, or what was measured instead."""
+        return [metric for metric in _HEADLINE if metric in self.ranking_metrics] or self.ranking_metrics[:4]
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that charts show."""
+        return "recall@20" if "recall@20" in self.ranking_metrics else self.headline[0]
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Means over the runs, of all held-out items: a row a model, a column a metric."""
+        return self._by_metric(ALL).mean().unstack().reindex(self.models.index)
+
+    @cached_property
+    def deviations(self) -> pd.DataFrame:
+        """Sample standard deviations over the runs; NaN of one run."""
+        return self._by_metric(ALL).std().unstack().reindex(self.models.index)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
+        ``EVALUATION``, the largest ``MEMORY``, and ``PARAMETERS``."""
+        values = self._by_metric(RUN)
+        costs = values.mean().unstack().reindex(self.models.index)
+        return costs.fillna({EVALUATION: 0.0}).assign(**{MEMORY: values.max().unstack()[MEMORY]})
+
+    def _by_metric(self, part: str) -> Any:
+        return self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
+
+    def values(self, metric: str) -> pd.DataFrame:
+        """The runs' values of a metric, of all held-out items."""
+        return self.runs[(self.runs["part"] == ALL) & (self.runs["metric"] == metric)]
+
+    @cached_property
+    def pairs(self) -> dict[str, float]:
+        """How many held-out pairs each stratum has."""
+        counted = self.runs[self.runs["metric"] == "pairs"]
+        return counted.groupby("part", sort=False)["value"].first().to_dict()
+
+    def by_stratum(self, metric: str) -> pd.DataFrame:
+        """Means over the runs: a row a model, a column a stratum; NaN where a model cannot score its items."""
+        measured = self.runs[(self.runs["metric"] == metric) & self.runs["part"].isin(self.pairs)]
+        means = measured.groupby(["model", "part"])["value"].mean().unstack()
+        return means.reindex(index=self.models.index, columns=list(self.pairs))
+
+    def n_runs(self, model: str) -> str:
+        """How many seeds a model's row stands for."""
+        return "deterministic" if self.models.at[model, "deterministic"] else str(len(self.seeds(model)))
+
+    def seeds(self, model: str) -> list[int]:
+        """Seeds of a model's runs."""
+        return self.runs.loc[self.runs["model"] == model, "seed"].drop_duplicates().tolist()
+
+    def value(self, model: str, metric: str, spread: str = " ± ") -> str:
+        """Mean, and the standard deviation over seeds if there are several."""
+        return with_deviation(self.means.at[model, metric], self.deviations.at[model, metric], spread)
+
+    def place(self, model: str, metric: str) -> int:
+        """How many models are better by a metric; of equal ones, the one further up is."""
+        return self.order(metric).index(model)
+
+    def order(self, metric: str) -> list[str]:
+        """The models by a metric, the best first."""
+        return list(self.means[metric].sort_values(ascending=False, kind="stable").index)
+
+    def comparison(self, model: str, metric: str) -> pd.Series | None:
+        """A model against the best other one; None if there is none."""
+        key = (metric, model)
+        return self.comparisons.loc[key] if key in self.comparisons.index else None
+
+    def pareto_front(self, metric: str) -> list[str]:
+        """Models that no other beats in a metric without taking longer, the quickest first."""
+        points = pd.DataFrame({"seconds": self.costs[TRAINING], "worth": self.means[metric]})
+        points = points.sort_values(["seconds", "worth"], ascending=[True, False], kind="stable")
+        before = points["worth"].cummax().shift(fill_value=-np.inf)
+        return list(points.index[points["worth"] > before])
+
+
+def read_results(
+    folders: Sequence[Path],
+    missing: Mapping[str, str] | None = None,
+    tried: Mapping[Path, int] | None = None,
+    model_specs: Mapping[Path, str] | None = None,
+) -> Results:
+    """The results of finished runs on one data set, each with its lists.
+
+    Args:
+        missing: by label, why there is no result.
+        tried: by folder, how many settings were tried on validation before it.
+        model_specs: by folder, what makes runs one model; others join the one of the same model and changed settings.
+
+    Raises:
+        UserError: if a run is not finished, has no lists or no test results, or was measured on other data or under
+            another protocol than the first.
+    """
+    results = [(folder, read_result(folder)) for folder in folders]
+    _check_metrics(results)
+    groups = _grouped(results, model_specs or {})
+    names = _names([group[0][1] for group in groups])
+    models, runs, validations, references = [], [], [], []
+    users: dict[str, pd.DataFrame] = {}
+    first_seen: dict[str, tuple[Path, np.ndarray]] = {}
+    first = results[0][1]
+    for name, group in zip(names, groups):
+        group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
+        check_seeds([result for _, result in group])
+        result = group[0][1]
+        trait, n_tried = traits(result["model"]), max((tried or {}).get(folder, 0) for folder, _ in group)
+        models.append((name, trait.multimodal, trait.deterministic, _chosen(result, n_tried)))
+        by_run = []
+        for folder, result in group:
+            lists = read_lists(folder / LISTS)
+            check_figures(lists, result, folder)
+            _check_data(lists, result, folder, first_seen)
+            seed = result["protocol"]["seed"]
+            by_run.append(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"]))
+            runs += [(name, seed, *entry) for entry in _measured(lists, result)]
+            validations += [
+                (name, seed, entry["epoch"], entry["seconds"], entry["valid_score"])
+                for entry in result["history"]
+                if entry["valid_score"] is not None
+            ]
+        users[name] = pd.DataFrame({m: np.mean([run[m] for run in by_run], 0) for m in by_run[0]})
+        preset, counts = result["settings"].get("preset"), result["fingerprint"]["counts"]["interactions"]
+        if reference := published(result["model"], preset, result["dataset"], counts):
+            references += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
+    frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"]).astype({"value": float})
+    valid_metric = first["protocol"]["valid_metric"].lower()
+    chosen_by = frame[(frame["part"] == ALL) & (frame["metric"] == valid_metric)].groupby("model")["value"].mean()
+    models = pd.DataFrame(models, columns=["name", "multimodal", "deterministic", "settings"]).set_index("name")
+    models = models.loc[chosen_by.reindex(models.index).sort_values(ascending=False, kind="stable").index]
+    order = {name: place for place, name in enumerate(models.index)}
+    compared = {metric: compare(pd.DataFrame({name: users[name][metric] for name in order})) for metric in users[name]}
+    return Results(
+        first["dataset"],
+        first["protocol"],
+        first["fingerprint"]["counts"],
+        models,
+        frame.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True),
+        pd.DataFrame(validations, columns=["model", "seed", "epoch", "seconds", "score"]),
+        pd.concat(compared, names=["metric", "model"]),
+        pd.DataFrame(references, columns=["model", "metric", "value", "source"]),
+        dict(missing or {}),
+        any((tried or {}).get(folder) for folder in folders),
+        sorted({result["protocol"]["threads"] for _, result in results}),
+    )
+
+
+def _check_metrics(results: Sequence[tuple[Path, RunResult]]) -> None:
+    """Raise :class:`UserError` unless all results are of the same metrics on the same data, from lists."""
+    check_comparable(results)
+    first_folder, first = results[0]
+    for name in ("metrics", "topk", "valid_metric"):
+        for folder, result in results:
+            if result["protocol"][name] != first["protocol"][name]:
+                raise UserError(f"{folder} was measured by other {name} than {first_folder}")
+    ranking = [name.lower() for name in RANKING]
+    if unknown := [name for name in first["protocol"]["metrics"] if name.lower() not in ranking]:
+        raise UserError(
+            f"{first_folder} measures {', '.join(unknown)}, which does not follow from recommendation lists"
+        )
+
+
+def _grouped(
+    results: Sequence[tuple[Path, RunResult]], model_specs: Mapping[Path, str]
+) -> list[list[tuple[Path, RunResult]]]:
+    """Runs of the same model and settings together."""
+    groups: dict[str, list[tuple[Path, RunResult]]] = {}
+    key_of: dict[str, str] = {}
+    for folder, result in results:
+        text = json.dumps([result["model"], configuration(result)], sort_keys=True)
+        key = model_specs.get(folder, key_of.get(text, text))
+        key_of.setdefault(text, key)
+        groups.setdefault(key, []).append((folder, result))
+    return list(groups.values())
+
+
+def _names(results: Sequence[RunResult]) -> list[str]:
+    """Names of the configurations: model and preset, and the settings where these are not enough."""
+    settings = [configuration(result) for result in results]
+    presets = [own.pop("preset", None) for own in settings]
+    short = [result["model"] + (f" ({preset})" if preset else "") for result, preset in zip(results, presets)]
+    names = []
+    for name, own in zip(short, settings):
+        twins = [other for other_name, other in zip(short, settings) if other_name == name]
+        differing = [f"{k}={v}" for k, v in own.items() if any(twin.get(k) != v for twin in twins)]
+        names.append(f"{name} {', '.join(differing)}" if differing else name)
+    return names
+
+
+def _chosen(result: RunResult, n_tried: int) -> str:
+    """Settings of a run other than the defaults."""
+    settings = configuration(result).items()
+    chosen = ", ".join(f"{k}={v}" for k, v in settings if k not in _OF_THE_DATA) or "defaults"
+    return chosen + (f" (best of {n_tried} on validation)" if n_tried else "")
+
+
+def _measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float | None]]:
+    """Everything that a run's result and its lists say: part, metric and value."""
+    topk, metrics = result["protocol"]["topk"], result["protocol"]["metrics"]
+    took: dict[str, float | None] = {
+        "best validation": result["best_valid_score"],
+        TRAINING: sum(result["seconds"].values()),
+        EVALUATION: result["seconds_per_evaluation"],
+        MEMORY: result["peak_memory_bytes"],
+        PARAMETERS: result["parameters"],
+        "epochs": result["epochs_run"],
+    }
+    parts: dict[str, Mapping[str, float | None]] = {
+        ALL: {**(result["test_result"] or {}), **diversity(lists, topk)},
+        **by_stratum(lists, topk, metrics),
+        RUN: took,
+    }
+    for part, values in parts.items():
+        yield from ((part, metric, value) for metric, value in values.items())
+
+
+def _check_data(
+    lists: TopKLists, result: RunResult, folder: Path, first_seen: dict[str, tuple[Path, np.ndarray]]
+) -> None:
+    """Raise :class:`UserError` unless lists say of the data what those of the other runs say."""
+    facts = {name: getattr(lists, name) for name in ("users", "user_degree", "item_degree")}
+    facts["held-out pairs"] = np.sort(lists.held_row.astype(np.int64) * len(lists.item_degree) + lists.held_item)
+    facts[f"missing\t{result['settings'].get('modalities')}"] = lists.missing  # of the modalities that are read
+    for name, array in facts.items():
+        other, expected = first_seen.setdefault(name, (folder, array))
+        if not np.array_equal(array, expected):
+            raise UserError(
+                f"{folder / LISTS} and {other / LISTS} differ in what they say of the data "
+                f"({name.partition(chr(9))[0]}); one of the two was edited: remove its run and start it again"
+            )

@@ -1,0 +1,243 @@
+"""The report of a benchmark: its numbers are those of the tables, and it is safe to open."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode
+from html import unescape
+
+import numpy as np
+import pandas as pd
+import pytest
+from plotly.offline import get_plotlyjs
+
+import recbole_cadmr
+from recbole_cadmr.formatting import seconds
+from recbole_cadmr.reports.benchmark_page import write_benchmark_page
+from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results, read_results
+from recbole_cadmr.reports.measure import COLD
+from recbole_cadmr.reports.tables import csv_text, latex, markdown
+from recbole_cadmr.runs.result import read_result
+
+PROTOCOL = {"metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20", "data_note": "<i>note</i>",
+            "mask_valid_at_test": False, "split": "pre-split", "group_by": None, "candidates": "all items"}  # fmt: skip
+COUNTS = {"users": 1000, "items": 200, "interactions": [5000, 600, 700]}
+
+
+def model(name, recalls, duration, cold=None):
+    """Rows of runs whose other values are shares of recall@20."""
+    ranking = {"recall@10": 0.5, "recall@20": 1, "ndcg@10": 0.3, "ndcg@20": 0.4}
+    diversity = {"itemcoverage": 2, "giniindex": 1.5, "tailpercentage": 0.1}
+    shares = ranking | {f"{metric}@{k}": share for metric, share in diversity.items() for k in (10, 20)}
+    for seed, recall in enumerate(recalls):
+        parts = {
+            ALL: {metric: share * recall for metric, share in shares.items()},
+            "other items": {"users": 9, "pairs": 1234, "recall@20": 2 * recall},
+            COLD: {"users": 3, "pairs": 5} | ({} if cold is None else {"recall@20": cold}),
+            RUN: {TRAINING: duration, EVALUATION: 0.25, MEMORY: 3 * 2**29, PARAMETERS: 12345},
+        }
+        for part, values in parts.items():
+            yield from ((name, seed, part, metric, value) for metric, value in values.items())
+
+
+def results(runs, comparisons, missing, **settings):
+    frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"])
+    names = frame["model"].unique()
+    n_seeds = frame.groupby("model")["seed"].nunique()[names]
+    models = pd.DataFrame({"multimodal": names == "slow <b>x</b>", "deterministic": n_seeds == 1, "settings": [
+        settings.get(name, "defaults") for name in names]}, index=names)  # fmt: skip
+    validations = [(name, 0, epoch, 10.0 * epoch, 0.1 * epoch) for name in names for epoch in (1, 2)]
+    compared = pd.DataFrame(comparisons, columns=["metric", "model", "other", "difference", "p", "better"])
+    return Results(
+        "shop <1>",
+        PROTOCOL,
+        COUNTS,
+        models,
+        frame,
+        pd.DataFrame(validations, columns=["model", "seed", "epoch", "seconds", "score"]),
+        compared.set_index(["metric", "model"]),
+        pd.DataFrame([("quick", "recall@20", 0.2, "<paper>")], columns=["model", "metric", "value", "source"]),
+        missing,
+        tuned=False,
+        threads=[1],
+    )
+
+
+MISSING = {"DRAGON <seed 1>": "failed: no number", "MICRO": "skipped: needs 41 GB"}
+
+
+@pytest.fixture
+def table():
+    """Of five models, ``slow`` is the best, ``quick`` is near it and ``poor`` and ``same`` are on no front."""
+    runs = [
+        *model("slow <b>x</b>", [0.30, 0.32], 100, cold=0.5),
+        *model("quick", [0.30], 8),
+        *model("same", [0.30, 0.30], 9),
+        *model("poor", [0.19, 0.21], 50),
+        *model("first", [0.10], 1),
+    ]
+    comparisons = [
+        ("recall@20", "slow <b>x</b>", "quick", 0.01, 0.02, True),
+        ("recall@20", "quick", "slow <b>x</b>", -0.01, 0.00001, False),
+    ]
+    return results(runs, comparisons, MISSING, quick="learning_rate=</script><script>alert(1)</script>")
+
+
+def read(path):
+    """The page without plotly, and its numbers."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(get_plotlyjs()) == 1
+    facts = json.loads(text.rpartition('<script type="application/json" id="facts">')[2].partition("</script>")[0])
+    return text.replace(get_plotlyjs(), ""), facts
+
+
+def figure(page, name):
+    """The traces of a figure: their places and texts."""
+    traces = json.JSONDecoder().raw_decode(page.partition(f'"{name}",')[2].lstrip())[0]
+    return [(numbers(trace["x"]), numbers(trace["y"]), trace.get("text")) for trace in traces]
+
+
+def numbers(array):
+    """What plotly writes in base64."""
+    return np.frombuffer(b64decode(array["bdata"]), array["dtype"]).tolist()
+
+
+def cells(page, head, kind):
+    """The cells of a line of a table as text."""
+    body = page.partition(f'<table class="{kind}">')[2].partition("</table>")[0].partition("<tbody>")[2]
+    lines = [re.findall(r"<td.*?>(.*?)</td>", line) for line in body.split("</tr>")]
+    found = next(line for line in lines if line and unescape(line[0]) == head)
+    return [unescape(re.sub("<.*?>", "", cell)) for cell in found[1:]]
+
+
+def test_the_figures_are_those_of_the_table(table, tmp_path):
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    (section,) = facts["datasets"]
+    assert (section["best"], section["fastest_near_best"], section["metric"]) == ("slow <b>x</b>", "quick", "recall@20")
+    assert [model["name"] for model in section["models"]] == list(table.models.index)
+    slow, quick = section["models"][:2]
+    assert slow["metrics"]["recall@20"]["mean"] == pytest.approx(0.31)
+    assert slow["metrics"]["recall@20"]["deviation"] == pytest.approx(0.02 / np.sqrt(2))
+    assert (slow["training_seconds"], slow["seeds"], slow["strata"][COLD]["recall@20"]) == (100, [0, 1], [0.5, 0.5])
+    assert quick["comparisons"]["recall@20"] == {"other": "slow <b>x</b>", "difference": -0.01, "p": 0.00001}
+    assert quick["metrics"]["recall@20"] == {"mean": 0.3, "deviation": None, "values": [0.3]}
+    shown = cells(page, "slow <b>x</b>", "sortable")
+    assert shown == ["2", "0.1550 ± 0.0071", "0.3100* ± 0.0141", "0.0930 ± 0.0042", "0.1240 ± 0.0057",
+                     "+0.0100 p = .02", "100 s", "0.2 s", "1.5 GB", "12,345"]  # fmt: skip
+    assert cells(page, "quick", "sortable")[:6] == ["all", "0.1500", "0.3000", "0.0900", "0.1200", "−0.0100 p < .0001"]
+    assert "<b>0.3100</b>*" in page and "<u>0.3000</u>" in page
+    glance = page.partition('<div class="facts">')[2].partition("<h3>")[0].replace("\u00a0", " ")
+    assert "<b>slow &lt;b&gt;x&lt;/b&gt;</b><span>best by recall@20: 0.3100 ± 0.0141</span>" in glance
+    assert "<b>+0.0100</b><span>ahead of quick; p = .02, statistically significant</span>" in glance
+    assert "<b>quick</b><span>fastest within 5% of the best: 8.0 s of training, 0.3000</span>" in glance
+
+
+def test_strata_tell_who_cannot_score_cold_items(table, tmp_path):
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, _ = read(tmp_path / "report.html")
+    assert cells(page, "slow <b>x</b>", "heat") == ["0.6200", "0.5000"]
+    assert cells(page, "quick", "heat") == ["0.6000", "cannot score them"]
+    assert "other items<br><small>1,234 pairs" in page and f"{COLD}<br><small>5 pairs" in page
+
+
+def test_the_front_holds_what_none_beats_without_taking_longer(table, tmp_path):
+    assert table.pareto_front("recall@20") == ["first", "quick", "slow <b>x</b>"]
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    assert facts["datasets"][0]["pareto_front"] == ["first", "quick", "slow <b>x</b>"]
+    line, *points = figure(page, "accuracy-0")
+    assert line[0] == [1, 8, 100] and line[1] == pytest.approx([0.1, 0.3, 0.31])
+    named = {text: x for times, _, texts in points for text, x in zip(texts, times) if text}
+    assert named == {"first": 1, "quick": 8, "slow &lt;b&gt;x&lt;/b&gt;": 100}
+
+
+def test_the_page_loads_nothing_and_runs_nothing_of_the_names(table, tmp_path):
+    write_benchmark_page([table, table], tmp_path / "report.html")
+    page, _ = read(tmp_path / "report.html")
+    assert "<b>x" not in page and "<script>alert" not in page and "<i>note" not in page and "shop <" not in page
+    # A chart reads the tags in its texts itself, so these are escaped within its JSON, too.
+    assert "\\u003cb\\u003ex" not in page and "slow &lt;b&gt;x&lt;" in page
+    assert not re.findall(r'(?:src|href)="(?!#)', page) and "@import" not in page and "url(" not in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) and {"data-0", "data-1"} <= set(ids)
+    assert re.findall('href="(#.*?)"', page) == ["#data-0", "#data-1"]
+
+
+def test_what_failed_is_named(table, tmp_path):
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    assert "<td>DRAGON &lt;seed 1&gt;</td><td>failed: no number</td>" in page
+    assert "<td>MICRO</td><td>skipped: needs 41 GB</td>" in page and "2 failed or left out" in page
+    assert facts["datasets"][0]["missing"] == table.missing
+
+
+def test_what_was_published_stands_beside_what_was_measured(table, tmp_path):
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    row = "<td>quick</td><td>recall@20</td><td>0.2000</td><td>0.3000</td><td>+50.0%</td><td>&lt;paper&gt;</td>"
+    assert row in page
+    assert facts["datasets"][0]["published"][0]["value"] == 0.2
+    assert "| quick | recall@20 | 0.2000 | 0.3000 | +50.0% | &lt;paper&gt; |" in markdown([table])
+    assert "\nshop <1>,quick,published,recall@20,0.2\n" in csv_text([table])
+
+
+def test_one_model_and_other_metrics(table, tmp_path):
+    table = results(model("quick", [0.30], 8), [], {})
+    table.protocol = {**PROTOCOL, "metrics": ["NDCG"], "topk": [20], "valid_metric": "NDCG@20"}
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    assert facts["datasets"][0]["metric"] == "ndcg@20" and "ahead of" not in page
+    assert cells(page, "quick", "sortable")[:2] == ["all", "0.1200"]
+
+
+def test_hostile_names_are_text_in_every_table(table):
+    table.models = table.models.rename(index={"poor": "p|r_[x](http://y)"})
+    table.runs = table.runs.replace({"model": {"poor": "p|r_[x](http://y)"}})
+    text, tex = markdown([table]), latex([table])
+    assert "| p\\|r_[x]\\(http://y) | 2 |" in text and "<b>x" not in text and "&lt;b&gt;x&lt;/b&gt;" in text
+    assert "shop &lt;1&gt;" in text and "<script>" not in text
+    assert r"p|r\_[x](http://y) & 2 & 0.1000 $\pm$ 0.0071 &" in tex
+
+
+def test_marks_of_the_tables(table):
+    text, tex = markdown([table]), latex([table])
+    assert "| slow &lt;b&gt;x&lt;/b&gt; | 2 | **0.1550 ± 0.0071** | **0.3100 ± 0.0141**\\* |" in text
+    assert "| quick | deterministic | <u>0.1500</u> | <u>0.3000</u> | <u>0.0900</u> | <u>0.1200</u> | 8.0 s |" in text
+    assert r"\textbf{0.3100 $\pm$ 0.0141}$^*$" in tex and r"quick & deterministic & \underline{0.1500}" in tex
+    assert "| quick |  | -0.0100 against slow &lt;b&gt;x&lt;/b&gt;, p &lt; .0001 |" in text
+    assert "| model | other items (1,234) | cold items (5) |" in text.replace(COLD, "cold items")
+    assert "| quick | 0.6000 | cannot score them |" in text
+    assert "- MICRO: skipped: needs 41 GB" in text and "MICRO: skipped: needs 41 GB\\\\\n" in tex
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Brief runs on the embedded set."""
+    place, folders = tmp_path_factory.mktemp("runs"), []
+    for model, seeds in {"Pop": [0], "EASE": [0], "BPR": [0, 1]}.items():
+        for seed in seeds:
+            folders.append(place / f"{model}-{seed}")
+            settings = {"save_lists": True, "show_progress": False, "epochs": 2, "seed": seed}
+            recbole_cadmr.train(model, "synthetic", output=folders[-1], settings=settings)
+    return folders
+
+
+def test_of_real_runs(runs, tmp_path):
+    table = read_results(runs)
+    write_benchmark_page([table], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    (section,) = facts["datasets"]
+    assert section["best"] == "EASE" and section["pareto_front"][-1] == "EASE"
+    for name, entry in zip(table.models.index, section["models"], strict=True):
+        own = [run for run in map(read_result, runs) if run["model"] == name]
+        recalls = [run["test_result"]["recall@20"] for run in own]
+        assert entry["metrics"]["recall@20"]["values"] == recalls
+        shown = cells(page, name, "sortable")
+        assert shown[1].replace("*", "") == table.value(name, "recall@10")
+        training = np.mean([sum(run["seconds"].values()) for run in own])
+        assert shown[6] == seconds(training) and entry["training_seconds"] == pytest.approx(training)
+    _, *points = figure(page, "accuracy-0")
+    drawn = {x: y for times, recalls, _ in points for x, y in zip(times, recalls)}
+    assert drawn == pytest.approx(dict(zip(table.costs[TRAINING], table.means["recall@20"])))
