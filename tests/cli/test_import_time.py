@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from recbole_cadmr.data.prepare import SOURCES
+
 # Each takes a tenth of a second or more; numpy, which the package cannot do without, is allowed.
 HEAVY = [
     "jinja2", "matplotlib", "msgspec", "optuna", "pandas", "PIL", "plotly", "pyarrow", "ray", "recbole", "requests",
@@ -28,3 +30,10 @@ def test_nothing_heavy_is_imported(code):
     assert done.stdout.splitlines()[-1] == "[]"
     if "main" in code:
         assert done.stdout.count("usage: recbole-cadmr") == 10
+
+
+def test_the_help_of_a_source_needs_neither_torch_nor_plotly():
+    code = f"import recbole_cadmr.cli.main as m; [m.main(['prepare', s, '--help']) for s in {list(SOURCES)}]"
+    report = "import sys; print(sorted({'plotly', 'recbole', 'sklearn', 'torch'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    assert done.stdout.count("usage: recbole-cadmr prepare") == 5 and done.stdout.splitlines()[-1] == "[]"

@@ -17,7 +17,6 @@ from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import split_parts
-from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside, refuse_used_folder
@@ -44,6 +43,8 @@ def assemble(
     Raises:
         UserError: if the data set exists, or nothing is left to train on.
     """
+    from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set  # heavy: torch and plotly
+
     refuse_used_folder(options.folder)
     table, steps = read_values(interactions, provenance.sources[0], options, skipped)
     try:

@@ -16,14 +16,12 @@ from recbole_cadmr.arguments import seed
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.feature_file import RESERVED
-from recbole_cadmr.data.graph import read_graph, rows_of
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE, check_name
 from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS, split_parts
-from recbole_cadmr.data.prepare.write import Prepared, write_data_set
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -62,6 +60,8 @@ def run(arguments: argparse.Namespace) -> Path:
     Raises:
         UserError: if a file is missing or malformed, features do not fit the items, or the data set exists.
     """
+    from recbole_cadmr.data.prepare.write import Prepared, write_data_set  # heavy: torch and plotly
+
     source, split, skipped = arguments.source, arguments.split, SkippedRows()
     if not source.is_dir():
         raise UserError(f"there is no folder {source}")
@@ -190,6 +190,8 @@ def _read(files: _Files, items: Sequence[int], skipped: SkippedRows) -> Features
 
     Every item must have a row, as rows are addressed by item id; a row of zeros means that an item lacks the modality.
     """
+    from recbole_cadmr.data.graph import read_graph, rows_of
+
     vectors = map_rows(files.vectors) if files.vectors else None
     if vectors is not None:
         _enough(files.vectors, len(vectors), items)
