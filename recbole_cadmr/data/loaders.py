@@ -102,7 +102,15 @@ def _is_plain(sampling: Any) -> bool:
     return (sampling["distribution"], sampling["sample_num"], bool(sampling.get("dynamic"))) == ("uniform", 1, False)
 
 
-class TripleLoader(AbstractDataLoader):
+class _TrainLoader(AbstractDataLoader):
+    """Batches of ``train_batch_size``."""
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["train_batch_size"]
+        self.set_batch_size(self.step)
+
+
+class TripleLoader(_TrainLoader):
     """Batches (user, item, negative item), an epoch's negative items drawn at once.
 
     RecBole's loader for the same does so batch by batch and gathers every column of every interaction. Negative items
@@ -122,16 +130,6 @@ class TripleLoader(AbstractDataLoader):
         _refuse_full_users(dataset, len(self._drawn_from))
         self.sample_size = len(self._users)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
-
-    def _init_batch_size_and_step(self) -> None:
-        self.step = self.config["train_batch_size"]
-        self.set_batch_size(self.step)
-
-    def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The interactions at ``index``, each with a negative item."""
-        at = torch.as_tensor(index)
-        users, items = self._users[at], self._items[at]
-        return Interaction(dict(zip(self._fields, (users, items, self.negative_items(users)))))
 
     def __iter__(self) -> Iterator[Interaction]:
         users, items = self._users, self._items
@@ -155,7 +153,7 @@ class TripleLoader(AbstractDataLoader):
         return negative
 
 
-class RowLoader(AbstractDataLoader):
+class RowLoader(_TrainLoader):
     """Batches of rows of the rating matrix: ids of users (or of items, by the setting ``rows``).
 
     Rows without a train interaction, the padding row among them, are left out.
@@ -166,10 +164,6 @@ class RowLoader(AbstractDataLoader):
         self._ids = torch.unique(dataset.inter_feat[self._field])
         self.sample_size = len(self._ids)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
-
-    def _init_batch_size_and_step(self) -> None:
-        self.step = self.config["train_batch_size"]
-        self.set_batch_size(self.step)
 
     def collate_fn(self, index: Sequence[int]) -> Interaction:
         """The ids at ``index``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import scipy.sparse as sp
@@ -38,10 +38,6 @@ class RowBatch:
         """The rows times ``table`` [n_columns, d], at a cost of nnz x d: float32 [n_rows, d]."""
         begin = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))
         return torch.nn.functional.embedding_bag(self.column, table, begin, mode="sum", per_sample_weights=self.value)
-
-    def with_values(self, value: torch.Tensor) -> RowBatch:
-        """The same entries with other values."""
-        return replace(self, value=value)
 
 
 def binary(matrix: sp.csr_matrix) -> sp.csr_matrix:

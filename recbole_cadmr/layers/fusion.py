@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-FUSIONS = ("concat", "sum", "mean", "gated")
-
 
 class Fusion(nn.Module):
     """Fuse M latents [I, latent_size] each into Z [I, fused_size].

@@ -13,8 +13,8 @@ _LOGITS = 2**19  # held at once; a block fits in a cache
 def sum_of_log_partitions(A: Tensor, C: Tensor) -> Tensor:
     """``sum_i log sum_j exp(a_i . c_j)`` over the rows of A [B, d] and C [n, d].
 
-    Dear: 2 B n multiplications by d and B n exponentials. The gradient is computed on the way, in the same blocks of
-    rows, so that memory does not grow with B n.
+    Expensive: 2 B n multiplications by d and B n exponentials. The gradient is computed on the way, in the same blocks
+    of rows, so that memory does not grow with B n.
     """
     return _SumOfLogPartitions.apply(A, C)
 

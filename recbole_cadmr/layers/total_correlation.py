@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from recbole_cadmr.errors import UserError
 
-SCOPES = ("within", "across", "both")
-
 
 def correlation(h: Tensor, shrinkage: float = 1e-3, variance_floor: float = 1e-6) -> Tensor:
     """Correlation matrix of ``h`` [n, d] in float64, shrunk towards the identity.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -46,17 +45,22 @@ class CachingRecommender(Recommender):
         return super().load_state_dict(*args, **kwargs)
 
 
-class RowRecommender(CachingRecommender):
-    """A model that scores all items of a user at once: RecBole's two ways of asking, from one ``_scores``.
+class HistoryRecommender(CachingRecommender):
+    """A model that scores all items of a user at once, by nothing but the entries of a row, seen in training or not.
 
     Its training batches are ids of rows (``batch_by_rows``), not interactions.
     """
 
-    traits = ModelTraits(batch_by_rows=True)
+    traits = ModelTraits(batch_by_rows=True, recommends_from_history=True)
+    rating_rows: RatingRows
+
+    def _scores_of(self, batch: RowBatch) -> Tensor:
+        """Scores [B, n_items] of a batch of rows of the rating matrix, the padding item's being 0."""
+        raise NotImplementedError
 
     def _scores(self, users: Tensor) -> Tensor:
         """Scores [B, n_items] of user ids [B], the padding item's being 0."""
-        raise NotImplementedError
+        return self._scores_of(self.rating_rows.batch(users))
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of the batch's users for all items [B, n_items]; the padding item's is 0."""
@@ -71,20 +75,6 @@ class RowRecommender(CachingRecommender):
             mine = (place // _BLOCK == index).nonzero().squeeze(1)
             scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
         return scores
-
-
-class HistoryRecommender(RowRecommender):
-    """A row recommender that knows a user by nothing but the entries of a row, seen in training or not."""
-
-    traits = replace(RowRecommender.traits, recommends_from_history=True)
-    rating_rows: RatingRows
-
-    def _scores_of(self, batch: RowBatch) -> Tensor:
-        """Scores [B, n_items] of a batch of rows of the rating matrix, the padding item's being 0."""
-        raise NotImplementedError
-
-    def _scores(self, users: Tensor) -> Tensor:
-        return self._scores_of(self.rating_rows.batch(users))
 
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1."""

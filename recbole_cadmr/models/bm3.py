@@ -28,8 +28,8 @@ class BM3(MultimodalRecommender):
     drawn for the rows of the batch alone, so that an item met twice in it has two views.
 
     Features shape the embeddings of items they come with, and say nothing about any other item. Their training, which
-    the published figures include, is dear: the optimiser passes over all of them in every step. Settings are declared
-    in ``properties/model/BM3.yaml``.
+    the published figures include, is expensive: the optimiser passes over all of them in every step. Settings are
+    declared in ``properties/model/BM3.yaml``.
     """
 
     traits = replace(MultimodalRecommender.traits, scores_cold_items=False)

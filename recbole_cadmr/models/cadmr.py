@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
+from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
@@ -26,8 +27,7 @@ from recbole_cadmr.layers.total_correlation import (
     gaussian_total_correlation,
     total_correlation_bias,
 )
-from recbole_cadmr.models.base import RowRecommender
-from recbole_cadmr.models.contract import ModelTraits
+from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
 PHASES = ("pretrain", "finetune")
@@ -35,7 +35,7 @@ _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
 _BLOCK = 1024  # rows scored at once outside RecBole's own batches
 
 
-class CADMR(RowRecommender):
+class CADMR(HistoryRecommender):
     """An autoencoder of rating rows, behind an attention that enhances them by item content.
 
     Pre-training (phase ``pretrain``) teaches the autoencoder to reconstruct rows of the training matrix R. Fine-tuning
@@ -48,16 +48,13 @@ class CADMR(RowRecommender):
     """
 
     input_type = InputType.LISTWISE
-    traits = ModelTraits(
-        multimodal=True,
-        batch_by_rows=True,
-        recommends_from_history=True,
-        trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
+    traits = replace(
+        HistoryRecommender.traits, multimodal=True, trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer"
     )
     phase_index: Tensor
 
     @classmethod
-    def form(cls, settings: Mapping[str, Any]) -> type[RowRecommender]:
+    def form(cls, settings: Mapping[str, Any]) -> type[HistoryRecommender]:
         """The class that these settings of CADMR ask for."""
         return SoftmaxCADMR if settings["objective"] == "softmax" else cls
 
@@ -170,7 +167,7 @@ class CADMR(RowRecommender):
         """Losses of a batch of row ids, scalars that add up to the objective; see :attr:`loss_names`."""
         batch = self.rating_rows.batch(interaction[self.ITEM_ID if self.by_items else self.USER_ID])
         # Corrupted once: query, residual and autoencoder see the same row, else the clean one would slip past.
-        corrupted = batch.with_values(F.dropout(batch.value, self.row_dropout_prob, self.training))
+        corrupted = replace(batch, value=F.dropout(batch.value, self.row_dropout_prob, self.training))
         latents = self._latents() if self._tc_acts or self._enhances else []
         output = self.autoencoder(self._enhanced(corrupted, self._content(latents)))
         losses = [self._reconstruction_loss(output, batch)]
@@ -258,24 +255,16 @@ class CADMR(RowRecommender):
         return torch.cat([self._codes(self.rating_rows.batch(block)) for block in items.split(_BLOCK)])
 
     def _scores(self, users: Tensor) -> Tensor:
-        """Scores [B, n_items] of user ids, the padding item's being 0."""
-        if self.by_items:
-            codes = self._cached("codes", self._all_item_codes)
-            at = users.clamp(min=1) - 1  # the padding user has no output unit; nobody reads its scores
-            scores = F.linear(codes, self.autoencoder.output.weight[at], self.autoencoder.output.bias[at]).T
-        else:
-            scores = self.autoencoder.output(self._codes(self.rating_rows.batch(users)))
-        return F.pad(scores, (1, 0))
+        if not self.by_items:
+            return super()._scores(users)
+        codes = self._cached("codes", self._all_item_codes)
+        at = users.clamp(min=1) - 1  # the padding user has no output unit; nobody reads its scores
+        return F.pad(F.linear(codes, self.autoencoder.output.weight[at], self.autoencoder.output.bias[at]).T, (1, 0))
 
-    def score_rows(self, rows: Tensor) -> Tensor:
-        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
-
-        Raises:
-            UserError: if the autoencoder's rows are items, whose columns are the users of the training.
-        """
+    def _scores_of(self, batch: RowBatch) -> Tensor:
         if self.by_items:
             raise UserError("a model trained with rows=items knows only its own users, not a history")
-        return F.pad(self.autoencoder.output(self._codes(dense_to_batch(rows[:, 1:]))), (1, 0))
+        return F.pad(self.autoencoder.output(self._codes(batch)), (1, 0))
 
     # What to look at
 

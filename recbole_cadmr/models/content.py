@@ -49,14 +49,14 @@ def content_attention(
     return A, ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
 
 
-def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], given: Any) -> dict[str, float]:
-    if given is None:
+def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:
+    if weights is None:
         return alignment_weights(R, attentions)
-    if len(given) != len(attentions) or sum(given) <= 0:
+    if len(weights) != len(attentions) or sum(weights) <= 0:
         raise UserError(
-            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {given}"
+            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {weights}"
         )
-    return {name: weight / sum(given) for name, weight in zip(attentions, given)}
+    return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
 def unit_features(dataset: MultimodalDataset, most: int) -> tuple[Tensor, bool]:

@@ -27,8 +27,9 @@ class FREEDOM(MultimodalRecommender):
     - An item is the mean of its LightGCN layers plus its row of ``S^L E``.
     - The loss is BPR, plus ``reg_weight`` times BPR of the same users with the projected features of each modality.
 
-    Dear is the training of the features, which the published figures include: the optimiser passes over all of them in
-    every step. ``trainable_features: False`` spares that. Settings are declared in ``properties/model/FREEDOM.yaml``.
+    Expensive is the training of the features, which the published figures include: the optimiser passes over all of
+    them in every step. ``trainable_features: False`` spares that. Settings are declared in
+    ``properties/model/FREEDOM.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

@@ -30,8 +30,8 @@ class GRCN(MultimodalRecommender):
     In the published code the routing's messages go to the items only, so that its loop leaves the preferences alone:
     its figures are those of no routing, the preset ``published``; the default routes as the paper has it.
 
-    Dear are the products along all edges and their gradients, (routings + 3) for each modality. Settings are declared
-    in ``properties/model/GRCN.yaml``.
+    Expensive are the products along all edges and their gradients, (routings + 3) for each modality. Settings are
+    declared in ``properties/model/GRCN.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

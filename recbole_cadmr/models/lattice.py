@@ -34,9 +34,9 @@ class LATTICE(MultimodalRecommender):
     the rest of it. Scores rebuild A from the current parameters. Negative cosines, which the papers' features hardly
     have, are taken for 0, and items without a modality stay out of its graphs.
 
-    Dear: the learned neighbours are searched among all items, once an epoch and once an evaluation, in time quadratic
-    in their number. ``learned_weight: 0`` leaves the learned graph out, and features with it ("frozen LATTICE" in the
-    paper of FREEDOM). Settings are declared in ``properties/model/LATTICE.yaml``.
+    Expensive: the learned neighbours are searched among all items, once an epoch and once an evaluation, in time
+    quadratic in their number. ``learned_weight: 0`` leaves the learned graph out, and features with it ("frozen
+    LATTICE" in the paper of FREEDOM). Settings are declared in ``properties/model/LATTICE.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

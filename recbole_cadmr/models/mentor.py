@@ -37,8 +37,8 @@ class MENTOR(MultimodalRecommender):
     In the published code these two reach nothing that is scored but w: the masking stands under ``no_grad``, the noisy
     views have networks of their own. Their weights are therefore 0 here; with others they act on the shared networks
     as the paper writes them, over the batch's users and items. Features are fixed, edges of S weigh 1 before
-    normalisation. Dear with wide features: each has an MLP whose hidden layer is 4 ``embedding_size``. Settings are
-    declared in ``properties/model/MENTOR.yaml``.
+    normalisation. Expensive with wide features: each has an MLP whose hidden layer is 4 ``embedding_size``. Settings
+    are declared in ``properties/model/MENTOR.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

@@ -30,8 +30,8 @@ class MMGCN(MultimodalRecommender):
     that enter the first one normalised, an average where the paper has a sum, and a map of the images' features to 256
     (``latent_sizes``). The L2 term takes the preferences of all modalities, there of the images alone.
 
-    Dear are the first layer's products of all nodes by matrices of a modality's own width. Settings are declared in
-    ``properties/model/MMGCN.yaml``.
+    Expensive are the first layer's products of all nodes by matrices of a modality's own width. Settings are declared
+    in ``properties/model/MMGCN.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

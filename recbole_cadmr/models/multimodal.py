@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.sparse as sp
@@ -71,15 +71,15 @@ class MultimodalRecommender(CachingRecommender):
         k = self.k if k is None else k
         return neighbour_matrix(self._nearest(name, k - 1), k, weighted)
 
-    def modality_weights(self, given: Any) -> dict[str, float]:
+    def modality_weights(self, setting: Mapping[str, float] | None) -> dict[str, float]:
         """Weights by name that add up to 1, from a mapping that may leave modalities out; equal ones from None.
 
         A modality that the mapping leaves out weighs as much as those that it names do on average.
         """
         names = list(self._dataset_modalities)
-        known = {name: float(given[name]) for name in names if given and name in given}
-        default = sum(known.values()) / len(known) if known else 1.0
-        weights = {name: known.get(name, default) for name in names}
+        named = {name: float(setting[name]) for name in names if setting and name in setting}
+        default = sum(named.values()) / len(named) if named else 1.0
+        weights = {name: named.get(name, default) for name in names}
         total = sum(weights.values())
         return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
 
@@ -114,9 +114,9 @@ class MultimodalRecommender(CachingRecommender):
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(1)
 
 
-def _embedding(n: int, size: int, known: np.ndarray) -> nn.Embedding:
+def _embedding(n: int, size: int, trained: np.ndarray) -> nn.Embedding:
     table = nn.Embedding(n, size)
     nn.init.xavier_uniform_(table.weight)
     with torch.no_grad():
-        table.weight[torch.from_numpy(~known)] = 0.0
+        table.weight[torch.from_numpy(~trained)] = 0.0
     return table

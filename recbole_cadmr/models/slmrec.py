@@ -32,7 +32,7 @@ class SLMRec(MultimodalRecommender):
     The published code's L2 term takes no part in its loss, but the optimiser's weight decay does; its coarsest space
     has half the length. Where the set has no audio, it maps linearly once more where audio would have been; not here.
 
-    Dear are the propagation of all channels, once, and twice more with FD and FM. Settings are declared in
+    Expensive are the propagation of all channels, once, and twice more with FD and FM. Settings are declared in
     ``properties/model/SLMRec.yaml``.
     """
 

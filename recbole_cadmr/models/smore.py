@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -48,9 +49,9 @@ class SMORE(TwoViewRecommender):
         self._S = {name: SparseMatrix(matrix, self.device) for name, matrix in S.items()}
         self._S_fused = SparseMatrix(reduce(lambda one, other: one.maximum(other), S.values()), self.device)
 
-    def _item_graph(self, name: str, given: dict[str, Any] | None) -> sp.csr_matrix:
+    def _item_graph(self, name: str, neighbours: Mapping[str, Any] | None) -> sp.csr_matrix:
         """The normalised graph of a modality, with as many neighbours as its setting says."""
-        k = (given or {}).get(name, self.k)
+        k = (neighbours or {}).get(name, self.k)
         if not isinstance(k, int) or k < 2:
             raise UserError(f"modality_neighbours must be whole numbers of at least 2, not {k!r} for {name}")
         return symmetric_normalised(self.neighbour_matrix(name, weighted=True, k=k))
