@@ -136,7 +136,7 @@ def restore_config(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
-    model = content["model"]
+    model = content["settings"].get("model")
     changes = current_names(model, changes or {}, "settings")
     kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}
     settings = without_inert({**current_names(model, kept, "the checkpoint"), **changes})
