@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from recbole_cadmr.formatting import seconds
-from recbole_cadmr.tuning.trial_record import FAILED, RUNNING, STATES, TrialRecord, best_record
+from recbole_cadmr.tuning.trial_record import FAILED, RUNNING, STATES, TrialRecord, best_record, score_of
 
 WIDTH = 80
 _BEST_SHOWN = 5
@@ -27,14 +27,14 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
     running = [record for record in records if record.status == RUNNING]
     others = [record for record in records if record.status not in (RUNNING, FAILED) and record.reports]
     sign = -1 if bigger else 1
-    others = [record for record in others if math.isfinite(record.reports[0]["valid_score"])]
-    others.sort(key=lambda record: sign * record.reports[0]["valid_score"])
+    others = [record for record in others if math.isfinite(score_of(record.reports[0]))]
+    others.sort(key=lambda record: sign * score_of(record.reports[0]))
     shown = sorted([*running, *others[:_BEST_SHOWN]], key=lambda record: record.number)
     if shown:
         lines.append(f"{'trial':>6} {'state':<9}{'epoch':>6} {'last':>7} {'best':>7}  {metric}; settings")
     for record in shown:
         mark = "*" if best is not None and record.number == best.number else " "
-        last, top = (f"{record.reports[place]['valid_score']:.4f}" if record.reports else "" for place in (-1, 0))
+        last, top = (f"{score_of(record.reports[place]):.4f}" if record.reports else "" for place in (-1, 0))
         words = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
         lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {top:>7}  {words}")
     return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]

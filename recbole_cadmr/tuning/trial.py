@@ -20,12 +20,13 @@ from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memor
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train
 from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.contents import Validation
 from recbole_cadmr.training.trainer import RunTrainer
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.rpc import Caller
 from recbole_cadmr.tuning.samplers import EPOCH, SCORE, equal_as_json
 from recbole_cadmr.tuning.trial_folder import TrialFolder
-from recbole_cadmr.tuning.trial_record import FAILED, FINISHED, STOPPED, TrialRecord
+from recbole_cadmr.tuning.trial_record import FAILED, FINISHED, STOPPED, TrialRecord, score_of
 
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
 _TRIAL = {"evaluate_test": False, "save_lists": False, "show_progress": False, "resume_step": 1, "resume_seconds": 30}
@@ -78,7 +79,7 @@ def _connect(context: TrialContext) -> Any:
 
 
 class _Trial(TrainingCallback):
-    """A trial at work: writes every validation to the store, then reports it to Ray."""
+    """A trial at work: passes every validation to the store, then to Ray."""
 
     def __init__(
         self, context: TrialContext, store: Any, record: TrialRecord, report_to_ray: Callable[..., None]
@@ -149,7 +150,7 @@ class _Trial(TrainingCallback):
         """Report the rest, and that the trial is finished."""
         self._report(trainer.history)
 
-    def _report(self, history: Sequence[Mapping[str, Any]], save_state: Callable[[], None] | None = None) -> None:
+    def _report(self, history: Sequence[Validation], save_state: Callable[[], None] | None = None) -> None:
         """Report the validations of ``history`` that are new; ``save_state`` writes the state after the last one."""
         new, is_finished = history[self._n_reported :], self.folder.run.is_finished
         if not new and not is_finished:
@@ -168,8 +169,8 @@ class _Trial(TrainingCallback):
         for report in new or history[-1:]:
             self._report_to_ray(self._metrics(report, is_finished and report is history[-1]), pointer)
 
-    def _metrics(self, report: Mapping[str, Any], is_last: bool) -> dict[str, Any]:
-        score = report["valid_score"]
+    def _metrics(self, report: Validation, is_last: bool) -> dict[str, Any]:
+        score = score_of(report)
         if not self.plan.is_population:  # a trial is worth its best epoch; a member of a population its state
             better = max if self.plan.bigger else min
             self._best = score = score if self._best is None else better(self._best, score)

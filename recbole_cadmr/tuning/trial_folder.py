@@ -33,13 +33,8 @@ class TrialFolder:
 
     @property
     def record(self) -> Path:
-        """What is known of the trial, apart from its validations."""
+        """What is known of the trial, beside the history of its run."""
         return self.path / TRIAL
-
-    @property
-    def reports(self) -> Path:
-        """Its validations, one a line."""
-        return self.path / "reports.jsonl"
 
     @property
     def snapshots(self) -> Path:
@@ -67,6 +62,14 @@ class TrialFolder:
         if number != self.number:  # its own earlier states no longer belong to it
             shutil.rmtree(self.snapshots, ignore_errors=True)
             shutil.copytree(snapshot.path, self._snapshot(epoch).path)
+
+    def keep_history_alone(self) -> None:
+        """Remove all of the run but its history."""
+        for path in self.run.path.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != self.run.history:
+                path.unlink(missing_ok=True)
 
     def latest_snapshot(self) -> dict[str, Any] | None:
         """The pointer to the member's own latest state."""

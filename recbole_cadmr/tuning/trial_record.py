@@ -1,10 +1,10 @@
-"""What is known of a trial, as plain files: ``trial.json`` and ``reports.jsonl``, a line a validation."""
+"""What is known of a trial, as plain files: ``trial.json``, and the history of its run."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -13,8 +13,8 @@ from msgspec import Meta
 
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import read_text, write_aside
-from recbole_cadmr.runs.result import write_json
+from recbole_cadmr.files import read_text, write_json
+from recbole_cadmr.runs.history import read_history
 from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.contents import Count, Seconds, Validation
 from recbole_cadmr.tuning.trial_folder import TRIAL, TRIALS, TrialFolder
@@ -28,12 +28,6 @@ STOPPED: Status = "stopped"
 FAILED: Status = "failed"
 STATES: tuple[Status, ...] = get_args(Status)
 OVER = (FINISHED, STOPPED, FAILED)
-
-
-class Report(Validation):
-    """A validation of a trial; its score is a number, if maybe an infinite one."""
-
-    valid_score: float  # type: ignore[misc]  # narrower than in a history
 
 
 @dataclass
@@ -59,7 +53,7 @@ class TrialRecord:
     repeats: int | None = None
     seconds: Seconds = 0.0
     peak_memory_bytes: Count = 0
-    reports: list[Report] = field(default_factory=list)
+    reports: list[Validation] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
@@ -71,11 +65,11 @@ class TrialRecord:
         """Epochs trained, over all phases."""
         return max((report["epoch"] + 1 for report in self.reports), default=0)
 
-    def best(self, bigger: bool = True) -> Report | None:
+    def best(self, bigger: bool = True) -> Validation | None:
         """The validation with the best score, the last of equals as in training; None if there was none."""
-        scored = [report for report in self.reports if math.isfinite(report["valid_score"])]
+        scored = [report for report in self.reports if math.isfinite(score_of(report))]
         sign = 1 if bigger else -1
-        return max(reversed(scored), key=lambda report: sign * report["valid_score"], default=None)
+        return max(reversed(scored), key=lambda report: sign * score_of(report), default=None)
 
     def values_at(self, epoch: int) -> dict[str, Any]:
         """The values of the settings that an epoch was trained with."""
@@ -86,27 +80,17 @@ class TrialRecord:
         return values
 
 
+def score_of(report: Validation) -> float:
+    """Its score; NaN if that was no finite number."""
+    score = report["valid_score"]
+    return math.nan if score is None else score
+
+
 def write_record(root: Path, record: TrialRecord) -> None:
-    """Write ``trial.json``; the reports have a file of their own."""
+    """Write ``trial.json``; the reports are in the history of the run."""
     content = asdict(record)
     del content["reports"]
     write_json(TrialFolder(root, record.number).record, content)
-
-
-def append_reports(root: Path, number: int, reports: Sequence[Mapping[str, Any]]) -> None:
-    """Add lines to ``reports.jsonl``."""
-    path = TrialFolder(root, number).reports
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(report) + "\n" for report in reports)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def rewrite_reports(root: Path, record: TrialRecord) -> None:
-    """Write ``reports.jsonl`` anew."""
-    with write_aside(TrialFolder(root, record.number).reports) as temporary:
-        temporary.write_text("".join(json.dumps(report) + "\n" for report in record.reports), encoding="utf-8")
 
 
 def read_records(root: Path) -> list[TrialRecord]:
@@ -125,7 +109,7 @@ def read_records(root: Path) -> list[TrialRecord]:
             content = read_json(path, dict[str, Any])
             record = checked(content, TrialRecord, path)
             folder = TrialFolder(root, record.number)
-            record.reports = _read_reports(folder.reports)
+            record.reports = _read_reports(folder)
             for change in record.changes:
                 checked(change, tuple[int, dict[str, Any]], path)
                 change[1] = current_names(model, change[1], str(path), warn=False)
@@ -140,26 +124,23 @@ def read_records(root: Path) -> list[TrialRecord]:
     return records
 
 
-def is_cut(root: Path, number: int) -> bool:
-    """Whether the last line of the reports has no end."""
-    path = TrialFolder(root, number).reports
-    return path.is_file() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-
-
-def _read_reports(path: Path) -> list[Report]:
-    if not path.exists():
-        return []
-    lines = read_text(path).split("\n")[:-1]  # what follows the last line's end is empty, or was cut
-    try:  # with json, since scores may be infinite
-        return checked([json.loads(line) for line in lines], list[Report], path)
+def _read_reports(folder: TrialFolder) -> list[Validation]:
+    """The history of a trial's run; what version 0.1 kept beside the run, which it removed when a trial was stopped."""
+    file = folder.path / "reports.jsonl"
+    if folder.run.history.exists() or not file.exists():
+        return read_history(folder.run.history)
+    lines = read_text(file).split("\n")[:-1]  # what follows the last line's end is empty, or was cut
+    try:
+        content = [json.loads(line, parse_constant=lambda _: None) for line in lines]
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged or was edited: {error}") from error
+        raise UserError(f"{file} is damaged or was edited: {error}") from error
+    return checked(content, list[Validation], file)
 
 
 def best_record(records: Sequence[TrialRecord], bigger: bool = True) -> TrialRecord | None:
     """The trial with the best validation score, the first of equals; no failed one, and none that repeats another."""
     trained = [record for record in records if record.status != FAILED and record.repeats is None]
-    scores = {record.number: best["valid_score"] for record in trained if (best := record.best(bigger))}
+    scores = {record.number: score_of(best) for record in trained if (best := record.best(bigger))}
     sign = 1 if bigger else -1
     known = [record for record in records if record.number in scores]
     return max(known, key=lambda record: (sign * scores[record.number], -record.number), default=None)

@@ -1,20 +1,20 @@
 """The records of a search while it runs: who tries what, what came of it, and what of it is kept.
 
-It lives in the process of the search and is called by those of the trials; what it keeps are plain files, out of which
-a killed search goes on.
+It lives in the process of the search and is called by those of the trials; what it keeps are plain files, from which a
+killed search resumes.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.runs.history import rewrite_history
+from recbole_cadmr.training.contents import Validation
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import NUMBER, equal_as_json
 from recbole_cadmr.tuning.space import Point
@@ -24,13 +24,9 @@ from recbole_cadmr.tuning.trial_record import (
     FINISHED,
     RUNNING,
     STOPPED,
-    Report,
     TrialRecord,
-    append_reports,
     best_record,
-    is_cut,
     read_records,
-    rewrite_reports,
     write_record,
 )
 
@@ -45,16 +41,13 @@ class TrialStore:
         self.root, self.plan, self.encoder = root, plan, plan.encoder
         self.points = plan.points()
         self.records = {record.number: record for record in read_records(self.root)}
-        for record in self.records.values():
-            if is_cut(self.root, record.number):
-                self._rewrite(record)
-        self._earlier = set(self.records)  # known from before, and not yet taken up again
+        self._earlier = set(self.records)  # known from before, and not yet resumed
         self._numbers: dict[str, int] = {}
-        self._words: dict[int, str] = {}
+        self._reasons: dict[int, str] = {}
         self._processes: dict[int, int] = {}
         self._aborted: str | None = None
 
-    # Asked by trials
+    # Called by trials
 
     def open(
         self, trial: str, config: Mapping[str, Any], pointer: Mapping[str, Any] | None, process: int = 0
@@ -72,21 +65,24 @@ class TrialStore:
         """
         is_new = trial not in self._numbers
         number = self._numbers.setdefault(trial, self._number_of(config))
-        record = self.records.setdefault(number, TrialRecord(number, self._point_of(number, config)))
+        if number not in self.records:
+            point = dict(self.points[number - 1]) if self.points else self._decoded(config)
+            self.records[number] = TrialRecord(number, point)
+        record = self.records[number]
         self._processes[number] = process
         if record.status == RUNNING and not is_new and not self.plan.is_population:
             record.deaths += 1
-        if pointer is not None and not record.over:
+        if record.over:
+            return replace(record, reports=list(record.reports)), is_new
+        if pointer is not None:
             self._start_from(record, pointer, config)
-        if not record.over:
-            twin = self._twin(record) if is_new and not record.reports else None
-            if twin is not None:
-                record = replace(twin, number=number, repeats=twin.number, deaths=0, reports=list(twin.reports))
-                self.records[number] = record
-                self._rewrite(record)
-            else:
-                record.status = RUNNING
-        self._write(record)
+        twin = self._twin(record) if is_new and not record.reports else None
+        if twin is not None:
+            record = replace(twin, number=number, repeats=twin.number, deaths=0, reports=list(twin.reports))
+            self.records[number] = record
+        else:
+            record.status = RUNNING
+        self._write(record, history=pointer is not None or twin is not None)
         return replace(record, reports=list(record.reports)), is_new
 
     def _number_of(self, config: Mapping[str, Any]) -> int:
@@ -99,15 +95,12 @@ class TrialStore:
                 return number
         return max(self.records, default=0) + 1
 
-    def _point_of(self, number: int, config: Mapping[str, Any]) -> Point:
-        return dict(self.points[number - 1]) if self.points else self._decoded(config)
-
     def _decoded(self, config: Mapping[str, Any]) -> Point:
         assert self.encoder is not None
         return self.encoder.decode(config)
 
     def _start_from(self, record: TrialRecord, pointer: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        """Let a trial go on from a state, which takes its history and settings with it."""
+        """Let a trial start from a state, with the history and the settings that led to it."""
         epoch, donor = pointer["epoch"], self.records[pointer["number"]]
         record.reports = donor.reports[: pointer["reports"]]
         record.point, before = dict(donor.point), donor.values_at(epoch - 1)
@@ -116,68 +109,62 @@ class TrialStore:
         changes = {name: value for name, value in now.items() if not equal_as_json(value, before[name])}
         if changes:
             record.changes.append([epoch, changes])
-        self._rewrite(record)
 
     def _twin(self, record: TrialRecord) -> TrialRecord | None:
-        """A trial with the same settings that is over, whose reports stand for another one's."""
-        return next((other for other in self.records.values() if other.status in (FINISHED, STOPPED)
-                     and not other.repeats and equal_as_json(other.point, record.point)), None)  # fmt: skip
+        """A trial with the same settings that is over, whose reports are those of another one as well."""
+        over = (other for other in self.records.values() if other.status in (FINISHED, STOPPED) and not other.repeats)
+        return next((other for other in over if equal_as_json(other.point, record.point)), None)
 
-    def add(self, number: int, start: int, reports: Sequence[Report], peak_memory: int) -> None:
-        """Take note of validations, and of the bytes that the trial has used at most.
+    def add(self, number: int, start: int, reports: Sequence[Validation], peak_memory: int) -> None:
+        """Add validations, which the run has written, and the bytes that the trial has used at most.
 
         Args:
             start: place of the first of them among all of the trial; what is known already is passed over.
         """
         record = self.records[number]
-        reports = reports[len(record.reports) - start :]
         record.peak_memory_bytes = max(record.peak_memory_bytes, peak_memory)
-        record.reports += reports
-        if reports:
-            record.seconds = reports[-1]["seconds"]
-        with self._or_end():
-            append_reports(self.root, number, reports)
+        record.reports += reports[len(record.reports) - start :]
+        record.seconds = record.reports[-1]["seconds"] if record.reports else 0.0
 
     def finish(self, number: int) -> None:
-        """Take note that a trial has trained to its end."""
+        """A trial has trained to its end."""
         record = self.records[number]
         record.status, record.failure = FINISHED, None
-        if not any(math.isfinite(report["valid_score"]) for report in record.reports):
+        if record.best() is None:
             record.status, record.failure = FAILED, "nothing was validated: there is no validation part to choose on"
         self._write(record)
 
-    def fail(self, number: int, words: str, again: bool) -> None:
-        """Take note of what a trial died of; ``again``: it may be the machine's fault and is tried once more."""
-        record = self.records[number]
-        if again:
-            self._words[number] = words
-            return
-        record.status, record.failure = FAILED, words
-        self._write(record)
+    def fail(self, number: int, reason: str, again: bool) -> None:
+        """A trial has died; ``again``: it may be the machine's fault, and Ray tries it once more."""
+        self._reasons[number] = reason
+        if not again:
+            record = self.records[number]
+            record.status, record.failure = FAILED, reason
+            self._write(record)
 
     def abort(self, reason: str) -> None:
-        """Let the whole search end: no trial could do better."""
+        """End the whole search: no trial could succeed where this one failed."""
         self._aborted = reason
 
-    # Asked by the search
+    # Called by the search
 
     def conclude(self, trial: str, failed: bool) -> None:
-        """Take note that Ray is done with a trial."""
+        """Ray is done with a trial."""
         number = self._numbers.get(trial)
         if number is None:
             return
         record = self.records[number]
         if not record.over and self._aborted is None:
             record.status = FAILED if failed else STOPPED
-            record.failure = self._words.get(number, _KILLED) if failed else None
+            record.failure = self._reasons.get(number, _KILLED) if failed else None
             self._write(record)
         if not self.plan.is_population:
             self.prune()
 
     def killed_for_memory(self, message: str) -> list[int]:
-        """Take note of the deaths of trials whose processes a message names; the second one of a trial is its last."""
-        dead = [number for number, process in self._processes.items()
-                if f"pid={process}," in message and not self.records[number].over]  # fmt: skip
+        """Trials whose processes a message names have died; the second death of a trial is its last."""
+        named = [number for number, process in self._processes.items() if f"pid={process}," in message]
+        dead = [number for number in named if not self.records[number].over]
         for record in (self.records[number] for number in dead):
             record.deaths += 1
             if record.deaths > 1:
@@ -186,7 +173,7 @@ class TrialStore:
         return dead
 
     def prune(self) -> None:
-        """Remove the states of trials that are over; results and reports stay.
+        """Remove the states of trials that are over; results and histories stay.
 
         The best one keeps its state, the best finished one (a stopped best may die on its way to the end), and a
         stopped trial of the defaults.
@@ -199,35 +186,27 @@ class TrialStore:
             is_best = record in (best, finished)
             shutil.rmtree(folder.snapshots, ignore_errors=True)
             if not is_best and record.status != FINISHED and not equal_as_json(record.point, self.plan.defaults):
-                shutil.rmtree(folder.run.path, ignore_errors=True)
+                folder.keep_history_alone()
             elif record.status == FINISHED:
                 folder.run.last.unlink(missing_ok=True)
                 if not is_best:
                     folder.run.best.unlink(missing_ok=True)
 
     def standing(self) -> tuple[list[TrialRecord], str | None]:
-        """The records, with their reports cut to what a table shows, and why the search is to end, if it is."""
+        """The records, with their best and last report alone, and why the search has to end, if it has to."""
 
-        def last(record: TrialRecord) -> list[Report]:
+        def shown(record: TrialRecord) -> list[Validation]:
             best = record.best(self.plan.bigger)
-            return [cast(Report, {"epoch": r["epoch"], "phase": r["phase"], "valid_score": r["valid_score"]})
-                    for r in (best, *record.reports[-1:]) if r]  # fmt: skip
+            return [best, record.reports[-1]] if best else record.reports[-1:]
 
-        return [replace(record, reports=last(record)) for record in self.records.values()], self._aborted
+        return [replace(record, reports=shown(record)) for record in self.records.values()], self._aborted
 
-    def _write(self, record: TrialRecord) -> None:
-        with self._or_end():
-            write_record(self.root, record)
-
-    def _rewrite(self, record: TrialRecord) -> None:
-        with self._or_end():
-            rewrite_reports(self.root, record)
-
-    @contextmanager
-    def _or_end(self) -> Iterator[None]:
-        """End the search if what is known of it cannot be written."""
+    def _write(self, record: TrialRecord, history: bool = False) -> None:
+        """Write what is known of a trial, and its history if its run does not; the search ends if that cannot be."""
         try:
-            yield
+            if history:
+                rewrite_history(TrialFolder(self.root, record.number).run.history, record.reports)
+            write_record(self.root, record)
         except UserError as error:
             self.abort(str(error))
             raise

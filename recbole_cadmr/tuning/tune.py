@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import shutil
@@ -198,13 +197,14 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
 
 
 def _agrees(record: TrialRecord, run: RunFolder) -> bool:
-    """Whether the reports of a finished trial are the history of its run, if that is there."""
+    """Whether the reports of a finished trial are those of its result, if that is there."""
     if not run.is_finished:
         return True
-    scores = [score if math.isfinite(score := report["valid_score"]) else None for report in record.reports]
-    epochs = [(report["epoch"], report["phase"]) for report in record.reports]
-    history = read_result(run.path)["history"]
-    return (epochs, scores) == ([(e["epoch"], e["phase"]) for e in history], [e["valid_score"] for e in history])
+    reported, measured = (
+        [(report["epoch"], report["phase"], report["valid_score"]) for report in reports]
+        for reports in (record.reports, read_result(run.path)["history"])
+    )
+    return reported == measured
 
 
 def _conclude(plan: Plan, root: Path, test: bool) -> SearchResult:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 import pytest
 
 import recbole_cadmr
+from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.shared_folder import check_shared
@@ -107,3 +108,10 @@ def test_a_search_needs_a_folder_that_all_nodes_see(cluster, tmp_path, monkeypat
     with pytest.raises(UserError, match=f"a node of the Ray cluster does not see {tmp_path}/out; what is finished is"):
         run_plan(plan, tmp_path / "out", cluster)
     assert read_records(tmp_path / "out") == []
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence_and_leaves_nothing_behind(tmp_path, capsys):
+    assert main(["tune", "--model=BPR", "--ray-address=127.0.0.1:1", f"--output={tmp_path / 'out'}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: there is no Ray cluster at 127.0.0.1:1") and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pytest
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.runs.history import read_history, rewrite_history
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import SpaceEncoder
 from recbole_cadmr.tuning.space import parse_space
@@ -64,6 +65,13 @@ def member(number, **changed):
     return {"number": number, **CODER.encode({**POINTS[number - 1], **changed})}
 
 
+def add(store, number, start, new, memory):
+    """Validations as a run writes them and then passes them on."""
+    file = TrialFolder(store.root, number).run.history
+    rewrite_history(file, [*read_history(file)[:start], *new])
+    store.add(number, start, new, memory)
+
+
 def begin(store, *arguments):
     """What a trial is given when it starts."""
     record, is_new = store.open(*arguments)
@@ -73,7 +81,7 @@ def begin(store, *arguments):
 def run_through(archive, number, *scores, name=None):
     """A trial from its begin to its end."""
     opened = begin(archive, name or f"ray{number}", {"number": number}, None)
-    archive.add(number, 0, reports(*scores), 0)
+    add(archive, number, 0, reports(*scores), 0)
     archive.finish(number)
     archive.conclude(name or f"ray{number}", False)
     return opened
@@ -103,11 +111,11 @@ def test_points_of_a_sampler_are_numbered_as_they_come(tmp_path):
     assert (second["number"], second["point"]) == (2, {"lr": 0.25, "sizes": [4, 2]})
 
 
-def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
+def test_what_comes_of_a_trial_is_on_disk_at_once(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1, 0.3), 500)
-    archive.add(1, 2, reports(0.2, start=2), 400)
+    add(archive, 1, 0, reports(0.1, 0.3), 500)
+    add(archive, 1, 2, reports(0.2, start=2), 400)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.3, 0.2) and on_disk(tmp_path)[1].status == "running"
     archive.finish(1)
     archive.conclude("a", False)
@@ -119,7 +127,7 @@ def test_what_comes_of_a_trial_is_written_at_once(tmp_path):
 def test_a_trial_that_the_scheduler_ends_is_stopped(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1), 0)
+    add(archive, 1, 0, reports(0.1), 0)
     archive.conclude("a", False)
     archive.conclude("never seen", True)
     assert on_disk(tmp_path)[1].status == "stopped" and on_disk(tmp_path)[1].over and len(on_disk(tmp_path)) == 1
@@ -140,7 +148,7 @@ def test_a_trial_without_a_number_for_a_score_has_failed(tmp_path):
 def test_a_point_that_was_seen_is_not_trained_again(tmp_path):
     archive = sampled(tmp_path)
     begin(archive, "a", CODER.encode(POINTS[1]), None)
-    archive.add(1, 0, reports(0.1, 0.3), 0)
+    add(archive, 1, 0, reports(0.1, 0.3), 0)
     archive.finish(1)
     again = begin(archive, "b", CODER.encode(POINTS[1]), None)
     assert (again["number"], again["repeats"], again["status"]) == (2, 1, "finished")
@@ -168,10 +176,10 @@ def test_a_point_whose_trial_failed_or_runs_is_trained(tmp_path):
 def test_the_reports_of_a_repeat_are_its_own(tmp_path):
     archive = sampled(tmp_path)
     begin(archive, "a", CODER.encode(POINTS[1]), None)
-    archive.add(1, 0, reports(0.1), 0)
+    add(archive, 1, 0, reports(0.1), 0)
     archive.conclude("a", False)  # stopped, and trained to its end later on
     begin(archive, "b", CODER.encode(POINTS[1]), None)
-    archive.add(1, 1, reports(0.2, start=1), 0)
+    add(archive, 1, 1, reports(0.2, start=1), 0)
     archive.finish(1)
     again = on_disk(tmp_path)[2]
     assert (again.status, again.reports) == ("stopped", reports(0.1))
@@ -183,7 +191,7 @@ def test_a_trial_that_was_trained_stands_before_one_that_repeats_it(tmp_path):
     archive = sampled(tmp_path)
     begin(archive, "a", CODER.encode(POINTS[1]), None)
     begin(archive, "b", CODER.encode(POINTS[1]), None)
-    archive.add(2, 0, reports(0.3), 0)
+    add(archive, 2, 0, reports(0.3), 0)
     keep_files(tmp_path, 2)
     archive.finish(2)
     archive = sampled(tmp_path)
@@ -203,7 +211,7 @@ def test_a_search_goes_on_from_its_files(tmp_path):
     archive = listed(tmp_path)
     run_through(archive, 1, 0.1, 0.3)
     begin(archive, "ray2", {"number": 2}, None)
-    archive.add(2, 0, reports(0.2), 7)
+    add(archive, 2, 0, reports(0.2), 7)
 
     archive = listed(tmp_path)
     finished = begin(archive, "new1", {"number": 1}, None)
@@ -211,7 +219,7 @@ def test_a_search_goes_on_from_its_files(tmp_path):
     running = begin(archive, "new2", {"number": 2}, None)
     assert (running["status"], running["replay"], running["reports"]) == ("running", True, reports(0.2))
     assert running["deaths"] == 0
-    archive.add(2, 1, reports(0.4, start=1), 5)
+    add(archive, 2, 1, reports(0.4, start=1), 5)
     archive.finish(2)
     record = on_disk(tmp_path)[2]
     assert (record.reports, record.seconds, record.peak_memory_bytes) == (reports(0.2, 0.4), 4.0, 5)
@@ -222,9 +230,9 @@ def test_a_sampler_that_begins_again_is_given_each_record_once(tmp_path):
     archive = sampled(tmp_path)
     for name, point in (("a", POINTS[0]), ("b", POINTS[1])):
         begin(archive, name, CODER.encode(point), None)
-    archive.add(1, 0, reports(0.3), 0)
+    add(archive, 1, 0, reports(0.3), 0)
     archive.finish(1)
-    archive.add(2, 0, reports(0.2), 0)
+    add(archive, 2, 0, reports(0.2), 0)
 
     archive = sampled(tmp_path)
     opened = [begin(archive, f"new{i}", CODER.encode(POINTS[p]), None) for i, p in enumerate((0, 1, 0, 2))]
@@ -246,8 +254,8 @@ def test_a_failed_trial_stays_failed(tmp_path):
 def test_a_last_line_that_was_cut_is_left_out(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1, 0.2), 0)
-    file = TrialFolder(tmp_path, 1).path / "reports.jsonl"
+    add(archive, 1, 0, reports(0.1, 0.2), 0)
+    file = TrialFolder(tmp_path, 1).run.history
     text = file.read_text()
     file.write_text(text + text.splitlines()[0][:30])
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2)
@@ -258,14 +266,25 @@ def test_a_last_line_that_was_cut_is_left_out(tmp_path):
 def test_a_trial_whose_last_line_was_cut_goes_on(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1, 0.2), 0)
-    file = TrialFolder(tmp_path, 1).path / "reports.jsonl"
+    add(archive, 1, 0, reports(0.1, 0.2), 0)
+    file = TrialFolder(tmp_path, 1).run.history
     file.write_text(file.read_text()[:-10])
 
     archive = listed(tmp_path)
     assert begin(archive, "b", {"number": 1}, None)["reports"] == reports(0.1)
-    archive.add(1, 1, reports(0.2, 0.3, start=1), 0)
+    add(archive, 1, 1, reports(0.2, 0.3, start=1), 0)
     assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2, 0.3)
+
+
+def test_reports_of_version_0_1_are_read_until_the_run_has_a_history(tmp_path):
+    write_record(tmp_path, TrialRecord(1, POINTS[0]))
+    lines = [json.dumps(report) + "\n" for report in reports(0.1, math.inf, math.nan, 0.2)]
+    (TrialFolder(tmp_path, 1).path / "reports.jsonl").write_text("".join(lines) + lines[0][:20])
+    read = on_disk(tmp_path)[1]
+    assert [report["valid_score"] for report in read.reports] == [0.1, None, None, 0.2]
+    assert read.best()["epoch"] == 3 and read.epochs == 4
+    rewrite_history(TrialFolder(tmp_path, 1).run.history, reports(0.5))
+    assert on_disk(tmp_path)[1].reports == reports(0.5)
 
 
 def test_a_damaged_record_is_named(tmp_path):
@@ -286,7 +305,7 @@ def test_a_damaged_record_is_named(tmp_path):
 def test_a_death_of_a_running_trial_is_counted_once(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1), 0)
+    add(archive, 1, 0, reports(0.1), 0)
     again = begin(archive, "a", {"number": 1}, None)  # Ray begins it again in another process
     assert (again["deaths"], again["replay"], again["reports"]) == (1, False, reports(0.1))
     assert on_disk(tmp_path)[1].deaths == 1
@@ -299,7 +318,7 @@ def test_a_trial_that_comes_back_ends_as_any(tmp_path):
     archive.fail(1, "out of memory", again=True)
     assert archive.records[1].status == "running"
     assert begin(archive, "a", {"number": 1}, None)["deaths"] == 1
-    archive.add(1, 0, reports(0.1), 0)
+    add(archive, 1, 0, reports(0.1), 0)
     archive.finish(1)
     archive.conclude("a", False)
     record = on_disk(tmp_path)[1]
@@ -356,7 +375,7 @@ def test_a_trial_that_is_over_does_not_die_with_its_process(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None, 7)
     begin(archive, "a", {"number": 1}, None, 7)
-    archive.add(1, 0, reports(0.1), 0)
+    add(archive, 1, 0, reports(0.1), 0)
     archive.finish(1)
     begin(archive, "b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
     assert archive.killed_for_memory(OOM.format(7)) == [2]
@@ -376,7 +395,7 @@ def members(tmp_path):
     archive = population(tmp_path)
     for number, scores in ((1, (0.1, 0.2)), (2, (0.3, 0.4)), (3, (0.5, 0.6))):
         begin(archive, f"ray{number}", member(number), None)
-        archive.add(number, 0, reports(*scores), 0)
+        add(archive, number, 0, reports(*scores), 0)
     return archive
 
 
@@ -387,20 +406,20 @@ def test_a_member_takes_over_another_s_state_with_its_history(tmp_path, members)
     assert taken["changes"] == [[2, {"lr": 0.9}]] and taken["deaths"] == 0 and taken["status"] == "running"
     assert on_disk(tmp_path)[1].changes == [[2, {"lr": 0.9}]]
     # The other one goes on by itself.
-    members.add(1, 2, reports(0.7, start=2), 0)
+    add(members, 1, 2, reports(0.7, start=2), 0)
     assert on_disk(tmp_path)[3].reports == reports(0.5, 0.6) and on_disk(tmp_path)[3].changes == []
 
 
 def test_only_what_is_known_up_to_the_state_is_taken_over(tmp_path, members):
-    members.add(3, 2, reports(0.7, 0.8, start=2), 0)
+    add(members, 3, 2, reports(0.7, 0.8, start=2), 0)
     taken = begin(members, "ray1", member(3, sizes=[8]) | {"number": 1}, pointer(3, 2))
     assert taken["reports"] == reports(0.5, 0.6) and taken["changes"] == [[2, {"sizes": [8]}]]
 
 
 def test_changes_are_handed_on_from_member_to_member(tmp_path, members):
     begin(members, "ray1", member(3, lr=0.9) | {"number": 1}, pointer(3, 2))
-    members.add(1, 2, reports(0.7, 0.8, start=2), 0)
-    members.add(2, 2, reports(0.1, 0.1, start=2), 0)
+    add(members, 1, 2, reports(0.7, 0.8, start=2), 0)
+    add(members, 2, 2, reports(0.1, 0.1, start=2), 0)
     begin(members, "ray2", member(3, lr=0.9, sizes=[8]) | {"number": 2}, pointer(1, 4))
     record = on_disk(tmp_path)[2]
     assert record.changes == [[2, {"lr": 0.9}], [4, {"sizes": [8]}]] and record.point == POINTS[2]
@@ -454,7 +473,7 @@ def keep_files(root, number):
 
 def kept(root, number):
     folder = TrialFolder(root, number).path
-    of_trial = ("trial.json", "reports.jsonl")
+    of_trial = ("trial.json", "run/history.jsonl")
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return sorted(name for name in files if name not in of_trial)
 
@@ -520,10 +539,9 @@ def test_the_standing_has_of_each_trial_the_best_report_and_the_last(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
     assert archive.standing()[0][0].reports == []
-    archive.add(1, 0, reports(0.1, 0.4, 0.2), 0)
+    add(archive, 1, 0, reports(0.1, 0.4, 0.2), 0)
     (shown,), reason = archive.standing()
-    assert shown.reports == [{"epoch": 1, "phase": "training", "valid_score": 0.4},
-                             {"epoch": 2, "phase": "training", "valid_score": 0.2}]  # fmt: skip
+    assert shown.reports == reports(0.1, 0.4, 0.2)[1:]
     assert reason is None and shown.epochs == 3 and len(archive.records[1].reports) == 3
 
 
@@ -536,13 +554,15 @@ def test_a_search_that_cannot_be_written_is_to_end(tmp_path):
     assert archive.standing()[1].startswith(f"cannot write {tmp_path}/trials/0002/trial.json: ")
 
 
-def test_reports_that_cannot_be_written_end_it_too(tmp_path):
-    archive = listed(tmp_path)
-    begin(archive, "a", {"number": 1}, None)
-    (TrialFolder(tmp_path, 1).path / "reports.jsonl").mkdir()
+def test_a_history_that_cannot_be_written_ends_it_too(tmp_path):
+    archive = sampled(tmp_path)
+    begin(archive, "a", CODER.encode(POINTS[1]), None)
+    add(archive, 1, 0, reports(0.1), 0)
+    archive.finish(1)
+    TrialFolder(tmp_path, 2).run.history.mkdir(parents=True)
     with pytest.raises(UserError):
-        archive.add(1, 0, reports(0.1), 0)
-    assert archive.standing()[1] == f"cannot write {tmp_path}/trials/0001/reports.jsonl: Is a directory"
+        begin(archive, "b", CODER.encode(POINTS[1]), None)
+    assert archive.standing()[1] == f"cannot write {tmp_path}/trials/0002/run/history.jsonl: Is a directory"
 
 
 def test_a_reason_to_end_is_told(tmp_path):
@@ -554,7 +574,7 @@ def test_a_reason_to_end_is_told(tmp_path):
 def test_reports_that_are_known_are_not_added_again(tmp_path):
     archive = listed(tmp_path)
     begin(archive, "a", {"number": 1}, None)
-    archive.add(1, 0, reports(0.1, 0.2), 0)
-    archive.add(1, 1, reports(0.2, 0.3, start=1), 0)  # of a process that was begun anew, from an older state
-    archive.add(1, 0, reports(0.1), 0)
-    assert on_disk(tmp_path)[1].reports == reports(0.1, 0.2, 0.3) == archive.records[1].reports
+    add(archive, 1, 0, reports(0.1, 0.2), 0)
+    add(archive, 1, 1, reports(0.2, 0.3, start=1), 0)  # of a process that was begun anew, from an older state
+    add(archive, 1, 0, reports(0.1), 0)
+    assert archive.records[1].reports == reports(0.1, 0.2, 0.3)

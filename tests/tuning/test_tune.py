@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ import yaml
 
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.execution import ray_api
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.outputs import best_settings
 from recbole_cadmr.tuning.plan import read_plan
@@ -35,6 +37,14 @@ from tests.micro import write_micro
 BPR = ["tune", "--model=BPR", "--epochs=12", "--grace=4"]
 # Long enough to be met at work, and cut.
 CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=8", "--epochs=8"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray():
+    """One cluster for all searches in this process."""
+    with ray_api.connected("local", 2) as ray, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_api, "connected", lambda *_: nullcontext(ray))
+        yield ray
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +121,12 @@ def test_states_of_lost_trials_are_not_kept(searched):
 
 
 def test_a_search_that_is_done_is_not_run_again(searched, capsys):
-    stamps = {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/reports.jsonl")}
+    stamps = {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/run/history.jsonl")}
     assert main([*BPR, "--trials=6", f"--output={searched}"]) == 0
     assert main(["tune", "--resume", str(searched)]) == 0
     output = capsys.readouterr().out
     assert "search of BPR" not in output and output.count("best on validation: trial") == 2
-    assert stamps == {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/reports.jsonl")}
+    assert stamps == {path: path.stat().st_mtime_ns for path in searched.glob("trials/*/run/history.jsonl")}
 
 
 def test_another_search_is_not_written_over(searched, tmp_path, capsys):
@@ -127,18 +137,6 @@ def test_another_search_is_not_written_over(searched, tmp_path, capsys):
     assert "is already used, and not by a search" in capsys.readouterr().err
     assert main(["tune", "--resume", str(tmp_path)]) == 2
     assert "holds no search" in capsys.readouterr().err
-
-
-def test_two_phases_are_one_axis_of_epochs(tmp_path):
-    assert main([*CADMR, "--trials=2", "--scheduler=fifo", "--jobs=2", f"--output={tmp_path / 'out'}"]) == 0
-    record = read_records(tmp_path / "out")[0]
-    assert [(r["epoch"], r["phase"]) for r in record.reports] == [
-        *((epoch, "pretrain") for epoch in range(8)),
-        (7, "finetune"),  # the start of fine-tuning is judged, too
-        *((epoch, "finetune") for epoch in range(8, 16)),
-    ]
-    assert read_plan(tmp_path / "out").max_epochs == 16
-    assert again(tmp_path / "out", tmp_path) == best_record(read_records(tmp_path / "out")).best()["valid_score"]
 
 
 def test_a_grid_tries_every_point_and_the_defaults(micro, tmp_path):
@@ -164,13 +162,13 @@ def test_a_bayesian_search_trains_no_point_twice(micro, tmp_path):
         assert row["best_valid_score"] == first[row["repeats"]]["best_valid_score"]
 
 
-def test_members_of_a_population_take_over_and_each_can_be_repeated(tmp_path):
+def test_members_of_a_population_take_over_and_each_can_be_repeated(micro, tmp_path):
     out = tmp_path / "out"
     choices = space(
         tmp_path, "learning_rate: [0.0005, 0.002, 0.005, 0.01]\nreg_weight: [0.00001, 0.01]\nn_layers: [1, 2]\n"
     )
-    arguments = ["tune", "--model=LightGCN", choices, "--scheduler=pbt", "--trials=4", "--epochs=12", "--grace=3"]
-    assert main([*arguments, "--train_batch_size=8192", f"--output={out}"]) == 0
+    arguments = ["tune", "--model=LightGCN", *micro, choices, "--scheduler=pbt", "--trials=4", "--epochs=12"]
+    assert main([*arguments, "--grace=3", f"--output={out}"]) == 0
     plan, records = read_plan(out), read_records(out)
     changed = [record for record in records if record.changes]
     assert changed and all(record.status == FINISHED and record.epochs == 12 for record in records)
@@ -216,7 +214,7 @@ def wait_for(found, seconds=120.0):
 
 def reported(out, least):
     """Whether trials have reported so many validations in all."""
-    return sum(len(path.read_text().splitlines()) for path in out.glob("trials/*/reports.jsonl")) >= least
+    return sum(len(path.read_text().splitlines()) for path in out.glob("trials/*/run/history.jsonl")) >= least
 
 
 def workers(search):
@@ -225,51 +223,67 @@ def workers(search):
     return [child for child in children if "ray::ImplicitFunc" in " ".join(child.cmdline())]
 
 
-def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path):
-    out, log = tmp_path / "out", tmp_path / "log"
-    arguments = [*CADMR, "--trials=3", "--scheduler=fifo", f"--output={out}"]
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """A search whose trial is killed, which is then terminated, started again by the same command, and killed.
+
+    Gives its folder, what was seen on the way, and when the histories of trials were written that were over by then.
+    """
+    out, log = tmp_path_factory.mktemp("cut") / "out", tmp_path_factory.mktemp("cut") / "log"
+    arguments = [*CADMR, "--trials=3", "--scheduler=fifo", "--jobs=1", f"--output={out}"]
     search = start(arguments, log)
-    wait_for(lambda: any(record.over for record in read_records(out)))
+    wait_for(lambda: reported(out, 4) and workers(search))
+    family = [psutil.Process(search.pid), *psutil.Process(search.pid).children(recursive=True)]
+    listening = {c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    environment = next(p.environ() for p in family if "raylet" in p.name())
+    workers(search)[0].kill()
+    wait_for(lambda: any(record.deaths == 1 for record in read_records(out)))
+    wait_for(lambda: read_records(out)[0].over)
+    search.send_signal(signal.SIGTERM)
+    status, first = search.wait(60), read_records(out)[0]
+
+    search = start(arguments, log.with_name("again"))
+    wait_for(lambda: sum(record.over for record in read_records(out)) == 2)
     family = workers(search)
     search.send_signal(signal.SIGKILL)
     search.wait()
     assert not psutil.wait_procs(family, timeout=60)[1]  # trials end with it
     done = [record.number for record in read_records(out) if record.over]
     # Not the results: the winner's is written once more, when its test part is read.
-    stamps = {n: TrialFolder(out, n).reports.stat().st_mtime_ns for n in done}
+    stamps = {n: TrialFolder(out, n).run.history.stat().st_mtime_ns for n in done}
+    return out, {"status": status, "log": log.read_text(), "first": first, "listening": listening,
+                 "environment": environment}, stamps  # fmt: skip
+
+
+def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to_resume_it(cut):
+    out, seen, _ = cut
+    assert seen["status"] == 2
+    assert f"resume with: python -m recbole_cadmr tune --resume {out}" in seen["log"]
+    assert (seen["first"].status, seen["first"].deaths, seen["first"].epochs) == (FINISHED, 1, 16)
+    # Two phases are one axis of epochs; the start of fine-tuning is judged, too.
+    assert [(r["epoch"], r["phase"]) for r in seen["first"].reports] == [
+        *((epoch, "pretrain") for epoch in range(8)),
+        (7, "finetune"),
+        *((epoch, "finetune") for epoch in range(8, 16)),
+    ]
+
+
+def test_nothing_listens_beyond_this_machine(cut):
+    _, seen, _ = cut
+    assert seen["listening"] and seen["listening"] <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert seen["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_a_killed_search_resumes_and_repeats_no_finished_trial(cut, tmp_path):
+    out, seen, stamps = cut
+    assert len(stamps) == 2
     assert main(["tune", "--resume", str(out)]) == 0
     records = read_records(out)
     assert len(records) == 3 and all(record.status == FINISHED and record.epochs == 16 for record in records)
-    assert stamps == {n: TrialFolder(out, n).reports.stat().st_mtime_ns for n in done}
+    assert records[0] == seen["first"]
+    assert stamps == {n: TrialFolder(out, n).run.history.stat().st_mtime_ns for n in stamps}
+    assert read_plan(out).max_epochs == 16
     assert again(out, tmp_path) == best_record(records).best()["valid_score"]
-
-
-def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to_go_on(tmp_path):
-    out, log = tmp_path / "out", tmp_path / "log"
-    search = start([*CADMR, "--trials=3", "--scheduler=fifo", "--jobs=1", f"--output={out}"], log)
-    wait_for(lambda: reported(out, 4) and workers(search))
-    workers(search)[0].kill()
-    wait_for(lambda: any(record.deaths == 1 for record in read_records(out)))
-    wait_for(lambda: read_records(out)[0].over)
-    search.send_signal(signal.SIGTERM)
-    assert search.wait(60) == 2
-    assert f"resume with: python -m recbole_cadmr tune --resume {out}" in log.read_text()
-    first = read_records(out)[0]
-    assert (first.status, first.deaths, first.epochs) == (FINISHED, 1, 16)
-    assert [report["epoch"] for report in first.reports] == [*range(8), 7, *range(8, 16)]
-
-
-def test_nothing_listens_beyond_this_machine(tmp_path):
-    out, log = tmp_path / "out", tmp_path / "log"
-    search = start([*CADMR, "--trials=2", f"--output={out}"], log)
-    wait_for(lambda: reported(out, 1))
-    family = [psutil.Process(search.pid), *psutil.Process(search.pid).children(recursive=True)]
-    listening = {c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN}
-    environment = next(p.environ() for p in family if "raylet" in p.name())
-    search.send_signal(signal.SIGTERM)
-    search.wait(60)
-    assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-    assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 def test_ray_stays_on_this_machine_if_it_was_imported_before(tmp_path):
@@ -352,14 +366,14 @@ def test_an_edited_search_is_refused(searched, tmp_path, capsys, file, name, val
 
 def test_reports_that_the_run_does_not_have_are_refused(searched, tmp_path, capsys):
     copy = shutil.copytree(searched, tmp_path / "copy")
-    file = copy / "trials" / "0001" / "reports.jsonl"
+    file = TrialFolder(copy, 1).run.history
     first, *others = file.read_text().splitlines(keepends=True)
     file.write_text(json.dumps({**json.loads(first), "valid_score": 0.99}) + "\n" + "".join(others))
     assert main(["tune", "--resume", str(copy)]) == 2
     assert "its reports are not those of its run" in capsys.readouterr().err
     file.write_text("[" * 100_000 + "\n")
     assert main(["tune", "--resume", str(copy)]) == 2
-    assert "reports.jsonl is damaged or was edited" in capsys.readouterr().err
+    assert "history.jsonl is damaged or was edited" in capsys.readouterr().err
 
 
 def test_a_file_in_place_of_the_trials_is_refused(searched, tmp_path, capsys):
@@ -381,7 +395,6 @@ def test_a_file_in_place_of_the_trials_is_refused(searched, tmp_path, capsys):
         (["--sampler=bayes"], "there is no sampler 'bayes'; did you mean bayesian"),
         (["--scheduler=asah"], "there is no scheduler 'asah'; did you mean asha"),
         (["--trials=0"], "--trials must be at least 1"),
-        (["--ray-address=127.0.0.1:1"], "there is no Ray cluster at 127.0.0.1:1"),
         (["--model=Pop"], "there is no space of Pop"),
         (["--spac=x"], "there is no setting 'spac'"),
     ],
