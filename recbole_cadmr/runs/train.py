@@ -249,5 +249,5 @@ def _summary(session: Session) -> str:
 
 def _remove_unless_begun(folder: RunFolder) -> None:
     """Leave nothing of a run that never began."""
-    if not any(file.exists() for file in (folder.last, folder.best, folder.result)):
+    if not any(file.exists() for file in (folder.last, folder.best, folder.history, folder.result)):
         shutil.rmtree(folder.path, ignore_errors=True)

@@ -6,8 +6,10 @@ An actor of Ray's would be a process that Ray may kill when memory is short, and
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.managers import BaseManager
 from typing import Any, cast
@@ -31,11 +33,19 @@ class Served:
         key = os.urandom(32)
         self._target, self._lock, self._is_closed = target, threading.RLock(), False
         Manager.register("target", callable=lambda: self, exposed=exposed)
-        server = cast(Any, Manager((host, 0), key).get_server())
-        # As serve_forever() does, which replaces standard output in the end.
-        server.stop_event = threading.Event()
-        threading.Thread(target=server.accepter, daemon=True).start()
-        self.caller = Caller(server.address, key)
+        self._server = cast(Any, Manager((host, 0), key).get_server())
+        self._server.stop_event = threading.Event()
+        self._server.create(None, "target")  # held for good, whatever callers let go of
+        threading.Thread(target=self._accept, daemon=True).start()
+        self.caller = Caller(self._server.address, key)
+
+    def _accept(self) -> None:
+        """As the server's own ``serve_forever``, which never stops to listen, and replaces standard output."""
+        while not self._is_closed:
+            with suppress(OSError):
+                connection = self._server.listener.accept()
+                threading.Thread(target=self._server.handle_request, args=(connection,), daemon=True).start()
+        self._server.listener.close()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -50,6 +60,8 @@ class Served:
         """Answer no more calls."""
         with self._lock:
             self._is_closed = True
+        with suppress(OSError):
+            socket.create_connection(self._server.address).close()  # wakes who waits for the next connection
 
 
 @dataclass(frozen=True)

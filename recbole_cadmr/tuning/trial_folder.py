@@ -84,7 +84,9 @@ class TrialFolder:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name (files are replaced, never written over), or a copy where that cannot be."""
+    """The same file under another name, or a copy where that cannot be. Files are replaced, never written over; to a
+    history more may be appended, which its state does not count.
+    """
     try:
         os.link(source, target)
     except OSError:

@@ -137,7 +137,7 @@ class TrialStore:
     def fail(self, number: int, reason: str, again: bool) -> None:
         """A trial has died; ``again``: it may be the machine's fault, and Ray tries it once more."""
         self._reasons[number] = reason
-        if not again:
+        if not again and self._aborted is None:
             record = self.records[number]
             record.status, record.failure = FAILED, reason
             self._write(record)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.shared_folder import MARK
 from recbole_cadmr.files import refuse_links, remove_temporaries
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.search_page import write_search_page
@@ -158,7 +159,7 @@ def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) ->
         with alone_in(root, "search"), terminated_as_interrupted():
             if (root / SEARCH).is_file():
                 check_same(read_plan(root), plan, root)
-            elif any(path.name != LOCK for path in root.iterdir()):
+            elif any(path.name not in (LOCK, MARK) for path in root.iterdir()):
                 raise UserError(f"{root} is already used, and not by a search; choose another --output")
             shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
             refuse_links(root.resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from multiprocessing import AuthenticationError, Pool
 
 import pytest
@@ -62,9 +63,19 @@ def test_only_what_is_exposed_can_be_called(served):
 
 
 def test_a_closed_one_answers_no_more(served):
+    before = served.caller.connect()
     served.close()
     with pytest.raises(ConnectionRefusedError, match="the search has ended"):
-        served.caller.connect().add(1)
+        before.add(1)
+    end = time.monotonic() + 20
+    with pytest.raises((ConnectionError, EOFError)):
+        while time.monotonic() < end:
+            served.caller.connect()  # until nobody listens
+
+
+def test_the_object_stays_when_all_callers_have_gone(served):
+    for _ in range(20):
+        assert served.caller.connect().add(0) == 0
 
 
 def test_strangers_are_not_answered_and_keep_nobody_waiting(served):

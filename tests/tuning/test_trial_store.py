@@ -565,6 +565,15 @@ def test_a_history_that_cannot_be_written_ends_it_too(tmp_path):
     assert archive.standing()[1] == f"cannot write {tmp_path}/trials/0002/run/history.jsonl: Is a directory"
 
 
+def test_what_fails_as_the_search_ends_may_be_tried_again(tmp_path):
+    archive = listed(tmp_path)
+    begin(archive, "a", {"number": 1}, None)
+    archive.abort("cannot write /x: No space left on device")
+    archive.fail(1, "RuntimeError", again=False)
+    archive.conclude("a", True)
+    assert on_disk(tmp_path)[1].status == "running"
+
+
 def test_a_reason_to_end_is_told(tmp_path):
     archive = listed(tmp_path)
     archive.abort("cannot write /x: No space left on device")
