@@ -64,6 +64,7 @@ def test_only_what_is_exposed_can_be_called(served):
 
 def test_a_closed_one_answers_no_more(served):
     before = served.caller.connect()
+    before.add(0)
     served.close()
     with pytest.raises(ConnectionRefusedError, match="the search has ended"):
         before.add(1)
