@@ -18,7 +18,7 @@ from recbole_cadmr.files import folder_aside
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.results_table import row_settings
 from recbole_cadmr.runs.evaluate import read_test
-from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.runs.result import RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS
 from recbole_cadmr.tuning.plan import has_space
 from recbole_cadmr.tuning.resources import Resources
@@ -119,8 +119,8 @@ def _adopt(trial: Path, cell: RunSpec) -> None:
         complete_lists(cell.run, cell.run / LISTS, data_path)
 
 
-def check_cell(cell: RunSpec) -> None:
-    """Raise :class:`UserError` unless the result in a cell's folder is that of the cell."""
+def checked_result(cell: RunSpec) -> RunResult:
+    """The result of a finished cell; :class:`UserError` if it is that of another run."""
     result, config = read_result(cell.run), cell.model_spec.config
     protocol = result["protocol"]
     own: dict[str, Any] = {"model": result["model"], "dataset": result["dataset"], "metrics": protocol["metrics"]}
@@ -132,3 +132,4 @@ def check_cell(cell: RunSpec) -> None:
         if not equal_as_json({"": own.get(name)}, {"": wanted.get(name)}):
             what = f"its {name} is {own.get(name)}, not {wanted.get(name)}"
             raise UserError(f"{cell.run} holds the result of another run: {what}; remove it")
+    return result

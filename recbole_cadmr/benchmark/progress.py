@@ -6,10 +6,9 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from recbole_cadmr.benchmark.cells import check_cell
+from recbole_cadmr.benchmark.cells import checked_result
 from recbole_cadmr.execution.run_spec import Runner, RunSpec
 from recbole_cadmr.formatting import seconds
-from recbole_cadmr.runs.result import read_result
 
 
 class Progress:
@@ -21,7 +20,8 @@ class Progress:
         self._measured: dict[tuple[str, str], list[float]] = {}
         for cell in cells:
             if cell.is_finished:
-                self._measure(cell)
+                result = checked_result(cell)
+                self._measure(cell, sum(result["seconds"].values()) + result["evaluation_seconds"])
         self.left = [cell for cell in cells if not cell.is_finished]
         self._numbers = {
             cell.folder: f"[{n}/{len(self.left)}] {cell.folder.name}" for n, cell in enumerate(self.left, 1)
@@ -41,18 +41,15 @@ class Progress:
         self.left.remove(cell)
         outcome = cell.failure or "failed"
         if cell.is_finished:
-            self._measure(cell)
-            result = read_result(cell.run)
+            self._measure(cell, taken)
+            result = checked_result(cell)
             score = result["best_valid_score"]
             metric = f"{result['protocol']['valid_metric']} {'none' if score is None else f'{score:.4f}'}"
             outcome = f"validation {metric} in {seconds(taken)}"
         elapsed = f"{seconds(time.monotonic() - self._started)} elapsed"
         print(f"{self._numbers[cell.folder]}: {outcome}; {elapsed}, {self._estimate()}", flush=True)
 
-    def _measure(self, cell: RunSpec) -> None:
-        check_cell(cell)
-        result = read_result(cell.run)
-        taken = sum(result["seconds"].values()) + result["evaluation_seconds"]
+    def _measure(self, cell: RunSpec, taken: float) -> None:
         self._measured.setdefault(_key(cell), []).append(taken)
 
     def _estimate(self) -> str:
