@@ -126,9 +126,7 @@ def resume(
     )
 
 
-def _write(
-    root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]
-) -> list[Results]:
+def _write(root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[Results]:
     tables = []
     for dataset in dict.fromkeys(cell.model_spec.dataset for cell in cells):
         mine = [cell for cell in cells if cell.model_spec.dataset == dataset]

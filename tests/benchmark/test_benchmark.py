@@ -361,7 +361,7 @@ def test_no_seed_is_an_error():
 def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
     """What runs on a cluster beyond that: `tests/execution/test_ray_runner.py`."""
     folder, _, data = finished
-    assert main(command(tmp_path / "out", data, "--models=EASE", "--seeds=1", "--ray-address=local")) == 0
+    assert main(command(tmp_path / "out", data, "--models=EASE", "--seeds=1", "--epochs=3", "--ray-address=local")) == 0
     (name,) = cells(tmp_path / "out")
     one, other = (read_result(place / "cells" / name / "run") for place in (folder, tmp_path / "out"))
     assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
