@@ -25,7 +25,7 @@ from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.frame import Results, read_results
 from recbole_cadmr.reports.tables import csv_text, latex, markdown
-from recbole_cadmr.runs.folder import is_used
+from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.search import RAY
 
@@ -88,7 +88,9 @@ def benchmark(
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
     tables = _write(root, cells, adopted, make.tried)
     shown = {cell.folder for cell in cells}
-    others = [folder for folder in (root / CELLS).iterdir() if is_used(folder / "run") and folder not in shown]
+    others = [
+        folder for folder in (root / CELLS).iterdir() if RunFolder(folder / "run").is_finished and folder not in shown
+    ]
     if others:
         print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
     return tables

@@ -14,14 +14,14 @@ import msgspec
 from recbole_cadmr.benchmark.plan import Options
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import ModelSpec
-from recbole_cadmr.files import sha256_of, sha256_of_all
+from recbole_cadmr.files import sha256_of, sha256_of_all, write_json
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
-from recbole_cadmr.runs.result import check_model, read_result, write_json
+from recbole_cadmr.runs.result import check_model, read_result
 from recbole_cadmr.runs.session import load_session
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists, test_lists, write_lists
 from recbole_cadmr.schema import checked, read_json
-from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.training.checkpoint import BEST
 
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
 SCHEMA_VERSION = 2

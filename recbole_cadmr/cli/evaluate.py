@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Measure and print."""
+    from recbole_cadmr.files import write_json
     from recbole_cadmr.runs.evaluate import evaluate, read_test
-    from recbole_cadmr.runs.result import metric_table, write_json
+    from recbole_cadmr.runs.result import metric_table
 
     refuse_existing(known.output)
     if bool(known.folder) == bool(known.checkpoint):

@@ -19,7 +19,7 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.locking import alone_in
-from recbole_cadmr.training.trainer import LAST
+from recbole_cadmr.training.checkpoint import LAST
 
 GRACE = 20  # seconds that a stopped run has to write its state
 POLL = 0.2  # seconds between two looks at a process

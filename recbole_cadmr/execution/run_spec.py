@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import first_names
 from recbole_cadmr.files import write_aside
-from recbole_cadmr.runs.folder import is_used
+from recbole_cadmr.runs.folder import RunFolder
 
 # Settings that say where and how a run is done, or which of several it is: a model's digest leaves them out.
 _NOT_IN_DIGEST = {
@@ -76,7 +76,7 @@ class RunSpec:
     @property
     def is_finished(self) -> bool:
         """Whether its result is there."""
-        return is_used(self.run)
+        return RunFolder(self.run).is_finished
 
     @property
     def failure_file(self) -> Path:

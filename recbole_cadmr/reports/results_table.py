@@ -15,7 +15,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import markdown_table, plain, with_deviation
 from recbole_cadmr.runs.result import RunResult, check_model, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
-from recbole_cadmr.training.trainer import BEST
+from recbole_cadmr.training.checkpoint import BEST
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import re
 import secrets
 import sys
@@ -170,8 +169,3 @@ def scratch_folder() -> Iterator[Path]:
         folder = Path(name)
         with run_log(folder, screen=False, level="WARNING"):
             yield folder
-
-
-def is_used(folder: str | os.PathLike[str]) -> bool:
-    """Whether a finished run lies in ``folder``."""
-    return RunFolder(Path(folder)).is_finished

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
@@ -70,15 +71,15 @@ class Recommender:
         if leave_out not in LEAVE_OUT:
             raise UserError(f"leave_out must be one of {', '.join(LEAVE_OUT)}, not {leave_out!r}")
         topk = self._checked_topk(topk)
-        ids = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
+        rows = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
         history = RatingRows(self._interactions(leave_out))
-        frames = []
-        for batch in self._batches(len(ids)):
-            user = torch.from_numpy(ids[batch])
+
+        def scores_of(batch: slice) -> Tensor:
+            user = torch.from_numpy(rows[batch])
             interaction = Interaction({self._dataset.uid_field: user})
-            scores = self.session.trainer.rank((interaction, history.entries(user), None, None))
-            frames.append(self._frame(scores, self._users[ids[batch]], topk))
-        return pd.concat(frames, ignore_index=True)
+            return self.session.trainer.rank((interaction, history.entries(user), None, None))
+
+        return self._table(self._users[rows], topk, scores_of)
 
     @torch.no_grad()
     def recommend_from_history(self, history: pd.DataFrame, topk: int = 50) -> tuple[pd.DataFrame, int]:
@@ -105,23 +106,24 @@ class Recommender:
         if not isinstance(history, pd.DataFrame) or not set(_COLUMNS[:2]) <= set(history.columns):
             has = ", ".join(map(str, history.columns)) if isinstance(history, pd.DataFrame) else type(history).__name__
             raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
-        known = self._dataset.field2token_id[self._dataset.iid_field]
-        items = np.array([known.get(token, 0) for token in ids(history["item_id"], "history")], dtype=np.int64)
+        numbers = self._dataset.field2token_id[self._dataset.iid_field]
+        items = np.array([numbers.get(token, 0) for token in ids(history["item_id"], "history")], dtype=np.int64)
         people, names = pd.factorize(np.array(ids(history["user_id"], "history"), dtype=object)[items > 0])
         if not len(names):
             raise UserError("no row of the history names an item of the data set")
         ones = np.ones(len(people), dtype=np.float32)
         matrix = sp.csr_matrix((ones, (people, items[items > 0])), shape=(len(names), len(self._items)))
         rows = RatingRows(matrix, self.session.trainer.device)
-        frames = []
-        for batch in self._batches(len(names)):
-            dense = rows.dense(torch.arange(batch.start, batch.stop, device=self.session.trainer.device))
+
+        def scores_of(batch: slice) -> Tensor:
+            dense = rows.dense(torch.arange(len(names), device=self.session.trainer.device)[batch])
             scores = model.score_rows(dense)
             check_scores(scores, self.session.config)
             scores = scores.masked_fill(dense > 0, -torch.inf)
             scores[:, 0] = -torch.inf
-            frames.append(self._frame(scores, np.asarray(names)[batch], topk))
-        return pd.concat(frames, ignore_index=True), int((items == 0).sum())
+            return scores
+
+        return self._table(np.asarray(names), topk, scores_of), int((items == 0).sum())
 
     def _checked_topk(self, topk: Any) -> int:
         most = len(self._items) - 1
@@ -138,14 +140,14 @@ class Recommender:
         if len(set(wanted)) < len(wanted):
             repeated = next(user for user, n in Counter(wanted).items() if n > 1)
             raise UserError(f"`users` names '{repeated}' more than once")
-        known = self._dataset.field2token_id[self._dataset.uid_field]
-        unknown = [user for user in wanted if user not in known or user == "[PAD]"]
+        numbers = self._dataset.field2token_id[self._dataset.uid_field]
+        unknown = [user for user in wanted if user not in numbers or user == "[PAD]"]
         if unknown:
             raise UserError(
                 f"{len(unknown)} of the {len(wanted)} users are not in the data set, the first is '{unknown[0]}'; "
                 f"people the model has not seen need a `history`"
             )
-        return np.array([known[user] for user in wanted], dtype=np.int64)
+        return np.array([numbers[user] for user in wanted], dtype=np.int64)
 
     def _interactions(self, leave_out: str) -> sp.csr_matrix:
         loaders = (self.session.train_data, self.session.valid_data, self.session.test_data)
@@ -153,15 +155,17 @@ class Recommender:
         shape = (len(self._users), len(self._items))
         return sum((data._dataset.inter_matrix(form="csr") for data in parts), sp.csr_matrix(shape))
 
-    def _batches(self, n: int) -> Iterator[slice]:
+    def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor]) -> pd.DataFrame:
+        """The lists of ``users``, by scores in which -inf marks what is left out."""
         step = max(self.session.trainer.test_batch_size // len(self._items), 1)
-        return (slice(start, min(start + step, n)) for start in range(0, n, step))
-
-    def _frame(self, scores: torch.Tensor, users: Any, topk: int) -> pd.DataFrame:
-        values, items = (tensor.cpu().numpy() for tensor in scores.topk(topk, dim=1))
-        row, place = np.nonzero(values > -np.inf)  # which marks what is left out
-        columns = (np.asarray(users)[row], self._items[items[row, place]], place + 1, values[row, place])
-        return pd.DataFrame(dict(zip(_COLUMNS, columns)))
+        frames = []
+        for start in range(0, len(users), step):
+            batch = slice(start, start + step)
+            values, items = (tensor.cpu().numpy() for tensor in scores_of(batch).topk(topk, dim=1))
+            row, place = np.nonzero(values > -np.inf)
+            columns = (users[batch][row], self._items[items[row, place]], place + 1, values[row, place])
+            frames.append(pd.DataFrame(dict(zip(_COLUMNS, columns))))
+        return pd.concat(frames, ignore_index=True)
 
 
 def ids(values: Any, name: str) -> list[str]:

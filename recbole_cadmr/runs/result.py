@@ -17,10 +17,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_json as write_json
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
 from recbole_cadmr.schema import read_json
+from recbole_cadmr.training.checkpoint import BEST
 from recbole_cadmr.training.contents import (
     Count,
     DatasetName,
@@ -30,7 +30,6 @@ from recbole_cadmr.training.contents import (
     Seconds,
     Validation,
 )
-from recbole_cadmr.training.trainer import BEST
 
 SCHEMA_VERSION = 1
 _SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1

@@ -12,8 +12,7 @@ from msgspec import Meta
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.files import sha256_of_all
-from recbole_cadmr.runs.result import write_json
+from recbole_cadmr.files import sha256_of_all, write_json
 from recbole_cadmr.schema import checked, read_json
 from recbole_cadmr.training.trainer import get_trainer
 from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, equal_as_json, grace_of

@@ -59,7 +59,7 @@ def test_a_fault_in_a_run_is_in_the_log_of_the_run(monkeypatch, capsys, tmp_path
     from recbole_cadmr.runs import train as workflow
 
     def fails_late(session, folder, *_):
-        (folder / "model.pt").touch()  # so that something is there to keep
+        folder.best.touch()  # so that something is there to keep
         raise ZeroDivisionError("division by zero")
 
     monkeypatch.setattr(workflow, "_fit", fails_late)

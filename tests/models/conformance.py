@@ -19,8 +19,7 @@ from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session, open_session, restore_config
 from recbole_cadmr.training.callbacks import TrainingCallback
-from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
-from recbole_cadmr.training.trainer import BEST, LAST
+from recbole_cadmr.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 from tests.micro import IMAGE, TEXT, TRAIN, write_micro
 
 EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
