@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from recbole_cadmr.formatting import seconds, signed
 from recbole_cadmr.html_page import write_page
@@ -15,8 +15,7 @@ from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.tables import (
     Marks,
-    cost_texts,
-    mark,
+    headline,
     p_value,
     protocol_lines,
     published_table,
@@ -24,7 +23,7 @@ from recbole_cadmr.reports.tables import (
 )
 
 _NEAR = 0.95  # of the best value
-_MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*")
+_MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*", " ± ")
 _DIVERSITY = {
     "itemcoverage": ("Coverage", "share of all items that are in anyone’s list of {k}"),
     "giniindex": ("Gini index", "0: all items are shown equally often, 1: always the same ones"),
@@ -37,7 +36,7 @@ def write_benchmark_page(tables: Sequence[Results], path: Path) -> None:
     title = f"Benchmark on {tables[0].dataset}" if len(tables) == 1 else "Benchmark"
     facts = {"datasets": [_facts(results) for results in tables]}
     sections = [_section(results, place) for place, results in enumerate(tables)]
-    write_page(path, "benchmark.html.j2", title, facts, sections=sections)
+    write_page(path, "benchmark.html.j2", title, facts, sections=sections, stratum_text=stratum_text)
 
 
 def _facts(results: Results) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
     costs, compared = results.costs.loc[model], results.comparisons.query("model == @model").droplevel("model")
     return {
         "name": model,
-        "seeds": results.seeds(model),
+        "seeds": results.models.at[model, "seeds"],
         "deterministic": bool(results.models.at[model, "deterministic"]),
         "metrics": {
             metric: {
@@ -100,25 +99,19 @@ def _section(results: Results, place: int) -> dict[str, Any]:
     metric = results.main_metric
     k = metric.partition("@")[2]
     return {
-        "dataset": results.dataset,
+        "results": results,
         "protocol": protocol_lines(results),
-        "missing": results.missing,
-        "metric": metric,
         "glance": _glance(results),
         "accuracy": accuracy_and_time(results, f"accuracy-{place}"),
-        "columns": _columns(results),
-        "rows": [_row(results, model) for model in results.models.index],
-        "pairs": results.pairs,
-        "strata": _strata(results, metric),
+        "table": _headline(results),
+        "strata": results.by_stratum(metric),
         "curves": learning_curves(results, f"curves-{place}"),
         "seeds": seed_spread(results, f"seeds-{place}"),
         "diversity": [
             (title, words.format(k=k), diversity(results, f"{name}@{k}", title, f"{name}-{place}"))
             for name, (title, words) in _DIVERSITY.items()
-            if f"{name}@{k}" in results.means
         ],
         "published": published_table(results),
-        "settings": results.models["settings"],
     }
 
 
@@ -147,44 +140,31 @@ def _short_p(p: float) -> str:
     return p_value(p).replace("0.", ".")
 
 
-def _columns(results: Results) -> list[dict[str, Any]]:
-    names = ["model", "seeds", *results.headline, f"{results.main_metric} against the best other"]
-    names += ["training", "evaluation", "memory", "parameters"]
-    return [{"name": name, "numeric": name != "model", "order": None} for name in names]
-
-
-def _row(results: Results, model: str) -> dict[str, Any]:
-    """The headline metrics of a model and what they cost; the best bold, the second underlined."""
-    n_runs = len(results.seeds(model))
-    seeds = "all" if results.models.at[model, "deterministic"] else n_runs
-    cells = [{"text": model, "value": model, "class": "", "notes": []}, _cell(seeds, n_runs)]
-    for metric in results.headline:
-        mean, _, deviation = results.value(model, metric).partition(" ± ")
-        text = Markup(mark(results, model, metric, mean, _MARKS))
-        cells.append(_cell(text, results.means.at[model, metric], *([f"± {deviation}"] if deviation else [])))
-    compared = results.comparison(model, results.main_metric)
-    if compared is None:
-        cells.append(_cell("", 0.0))
-    else:
-        cells.append(_cell(signed(compared["difference"]), compared["difference"], _short_p(compared["p"])))
-    values = results.costs.loc[model, [TRAINING, EVALUATION, MEMORY, PARAMETERS]]
-    cells += [_cell(text, value) for text, value in zip(cost_texts(results, model), values)]
-    return {"class": "", "cells": cells}
-
-
-def _cell(text: Any, value: float, *notes: str) -> dict[str, Any]:
-    return {"text": text, "value": value, "class": "n", "notes": notes}
-
-
-def _strata(results: Results, metric: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    """A heat map of a metric by what is to be found, each column with its own scale."""
-    means = results.by_stratum(metric)
-    shares = (means / means.max().where(means.max() > 0)).fillna(0.0)
-    cells = {
-        stratum: [
-            {"text": stratum_text(mean, stratum), "measured": not math.isnan(mean), "share": share}
-            for mean, share in zip(means[stratum], shares[stratum])
-        ]
-        for stratum in means
+def _headline(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Columns and rows of the first table, which is sorted by numbers."""
+    main = results.main_metric
+    texts = headline(results, escape, _MARKS).assign(
+        model=results.models.index,
+        seeds=["all" if n == "deterministic" else n for n in map(results.n_runs, results.models.index)],
+    )
+    values = results.means[results.headline].join(results.costs)
+    values.insert(0, "seeds", results.models["seeds"].map(len))
+    if main in results.comparisons.index:
+        compared = results.comparisons.loc[main].reindex(results.models.index)
+        pairs = zip(compared["difference"], compared["p"].map(_short_p))
+        against = [f"{signed(difference)} <small>{escape(p)}</small>" for difference, p in pairs]
+        place = 1 + len(results.headline)
+        values.insert(place, "against", compared["difference"])
+        texts.insert(place + 1, f"{main} against the best other", against)
+    rows = [
+        [_cell(model, model, ""), *map(_cell, map(Markup, of_model), own)]
+        for (model, *of_model), own in zip(texts.itertuples(index=False), values.itertuples(index=False))
+    ]
+    return {
+        "columns": [{"name": name, "numeric": name != "model", "order": None} for name in texts],
+        "rows": [{"class": "", "cells": cells} for cells in rows],
     }
-    return [(model, [column[place] for column in cells.values()]) for place, model in enumerate(means.index)]
+
+
+def _cell(text: str, value: Any, class_: str = "n") -> dict[str, Any]:
+    return {"text": text, "value": value, "class": class_, "notes": ()}

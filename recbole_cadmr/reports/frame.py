@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,34 +16,19 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import with_deviation
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
-from recbole_cadmr.reports.results_table import check_comparable, check_seeds, configuration
+from recbole_cadmr.reports.results_table import COMPARABLE, check_comparable, check_seeds, configuration
 from recbole_cadmr.reports.significance import compare
 from recbole_cadmr.runs.result import Protocol, RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, RANKING, TopKLists, by_user, check_figures, read_lists
 from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
-TRAINING, EVALUATION, MEMORY, PARAMETERS = (
-    "training seconds",
-    "seconds of an evaluation",
-    "peak memory bytes",
-    "parameters",
-)
+TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
+MEMORY, PARAMETERS = "peak memory bytes", "parameters"
 _HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-# Settings that belong to the data set or the protocol, which the head of the tables says.
-_OF_THE_DATA = {
-    "benchmark_filename",
-    "modalities",
-    "item_graphs",
-    "data_note",
-    "mask_valid_at_test",
-    "metrics",
-    "topk",
-    "valid_metric",
-    "split_seed",
-    "eval_args",
-    "preset",
-}
+# Settings that the head of the tables says, or the name of the model.
+_OF_THE_DATA = ("benchmark_filename", "modalities", "item_graphs", "data_note", "split_seed", "eval_args")
+_OF_THE_PROTOCOL = ("mask_valid_at_test", "metrics", "topk", "valid_metric")
 
 
 @dataclass
@@ -56,8 +40,8 @@ class Results:
     Attributes:
         protocol: what all runs have in common, as in ``result.json``.
         counts: users, items, and interactions of the three parts.
-        models: by name, the best first by the metric that models were chosen by: ``multimodal`` and ``deterministic``
-            (whether one run stands for all seeds), ``settings`` (what differs from the defaults, as text).
+        models: by name, the best first by the metric that models were chosen by: ``multimodal``, ``deterministic``
+            (whether one run stands for all seeds), ``settings`` (what differs from the defaults, as text), ``seeds``.
         runs: a row a result: ``model``, ``seed``, ``part`` (``ALL``, a stratum, or ``RUN``: what the run took),
             ``metric`` and ``value``; runs of a model by ascending seed.
         validations: ``model``, ``seed``, ``epoch``, ``seconds`` and ``score``, in the order in which they happened.
@@ -98,23 +82,23 @@ class Results:
     @cached_property
     def means(self) -> pd.DataFrame:
         """Means over the runs, of all held-out items: a row a model, a column a metric."""
-        return self._by_metric(ALL).mean().unstack().reindex(self.models.index)
+        return self._over_runs(ALL, "mean")
 
     @cached_property
     def deviations(self) -> pd.DataFrame:
         """Sample standard deviations over the runs; NaN of one run."""
-        return self._by_metric(ALL).std().unstack().reindex(self.models.index)
+        return self._over_runs(ALL, "std")
 
     @cached_property
     def costs(self) -> pd.DataFrame:
         """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
         ``EVALUATION``, the largest ``MEMORY``, and ``PARAMETERS``."""
-        values = self._by_metric(RUN)
-        costs = values.mean().unstack().reindex(self.models.index)
-        return costs.fillna({EVALUATION: 0.0}).assign(**{MEMORY: values.max().unstack()[MEMORY]})
+        costs = self._over_runs(RUN, "mean").assign(**{MEMORY: self._over_runs(RUN, "max")[MEMORY]})
+        return costs[[TRAINING, EVALUATION, MEMORY, PARAMETERS]].fillna(0.0)
 
-    def _by_metric(self, part: str) -> Any:
-        return self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
+    def _over_runs(self, part: str, statistic: str) -> pd.DataFrame:
+        of_part = self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
+        return of_part.agg(statistic).unstack().reindex(self.models.index)
 
     def values(self, metric: str) -> pd.DataFrame:
         """The runs' values of a metric, of all held-out items."""
@@ -134,22 +118,15 @@ class Results:
 
     def n_runs(self, model: str) -> str:
         """How many seeds a model's row stands for."""
-        return "deterministic" if self.models.at[model, "deterministic"] else str(len(self.seeds(model)))
+        of_model = self.models.loc[model]
+        return "deterministic" if of_model["deterministic"] else str(len(of_model["seeds"]))
 
-    def seeds(self, model: str) -> list[int]:
-        """Seeds of a model's runs."""
-        return self.runs.loc[self.runs["model"] == model, "seed"].drop_duplicates().tolist()
-
-    def value(self, model: str, metric: str, spread: str = " ± ") -> str:
+    def value(self, model: str, metric: str, sign: str = " ± ") -> str:
         """Mean, and the standard deviation over seeds if there are several."""
-        return with_deviation(self.means.at[model, metric], self.deviations.at[model, metric], spread)
-
-    def place(self, model: str, metric: str) -> int:
-        """How many models are better by a metric; of equal ones, the one further up is."""
-        return self.order(metric).index(model)
+        return with_deviation(self.means.at[model, metric], self.deviations.at[model, metric], sign)
 
     def order(self, metric: str) -> list[str]:
-        """The models by a metric, the best first."""
+        """The models by a metric, the best first; of equal ones, the one that is further up in the tables."""
         return list(self.means[metric].sort_values(ascending=False, kind="stable").index)
 
     def comparison(self, model: str, metric: str) -> pd.Series | None:
@@ -183,25 +160,29 @@ def read_results(
             another protocol than the first.
     """
     results = [(folder, read_result(folder)) for folder in folders]
-    _check_metrics(results)
+    check_comparable(results, (*COMPARABLE, "metrics", "topk", "valid_metric"))
+    first_folder, first = results[0]
+    ranking = [name.lower() for name in RANKING]
+    if unknown := [name for name in first["protocol"]["metrics"] if name.lower() not in ranking]:
+        raise UserError(
+            f"{first_folder} measures {', '.join(unknown)}, which does not follow from recommendation lists"
+        )
     groups = _grouped(results, model_specs or {})
     names = _names([group[0][1] for group in groups])
     models, runs, validations, references = [], [], [], []
     users: dict[str, pd.DataFrame] = {}
     first_seen: dict[str, tuple[Path, np.ndarray]] = {}
-    first = results[0][1]
     for name, group in zip(names, groups):
         group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
         check_seeds([result for _, result in group])
-        result = group[0][1]
+        result, by_run = group[0][1], []
         trait, n_tried = traits(result["model"]), max((tried or {}).get(folder, 0) for folder, _ in group)
-        models.append((name, trait.multimodal, trait.deterministic, _chosen(result, n_tried)))
-        by_run = []
-        for folder, result in group:
+        seeds = [result["protocol"]["seed"] for _, result in group]
+        models.append((trait.multimodal, trait.deterministic, _chosen(result, n_tried), seeds))
+        for seed, (folder, result) in zip(seeds, group):
             lists = read_lists(folder / LISTS)
             check_figures(lists, result, folder)
             _check_data(lists, result, folder, first_seen)
-            seed = result["protocol"]["seed"]
             by_run.append(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"]))
             runs += [(name, seed, *entry) for entry in _measured(lists, result)]
             validations += [
@@ -216,8 +197,8 @@ def read_results(
     frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"]).astype({"value": float})
     valid_metric = first["protocol"]["valid_metric"].lower()
     chosen_by = frame[(frame["part"] == ALL) & (frame["metric"] == valid_metric)].groupby("model")["value"].mean()
-    models = pd.DataFrame(models, columns=["name", "multimodal", "deterministic", "settings"]).set_index("name")
-    models = models.loc[chosen_by.reindex(models.index).sort_values(ascending=False, kind="stable").index]
+    chosen_by = chosen_by.reindex(names).sort_values(ascending=False, kind="stable")
+    models = pd.DataFrame(models, names, ["multimodal", "deterministic", "settings", "seeds"]).loc[chosen_by.index]
     order = {name: place for place, name in enumerate(models.index)}
     compared = {metric: compare(pd.DataFrame({name: users[name][metric] for name in order})) for metric in users[name]}
     return Results(
@@ -233,21 +214,6 @@ def read_results(
         any((tried or {}).get(folder) for folder in folders),
         sorted({result["protocol"]["threads"] for _, result in results}),
     )
-
-
-def _check_metrics(results: Sequence[tuple[Path, RunResult]]) -> None:
-    """Raise :class:`UserError` unless all results are of the same metrics on the same data, from lists."""
-    check_comparable(results)
-    first_folder, first = results[0]
-    for name in ("metrics", "topk", "valid_metric"):
-        for folder, result in results:
-            if result["protocol"][name] != first["protocol"][name]:
-                raise UserError(f"{folder} was measured by other {name} than {first_folder}")
-    ranking = [name.lower() for name in RANKING]
-    if unknown := [name for name in first["protocol"]["metrics"] if name.lower() not in ranking]:
-        raise UserError(
-            f"{first_folder} measures {', '.join(unknown)}, which does not follow from recommendation lists"
-        )
 
 
 def _grouped(
@@ -279,8 +245,8 @@ def _names(results: Sequence[RunResult]) -> list[str]:
 
 def _chosen(result: RunResult, n_tried: int) -> str:
     """Settings of a run other than the defaults."""
-    settings = configuration(result).items()
-    chosen = ", ".join(f"{k}={v}" for k, v in settings if k not in _OF_THE_DATA) or "defaults"
+    said = (*_OF_THE_DATA, *_OF_THE_PROTOCOL, "preset")
+    chosen = ", ".join(f"{k}={v}" for k, v in configuration(result).items() if k not in said) or "defaults"
     return chosen + (f" (best of {n_tried} on validation)" if n_tried else "")
 
 

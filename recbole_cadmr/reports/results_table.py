@@ -19,8 +19,8 @@ from recbole_cadmr.training.checkpoint import BEST
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings in which the runs of one row may differ.
-_NO_CONFIGURATION = ("seed", "split_seed", "evaluate_test", "save_lists", "threads", "show_progress", "resume_step",
-                     "resume_seconds", "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")  # fmt: skip
+_OF_A_RUN = ("seed", "split_seed", "evaluate_test", "save_lists", "show_progress", "resume_step", "resume_seconds")
+_OF_THE_MACHINE = ("threads", "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")
 # What must agree for two results to stand in one table; seeds and threads may differ.
 COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
@@ -59,8 +59,8 @@ def _row(runs: Sequence[RunResult], metrics: Sequence[str]) -> list[str]:
     return [runs[0]["model"], preset, str(len(runs)), *means, f"{training:.0f} s", evaluation]
 
 
-def check_comparable(results: Sequence[tuple[Path, RunResult]]) -> None:
-    """Raise :class:`UserError` unless all results are test figures of the same interactions under one protocol."""
+def check_comparable(results: Sequence[tuple[Path, RunResult]], names: Sequence[str] = COMPARABLE) -> None:
+    """Raise :class:`UserError` unless all are test results on the same interactions under one protocol (``names``)."""
     (first_folder, first), *_ = results
     for folder, result in results:
         marks, first_marks = result["fingerprint"], first["fingerprint"]  # features are a model's own affair
@@ -68,7 +68,7 @@ def check_comparable(results: Sequence[tuple[Path, RunResult]]) -> None:
             raise UserError(f"{folder} was measured on other data than {first_folder}")
         own: Mapping[str, Any] = result["protocol"]
         wanted: Mapping[str, Any] = first["protocol"]
-        for name in COMPARABLE:
+        for name in names:
             if own[name] != wanted[name]:
                 raise UserError(
                     f"{folder} was measured under another protocol than {first_folder}: {name} is "
@@ -91,4 +91,4 @@ def configuration(result: RunResult) -> dict[str, Any]:
 
 def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:
     """The changed settings of a run in which the runs of one row agree."""
-    return {name: value for name, value in changed.items() if name not in _NO_CONFIGURATION}
+    return {name: value for name, value in changed.items() if name not in _OF_A_RUN + _OF_THE_MACHINE}

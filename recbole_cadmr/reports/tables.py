@@ -12,7 +12,6 @@ from recbole_cadmr.formatting import markdown_table, memory, plain, seconds
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import COLD
 
-CANNOT_SCORE = "cannot score them"
 SIGNIFICANT = "statistically significantly better than every other"
 _TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
 _COUNTS = (MEMORY, PARAMETERS, "epochs")  # whole numbers
@@ -23,23 +22,42 @@ _LATEX = str.maketrans(
 
 
 class Marks(NamedTuple):
-    """How the best and the second of a column are marked, and the best one that is significantly better."""
+    """How the best and the second of a column are marked, the best one that is significantly better, and what stands
+    before a standard deviation."""
 
     best: str
     second: str
     star: str
+    sign: str = " ± "
 
 
 _MARKDOWN = Marks("**{}**", "<u>{}</u>", "\\*")
-_IN_LATEX = Marks(r"\textbf{{{}}}", r"\underline{{{}}}", "$^*$")
+_IN_LATEX = Marks(r"\textbf{{{}}}", r"\underline{{{}}}", "$^*$", r" $\pm$ ")
 
 
-def mark(results: Results, model: str, metric: str, text: str, marks: Marks) -> str:
-    """A value of a model as ``text``, marked if it is the best or the second."""
-    place, against = results.place(model, metric), results.comparison(model, metric)
-    if place == 0:
-        return marks.best.format(text) + (marks.star if against is not None and against["better"] else "")
-    return marks.second.format(text) if place == 1 else text
+def marked(results: Results, metric: str, marks: Marks) -> list[str]:
+    """The models' values of a metric; the best and the second are marked."""
+    order = results.order(metric)
+    compared = results.comparison(order[0], metric)
+    star = marks.star if compared is not None and compared["better"] else ""
+    forms = dict(zip(order, (marks.best + star, marks.second)))
+    return [forms.get(name, "{}").format(results.value(name, metric, marks.sign)) for name in results.models.index]
+
+
+def headline(results: Results, escaped: Callable[[Any], str], marks: Marks) -> pd.DataFrame:
+    """The headline metrics of each model and what they cost, as texts."""
+    models, costs = results.models.index, results.costs
+    return pd.DataFrame(
+        {
+            "model": map(escaped, models),
+            "seeds": map(results.n_runs, models),
+            **{metric: marked(results, metric, marks) for metric in results.headline},
+            "training": map(seconds, costs[TRAINING]),
+            "evaluation": map(seconds, costs[EVALUATION]),
+            "peak memory": map(memory, costs[MEMORY]),
+            "parameters": map("{:,.0f}".format, costs[PARAMETERS]),
+        },
+    )
 
 
 def protocol_lines(results: Results) -> list[str]:
@@ -62,13 +80,6 @@ def protocol_lines(results: Results) -> list[str]:
     ]
 
 
-def cost_texts(results: Results, model: str) -> list[str]:
-    """Training, evaluation, memory, parameters."""
-    costs = results.costs.loc[model]
-    spent = [seconds(costs[TRAINING]), seconds(costs[EVALUATION]), memory(costs[MEMORY])]
-    return [*spent, f"{costs[PARAMETERS]:,.0f}"]
-
-
 def p_value(p: float) -> str:
     """A p value as it is printed."""
     return "p < .0001" if p < 0.0001 else f"p = {p:.2g}"
@@ -85,7 +96,7 @@ def against(results: Results, model: str, metric: str) -> str:
 def stratum_text(mean: float, stratum: str) -> str:
     """A mean of a stratum, or why there is none."""
     if np.isnan(mean):
-        return CANNOT_SCORE if stratum.startswith(COLD) else ""
+        return "cannot score them" if stratum.startswith(COLD) else ""
     return f"{mean:.4f}"
 
 
@@ -122,23 +133,9 @@ def _first(results: Results) -> Iterator[str]:
     yield f"## {plain(results.dataset)}\n"
     yield from (f"- {plain(line)}" for line in protocol_lines(results))
     yield f"- best in bold, second underlined; * {SIGNIFICANT} ({_TEST})\n"
-    yield markdown_table(_headline(results, plain, _MARKDOWN))
+    yield markdown_table(headline(results, plain, _MARKDOWN))
     if results.missing:
         yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))
-
-
-def _headline(results: Results, escaped: Callable[[Any], str], marks: Marks, spread: str = " ± ") -> pd.DataFrame:
-    """The headline metrics of each model and what they cost."""
-    models = results.models.index
-    frame = pd.DataFrame({"model": map(escaped, models), "seeds": map(results.n_runs, models)})
-    for metric in results.headline:
-        frame[metric] = _marked(results, metric, marks, spread)
-    frame[["training", "evaluation", "peak memory", "parameters"]] = [cost_texts(results, model) for model in models]
-    return frame
-
-
-def _marked(results: Results, metric: str, marks: Marks, spread: str = " ± ") -> list[str]:
-    return [mark(results, model, metric, results.value(model, metric, spread), marks) for model in results.models.index]
 
 
 def _markdown_section(results: Results) -> Iterator[str]:
@@ -150,8 +147,8 @@ def _markdown_section(results: Results) -> Iterator[str]:
     yield markdown_table(pd.DataFrame(models | compared))
     for k in results.protocol["topk"]:
         yield from ("", f"Lists of {k} (coverage, Gini index and tail share are of what is shown, not of hits):", "")
-        ranking = {metric: _marked(results, metric, _MARKDOWN) for metric in results.ranking_metrics
-                   if metric.endswith(f"@{k}")}  # fmt: skip
+        of_length = [metric for metric in results.ranking_metrics if metric.endswith(f"@{k}")]
+        ranking = {metric: marked(results, metric, _MARKDOWN) for metric in of_length}
         shown = {"coverage": "itemcoverage", "Gini": "giniindex", "tail share": "tailpercentage"}
         extra = {head: [results.value(name, f"{metric}@{k}") for name in names] for head, metric in shown.items()}
         yield markdown_table(pd.DataFrame(models | ranking | extra))
@@ -179,7 +176,7 @@ def latex(tables: Sequence[Results]) -> str:
 
 
 def _latex_table(results: Results) -> str:
-    frame = _headline(results, _escaped, _IN_LATEX, r" $\pm$ ")
+    frame = headline(results, _escaped, _IN_LATEX)
     frame.columns = [_escaped(name if "@" in name else name.capitalize()) for name in frame.columns]
     columns = "l" + "r" * (frame.shape[1] - 1)
     missing = "".join(f"{_escaped(f'{label}: {reason}')}\\\\\n" for label, reason in results.missing.items())
