@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from recbole_cadmr.cli.settings import settings_of
 from recbole_cadmr.errors import UserError, did_you_mean
 
 Declare = Callable[[argparse.ArgumentParser], None]
@@ -16,14 +17,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
     Attributes:
         declare: adds the options; None once it has.
-        takes_settings: whether what is left over may be settings.
+        takes_settings: whether what is left over are ``settings``.
     """
 
     declare: Declare | None = None
-    takes_settings = True
+    takes_settings = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Arguments by name, and what is left over.
+        """Arguments by name.
 
         Raises:
             UserError: if anything is left over of a command that takes no settings.
@@ -32,10 +33,12 @@ class ArgumentParser(argparse.ArgumentParser):
         if declare is not None:
             declare(self)
         known, rest = super().parse_known_args(args, namespace)
-        if rest and not self.takes_settings:
+        if self.takes_settings:
+            known.settings = settings_of(rest)
+        elif rest:
             near = did_you_mean(rest[0].partition("=")[0], self._option_string_actions)
             raise UserError(f"there is no option '{rest[0]}'{near}")
-        return known, rest
+        return known, []
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as a :class:`UserError`."""

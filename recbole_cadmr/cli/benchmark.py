@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, positive, whole_number
-from recbole_cadmr.cli.settings import settings_of
+from recbole_cadmr.cli.settings import begun_with, refuse_beside_resume
 from recbole_cadmr.errors import UserError
 
 
@@ -29,37 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the cells, print the first tables."""
     from recbole_cadmr.benchmark.benchmark import benchmark, resume
     from recbole_cadmr.benchmark.plan import seeds_of
     from recbole_cadmr.reports.tables import first_tables
 
-    settings = settings_of(rest)
-    where = {"jobs": known.jobs, "memory": known.memory, "ray_address": known.ray_address}
-    if known.resume:
-        begun_with = ("models", "datasets", "seeds", "output", "tune", "runs")
-        given = [f"--{name}" for name in begun_with if getattr(known, name) is not None] + (
-            ["a setting"] * bool(settings)
-        )
-        if given:
-            raise UserError(f"--resume DIR resumes the benchmark in DIR as it was begun; leave out {given[0]}")
-        tables = resume(known.resume, data_path=known.data_path, **where)
-    elif known.models and known.output:
-        if known.data_path:
-            settings["data_path"] = known.data_path
+    where = {"jobs": arguments.jobs, "memory": arguments.memory, "ray_address": arguments.ray_address}
+    if arguments.resume:
+        refuse_beside_resume(arguments, "models", "datasets", "seeds", "output", "tune", "runs")
+        tables = resume(arguments.resume, data_path=arguments.data_path, **where)
+    elif arguments.models and arguments.output:
         tables = benchmark(
-            known.models,
-            known.datasets or ["synthetic"],
-            seeds_of(known.seeds or "3"),
-            known.output,
-            settings=settings,
-            tune=known.tune or 0,
-            runs=known.runs or (),
+            arguments.models,
+            arguments.datasets or ["synthetic"],
+            seeds_of(arguments.seeds or "3"),
+            arguments.output,
+            settings=begun_with(arguments),
+            tune=arguments.tune or 0,
+            runs=arguments.runs or (),
             **where,
         )
     else:
         raise UserError("a benchmark needs --models and --output, or --resume with the folder of one")
     print("\n" + first_tables(tables))
-    print("files: " + ", ".join(map(str, sorted(Path(known.resume or known.output).glob("[!.]*.*")))))
+    print("files: " + ", ".join(map(str, sorted(Path(arguments.resume or arguments.output).glob("[!.]*.*")))))
     return 0

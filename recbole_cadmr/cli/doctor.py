@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,10 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the report; exit status 1 if something does not fit."""
     from recbole_cadmr.doctor import doctor
 
-    report, sound = doctor(known.data_path)
+    report, sound = doctor(arguments.data_path)
     print(report)
     return 0 if sound else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, truth, whole_numbers
@@ -29,32 +28,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     from recbole_cadmr.files import write_json
     from recbole_cadmr.runs.evaluate import evaluate, read_test
     from recbole_cadmr.runs.result import metric_table
 
-    refuse_existing(known.output)
-    if bool(known.folder) == bool(known.checkpoint):
+    refuse_existing(arguments.output)
+    if bool(arguments.folder) == bool(arguments.checkpoint):
         raise UserError("give either --checkpoint FILE or --run DIR")
-    if known.folder:
-        others = (known.metrics, known.topk, known.mask_valid_at_test, known.output)
-        if any(value is not None for value in others) or known.part != "test":
+    if arguments.folder:
+        others = (arguments.metrics, arguments.topk, arguments.mask_valid_at_test, arguments.output)
+        if any(value is not None for value in others) or arguments.part != "test":
             raise UserError("--run computes the metrics of the run; only --data_path may be given with it")
-        print(metric_table({f"test of {known.folder}": read_test(known.folder, known.data_path)}))
+        print(metric_table({f"test of {arguments.folder}": read_test(arguments.folder, arguments.data_path)}))
         return 0
     result = evaluate(
-        known.checkpoint,
-        part=known.part,
-        metrics=known.metrics,
-        topk=known.topk,
-        mask_valid_at_test=known.mask_valid_at_test,
-        data_path=known.data_path,
+        arguments.checkpoint,
+        part=arguments.part,
+        metrics=arguments.metrics,
+        topk=arguments.topk,
+        mask_valid_at_test=arguments.mask_valid_at_test,
+        data_path=arguments.data_path,
     )
-    left_out = "train and validation" if result["protocol"]["mask_valid_at_test"] and known.part == "test" else "train"
-    title = f"{result['model']} on {result['dataset']}, {known.part}, {left_out} items left out"
+    left_out = (
+        "train and validation" if result["protocol"]["mask_valid_at_test"] and arguments.part == "test" else "train"
+    )
+    title = f"{result['model']} on {result['dataset']}, {arguments.part}, {left_out} items left out"
     print(metric_table({title: result["result"]}))
-    if known.output:
-        write_json(Path(known.output), result)
+    if arguments.output:
+        write_json(Path(arguments.output), result)
     return 0

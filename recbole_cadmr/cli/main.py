@@ -41,8 +41,8 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     try:
         with terminated_as_interrupted():
             _check(arguments)
-            known, rest = build_parser().parse_known_args(arguments)
-            return known.run(known, rest), ""
+            known = build_parser().parse_args(arguments)
+            return known.run(known), ""
     except SystemExit as done:  # of --help and --version
         return int(done.code or 0), ""
     except UserError as error:

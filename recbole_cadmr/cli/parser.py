@@ -31,7 +31,7 @@ class _Version(argparse.Action):
 
 
 def build_parser() -> ArgumentParser:
-    """The parser of all commands; each sets ``run(known, rest) -> exit status``."""
+    """The parser of all commands; each sets ``run(arguments) -> exit status``."""
     parser = ArgumentParser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 
@@ -33,11 +33,11 @@ def _declare(load: Callable[[], ModuleType], parser: argparse.ArgumentParser) ->
     parser.set_defaults(run=partial(run, module))
 
 
-def run(source: ModuleType, known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(source: ModuleType, arguments: argparse.Namespace) -> int:
     """Run a module that makes a data set: ``source.run(arguments)`` returns the folder it wrote."""
     try:
         with terminated_as_interrupted():
-            folder = source.run(known)
+            folder = source.run(arguments)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt("stopped; the same command resumes with what has been fetched and computed") from error
     print(f"wrote {folder}")

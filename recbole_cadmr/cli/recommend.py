@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from recbole_cadmr.arguments import whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
@@ -25,31 +24,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
     from recbole_cadmr.runs import recommend as workflow
 
-    refuse_existing(known.output)
-    if known.users and known.history:
+    refuse_existing(arguments.output)
+    if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
-    if known.history and known.leave_out:
+    if arguments.history and arguments.leave_out:
         raise UserError("--leave_out is for users of the data set; with --history, its items are left out")
-    history = workflow.read_history(known.history) if known.history else None
-    users = workflow.read_users(known.users) if known.users else None
+    history = workflow.read_history(arguments.history) if arguments.history else None
+    users = workflow.read_users(arguments.users) if arguments.users else None
     if users is not None and len(set(users)) < len(users):
-        print(f"{len(users) - len(set(users))} of {len(users)} lines of {known.users} repeat a user")
+        print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
-    recommender = workflow.Recommender(known.checkpoint, known.data_path)
+    recommender = workflow.Recommender(arguments.checkpoint, arguments.data_path)
     if history is not None:
-        frame, unknown = recommender.recommend_from_history(history, known.topk)
+        frame, unknown = recommender.recommend_from_history(history, arguments.topk)
         if unknown:
             print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were skipped")
         asked = history["user_id"].nunique()
     else:
-        frame = recommender.recommend(users, known.topk, known.leave_out or "train")
+        frame = recommender.recommend(users, arguments.topk, arguments.leave_out or "train")
         asked = len(recommender.users) if users is None else len(users)
     if without := asked - frame["user_id"].nunique():
         print(f"{without} of {asked} users get no list: nothing is known about them, or no item is left")
-    workflow.write_recommendations(frame, known.output)
-    print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {known.output}")
+    workflow.write_recommendations(frame, arguments.output)
+    print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {arguments.output}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,28 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--{name} is given twice")
         settings[name] = parse_value(value)
     return settings
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """Declare what is trained, on which data."""
+    add = parser.add_argument
+    add("--model", help="CADMR (default), or a general recommender of RecBole's")
+    add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
+    add("--preset", help="a preset of the model (CADMR: paper)")
+    add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
+    add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
+
+
+def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of what is begun, the place of its data among them."""
+    return {**arguments.settings, **({"data_path": arguments.data_path} if arguments.data_path else {})}
+
+
+def refuse_beside_resume(arguments: argparse.Namespace, *names: str) -> None:
+    """Raise :class:`UserError` for options and settings that what is resumed has already."""
+    repeated = [f"--{name}" for name in (*names, *arguments.settings) if getattr(arguments, name, True)]
+    if repeated:
+        raise UserError(f"--resume continues with the options that it was begun with; leave out {repeated[0]}")
 
 
 def settings_in(files: Sequence[str]) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from recbole_cadmr.arguments import files, not_negative, positive, whole_number
-from recbole_cadmr.cli.settings import settings_in, settings_of
+from recbole_cadmr.cli.settings import add_subject, begun_with, refuse_beside_resume, settings_in
 from recbole_cadmr.errors import UserError
 
 
@@ -14,11 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``tune``."""
     parser.epilog = "Settings of all trials: --name=value; they are not searched."
     add, count = parser.add_argument, whole_number(1)
-    add("--model", help="CADMR (default), or any other model")
-    add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
-    add("--preset", help="a preset of the model (CADMR: paper)")
-    add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
-    add("--data_path", help="folder of the data sets (default: dataset)")
+    add_subject(parser)
     add("--space", metavar="FILE", help="yaml file, 'name: [choices]' a line (default: the model's own)")
     add("--trials", type=count, metavar="N", help="most trials, the first of which are the defaults (default 20)")
     add("--sampler", help="random (default), grid, or bayesian")
@@ -34,41 +29,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Search, or resume a search, and print the outcome."""
     from recbole_cadmr.tuning.outputs import summary
     from recbole_cadmr.tuning.resources import Resources
     from recbole_cadmr.tuning.tune import resume, tune
 
-    settings, settings_files = settings_of(rest), files(known.config_files)
     resources = Resources(
-        address=known.ray_address or "local",
-        cpus=known.cpus,
-        gpus=known.gpus,
-        jobs=known.jobs,
-        dashboard=known.dashboard,
+        address=arguments.ray_address or "local",
+        cpus=arguments.cpus,
+        gpus=arguments.gpus,
+        jobs=arguments.jobs,
+        dashboard=arguments.dashboard,
     )
-    if known.resume:
-        begun_with = ("model", "dataset", "preset", "space", "sampler", "scheduler", "grace", "output")
-        given = [f"--{name}" for name in begun_with if getattr(known, name) is not None]
-        given += ["a setting"] * bool(settings or settings_files)
-        if given:
-            raise UserError(f"--resume DIR resumes the search in DIR as it was begun; leave out {given[0]}")
-        result = resume(known.resume, trials=known.trials, data_path=known.data_path, resources=resources)
-    elif known.output:
-        if known.data_path:
-            settings["data_path"] = known.data_path
+    if arguments.resume:
+        subject = ("model", "dataset", "preset", "config_files")
+        refuse_beside_resume(arguments, *subject, "space", "sampler", "scheduler", "grace", "output")
+        result = resume(arguments.resume, trials=arguments.trials, data_path=arguments.data_path, resources=resources)
+    elif arguments.output:
         result = tune(
-            known.model,
-            known.dataset,
-            output=known.output,
-            preset=known.preset,
-            space=known.space,
-            sampler=known.sampler or "random",
-            scheduler=known.scheduler or "asha",
-            trials=known.trials,
-            grace=known.grace,
-            settings={**settings_in(settings_files), **settings},
+            arguments.model,
+            arguments.dataset,
+            output=arguments.output,
+            preset=arguments.preset,
+            space=arguments.space,
+            sampler=arguments.sampler or "random",
+            scheduler=arguments.scheduler or "asha",
+            trials=arguments.trials,
+            grace=arguments.grace,
+            settings={**settings_in(files(arguments.config_files)), **begun_with(arguments)},
             resources=resources,
         )
     else:

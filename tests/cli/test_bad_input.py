@@ -72,7 +72,10 @@ def own_set(tmp_path):
         (["--config_files", "absent.yaml"], "there is no settings file absent.yaml"),
         (["--output=/dev/null/run"], "cannot write the run"),
         (["--resume=absent"], "there is no run folder"),
-        (["--resume=absent", "--epochs=3"], "--resume continues with the settings of the run"),
+        (
+            ["--resume=absent", "--epochs=3"],
+            "continues with the options that it was begun with; leave out --epochs",
+        ),
         (["--eval_args={mode: uni100}"], "only full ranking"),
     ],
 )
