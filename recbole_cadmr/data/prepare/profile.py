@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import yaml
 
 from recbole_cadmr.data.atomic import read_table
-from recbole_cadmr.data.feature_file import read_features
+from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import read_graph
 
 NEAREST = 5
@@ -87,22 +87,17 @@ def profile(folder: Path, name: str) -> DatasetProfile:
         n_items=len(items),
         counts={part: len(rows) for part, rows in parts.items()},
         degrees={
-            side: {
-                part: rows[side[:-1]].value_counts().value_counts().sort_index().to_dict()
-                for part, rows in parts.items()
-            }
-            for side in ("users", "items")
+            side: {part: _degrees(rows[side[:-1]]) for part, rows in parts.items()} for side in ("users", "items")
         },
         titles=titles,
         chance=_together(chosen, *np.random.default_rng(0).integers(len(items), size=(2, 20_000))),
         samples={items[row]: int(popularity[row]) for row in shown},
-        modalities=[
-            _look(
-                modality, file.tokens, file.rows, file.path.with_name(f"{file.path.name}.knn.npz"), items, chosen, shown
-            )
-            for modality, file in files.items()
-        ],
+        modalities=[_look(modality, file, items, chosen, shown) for modality, file in files.items()],
     )
+
+
+def _degrees(ids: pd.Series) -> dict[int, int]:
+    return ids.value_counts().value_counts().sort_index().to_dict()
 
 
 def _titles(path: Path) -> dict[str, str]:
@@ -121,15 +116,8 @@ def _spread(popularity: np.ndarray, covered: list[np.ndarray]) -> np.ndarray:
     return able[np.unique(np.linspace(0, len(able) - 1, SAMPLES).astype(int))]
 
 
-def _look(
-    name: str,
-    tokens: list[str],
-    rows: np.ndarray | None,
-    graph: Path,
-    items: pd.Index,
-    chosen: sp.csr_matrix,
-    shown: np.ndarray,
-) -> ModalityProfile:
+def _look(name: str, file: FeatureFile, items: pd.Index, chosen: sp.csr_matrix, shown: np.ndarray) -> ModalityProfile:
+    tokens, rows, graph = file.tokens, file.rows, file.path.with_name(f"{file.path.name}.knn.npz")
     own = items.get_indexer(tokens)  # item of each row, -1 for rows that the data set does not hold
     tested = np.unique(np.linspace(0, len(own) - 1, _TESTED).astype(int))
     asked = np.unique(np.concatenate([tested, np.flatnonzero(np.isin(own, shown))]))
