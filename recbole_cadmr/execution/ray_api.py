@@ -116,54 +116,47 @@ def _is_old() -> bool:
 
 
 def trial_id() -> str:
-    """Ray's name of the trial that this process is at."""
-    if _is_old():
-        from ray.air import session
-
-        return session.get_trial_id()
-    from ray import tune
-
-    return tune.get_context().get_trial_id()
+    """Ray's name of the trial that this process runs."""
+    return _session().get_trial_id() if _is_old() else _session().get_context().get_trial_id()
 
 
 def report(metrics: Mapping[str, Any], pointer: Mapping[str, Any] | None = None) -> None:
-    """Tell the scheduler of a validation; may not return, if it stops the trial.
+    """Report a validation to the scheduler; may not return, if it stops the trial.
 
     Args:
         pointer: finds the state that belongs to it; Ray's checkpoint is this alone, the state is kept elsewhere.
     """
-    from ray import tune
-
     if _is_old():
-        from ray.air import Checkpoint, session
-
-        tell: Callable[..., None] = session.report
+        from ray.air import Checkpoint
     else:
         from ray.tune import Checkpoint
 
-        tell = tune.report
     if pointer is None:
-        tell(dict(metrics))
+        _session().report(dict(metrics))
         return
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, _POINTER).write_text(json.dumps(pointer), encoding="utf-8")
-        tell(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
+        _session().report(dict(metrics), checkpoint=Checkpoint.from_directory(folder))
 
 
 def pointer() -> dict[str, Any] | None:
     """The pointer that the trial is to start from; None if it is to start anew."""
-    if _is_old():
-        from ray.air import session
-
-        checkpoint = session.get_checkpoint()
-    else:
-        from ray import tune
-
-        checkpoint = tune.get_checkpoint()
+    checkpoint = _session().get_checkpoint()
     if checkpoint is None:
         return None
     with checkpoint.as_directory() as folder:
         return json.loads(Path(folder, _POINTER).read_text(encoding="utf-8"))
+
+
+def _session() -> Any:
+    """What has the functions of a trial."""
+    if _is_old():
+        from ray.air import session
+
+        return session
+    from ray import tune
+
+    return tune
 
 
 # Around a search
@@ -202,34 +195,42 @@ def search(
         from ray.tune import FailureConfig, RunConfig
 
     class Watch(tune.Callback):
-        tell_step: Callable[[], None]
-        tell_end: Callable[[str, bool], None]
+        report_step: Callable[[], None]
+        report_end: Callable[[str, bool], None]
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Ray pickles what it was given, and nobody reads that
 
         def on_step_end(self, iteration: int, trials: Any, **_: Any) -> None:
-            self.tell_step()
+            self.report_step()
 
         def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            self.tell_end(trial.trial_id, False)
+            self.report_end(trial.trial_id, False)
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            self.tell_end(trial.trial_id, True)
+            self.report_end(trial.trial_id, True)
 
     watch = Watch()
-    watch.tell_step, watch.tell_end = on_step, on_end
+    watch.report_step, watch.report_end = on_step, on_end
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, **constants), dict(resources)),
         param_space=dict(space),
         tune_config=tune.TuneConfig(
-            metric=metric, mode=mode, num_samples=n, search_alg=algorithm, scheduler=scheduler, reuse_actors=True,
+            metric=metric,
+            mode=mode,
+            num_samples=n,
+            search_alg=algorithm,
+            scheduler=scheduler,
+            reuse_actors=True,
         ),
         run_config=RunConfig(
-            name="ray", storage_path=str(folder), verbose=0, callbacks=[watch],
+            name="ray",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[watch],
             failure_config=FailureConfig(max_failures=1),
         ),
-    )  # fmt: skip
+    )
     tuner.fit()
 
 

@@ -15,7 +15,7 @@ from recbole_cadmr.files import write_aside
 from recbole_cadmr.runs.result import metric_table
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import equal_as_json
-from recbole_cadmr.tuning.trial_record import STOPPED, TrialRecord
+from recbole_cadmr.tuning.trial_record import TrialRecord
 
 BEST_SETTINGS, TABLE, REPORT = "best.yaml", "trials.csv", "report.html"
 _COLUMNS = ("best_valid_score", "best_epoch", "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats",
@@ -109,7 +109,7 @@ def summary(
     )
     top = defaults.best(plan.bigger) if defaults is not None else None
     if defaults is not None and top is not None:
-        stopped = f", stopped after {defaults.epochs} epochs" if defaults.status == STOPPED else ""
+        stopped = f", stopped after {defaults.epochs} epochs" if defaults.status == "stopped" else ""
         lines.append(f"the defaults (trial 1{stopped}): {top['valid_score']:.4f}")
     epochs = sum(record.epochs for record in records if record.repeats is None)
     lines.append(

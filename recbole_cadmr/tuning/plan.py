@@ -123,8 +123,9 @@ def make_plan(
     Args:
         space: a yaml file, or its content; the package's own for the model if not given. Settings that are given are
             not searched.
-        trials: 20 if not given; a grid has as many as it has points.
-        grace: chosen by the most epochs if not given.
+        sampler: ``random``, ``grid``, or ``bayesian`` (Optuna); scheduler: ``asha``, ``pbt``, or ``fifo``.
+        trials: most trials, the first of which are the defaults; 20 if not given, and as many as a grid has points.
+        grace: epochs before a trial may be stopped or take over another's state; by the most epochs if not given.
 
     Raises:
         UserError: on anything wrong with them.

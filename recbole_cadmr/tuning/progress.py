@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from recbole_cadmr.formatting import seconds
-from recbole_cadmr.tuning.trial_record import FAILED, RUNNING, STATES, TrialRecord, best_record, score_of
+from recbole_cadmr.tuning.trial_record import STATES, TrialRecord, best_record, score_of
 
 WIDTH = 80
 _BEST_SHOWN = 5
@@ -24,8 +24,8 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none begun"
     best = best_record(records, bigger)
     lines = [f"{len(records)} of {trials} trials: {states}; {seconds(gone)} gone"]
-    running = [record for record in records if record.status == RUNNING]
-    others = [record for record in records if record.status not in (RUNNING, FAILED) and record.reports]
+    running = [record for record in records if record.status == "running"]
+    others = [record for record in records if record.status not in ("running", "failed") and record.reports]
     sign = -1 if bigger else 1
     others = [record for record in others if math.isfinite(score_of(record.reports[0]))]
     others.sort(key=lambda record: sign * score_of(record.reports[0]))

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cadmr.errors import UserError
 from recbole_cadmr.tuning.space import Dimension, Point, Space
 
 SAMPLERS, SCHEDULERS = ("random", "grid", "bayesian"), ("asha", "pbt", "fifo")
-NUMBER, EPOCH, SCORE = "number", "epoch", "score"  # what Ray is told
+NUMBER, EPOCH, SCORE = "number", "epoch", "score"  # names in what is reported to Ray
 _REDUCTION = 3  # of the trials that come to a rung of ASHA, one in so many goes on
 _RUNGS = 27  # the first rung lies at this part of the most epochs: three reductions below the end
 _VALIDATIONS = 5  # at least before a trial is judged: the first ones say little
@@ -27,65 +26,41 @@ class SpaceEncoder:
     """
 
     def __init__(self, space: Space, defaults: Point) -> None:
-        self.space = space
-        self._values: dict[str, list[Any]] = {}
-        self._ends: dict[str, tuple[float, float]] = {}
-        for name, dimension in space.items():
-            default = defaults[name]
-            if dimension.kind == "choice":
-                self._values[name] = _in_order(
-                    [*dimension.choices, *([] if default in dimension.choices else [default])]
-                )
-            elif not isinstance(default, (int, float)) or isinstance(default, bool):
-                raise UserError(f"the default of {name} is {default}, which no range holds; list its values instead")
-            elif dimension.kind.startswith("log") and default <= 0:
-                raise UserError(f"the default of {name} is {default}, which no {dimension.kind} holds; list its values")
-            else:
-                self._ends[name] = min(dimension.low, default), max(dimension.high, default)
+        self.space = {name: dimension.including(defaults[name]) for name, dimension in space.items()}
 
     def encode(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """A point in Ray's terms."""
-        return {name: self._values[name].index(value) if name in self._values else value
-                for name, value in point.items()}  # fmt: skip
+        choices = {name: self.space[name].choices for name in point}
+        return {name: choices[name].index(value) if choices[name] else value for name, value in point.items()}
 
     def decode(self, encoded: Mapping[str, Any]) -> Point:
         """Back again; what a scheduler has pushed out of a range is put to its end."""
-        point: Point = {}
-        for name, dimension in self.space.items():
-            value = encoded[name]
-            if name in self._values:
-                point[name] = self._values[name][value]
-            else:
-                low, high = self._ends[name]
-                value = min(max(value, low), high)
-                point[name] = round(value) if dimension.kind.endswith("randint") else float(value)
-        return point
+        return {name: self._decoded(dimension, encoded[name]) for name, dimension in self.space.items()}
+
+    def _decoded(self, dimension: Dimension, value: Any) -> Any:
+        if dimension.choices:
+            return dimension.choices[value]
+        value = min(max(value, dimension.low), dimension.high)
+        return round(value) if dimension.is_whole else float(value)
 
     def domains(self) -> dict[str, Any]:
         """The space in Ray's terms."""
-        return {name: self._domain(dimension) for name, dimension in self.space.items()}
-
-    def _domain(self, dimension: Dimension) -> Any:
         from ray import tune
 
-        if dimension.name in self._values:
-            return tune.choice(list(range(len(self._values[dimension.name]))))
-        low, high = self._ends[dimension.name]
-        if dimension.kind.endswith("randint"):
-            kind = tune.lograndint if dimension.kind == "lograndint" else tune.randint
-            return kind(int(low), int(high) + 1)  # Ray leaves the upper end out
-        return (tune.loguniform if dimension.kind == "loguniform" else tune.uniform)(low, high)
+        def domain(dimension: Dimension) -> Any:
+            if dimension.choices:
+                return tune.choice(list(range(len(dimension.choices))))
+            low, high = dimension.low, dimension.high
+            if dimension.is_whole:
+                low, high = int(low), int(high) + 1  # Ray leaves the upper end out
+            return getattr(tune, dimension.kind)(low, high)
+
+        return {name: domain(dimension) for name, dimension in self.space.items()}
 
     def mutations(self, names: Sequence[str]) -> dict[str, Any]:
         """What population based training may change: places side by side for choices, domains for ranges."""
-        return {name: list(range(len(self._values[name]))) if name in self._values else self._domain(self.space[name])
-                for name in names}  # fmt: skip
-
-
-def _in_order(values: list[Any]) -> list[Any]:
-    """Numbers by size, so that neighbours are near; others as they came."""
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    return sorted(values) if numbers else values
+        domains = self.domains()
+        return {name: list(range(len(self.space[name].choices))) or domains[name] for name in names}
 
 
 def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any]]:
@@ -140,9 +115,13 @@ def scheduler_of(name: str, grace: int, max_epochs: int, mutations: Mapping[str,
     np.random.seed(seed % 2**32)
     # In step, so that who takes over from whom does not depend on who is quicker.
     return population_scheduler(
-        time_attr=EPOCH, perturbation_interval=grace, hyperparam_mutations=dict(mutations), synch=True,
-        quantile_fraction=_QUANTILE, log_config=False,
-    )  # fmt: skip
+        time_attr=EPOCH,
+        perturbation_interval=grace,
+        hyperparam_mutations=dict(mutations),
+        synch=True,
+        quantile_fraction=_QUANTILE,
+        log_config=False,
+    )
 
 
 def equal_as_json(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.rpc import Served
 from recbole_cadmr.tuning.samplers import SCORE, bayesian, equal_as_json, fixed_points, population, scheduler_of
 from recbole_cadmr.tuning.trial import TrialContext, finish_trial, run_trial
-from recbole_cadmr.tuning.trial_record import STOPPED, TrialRecord, best_record, read_records
+from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, read_records
 from recbole_cadmr.tuning.trial_store import CALLED_BY_TRIALS, TrialStore
 
 RAY = ".ray"  # Ray's own files, while a search runs
@@ -75,7 +75,7 @@ def unfinished(plan: Plan, records: list[TrialRecord]) -> list[TrialRecord]:
     best = best_record(records, plan.bigger)
     wanted = [best] if best is not None else []
     wanted += [record for record in records if equal_as_json(record.point, plan.defaults) and record is not best]
-    return [record for record in wanted if record.status == STOPPED and record.repeats is None]
+    return [record for record in wanted if record.status == "stopped" and record.repeats is None]
 
 
 class _Search:

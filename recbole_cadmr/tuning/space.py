@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +58,19 @@ class Dimension:
         return self.choices or (self.low, self.high)
 
     @property
-    def listed(self) -> Sequence[Any] | None:
-        """All values, if they can be counted."""
-        if self.kind == "choice":
-            return self.choices
-        return range(int(self.low), int(self.high) + 1) if self.kind in _WHOLE else None
+    def is_whole(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return self.kind in _WHOLE
+
+    @property
+    def countable(self) -> Sequence[Any] | None:
+        """All values; None if there is no end of them."""
+        return range(int(self.low), int(self.high) + 1) if self.is_whole else self.choices or None
 
     @property
     def size(self) -> float:
         """How many values there are."""
-        if self.kind == "choice":
-            return len(self.choices)
-        return int(self.high) - int(self.low) + 1 if self.kind in _WHOLE else math.inf
+        return math.inf if self.countable is None else len(self.countable)
 
     @property
     def plain(self) -> Any:
@@ -86,6 +87,21 @@ class Dimension:
             return source.uniform(self.low, self.high)
         drawn = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
         return round(drawn) if self.kind == "lograndint" else min(max(drawn, self.low), self.high)
+
+    def including(self, default: Any) -> Dimension:
+        """The same with the default among its values; choices that are numbers by size, so that neighbours are near.
+
+        Raises:
+            UserError: if the default is not of the kind that a range holds.
+        """
+        if self.kind == "choice":
+            choices = [*self.choices, *([] if default in self.choices else [default])]
+            return replace(self, choices=tuple(sorted(choices) if all(map(_is_number, choices)) else choices))
+        if not _is_number(default):
+            raise UserError(f"the default of {self.name} is {default}, which no range holds; list its values instead")
+        if self.kind.startswith("log") and default <= 0:
+            raise UserError(f"the default of {self.name} is {default}, which no {self.kind} holds; list its values")
+        return replace(self, low=min(self.low, default), high=max(self.high, default))
 
     def __str__(self) -> str:
         if self.kind == "choice":
@@ -141,7 +157,9 @@ def _dimension(name: str, entry: Any, origin: str) -> Dimension:
         ((kind, ends),) = entry.items()
         if kind == "choice":
             return _dimension(name, ends, origin)
-        numbers = isinstance(ends, list) and len(ends) == 2 and all(_is_number(end) for end in ends)
+        numbers = (
+            isinstance(ends, list) and len(ends) == 2 and all(_is_number(end) and abs(end) <= _MOST for end in ends)
+        )
         fits = numbers and ends[0] < ends[1] and (ends[0] > 0 or not kind.startswith("log"))
         if fits and (kind not in _WHOLE or all(float(end).is_integer() for end in ends)):
             return Dimension(name, kind=kind, low=ends[0], high=ends[1])
@@ -160,7 +178,7 @@ def _dimension(name: str, entry: Any, origin: str) -> Dimension:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MOST <= value <= _MOST
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def check_space(space: Space, config: Config, origin: str) -> None:
@@ -225,5 +243,5 @@ def _size(space: Space) -> float:
 
 
 def _all_points(space: Space) -> Iterator[Point]:
-    for values in itertools.product(*(dimension.listed or () for dimension in space.values())):
+    for values in itertools.product(*(dimension.countable or () for dimension in space.values())):
         yield dict(zip(space, values))

@@ -26,7 +26,7 @@ from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.rpc import Caller
 from recbole_cadmr.tuning.samplers import EPOCH, SCORE, equal_as_json
 from recbole_cadmr.tuning.trial_folder import TrialFolder
-from recbole_cadmr.tuning.trial_record import FAILED, FINISHED, STOPPED, TrialRecord, score_of
+from recbole_cadmr.tuning.trial_record import TrialRecord, score_of
 
 # Of every trial: nothing is read of the test part, and the state is written at most so often.
 _TRIAL = {"evaluate_test": False, "save_lists": False, "show_progress": False, "resume_step": 1, "resume_seconds": 30}
@@ -59,7 +59,7 @@ def run_trial(config: Mapping[str, Any], context: TrialContext, packed: bytes | 
     trial = _Trial(context, store, record, ray_api.report)
     if is_new:
         trial.replay()
-    if record.status == FAILED:
+    if record.status == "failed":
         raise RuntimeError(record.failure)
     if not record.over:
         trial.run(pointer, packed)
@@ -92,7 +92,7 @@ class _Trial(TrainingCallback):
 
     def replay(self) -> None:
         """Report validations from before the search was cut; of a population's member the last, where it stands."""
-        reports, is_over = self.record.reports, self.record.status in (FINISHED, STOPPED)
+        reports, is_over = self.record.reports, self.record.status in ("finished", "stopped")
         for report in reports[-1:] if self.plan.is_population else reports:
             self._report_to_ray(self._metrics(report, is_over and report is reports[-1]))
 

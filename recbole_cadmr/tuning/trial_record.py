@@ -21,13 +21,7 @@ from recbole_cadmr.tuning.trial_folder import TRIAL, TRIALS, TrialFolder
 
 # How a trial stands. `stopped`: by the scheduler; `failed` says why in `failure`.
 Status = Literal["waiting", "running", "finished", "stopped", "failed"]
-WAITING: Status = "waiting"
-RUNNING: Status = "running"
-FINISHED: Status = "finished"
-STOPPED: Status = "stopped"
-FAILED: Status = "failed"
 STATES: tuple[Status, ...] = get_args(Status)
-OVER = (FINISHED, STOPPED, FAILED)
 
 
 @dataclass
@@ -46,7 +40,7 @@ class TrialRecord:
 
     number: Annotated[int, Meta(ge=1, le=10**9)]
     point: dict[str, Any]
-    status: Status = WAITING
+    status: Status = "waiting"
     changes: list[list[Any]] = field(default_factory=list)
     failure: str | None = None
     deaths: Count = 0
@@ -58,7 +52,7 @@ class TrialRecord:
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self.status in OVER
+        return self.status in ("finished", "stopped", "failed")
 
     @property
     def epochs(self) -> int:
@@ -139,7 +133,7 @@ def _read_reports(folder: TrialFolder) -> list[Validation]:
 
 def best_record(records: Sequence[TrialRecord], bigger: bool = True) -> TrialRecord | None:
     """The trial with the best validation score, the first of equals; no failed one, and none that repeats another."""
-    trained = [record for record in records if record.status != FAILED and record.repeats is None]
+    trained = [record for record in records if record.status != "failed" and record.repeats is None]
     scores = {record.number: score_of(best) for record in trained if (best := record.best(bigger))}
     sign = 1 if bigger else -1
     known = [record for record in records if record.number in scores]

@@ -20,10 +20,6 @@ from recbole_cadmr.tuning.samplers import NUMBER, equal_as_json
 from recbole_cadmr.tuning.space import Point
 from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import (
-    FAILED,
-    FINISHED,
-    RUNNING,
-    STOPPED,
     TrialRecord,
     best_record,
     read_records,
@@ -70,7 +66,7 @@ class TrialStore:
             self.records[number] = TrialRecord(number, point)
         record = self.records[number]
         self._processes[number] = process
-        if record.status == RUNNING and not is_new and not self.plan.is_population:
+        if record.status == "running" and not is_new and not self.plan.is_population:
             record.deaths += 1
         if record.over:
             return replace(record, reports=list(record.reports)), is_new
@@ -81,7 +77,7 @@ class TrialStore:
             record = replace(twin, number=number, repeats=twin.number, deaths=0, reports=list(twin.reports))
             self.records[number] = record
         else:
-            record.status = RUNNING
+            record.status = "running"
         self._write(record, history=pointer is not None or twin is not None)
         return replace(record, reports=list(record.reports)), is_new
 
@@ -112,7 +108,9 @@ class TrialStore:
 
     def _twin(self, record: TrialRecord) -> TrialRecord | None:
         """A trial with the same settings that is over, whose reports are those of another one as well."""
-        over = (other for other in self.records.values() if other.status in (FINISHED, STOPPED) and not other.repeats)
+        over = (
+            other for other in self.records.values() if other.status in ("finished", "stopped") and not other.repeats
+        )
         return next((other for other in over if equal_as_json(other.point, record.point)), None)
 
     def add(self, number: int, start: int, reports: Sequence[Validation], peak_memory: int) -> None:
@@ -129,9 +127,9 @@ class TrialStore:
     def finish(self, number: int) -> None:
         """A trial has trained to its end."""
         record = self.records[number]
-        record.status, record.failure = FINISHED, None
+        record.status, record.failure = "finished", None
         if record.best() is None:
-            record.status, record.failure = FAILED, "nothing was validated: there is no validation part to choose on"
+            record.status, record.failure = "failed", "nothing was validated: there is no validation part to choose on"
         self._write(record)
 
     def fail(self, number: int, reason: str, again: bool) -> None:
@@ -139,7 +137,7 @@ class TrialStore:
         self._reasons[number] = reason
         if not again and self._aborted is None:
             record = self.records[number]
-            record.status, record.failure = FAILED, reason
+            record.status, record.failure = "failed", reason
             self._write(record)
 
     def abort(self, reason: str) -> None:
@@ -155,7 +153,7 @@ class TrialStore:
             return
         record = self.records[number]
         if not record.over and self._aborted is None:
-            record.status = FAILED if failed else STOPPED
+            record.status = "failed" if failed else "stopped"
             record.failure = self._reasons.get(number, _KILLED) if failed else None
             self._write(record)
         if not self.plan.is_population:
@@ -168,7 +166,7 @@ class TrialStore:
         for record in (self.records[number] for number in dead):
             record.deaths += 1
             if record.deaths > 1:
-                record.status, record.failure = FAILED, _KILLED
+                record.status, record.failure = "failed", _KILLED
             self._write(record)
         return dead
 
@@ -180,14 +178,14 @@ class TrialStore:
         """
         over = [record for record in self.records.values() if record.over]
         best = best_record(over, self.plan.bigger)
-        finished = best_record([record for record in over if record.status == FINISHED], self.plan.bigger)
+        finished = best_record([record for record in over if record.status == "finished"], self.plan.bigger)
         for record in over:
             folder = TrialFolder(self.root, record.number)
             is_best = record in (best, finished)
             shutil.rmtree(folder.snapshots, ignore_errors=True)
-            if not is_best and record.status != FINISHED and not equal_as_json(record.point, self.plan.defaults):
+            if not is_best and record.status != "finished" and not equal_as_json(record.point, self.plan.defaults):
                 folder.keep_history_alone()
-            elif record.status == FINISHED:
+            elif record.status == "finished":
                 folder.run.last.unlink(missing_ok=True)
                 if not is_best:
                     folder.run.best.unlink(missing_ok=True)

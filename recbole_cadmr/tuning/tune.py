@@ -32,7 +32,7 @@ from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.search import RAY, is_complete, search
 from recbole_cadmr.tuning.trial_folder import TrialFolder
-from recbole_cadmr.tuning.trial_record import FINISHED, TrialRecord, best_record, read_records
+from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, read_records
 from recbole_cadmr.tuning.trial_store import TrialStore
 
 
@@ -67,15 +67,10 @@ def tune(
     dataset: str | None = None,
     *,
     output: str | os.PathLike[str],
-    preset: str | None = None,
-    space: str | Path | Mapping[str, Any] | None = None,
-    sampler: str = "random",
-    scheduler: str = "asha",
-    trials: int | None = None,
-    grace: int | None = None,
     settings: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     test: bool = True,
+    **options: Any,
 ) -> SearchResult:
     """Search settings by their best score on validation; the test part is read once, for the winner, at the end.
 
@@ -83,29 +78,31 @@ def tune(
 
     Args:
         output: folder of the search; on a cluster, on storage that all of its nodes share.
-        sampler: ``random``, ``grid``, or ``bayesian`` (Optuna); scheduler: ``asha``, ``pbt``, or ``fifo``.
-        trials: most trials, the first of which are the defaults.
-        grace: epochs before a trial may be stopped or take over another's state.
         test: whether the test part is read for the winner.
-        model, dataset, preset, space, settings: as in :func:`make_plan`.
+        model, dataset, settings: as in :func:`make_plan`, which has all other options, too.
 
     Raises:
         UserError: on anything wrong with the options, if ``output`` holds anything else, and if no trial has a result.
     """
+    root = Path(output).absolute()
     resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
-    plan = make_plan(
-        model,
-        dataset,
-        preset=preset,
-        space=space,
-        sampler=sampler,
-        scheduler=scheduler,
-        trials=trials,
-        grace=grace,
-        threads=resources.threads,
-        settings=settings,
-    )
-    return run_plan(plan, Path(output).absolute(), resources, test)
+    plan = make_plan(model, dataset, threads=resources.threads, settings=settings, **options)
+    try:
+        with alone_in(root, "search"), terminated_as_interrupted():
+            if (root / SEARCH).is_file():
+                check_same(read_plan(root), plan, root)
+            elif any(path.name not in (LOCK, MARK) for path in root.iterdir()):
+                raise UserError(f"{root} is already used, and not by a search; choose another --output")
+            shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
+            refuse_links(root.resolve())
+            remove_temporaries(root)
+            check_records(plan, read_records(root), root)
+            if not is_complete(plan, read_records(root)):
+                search(plan, root, resources)
+            return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
+    except KeyboardInterrupt as error:
+        how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
+        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
 
 
 def _with_threads(resources: Resources, threads: Any) -> Resources:
@@ -125,7 +122,6 @@ def resume(
     trials: int | None = None,
     data_path: str | os.PathLike[str] | None = None,
     resources: Resources | None = None,
-    test: bool = True,
 ) -> SearchResult:
     """Resume the search in a folder, by the options that it was begun with.
 
@@ -134,43 +130,19 @@ def resume(
         data_path: where the data set lies, if it has moved.
         resources: the threads of a trial stay what they were.
     """
-    begun = read_plan(Path(folder).absolute())
+    begun, resources = read_plan(Path(folder).absolute()), resources or Resources()
+    options = {name: getattr(begun, name) for name in ("preset", "space", "sampler", "scheduler")}
     settings = {name: value for name, value in begun.settings.items() if name != "threads"}
-    resources = resources or Resources()
     return tune(
         begun.model,
         begun.dataset,
         output=folder,
-        preset=begun.preset,
-        space=begun.space,
-        sampler=begun.sampler,
-        scheduler=begun.scheduler,
         trials=trials or (None if begun.sampler == "grid" else begun.trials),
         grace=begun.grace if begun.scheduler != "fifo" else None,
         settings=settings | ({"data_path": str(data_path)} if data_path is not None else {}),
         resources=resources if resources.cpus is not None else replace(resources, cpus=begun.threads),
-        test=test,
+        **options,
     )
-
-
-def run_plan(plan: Plan, root: Path, resources: Resources, test: bool = True) -> SearchResult:
-    """Run what is not finished of a search in the folder ``root``, and write its results."""
-    try:
-        with alone_in(root, "search"), terminated_as_interrupted():
-            if (root / SEARCH).is_file():
-                check_same(read_plan(root), plan, root)
-            elif any(path.name not in (LOCK, MARK) for path in root.iterdir()):
-                raise UserError(f"{root} is already used, and not by a search; choose another --output")
-            shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
-            refuse_links(root.resolve())
-            remove_temporaries(root)
-            check_records(plan, read_records(root), root)
-            if not is_complete(plan, read_records(root)):
-                search(plan, root, resources)
-            return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
-    except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
-        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
 
 
 def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
@@ -180,17 +152,17 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
         UserError: if the settings of a trial are not those that it was to try, or its reports are not those of its run.
     """
     points = [] if plan.is_population else plan.points()  # a member of a population takes over others' settings
-    known = {record.number: record for record in records}
+    by_number = {record.number: record for record in records}
     for record in records:
         folder = TrialFolder(root, record.number)
         asked = points[record.number - 1] if record.number <= len(points) else record.point
-        names = [record.point, *(values for _, values in record.changes)]
-        twin = known.get(record.repeats) if record.repeats is not None else record
-        if record.point.keys() != plan.space.keys() or not all(values.keys() <= plan.space.keys() for values in names):
+        twin = by_number.get(record.repeats) if record.repeats is not None else record
+        changed = {name for _, values in record.changes for name in values}
+        if record.point.keys() != plan.space.keys() or not changed <= plan.space.keys():
             reason = "its settings are not those that are searched"
-        elif not equal_as_json(record.point, asked) or twin is None or not equal_as_json(twin.point, record.point):
+        elif not (equal_as_json(record.point, asked) and twin and equal_as_json(twin.point, record.point)):
             reason = "its settings are not those that it was to try"
-        elif record.status == FINISHED and record is twin and not _agrees(record, folder.run):
+        elif record.status == "finished" and record is twin and not _agrees(record, folder.run):
             reason = "its reports are not those of its run"
         else:
             continue
@@ -199,11 +171,9 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
 
 def _agrees(record: TrialRecord, run: RunFolder) -> bool:
     """Whether the reports of a finished trial are those of its result, if that is there."""
-    if not run.is_finished:
-        return True
     reported, measured = (
         [(report["epoch"], report["phase"], report["valid_score"]) for report in reports]
-        for reports in (record.reports, read_result(run.path)["history"])
+        for reports in (record.reports, read_result(run.path)["history"] if run.is_finished else record.reports)
     )
     return reported == measured
 

@@ -22,17 +22,17 @@ import yaml
 
 from recbole_cadmr.cli.settings import settings_of
 from recbole_cadmr.runs.result import read_result
-from recbole_cadmr.tuning.plan import Plan, make_plan
+from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.resources import Resources
-from recbole_cadmr.tuning.tune import run_plan
+from recbole_cadmr.tuning.tune import tune
 
 
 def by_hand(plan: Plan, folder: Path, jobs: int) -> list[dict[str, Any]]:
     """The results of the trials, each a command of its own."""
 
     def run(number: int, point: dict[str, Any]) -> dict[str, Any]:
-        settings = {"model": plan.model, "dataset": plan.dataset, **({"preset": plan.preset} if plan.preset else {}),
-                    **plan.settings, **point, "evaluate_test": False, "show_progress": False}  # fmt: skip
+        names = {"model": plan.model, "dataset": plan.dataset} | ({"preset": plan.preset} if plan.preset else {})
+        settings = {**names, **plan.settings, **point, "evaluate_test": False, "show_progress": False}
         file, output = folder / f"{number}.yaml", folder / str(number)
         file.write_text(yaml.safe_dump(settings), encoding="utf-8")
         command = [sys.executable, "-m", "recbole_cadmr", "train", f"--config_files={file}", f"--output={output}"]
@@ -51,19 +51,28 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=4)
     parser.add_argument("--jobs", type=int, default=1)
     known, rest = parser.parse_known_args()
-    plan = make_plan(known.model, known.dataset, scheduler="fifo", trials=known.trials, settings=settings_of(rest))
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
-        found = run_plan(plan, Path(scratch) / "search", Resources(jobs=known.jobs), test=False)
+        result = tune(
+            known.model,
+            known.dataset,
+            output=Path(scratch) / "search",
+            scheduler="fifo",
+            trials=known.trials,
+            settings=settings_of(rest),
+            resources=Resources(jobs=known.jobs),
+            test=False,
+        )
         searched = time.perf_counter() - start
         start = time.perf_counter()
+        plan = result.plan
         results = by_hand(plan, Path(scratch), known.jobs)
         typed = time.perf_counter() - start
-    best = [record.best(plan.bigger) for record in found.records]
-    if [entry and entry["valid_score"] for entry in best] != [result["best_valid_score"] for result in results]:
+    best = [record.best(plan.bigger) for record in result.records]
+    if [entry and entry["valid_score"] for entry in best] != [one["best_valid_score"] for one in results]:
         raise SystemExit("the search and the trials by hand do not agree")
-    memory = [max(sizes) / 2**30 for sizes in ([r.peak_memory_bytes for r in found.records],
-                                               [result["peak_memory_bytes"] for result in results])]  # fmt: skip
+    peaks = ([record.peak_memory_bytes for record in result.records], [one["peak_memory_bytes"] for one in results])
+    memory = [max(sizes) / 2**30 for sizes in peaks]
     print(
         f"{plan.model} on {plan.dataset}, {plan.trials} trials, {known.jobs} at once: search {searched:.1f} s, by hand "
         f"{typed:.1f} s, {searched / typed - 1:+.0%}; largest trial {memory[0]:.2f} GB, by hand {memory[1]:.2f} GB"

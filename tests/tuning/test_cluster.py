@@ -16,11 +16,11 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.shared_folder import check_shared
 from recbole_cadmr.tuning.outputs import best_settings
-from recbole_cadmr.tuning.plan import make_plan, read_plan
+from recbole_cadmr.tuning.plan import read_plan
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.trial import TrialContext
-from recbole_cadmr.tuning.trial_record import FINISHED, read_records
-from recbole_cadmr.tuning.tune import run_plan
+from recbole_cadmr.tuning.trial_record import read_records
+from recbole_cadmr.tuning.tune import tune
 
 # A driver that loses its node exits, so that it is a process of its own: it searches on a head with a core for a trial
 # and another node with one, and kills that node while a trial on each is half way. A driver joins any node of its own
@@ -71,7 +71,7 @@ def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
     died = list(map(int, re.search("^died: (.*)$", driver.stdout, re.M)[1].split()))
     records = read_records(out)
     assert len(died) == 2
-    assert [record.status for record in records] == [FINISHED] * 3
+    assert [record.status for record in records] == ["finished"] * 3
     assert all(record.epochs == 20 for record in records)
     assert sorted(record.deaths for record in records) == [0, 0, 1]
     lost = next(record for record in records if record.deaths)
@@ -90,7 +90,7 @@ def cluster(monkeypatch):
 
 
 def test_a_search_needs_a_folder_that_all_nodes_see(cluster, tmp_path, monkeypatch):
-    plan = make_plan("BPR", None, trials=2, settings={"epochs": 6})
+    options = {"output": tmp_path / "out", "trials": 2, "settings": {"epochs": 6}, "resources": cluster}
 
     def blind(ray, root, mark):
         check_shared(ray, root, "another")  # as it stands in a folder of that path on another machine
@@ -100,13 +100,13 @@ def test_a_search_needs_a_folder_that_all_nodes_see(cluster, tmp_path, monkeypat
         with pytest.raises(
             UserError, match=f"does not see {tmp_path}/out; choose an --output on storage that all nodes"
         ):
-            run_plan(plan, tmp_path / "out", cluster)
+            tune("BPR", **options)
     assert not (tmp_path / "out").exists()  # nothing has begun
     # A node that joins later.
     monkeypatch.setattr("recbole_cadmr.tuning.search.check_shared", lambda *_: None)
     monkeypatch.setattr("recbole_cadmr.tuning.search.TrialContext", lambda *a: TrialContext(*a[:2], "another", a[3]))
     with pytest.raises(UserError, match=f"a node of the Ray cluster does not see {tmp_path}/out; what is finished is"):
-        run_plan(plan, tmp_path / "out", cluster)
+        tune("BPR", **options)
     assert read_records(tmp_path / "out") == []
 
 

@@ -26,9 +26,6 @@ from recbole_cadmr.tuning.outputs import best_settings
 from recbole_cadmr.tuning.plan import read_plan
 from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import (
-    FAILED,
-    FINISHED,
-    STOPPED,
     best_record,
     read_records,
 )
@@ -81,7 +78,7 @@ def space(tmp_path, text):
 def test_the_best_on_validation_is_chosen_and_its_run_can_be_repeated(searched, tmp_path):
     records = read_records(searched)
     best = best_record(records)
-    assert len(records) == 6 and best.status == FINISHED and best.epochs == 12
+    assert len(records) == 6 and best.status == "finished" and best.epochs == 12
     scores = [float(row["best_valid_score"]) for row in table(searched)]
     assert max(scores) == best.best()["valid_score"] == again(searched, tmp_path)
     settings = yaml.safe_load((searched / "best.yaml").read_text())
@@ -95,11 +92,11 @@ def test_the_best_on_validation_is_chosen_and_its_run_can_be_repeated(searched, 
 def test_the_first_trial_is_the_defaults_trained_to_its_end(searched):
     first = read_records(searched)[0]
     assert first.point == {"learning_rate": 0.001, "embedding_size": 64, "weight_decay": 0.0}
-    assert first.status == FINISHED and first.epochs == 12
+    assert first.status == "finished" and first.epochs == 12
 
 
 def test_trials_that_fall_behind_are_stopped_at_a_rung(searched):
-    stopped = [record for record in read_records(searched) if record.status == STOPPED]
+    stopped = [record for record in read_records(searched) if record.status == "stopped"]
     assert stopped and {record.epochs for record in stopped} <= {4, 12}
     assert all([report["epoch"] for report in record.reports] == list(range(record.epochs)) for record in stopped)
 
@@ -107,7 +104,9 @@ def test_trials_that_fall_behind_are_stopped_at_a_rung(searched):
 def test_the_test_part_is_read_for_the_best_alone(searched):
     records = read_records(searched)
     best = best_record(records).number
-    results = {r.number: read_result(TrialFolder(searched, r.number).run.path) for r in records if r.status == FINISHED}
+    results = {
+        r.number: read_result(TrialFolder(searched, r.number).run.path) for r in records if r.status == "finished"
+    }
     assert {number for number, result in results.items() if result["test_read"]} == {best}
     assert all("test" not in name for record in records for report in record.reports for name in report)
     facts = (searched / "report.html").read_text().rpartition('id="facts">')[2].partition("</script>")[0]
@@ -144,7 +143,7 @@ def test_a_grid_tries_every_point_and_the_defaults(micro, tmp_path):
     arguments = ["tune", "--model=EASE", *micro, choices, "--sampler=grid", f"--output={tmp_path / 'out'}"]
     assert main(arguments) == 0
     assert [row["reg_weight"] for row in table(tmp_path / "out")] == ["250.0", "1.0", "10.0"]
-    assert {row["status"] for row in table(tmp_path / "out")} == {FINISHED}
+    assert {row["status"] for row in table(tmp_path / "out")} == {"finished"}
 
 
 def test_a_bayesian_search_trains_no_point_twice(micro, tmp_path):
@@ -171,7 +170,7 @@ def test_members_of_a_population_take_over_and_each_can_be_repeated(micro, tmp_p
     assert main([*arguments, "--grace=3", f"--output={out}"]) == 0
     plan, records = read_plan(out), read_records(out)
     changed = [record for record in records if record.changes]
-    assert changed and all(record.status == FINISHED and record.epochs == 12 for record in records)
+    assert changed and all(record.status == "finished" and record.epochs == 12 for record in records)
     assert all(start % 3 == 0 for record in changed for start, _ in record.changes)
     for place, record in enumerate([best_record(records), changed[0]]):
         given = best_settings(plan, record)
@@ -194,7 +193,7 @@ def test_a_trial_that_comes_to_nothing_is_recorded_and_ends_nothing_else(micro, 
     ]
     assert main([*arguments, f"--output={tmp_path / 'out'}"]) == 0
     first, second, lost = sorted(read_records(tmp_path / "out"), key=lambda record: record.point["learning_rate"])
-    assert (first.status, second.status, lost.status) == (FINISHED, FINISHED, FAILED)
+    assert (first.status, second.status, lost.status) == ("finished", "finished", "failed")
     assert "BPR gives scores that are NaN or infinite" in lost.failure and lost.deaths == 0
     assert best_record(read_records(tmp_path / "out")).number != lost.number
 
@@ -259,7 +258,7 @@ def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to
     out, seen, _ = cut
     assert seen["status"] == 2
     assert f"resume with: python -m recbole_cadmr tune --resume {out}" in seen["log"]
-    assert (seen["first"].status, seen["first"].deaths, seen["first"].epochs) == (FINISHED, 1, 16)
+    assert (seen["first"].status, seen["first"].deaths, seen["first"].epochs) == ("finished", 1, 16)
     # Two phases are one axis of epochs; the start of fine-tuning is judged, too.
     assert [(r["epoch"], r["phase"]) for r in seen["first"].reports] == [
         *((epoch, "pretrain") for epoch in range(8)),
@@ -279,7 +278,7 @@ def test_a_killed_search_resumes_and_repeats_no_finished_trial(cut, tmp_path):
     assert len(stamps) == 2
     assert main(["tune", "--resume", str(out)]) == 0
     records = read_records(out)
-    assert len(records) == 3 and all(record.status == FINISHED and record.epochs == 16 for record in records)
+    assert len(records) == 3 and all(record.status == "finished" and record.epochs == 16 for record in records)
     assert records[0] == seen["first"]
     assert stamps == {n: TrialFolder(out, n).run.history.stat().st_mtime_ns for n in stamps}
     assert read_plan(out).max_epochs == 16
@@ -429,7 +428,7 @@ def test_a_full_disk_ends_the_search_with_one_sentence_and_it_goes_on_later(tmp_
         )
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         assert main(["tune", "--resume", str(disk / "out")]) == 0
-        assert [record.status for record in read_records(disk / "out") if record.status == FAILED] == []
+        assert [record.status for record in read_records(disk / "out") if record.status == "failed"] == []
         assert len(read_records(disk / "out")) == 3 and Path(disk / "out" / "best.yaml").is_file()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
