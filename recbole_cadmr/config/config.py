@@ -45,7 +45,7 @@ FIXED_IN_TRAINING = (
     "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding",
     "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test", *dataset_arguments,
 )  # fmt: skip
-# What the NAME.yaml of a data set, which may be a stranger's, may say: how its files are read, split and measured on.
+# What the NAME.yaml of a data set, which is not trusted, may contain: how its files are read, split and evaluated on.
 _OF_DATA = (
     *dataset_arguments, "encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note",
     "eval_args", "split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric",
@@ -82,7 +82,7 @@ class Config(recbole.config.Config):
         dataset: name of a data set; the embedded one if no source names one.
         config_files: yaml files of settings.
         settings: settings by name, over all files.
-        changed: of the settings of a checkpoint, those that were changed; they are told by their values if not given.
+        changed: of the settings of a checkpoint, those that were changed; found by comparing values if not given.
 
     Attributes:
         changed: settings that a preset, data set, file or caller set to something other than the default.

@@ -23,11 +23,11 @@ class SLMRec(MultimodalRecommender):
     vector of all channels side by side. The main loss tells a user's item from the other users' in the batch by
     cosine / ``temperature``; scores are inner products. ``ssl_weight`` times the task's loss is added, one of
 
-        FD     two views of users and items that differ by dropout in the propagation are told from the others' views
+        FD     two views of users and items, apart by dropout in the propagation, are contrasted with those of others
         FM     the same, each view without its own one channel of the items
         FD+FM  both at once
-        FAC    an item's ids are told from other items' by its first modality, in a fine space; then what this space
-               holds by the next modality, in a coarser one, and so on, by inner product / ``ssl_temperature``
+        FAC    an item's ids are contrasted with other items' by its first modality, in a fine space; then what that
+               space holds by the next modality, in a coarser one, and so on, by inner product / ``ssl_temperature``
 
     The published code's L2 term takes no part in its loss, but the optimiser's weight decay does; its coarsest space
     has half the length. Where the set has no audio, it maps linearly once more where audio would have been; not here.
