@@ -71,11 +71,10 @@ def _scatter(results: Results, points: pd.DataFrame, named: Collection[str], sid
         textfont={"size": 12, "color": INK},
         cliponaxis=False,
     )
-    rank = points[x].rank(pct=True) > 0.5
-    right = dict(zip(points[x], rank))
-    return figure.for_each_trace(
-        lambda trace: trace.update(textposition=[f"{side} {'left' if right[value] else 'right'}" for value in trace.x])
-    )
+    middle = points[x].median()
+    for trace in figure.data:
+        trace.update(textposition=[f"{side} {'left' if value > middle else 'right'}" for value in trace.x])
+    return figure
 
 
 def _descriptions(results: Results) -> list[str]:
@@ -90,36 +89,41 @@ def _descriptions(results: Results) -> list[str]:
 
 
 def learning_curves(results: Results, name: str) -> Markup | str:
-    """Validation scores over time; the best models are drawn, the others wait in the legend. "" of no validation."""
-    if results.validations.empty:
+    """Validation scores over time, a line a run; the best models are drawn, the others wait in the legend.
+
+    "" if nothing was validated.
+    """
+    order, validations = results.order(results.main_metric), results.validations
+    if validations.empty:
         return ""
-    figure = go.Figure()
-    order = results.order(results.main_metric)
-    by_run = results.validations.groupby(["model", "seed"])
-    for place, model in enumerate(order):
-        colour, dash = PALETTE[place % len(PALETTE)], _DASHES[place // len(PALETTE) % len(_DASHES)]
-        is_shown = place < _SHOWN_CURVES or len(order) <= _SHOWN_CURVES + 2
-        seeds = [seed for seed in results.models.at[model, "seeds"] if (model, seed) in by_run.groups]
-        for index, seed in enumerate(seeds):
-            run = by_run.get_group((model, seed))
-            after = [f"epoch {epoch} after {seconds(time)}" for epoch, time in zip(run["epoch"], run["seconds"])]
-            figure.add_scatter(
-                x=run["seconds"].clip(lower=_LEAST_SECONDS),
-                y=run["score"],
-                customdata=after,
-                hovertemplate=f"<b>{label(model)}</b>, seed {seed}<br>%{{customdata}}: %{{y:.4f}}<extra></extra>",
-                mode="lines" if len(run) > 1 else "markers",
-                name=_name(model),
-                legendgroup=str(place),
-                showlegend=index == 0,
-                visible=True if is_shown else "legendonly",
-                opacity=1 if index == 0 else 0.4,
-                line={"color": colour, "dash": dash, "width": 2 if index == 0 else 1},
-                marker={"size": 7, "color": colour},
-            )
+    frame = validations.assign(
+        place=validations["model"].map(order.index).astype(str),
+        time=validations["seconds"].clip(lower=_LEAST_SECONDS),
+        name=validations["model"].map(label),
+        after=validations["seconds"].map(seconds),
+    )
+    figure = px.line(
+        frame,
+        x="time",
+        y="score",
+        color="place",
+        line_dash="place",
+        line_group="seed",
+        custom_data=["name", "seed", "epoch", "after"],
+        markers=True,
+        category_orders={"place": [str(place) for place in range(len(order))]},
+        color_discrete_sequence=PALETTE,
+        line_dash_sequence=[dash for dash in _DASHES for _ in PALETTE],
+    )
+    hovertemplate = "<b>%{customdata[0]}</b>, seed %{customdata[1]}<br>epoch %{customdata[2]} after %{customdata[3]}"
+    figure.update_traces(hovertemplate=f"{hovertemplate}: %{{y:.4f}}<extra></extra>", marker={"size": 5})
+    for trace in figure.data:
+        place = int(trace.name)
+        is_hidden = place >= _SHOWN_CURVES and len(order) > _SHOWN_CURVES + 2
+        trace.update(name=_name(order[place]), visible="legendonly" if is_hidden else True)
     score = f"{label(results.protocol['valid_metric'].lower())} in validation"
     layout = {"height": 480 + 9 * len(order), "xaxis": _TIME_AXIS, "yaxis_rangemode": "normal"}
-    legend = {"y": -0.16, "yanchor": "top", "itemwidth": 34, "font": {"size": 12}}
+    legend = {"title": {"text": ""}, "y": -0.16, "yanchor": "top", "itemwidth": 34, "font": {"size": 12}}
     return chart(name, figure, "time since the start, training and validation", score, legend=legend, **layout)
 
 
@@ -127,30 +131,27 @@ def seed_spread(results: Results, name: str) -> Markup:
     """A strip a model: every seed, and the mean."""
     metric = results.main_metric
     values, means = results.values(metric), results.means[metric]
-    order = [_name(model) for model in results.order(metric)]
-    figure = px.scatter(x=values["value"], y=values["model"].map(_name), custom_data=[values["seed"]])
+    rows = results.order(metric)[::-1]
+    figure = px.scatter(x=values["value"], y=values["model"].map(rows.index), custom_data=[values["seed"]])
     figure.update_traces(
         name="one seed",
         showlegend=True,
         marker={"color": PALETTE[0], "size": 8, "opacity": 0.5},
-        hovertemplate=f"<b>%{{y}}</b>, seed %{{customdata[0]}}<br>{metric} %{{x:.4f}}<extra></extra>",
+        hovertemplate=f"seed %{{customdata[0]}}<br>{metric} %{{x:.4f}}<extra></extra>",
     )
     figure.add_scatter(
         x=means,
-        y=means.index.map(_name),
+        y=means.index.map(rows.index),
         mode="markers",
         name="mean",
         hovertext=_descriptions(results),
         hoverinfo="text",
         marker={"symbol": "line-ns", "size": 15, "line": {"width": 2, "color": INK}},
     )
-    yaxis = {"title": {"text": ""}, "categoryorder": "array", "categoryarray": order[::-1], "automargin": True}
-    layout: dict[str, Any] = {
-        "height": 90 + 24 * len(order),
-        "margin": {"l": 10, "t": 30},
-        "legend": {"y": 1, "yanchor": "bottom"},
-    }
-    return chart(name, figure, metric, yaxis=yaxis, **layout)
+    names = {"tickvals": list(range(len(rows))), "ticktext": [_name(model) for model in rows], "zeroline": False}
+    yaxis = {"title": {"text": ""}, "range": [-0.7, len(rows) - 0.3], "automargin": True, **names}
+    legend, height = {"y": 1, "yanchor": "bottom"}, 90 + 24 * len(rows)
+    return chart(name, figure, metric, yaxis=yaxis, height=height, margin={"l": 10, "t": 30}, legend=legend)
 
 
 def _name(model: str) -> str:

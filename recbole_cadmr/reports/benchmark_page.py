@@ -23,7 +23,7 @@ from recbole_cadmr.reports.tables import (
 )
 
 _NEAR = 0.95  # of the best value
-_MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*", " ± ")
+_MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*")
 _DIVERSITY = {
     "itemcoverage": ("Coverage", "share of all items that are in anyone’s list of {k}"),
     "giniindex": ("Gini index", "0: all items are shown equally often, 1: always the same ones"),
@@ -123,7 +123,7 @@ def _glance(results: Results) -> dict[str, str]:
     compared = results.comparison(best, metric)
     if compared is not None:
         significance = "statistically significant" if compared["better"] else "not statistically significant"
-        what = f"ahead of {compared['other']}; {_short_p(compared['p'])}, {significance}"
+        what = f"ahead of {compared['other']}; {p_value(compared['p'])}, {significance}"
         facts[what] = signed(compared["difference"])
     cost = f"{seconds(results.costs.at[quick, TRAINING])} of training, {results.value(quick, metric)}"
     facts[f"fastest within 5% of the best: {_unbroken(cost)}"] = quick
@@ -136,29 +136,22 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def _short_p(p: float) -> str:
-    return p_value(p).replace("0.", ".")
-
-
 def _headline(results: Results) -> dict[str, list[dict[str, Any]]]:
     """Columns and rows of the first table, which is sorted by numbers."""
     main = results.main_metric
-    texts = headline(results, escape, _MARKS).assign(
-        model=results.models.index,
-        seeds=["all" if n == "deterministic" else n for n in map(results.n_runs, results.models.index)],
-    )
+    texts = headline(results, escape, _MARKS)
     values = results.means[results.headline].join(results.costs)
     values.insert(0, "seeds", results.models["seeds"].map(len))
     if main in results.comparisons.index:
         compared = results.comparisons.loc[main].reindex(results.models.index)
-        pairs = zip(compared["difference"], compared["p"].map(_short_p))
+        pairs = zip(compared["difference"], compared["p"].map(p_value))
         against = [f"{signed(difference)} <small>{escape(p)}</small>" for difference, p in pairs]
         place = 1 + len(results.headline)
         values.insert(place, "against", compared["difference"])
         texts.insert(place + 1, f"{main} against the best other", against)
     rows = [
         [_cell(model, model, ""), *map(_cell, map(Markup, of_model), own)]
-        for (model, *of_model), own in zip(texts.itertuples(index=False), values.itertuples(index=False))
+        for model, (_, *of_model), own in zip(values.index, texts.to_numpy(), values.to_numpy().tolist())
     ]
     return {
         "columns": [{"name": name, "numeric": name != "model", "order": None} for name in texts],

@@ -1,4 +1,4 @@
-"""Figures out of recommendation lists: by stratum, and of the lists as a whole."""
+"""Metrics of recommendation lists: by stratum, and of the lists as a whole."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def by_stratum(lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = R
     A stratum restricts what is to be found, never the candidates. ``cold items among themselves`` is the exception:
     cold items alone are ranked. A model that cannot score cold items has no metrics of the two.
     """
-    chosen = strata(lists)
-    figures = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in chosen.items()}
-    if _COLD in chosen:
-        among = _means(lists, lists.top_cold, chosen[_COLD], topk, metrics)
-        can = lists.top_cold.shape[1] > 0
-        for name, entry in ((_COLD, figures[_COLD]), (f"{COLD} among themselves", among)):
-            figures[name] = entry if can else {count: entry[count] for count in ("users", "pairs")}
-    return figures
+    pairs_of = strata(lists)
+    metrics_of = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in pairs_of.items()}
+    if _COLD in pairs_of:
+        metrics_of[f"{COLD} among themselves"] = _means(lists, lists.top_cold, pairs_of[_COLD], topk, metrics)
+        if not lists.top_cold.shape[1]:
+            counts = {name: metrics_of[_COLD][name] for name in ("users", "pairs")}
+            metrics_of |= {_COLD: counts, f"{COLD} among themselves": counts}
+    return metrics_of
 
 
 def _means(

@@ -103,17 +103,12 @@ def stratum_text(mean: float, stratum: str) -> str:
 def published_table(results: Results) -> pd.DataFrame:
     """What was published of the models beside what was measured here; empty if nothing was."""
     frame = results.published[results.published["metric"].isin(results.ranking_metrics)]
-    measured = np.array([results.means.at[model, metric] for model, metric in zip(frame["model"], frame["metric"])])
-    return pd.DataFrame(
-        {
-            "model": frame["model"],
-            "metric": frame["metric"],
-            "published": frame["value"].map("{:.4f}".format),
-            "measured": [f"{value:.4f}" for value in measured],
-            "difference": [f"{share:+.1%}" for share in measured / frame["value"] - 1],
-            "source": frame["source"],
-        }
-    )
+    measured = [results.means.at[model, metric] for model, metric in zip(frame["model"], frame["metric"])]
+    return frame.assign(
+        value=frame["value"].map("{:.4f}".format),
+        measured=[f"{value:.4f}" for value in measured],
+        difference=[f"{share:+.1%}" for share in measured / frame["value"] - 1],
+    ).rename(columns={"value": "published"})[["model", "metric", "published", "measured", "difference", "source"]]
 
 
 # Markdown
@@ -212,6 +207,6 @@ def _csv_lines(results: Results) -> pd.DataFrame:
     compared = compared.melt(["model", "figure"], ["difference", "p"], ignore_index=False).sort_index(kind="stable")
     compared = compared.assign(seed="all", figure=compared["figure"] + ": " + compared["variable"])
     published = results.published.assign(seed="published", figure=results.published["metric"])
-    order = {model: place for place, model in enumerate(results.models.index)}
-    lines = pd.concat([lines, compared, published]).assign(dataset=results.dataset)
-    return lines.sort_values("model", key=lambda models: models.map(order), kind="stable")
+    frames = (lines, compared, published)
+    parts = [frame[frame["model"] == model] for model in results.models.index for frame in frames]
+    return pd.concat([part for part in parts if len(part)]).assign(dataset=results.dataset)
