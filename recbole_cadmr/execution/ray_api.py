@@ -238,7 +238,7 @@ def population_scheduler(**options: Any) -> Any:
     """Ray's population based training in step, which does not wait for ever.
 
     Ray's own waits for every live member to come to the same epoch, and only a member that comes there lets the others
-    go on. If the last one ends or dies on the way, none does.
+    continue. If the last one ends or dies on the way, none does.
     """
     from ray.tune.schedulers import PopulationBasedTraining
 

@@ -18,18 +18,17 @@ def mutable_hyperparameters(plan: Plan) -> list[str]:
 
     Found by building the model with the default and with the first and last value of each setting.
     """
-    shapes: dict[str, Any] = {}
     with scratch_folder() as folder:
         session = open_session(plan.config(show_progress=False), folder)
         shapes = _shapes(session.model)
-        found = []
+        mutable = []
         for name, dimension in plan.parsed_space.items():
             values = {str(value): value for value in (dimension.values[0], dimension.values[-1])}
             if name not in FIXED_IN_TRAINING and all(
                 _fits(session, plan, name, value, shapes) for value in values.values()
             ):
-                found.append(name)
-    return found
+                mutable.append(name)
+    return mutable
 
 
 def _fits(session: Any, plan: Plan, name: str, value: Any, shapes: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a search leaves: ``best.yaml``, ``trials.csv``, and its last words."""
+"""What a search leaves: ``best.yaml``, ``trials.csv``, and what it prints at its end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.trial_record import TrialRecord
 
 BEST_SETTINGS, TABLE, REPORT = "best.yaml", "trials.csv", "report.html"
-_COLUMNS = ("best_valid_score", "best_epoch", "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats",
-            "changes", "failure")  # fmt: skip
+_MEASURES = ["best_valid_score", "best_epoch", "epochs_run", "seconds", "peak_memory_bytes"]
+_EVENTS = ["deaths", "repeats", "changes", "failure"]
 
 
 def best_settings(plan: Plan, record: TrialRecord) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
                 *(best["valid_result"].get(name) if best else None for name in metrics),
             ]
         )
-    columns = ["trial", "status", *plan.space, *_COLUMNS, *metrics]
+    columns = ["trial", "status", *plan.space, *_MEASURES, *_EVENTS, *metrics]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 

@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def encoder(self) -> SpaceEncoder | None:
-        """Reads the settings that Ray chooses; None if they are known before."""
+        """Reads the settings that Ray chooses; None if they are decided before."""
         is_encoded = self.is_population or self.sampler == "bayesian"
         return SpaceEncoder(self.parsed_space, self.defaults) if is_encoded else None
 
@@ -98,11 +98,11 @@ class Plan:
         return []
 
 
-def has_space(model: str, preset: str | None, given: Mapping[str, Any]) -> bool:
-    """Whether the package has a space for a model of which the given settings leave something to search."""
+def has_space(model: str, preset: str | None, settings: Mapping[str, Any]) -> bool:
+    """Whether the package has a space for a model, of which ``settings`` leave something to search."""
     config = Config(model, settings={"preset": preset} if preset else {})
-    given = current_names(model, given, "settings", warn=False)
-    return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= given.keys()
+    fixed = current_names(model, settings, "settings", warn=False).keys()
+    return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= fixed
 
 
 def make_plan(
@@ -130,13 +130,13 @@ def make_plan(
     Raises:
         UserError: on anything wrong with them.
     """
-    for what, value, known in (("sampler", sampler, SAMPLERS), ("scheduler", scheduler, SCHEDULERS)):
-        if value not in known:
-            raise UserError(f"there is no {what} '{value}'{did_you_mean(value, known)}; there are {', '.join(known)}")
-    given = {
-        name: value for name, value in (settings or {}).items() if name not in ("model", "dataset", "preset", "output")
-    }
-    if "settings_schedule" in given:
+    for what, value, names in (("sampler", sampler, SAMPLERS), ("scheduler", scheduler, SCHEDULERS)):
+        if value not in names:
+            raise UserError(f"there is no {what} '{value}'{did_you_mean(value, names)}; there are {', '.join(names)}")
+    subject = {"model": model, "dataset": dataset, "preset": preset}
+    named = {**(settings or {}), **{name: value for name, value in subject.items() if value is not None}}
+    fixed = {name: value for name, value in named.items() if name not in (*subject, "output")}
+    if "settings_schedule" in fixed:
         raise UserError(
             "settings_schedule is not for a search, whose trials change settings with --scheduler pbt alone"
         )
@@ -144,28 +144,26 @@ def make_plan(
         raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
     if trials is not None and not 1 <= trials <= _MOST_TRIALS:
         raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
-    named = {**(settings or {}), **{k: v for k, v in (("model", model), ("dataset", dataset)) if v is not None}}
-    chosen = preset if preset is not None else named.get("preset")
-    config = Config(named.get("model"), named.get("dataset"), settings={"preset": chosen, **given})
-    given = current_names(config["model"], given, "settings")
+    config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
+    fixed = current_names(config["model"], fixed, "settings")
     if not config["eval_step"]:
         raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
     if isinstance(space, Mapping):
-        found, origin = parse_space(current_names(config["model"], space, "the space"), "the space"), "the space"
+        searched, origin = parse_space(current_names(config["model"], space, "the space"), "the space"), "the space"
     else:
-        found = read_space(config["model"], config["preset"], space)
+        searched = read_space(config["model"], config["preset"], space)
         origin = str(space) if space is not None else f"the space of {config['model']}"
-    check_space(found, config, origin)
-    found = {name: dimension for name, dimension in found.items() if name not in given}
-    if not found:
+    check_space(searched, config, origin)
+    searched = {name: dimension for name, dimension in searched.items() if name not in fixed}
+    if not searched:
         raise UserError(f"{origin} has nothing left to search: all of its settings are given")
-    most = max(_most_epochs(config, found), 1)
+    most = max(_most_epochs(config, searched), 1)
     plan = Plan(
         model=config["model"],
         dataset=config["dataset"],
         preset=config["preset"],
-        settings={**given, "data_path": str(config.data_root), "seed": config["seed"], "threads": threads},
-        space={name: dimension.plain for name, dimension in found.items()},
+        settings={**fixed, "data_path": str(config.data_root), "seed": config["seed"], "threads": threads},
+        space={name: dimension.plain for name, dimension in searched.items()},
         sampler=sampler,
         scheduler=scheduler,
         trials=trials or DEFAULT_TRIALS,
@@ -175,7 +173,7 @@ def make_plan(
         bigger=bool(config["valid_metric_bigger"]),
         seed=config["seed"],
         threads=threads,
-        defaults={name: config[name] for name in found},
+        defaults={name: config[name] for name in searched},
         data=_data_hash(config),
     )
     return _counted(plan, trials)

@@ -18,12 +18,12 @@ _EVERY = 60  # seconds between two tables if nothing has ended
 _ERASE = "\x1b[{}A\x1b[J"  # that many lines up, and everything below
 
 
-def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool, gone: float) -> list[str]:
+def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool, elapsed: float) -> list[str]:
     """Lines that say how a search stands: the running trials, and the best of the others."""
     counts = Counter(record.status for record in records)
-    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none begun"
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none started"
     best = best_record(records, bigger)
-    lines = [f"{len(records)} of {trials} trials: {states}; {seconds(gone)} gone"]
+    lines = [f"{len(records)} of {trials} trials: {states}; after {seconds(elapsed)}"]
     running = [record for record in records if record.status == "running"]
     others = [record for record in records if record.status not in ("running", "failed") and record.reports]
     sign = -1 if bigger else 1
@@ -35,8 +35,8 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
     for record in shown:
         mark = "*" if best is not None and record.number == best.number else " "
         last, top = (f"{score_of(record.reports[place]):.4f}" if record.reports else "" for place in (-1, 0))
-        words = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
-        lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {top:>7}  {words}")
+        values = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
+        lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {top:>7}  {values}")
     return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]
 
 
@@ -46,7 +46,7 @@ class Progress:
     def __init__(self, trials: int, metric: str, bigger: bool, stream: TextIO | None = None) -> None:
         self.trials, self.metric, self.bigger = trials, metric, bigger
         self._stream = stream or sys.stdout
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self._printed, self._lines, self._ended = -math.inf, 0, -1
         self._announced = ""
 
@@ -62,7 +62,7 @@ class Progress:
         ended = sum(record.over for record in records)
         if not in_place and ended == self._ended and now - self._printed < _EVERY:
             return
-        lines = table(records, self.trials, self.metric, self.bigger, now - self._begun)
+        lines = table(records, self.trials, self.metric, self.bigger, now - self._started)
         if in_place and self._lines:
             self._stream.write(_ERASE.format(self._lines))
         self._write([*lines, ""])

@@ -15,8 +15,8 @@ class Resources:
 
     Attributes:
         address: as in :func:`ray_api.connected`.
-        cpus, gpus: cores and GPUs of a trial, in fractions too. Not given, it is one core (of a search that goes on, as
-            many as before), and one GPU where there are any.
+        cpus, gpus: cores and GPUs of a trial, in fractions too. Not given, it is one core (of a resumed search, as many
+            as before), and one GPU where there are any.
         jobs: most trials at once; as many as there is room for if None.
         dashboard: whether Ray's dashboard is wanted.
     """

@@ -1,4 +1,4 @@
-"""How a search goes: what it tries next (sampler) and what it lets go on (scheduler), as Ray Tune has them."""
+"""Strategies of a search: what it tries next (sampler) and which trials continue (scheduler), as Ray Tune has them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recbole_cadmr.tuning.space import Dimension, Point, Space
 
 SAMPLERS, SCHEDULERS = ("random", "grid", "bayesian"), ("asha", "pbt", "fifo")
 NUMBER, EPOCH, SCORE = "number", "epoch", "score"  # names in what is reported to Ray
-_REDUCTION = 3  # of the trials that come to a rung of ASHA, one in so many goes on
+_REDUCTION = 3  # of the trials that come to a rung of ASHA, one in so many continues
 _RUNGS = 27  # the first rung lies at this part of the most epochs: three reductions below the end
 _VALIDATIONS = 5  # at least before a trial is judged: the first ones say little
 _QUANTILE = 0.25  # of a population: the worst, which take over the state of the best
@@ -64,7 +64,7 @@ class SpaceEncoder:
 
 
 def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any]]:
-    """Algorithm and space of a search whose points are known before it begins; Ray is told their numbers."""
+    """Algorithm and space of a search whose points are decided before it begins; Ray gets their numbers."""
     from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -72,7 +72,7 @@ def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any
 
 
 def population(points: Sequence[Point], encoder: SpaceEncoder) -> tuple[Any, dict[str, Any]]:
-    """The same for a population: Ray is told the values, too, since it changes them."""
+    """The same for a population: Ray gets the values, too, since it changes them."""
     from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
@@ -92,9 +92,9 @@ def bayesian(first: Sequence[Point], encoder: SpaceEncoder, seed: int, jobs: int
     return ConcurrencyLimiter(algorithm, max_concurrent=jobs), encoder.domains()
 
 
-def grace_of(given: int | None, max_epochs: int, eval_step: int) -> int:
+def grace_of(asked: int | None, max_epochs: int, eval_step: int) -> int:
     """Epochs before a trial may be stopped, or take over another's state; a multiple of those between validations."""
-    least = given or min(max(max_epochs // _RUNGS, _VALIDATIONS * eval_step), max_epochs // _REDUCTION)
+    least = asked or min(max(max_epochs // _RUNGS, _VALIDATIONS * eval_step), max_epochs // _REDUCTION)
     return max(-(-least // eval_step), 1) * eval_step
 
 

@@ -19,23 +19,27 @@ from recbole_cadmr.errors import UserError, did_you_mean
 
 _WHOLE, _RANGES = ("randint", "lograndint"), ("uniform", "loguniform", "randint", "lograndint")
 _MOST = 1e15  # of an end of a range; greater whole numbers are no exact floats
-_MOST_POINTS = 10_000  # of a space that is laid out whole to draw from
+_MOST_POINTS = 10_000  # of a space that is listed whole to draw from
 _MOST_GRID = 100_000
 # What a search may not choose, and why.
 _PROTOCOL = "it says how results are measured, so that scores could not be compared"
 _MACHINE = "it belongs to the machine, not to the model"
+_OF_PROTOCOL = (
+    "metrics topk valid_metric eval_args benchmark_filename mask_valid_at_test split_seed evaluate_test data_note"
+)
+_OF_MACHINE = (
+    "threads gpu_id use_gpu data_path output checkpoint_dir config_files show_progress state resume_step "
+    "resume_seconds save_lists eval_batch_size worker"
+)
 _NOT_SEARCHED = {
-    **dict.fromkeys(("metrics", "topk", "valid_metric", "eval_args", "benchmark_filename", "mask_valid_at_test",
-                     "split_seed", "evaluate_test", "data_note"), _PROTOCOL),
-    **dict.fromkeys(("threads", "gpu_id", "use_gpu", "data_path", "output", "checkpoint_dir", "config_files",
-                     "show_progress", "state", "resume_step", "resume_seconds", "save_lists", "eval_batch_size",
-                     "worker"), _MACHINE),
+    **dict.fromkeys(_OF_PROTOCOL.split(), _PROTOCOL),
+    **dict.fromkeys(_OF_MACHINE.split(), _MACHINE),
     "seed": "a seed picked by its score is luck",
     "model": "search each model by itself, and compare them with benchmark --tune",
     "dataset": "search each data set by itself",
     "preset": "name it with --preset, and search each by itself",
     "settings_schedule": "--scheduler pbt finds one",
-}  # fmt: skip
+}
 
 _GROUPS = ("General", "Evaluation", "Dataset")  # RecBole's, of settings that are not a model's
 
@@ -212,9 +216,9 @@ def random_points(space: Space, n: int, key: str, defaults: Point) -> list[Point
     source = random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
     size = _size(space)
     if size <= _MOST_POINTS:
-        laid_out = list(_all_points(space))
-        source.shuffle(laid_out)
-        return [defaults, *(point for point in laid_out if point != defaults)][:n]
+        listed = list(_all_points(space))
+        source.shuffle(listed)
+        return [defaults, *(point for point in listed if point != defaults)][:n]
     points = {repr(defaults): defaults}
     while len(points) < min(n, size):
         point = {name: dimension.draw(source) for name, dimension in space.items()}

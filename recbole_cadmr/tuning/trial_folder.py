@@ -33,7 +33,7 @@ class TrialFolder:
 
     @property
     def record(self) -> Path:
-        """What is known of the trial, beside the history of its run."""
+        """The file of its record."""
         return self.path / TRIAL
 
     @property

@@ -1,4 +1,4 @@
-"""What is known of a trial, as plain files: ``trial.json``, and the history of its run."""
+"""The record of a trial as plain files: ``trial.json``, and the history of its run."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def read_records(root: Path) -> list[TrialRecord]:
     """The trials of a search by number.
 
     Raises:
-        UserError: if a file is damaged. (The last line of the reports may be cut: a kill does that.)
+        UserError: if a file is damaged. (The last line of a history may be cut: a kill does that.)
     """
     if (root / TRIALS).exists() and not (root / TRIALS).is_dir():
         raise UserError(f"{root / TRIALS} is not the folder of trials that it should be; remove it")
@@ -136,5 +136,5 @@ def best_record(records: Sequence[TrialRecord], bigger: bool = True) -> TrialRec
     trained = [record for record in records if record.status != "failed" and record.repeats is None]
     scores = {record.number: score_of(best) for record in trained if (best := record.best(bigger))}
     sign = 1 if bigger else -1
-    known = [record for record in records if record.number in scores]
-    return max(known, key=lambda record: (sign * scores[record.number], -record.number), default=None)
+    scored = [record for record in records if record.number in scores]
+    return max(scored, key=lambda record: (sign * scores[record.number], -record.number), default=None)

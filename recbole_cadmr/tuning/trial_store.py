@@ -1,4 +1,4 @@
-"""The records of a search while it runs: who tries what, what came of it, and what of it is kept.
+"""The records of a search while it runs: which trial tries what, with which outcome, and which files are kept.
 
 It lives in the process of the search and is called by those of the trials; what it keeps are plain files, from which a
 killed search resumes.
@@ -37,7 +37,7 @@ class TrialStore:
         self.root, self.plan, self.encoder = root, plan, plan.encoder
         self.points = plan.points()
         self.records = {record.number: record for record in read_records(self.root)}
-        self._earlier = set(self.records)  # known from before, and not yet resumed
+        self._earlier = set(self.records)  # of an earlier session, and not yet resumed
         self._numbers: dict[str, int] = {}
         self._reasons: dict[int, str] = {}
         self._processes: dict[int, int] = {}
@@ -117,7 +117,7 @@ class TrialStore:
         """Add validations, which the run has written, and the bytes that the trial has used at most.
 
         Args:
-            start: place of the first of them among all of the trial; what is known already is passed over.
+            start: place of the first of them among all of the trial; those that are known are ignored.
         """
         record = self.records[number]
         record.peak_memory_bytes = max(record.peak_memory_bytes, peak_memory)
@@ -200,7 +200,7 @@ class TrialStore:
         return [replace(record, reports=shown(record)) for record in self.records.values()], self._aborted
 
     def _write(self, record: TrialRecord, history: bool = False) -> None:
-        """Write what is known of a trial, and its history if its run does not; the search ends if that cannot be."""
+        """Write the record of a trial, and its history if its run does not; the search ends if that cannot be."""
         try:
             if history:
                 rewrite_history(TrialFolder(self.root, record.number).run.history, record.reports)

@@ -42,7 +42,7 @@ class NothingFoundError(UserError):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """The outcome of a search.
 
     Attributes:
         folder: holds ``best.yaml``, ``trials.csv``, ``report.html``, and the trials.
