@@ -231,7 +231,7 @@ def _grouped(
 
 
 def _names(results: Sequence[RunResult]) -> list[str]:
-    """Names of the configurations: model and preset, and the settings where these are not enough."""
+    """Distinct names of the configurations: model and preset, and the settings where these are not enough."""
     settings = [configuration(result) for result in results]
     presets = [own.pop("preset", None) for own in settings]
     short = [result["model"] + (f" ({preset})" if preset else "") for result, preset in zip(results, presets)]
@@ -240,7 +240,8 @@ def _names(results: Sequence[RunResult]) -> list[str]:
         twins = [other for other_name, other in zip(short, settings) if other_name == name]
         differing = [f"{k}={v}" for k, v in own.items() if any(twin.get(k) != v for twin in twins)]
         names.append(f"{name} {', '.join(differing)}" if differing else name)
-    return names
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [name if n == 1 else f"{name} ({n})" for name, n in zip(names, counts)]
 
 
 def _chosen(result: RunResult, n_tried: int) -> str:

@@ -13,7 +13,9 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 import recbole_cadmr
+from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.formatting import seconds
+from recbole_cadmr.reports import frame
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results, read_results
 from recbole_cadmr.reports.measure import COLD
@@ -259,3 +261,32 @@ def test_of_real_runs(runs, tmp_path):
     _, *points = figure(page, "accuracy-0")
     drawn = {x: y for times, recalls, _ in points for x, y in zip(times, recalls)}
     assert drawn == pytest.approx(dict(zip(table.costs[TRAINING], table.means["recall@20"])))
+
+
+def test_each_row_asks_for_what_was_published_of_it(runs, monkeypatch):
+    asked = []
+
+    def published(*arguments):
+        asked.append(arguments)
+        return Published({"recall@20": 0.5, "gauc": 0.9}, "a paper") if arguments[0] == "EASE" else None
+
+    monkeypatch.setattr(frame, "published", published)
+    table = read_results(runs)
+    counts = read_result(runs[0])["fingerprint"]["counts"]["interactions"]
+    assert asked == [(name, None, "synthetic", counts) for name in ("Pop", "EASE", "BPR")]
+    assert table.published.to_dict("records")[0] == {
+        "model": "EASE",
+        "metric": "recall@20",
+        "value": 0.5,
+        "source": "a paper",
+    }
+    recall = read_result(runs[1])["test_result"]["recall@20"]
+    row = f"| EASE | recall@20 | 0.5000 | {recall:.4f} | {recall / 0.5 - 1:+.1%} | a paper |"
+    assert row in markdown([table]) and "gauc" not in markdown([table])
+
+
+def test_models_of_the_same_settings_are_kept_apart_by_their_specs(runs):
+    specs = dict(zip(runs, ("a", "b", "c", "d")))
+    table = read_results(runs, model_specs=specs)
+    assert sorted(table.models.index) == ["BPR", "BPR (2)", "EASE", "Pop"]
+    assert table.models.at["BPR (2)", "seeds"] == [1]
