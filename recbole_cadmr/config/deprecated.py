@@ -33,33 +33,27 @@ def current_names(model: Any, values: Mapping[str, Any], origin: str, warn: bool
     Raises:
         UserError: if a setting is given by both names.
     """
-    table = _table().get(model, {}) if isinstance(model, str) else {}
-    return _renamed(values, table, origin, "", warn) if table else dict(values)
+    return _renamed(values, _table().get(model, {}) if isinstance(model, str) else {}, origin, warn)
 
 
-def _renamed(
-    values: Mapping[Any, Any], table: Mapping[str, Any], origin: str, within: str, warn: bool
-) -> dict[Any, Any]:
+def _renamed(values: Any, table: Mapping[str, Any], origin: str, warn: bool) -> Any:
+    if not isinstance(values, Mapping):
+        return values
     current = {}
     for name, value in values.items():
-        entry = table if name == "settings_schedule" else table.get(name)
+        entry = table.get(name)
         if isinstance(entry, str):
             if entry in values:
-                raise UserError(f"{origin}: {within}{name} is an old name of {within}{entry}; give one of them")
+                raise UserError(f"{origin}: {name} is an old name of {entry}; give one of them")
             if warn:
-                _warn(f"{within}{name} is deprecated; it is called {within}{entry} now")
+                _warn(f"{name} is deprecated; it is called {entry} now")
             name = entry
         elif name == "settings_schedule" and isinstance(value, Mapping):
-            place = f"{origin}: {name}"
-            value = {epoch: _inner(changes, table, place, within, warn) for epoch, changes in value.items()}
+            value = {epoch: _renamed(changes, table, f"{origin}: {name}", warn) for epoch, changes in value.items()}
         elif isinstance(entry, Mapping):
-            value = _inner(value, entry, origin, f"{within}{name}.", warn)
+            value = _renamed(value, entry, f"{origin}: {name}", warn)
         current[name] = value
     return current
-
-
-def _inner(value: Any, table: Mapping[str, Any], origin: str, within: str, warn: bool) -> Any:
-    return _renamed(value, table, origin, within, warn) if isinstance(value, Mapping) else value
 
 
 @cache
@@ -69,7 +63,7 @@ def _warn(message: str) -> None:
 
 def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings ``values`` of a model by the names that they had first: hashes of settings outlive a renaming."""
-    return _renamed(values, _inverse(_table().get(model, {})), "the settings", "", warn=False)
+    return _renamed(values, _inverse(_table().get(model, {})), "the settings", warn=False)
 
 
 def _inverse(table: Mapping[str, Any]) -> dict[str, Any]:
