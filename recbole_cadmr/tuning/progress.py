@@ -23,7 +23,7 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
     counts = Counter(record.status for record in records)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none started"
     best = best_record(records, bigger)
-    lines = [f"{len(records)} of {trials} trials: {states}; after {seconds(elapsed)}"]
+    lines = [f"{len(records)} of {trials} trials: {states}, in {seconds(elapsed)}"]
     running = [record for record in records if record.status == "running"]
     others = [record for record in records if record.status not in ("running", "failed") and record.reports]
     sign = -1 if bigger else 1

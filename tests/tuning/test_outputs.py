@@ -177,7 +177,7 @@ def standing(records):
 def test_the_table_shows_how_many_there_are_and_the_best(records):
     records += [trial(6, [0.3, 0.25], status="running"), trial(7, [], status="running"), TrialRecord(8, {}, "waiting")]
     lines = table(standing(records), 20, "recall@20", True, 90)
-    assert lines[0] == "8 of 20 trials: 1 waiting, 2 running, 3 finished, 1 stopped, 1 failed; after 90 s"
+    assert lines[0] == "8 of 20 trials: 1 waiting, 2 running, 3 finished, 1 stopped, 1 failed, in 90 s"
     assert lines[1] == " trial state     epoch    last    best  recall@20; settings"
     assert [line[:38] for line in lines[2:]] == [
         "    1  stopped       2  0.2000  0.2000",
@@ -229,7 +229,7 @@ def test_no_line_is_wider_than_a_terminal(point):
 
 
 def test_a_search_that_has_not_begun_has_one_line():
-    assert table([], 20, "recall@20", True, 0.04) == ["0 of 20 trials: none started; after 0.0 s"]
+    assert table([], 20, "recall@20", True, 0.04) == ["0 of 20 trials: none started, in 0.0 s"]
 
 
 class Terminal(io.StringIO):
@@ -264,7 +264,7 @@ def test_a_log_has_a_new_table_when_a_trial_has_ended_and_every_minute(clock):
     running[1].status = "failed"
     assert tables(1, running) == 4
     assert "\x1b" not in stream.getvalue()
-    assert "2 of 3 trials: 1 stopped, 1 failed; after 117 s" in stream.getvalue()
+    assert "2 of 3 trials: 1 stopped, 1 failed, in 117 s" in stream.getvalue()
 
 
 def test_a_terminal_has_the_table_in_one_place(clock):
@@ -276,4 +276,4 @@ def test_a_terminal_has_the_table_in_one_place(clock):
     shown.show([trial(1, [0.1], status="running"), trial(2, [0.2], status="running")])
     assert stream.getvalue()[len(first) :].startswith("\x1b[4A\x1b[J2 of 3 trials: 2 running")
     shown.show([])
-    assert stream.getvalue().rpartition("\x1b[5A\x1b[J")[2] == "0 of 3 trials: none started; after 0.0 s\n\n"
+    assert stream.getvalue().rpartition("\x1b[5A\x1b[J")[2] == "0 of 3 trials: none started, in 0.0 s\n\n"
