@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import json_text, write_aside
 from recbole_cadmr.schema import read_json_lines
-from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.callbacks import Training, TrainingCallback
 from recbole_cadmr.training.contents import Validation
-
-if TYPE_CHECKING:
-    from recbole_cadmr.training.trainer import RunTrainer
 
 
 class HistoryWriter(TrainingCallback):
@@ -23,7 +19,7 @@ class HistoryWriter(TrainingCallback):
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def on_validation(self, trainer: RunTrainer, validation: Validation) -> None:
+    def on_validation(self, trainer: Training, validation: Validation) -> None:
         """Append it; what :func:`read_history` returns is ``trainer.history`` from here on."""
         try:
             with open(self.file, "a", encoding="utf-8") as file:

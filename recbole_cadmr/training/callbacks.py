@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from recbole_cadmr.training.contents import Validation
-    from recbole_cadmr.training.trainer import RunTrainer
+from recbole_cadmr.training.contents import Validation
+
+
+class Training(Protocol):
+    """What a callback sees of the trainer.
+
+    Attributes:
+        folder: of the run.
+        epoch: the present one, over all phases.
+        history: all validations so far.
+        tensorboard: RecBole's writer.
+    """
+
+    folder: Path
+    epoch: int
+    history: list[Validation]
+    tensorboard: Any
+
+    def save_state(self) -> None:
+        """Write ``resume.pt``: what the epoch that is about to start depends on. For use between epochs."""
 
 
 class Paused(Exception):
@@ -20,13 +38,13 @@ class TrainingCallback:
     The hooks run in the training process, in the order in which the callbacks were given; an exception ends the run.
     """
 
-    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+    def on_epoch_start(self, trainer: Training, epoch: int) -> None:
         """Before an epoch, over all phases; ``trainer.save_state()`` writes the state it starts from."""
 
-    def on_validation(self, trainer: RunTrainer, validation: Validation) -> None:
-        """After a validation, by now the last entry of ``trainer.history``."""
+    def on_validation(self, trainer: Training, validation: Validation) -> None:
+        """After a validation, which is the last entry of ``trainer.history``."""
 
-    def on_end(self, trainer: RunTrainer) -> None:
+    def on_end(self, trainer: Training) -> None:
         """After the run's result has been written."""
 
 
@@ -36,7 +54,7 @@ class PauseBefore(TrainingCallback):
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+    def on_epoch_start(self, trainer: Training, epoch: int) -> None:
         """Pause, if this is the epoch."""
         if epoch == self.epoch:
             trainer.save_state()
@@ -46,7 +64,7 @@ class PauseBefore(TrainingCallback):
 class TensorBoardWriter(TrainingCallback):
     """Sends losses, metrics and diagnostics to the TensorBoard writer that RecBole's trainer has."""
 
-    def on_validation(self, trainer: RunTrainer, validation: Validation) -> None:
+    def on_validation(self, trainer: Training, validation: Validation) -> None:
         """Write the finite ones, by group."""
         groups = {
             "losses": validation["losses"],

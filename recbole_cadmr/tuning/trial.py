@@ -19,9 +19,8 @@ from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memory
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train
-from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.callbacks import Training, TrainingCallback
 from recbole_cadmr.training.contents import Validation
-from recbole_cadmr.training.trainer import RunTrainer
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.rpc import Caller
 from recbole_cadmr.tuning.samplers import EPOCH, SCORE, equal_as_json
@@ -142,11 +141,11 @@ class _Trial(TrainingCallback):
             if not equal_as_json({"": value}, {"": before.get(name)})
         }
 
-    def on_epoch_start(self, trainer: RunTrainer, epoch: int) -> None:
+    def on_epoch_start(self, trainer: Training, epoch: int) -> None:
         """Report what has been validated since the last epoch, where the state belongs to it."""
         self._report(trainer.history, trainer.save_state)
 
-    def on_end(self, trainer: RunTrainer) -> None:
+    def on_end(self, trainer: Training) -> None:
         """Report the rest, and that the trial is finished."""
         self._report(trainer.history)
 
