@@ -21,15 +21,7 @@ from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
 from recbole_cadmr.schema import read_json
 from recbole_cadmr.training.checkpoint import BEST
-from recbole_cadmr.training.contents import (
-    Count,
-    DatasetName,
-    Epoch,
-    Fingerprint,
-    ModelName,
-    Seconds,
-    Validation,
-)
+from recbole_cadmr.training.contents import Count, DatasetName, Epoch, Fingerprint, ModelName, Seconds, Validation
 
 SCHEMA_VERSION = 1
 _SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
