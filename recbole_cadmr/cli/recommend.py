@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("give either --users or --history")
     if arguments.history and arguments.leave_out:
         raise UserError("--leave_out is for users of the data set; with --history, its items are left out")
-    history = workflow.read_history(arguments.history) if arguments.history else None
+    history = workflow.read_histories(arguments.history) if arguments.history else None
     users = workflow.read_users(arguments.users) if arguments.users else None
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")

@@ -196,7 +196,7 @@ def recommend(
     return load(checkpoint).recommend(users, topk, leave_out)
 
 
-def read_history(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Rows ``user item``, separated by tabs, or by blanks where the first line has no tab.
 
     A header that names ``user_id`` and ``item_id`` (``:token`` may follow) may come first; other columns may then stand

@@ -60,10 +60,9 @@ class CADMRTrainer(RunTrainer):
 
     def _judge_start(self, valid_data: Any, options: dict[str, Any]) -> None:
         if valid_data and self.eval_step > 0:
-            show_progress = options.get("show_progress", False)
-            self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data, show_progress)
-        if options.get("saved", True):
-            self._save_checkpoint(self.start_epoch - 1)
+            judged = self._valid_epoch(valid_data, options.get("show_progress", False))
+            self.best_valid_score, self.best_valid_result = judged
+        self._save_checkpoint(self.start_epoch - 1)
 
     def restore(self, state: ResumeContent, history: Sequence[Validation]) -> None:
         """As :meth:`RunTrainer.restore`; the optimiser is first made that of the phase."""

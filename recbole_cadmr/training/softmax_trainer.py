@@ -26,7 +26,7 @@ class SoftmaxTrainer(RunTrainer):
         """As RecBole's ``fit``, with the weight chosen at the end."""
         score, result = super().fit(train_data, valid_data, **options)
         others = self.model.attention_weights[1:]
-        if not (valid_data and self.history and others and options.get("saved", True)):
+        if not (valid_data and self.history and others):
             return score, result
         self.load_best()
         self.epoch = max(entry["epoch"] for entry in self.history if entry["valid_score"] == score)

@@ -119,8 +119,8 @@ class RunTrainer(recbole.trainer.Trainer):
         return type(optimizer)(group["params"], lr=group["lr"], weight_decay=group["weight_decay"], fused=True)
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
-        """Train as RecBole's ``fit`` does (same arguments and result); logging is this class's own."""
-        options["verbose"] = False
+        """Train as RecBole's ``fit`` does (same arguments and result); the best model is always saved."""
+        options |= {"verbose": False, "saved": True}  # what is logged, this class logs
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
         self._ensure_optimizer()
         with self._refusals("train"):

@@ -11,7 +11,7 @@ import torch
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.runs.recommend import Recommender, ids, read_history, read_users
+from recbole_cadmr.runs.recommend import Recommender, ids, read_histories, read_users
 from tests.runs.test_evaluation import parts_of, scores_of
 
 
@@ -81,13 +81,13 @@ def test_a_stranger_with_a_users_history_gets_that_users_items(recommender, tmp_
 def test_history_files(tmp_path):
     file = tmp_path / "h.tsv"
     file.write_text("user_id\titem_id\nann\t1\nbob\t2\n")
-    assert read_history(file).to_numpy().tolist() == [["ann", "1"], ["bob", "2"]]
+    assert read_histories(file).to_numpy().tolist() == [["ann", "1"], ["bob", "2"]]
     file.write_text("ann 1\nbob 2\n")
-    assert read_history(file).to_numpy().tolist() == [["ann", "1"], ["bob", "2"]]
+    assert read_histories(file).to_numpy().tolist() == [["ann", "1"], ["bob", "2"]]
     for bad, sentence in (("ann 1\nbob\n", "line 2"), ("", "no rows"), ("a b c\n", "line 1")):
         file.write_text(bad)
         with pytest.raises(UserError, match=sentence):
-            read_history(file)
+            read_histories(file)
 
 
 def test_wrong_requests_are_one_sentence(recommender):
@@ -196,7 +196,7 @@ def test_history_files_as_people_have_them(tmp_path):
 
     def read(content):
         file.write_bytes(content.encode())
-        return read_history(file).to_numpy().tolist()
+        return read_histories(file).to_numpy().tolist()
 
     assert read("\ufeffuser_id\titem_id\r\nann lee\t1\r\n\r\n") == [["ann lee", "1"]]
     assert read("item_id:token\tuser_id:token\ttime:float\n1\tann\t5\n") == [["ann", "1"]]
