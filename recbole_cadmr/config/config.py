@@ -41,27 +41,21 @@ DEFAULT_DATASET = "synthetic"
 
 # What cannot change in the course of training: what a run has been set up with, and how it is measured.
 FIXED_IN_TRAINING = (
-    "model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed",
-    "threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding",
-    "eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test", *dataset_arguments,
-)  # fmt: skip
+    *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
+    *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
+    *("eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
+    *dataset_arguments,
+)
 # What the NAME.yaml of a data set, which is not trusted, may contain: how its files are read, split and evaluated on.
 _OF_DATA = (
-    *dataset_arguments, "encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note",
-    "eval_args", "split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric",
-)  # fmt: skip
+    *("encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note", "eval_args"),
+    *("split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric"),
+    *dataset_arguments,
+)
 # What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
 _DERIVED = (
-    "MODEL_TYPE",
-    "MODEL_INPUT_TYPE",
-    "eval_type",
-    "device",
-    "single_spec",
-    "local_rank",
-    "valid_metric_bigger",
-    "valid_neg_sample_args",
-    "test_neg_sample_args",
-    "model_is_multimodal",
+    *("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger"),
+    *("valid_neg_sample_args", "test_neg_sample_args", "model_is_multimodal"),
 )
 
 # What RecBole asks for though not every model has such a setting, and takes None for an answer: the number of processes
@@ -105,12 +99,12 @@ class Config(recbole.config.Config):
     ) -> None:
         self.changed: dict[str, Any] = {}
         self.declarations: dict[str, Setting] = {}
-        self._given: dict[str, tuple[Any, str]] = {}  # value and origin of what is given, by its last word
+        self._sources: dict[str, tuple[Any, str]] = {}  # value and origin of each setting that a source names
         if not isinstance(settings or {}, Mapping):
             raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
-        given = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
+        named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         config_files = [config_files] if isinstance(config_files, (str, os.PathLike)) else list(config_files)
-        super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **given})
+        super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **named})
         if changed is not None:
             self.changed = dict(changed)
 
@@ -178,9 +172,9 @@ class Config(recbole.config.Config):
             self._apply(_of_data(dataset_file, self.declarations), str(dataset_file))
         final = {**self.internal_config_dict, **self.external_config_dict}
         if final["benchmark_filename"]:
-            refuse_inert(self._given, dataset)
+            refuse_inert(self._sources, dataset)
         self._check_schedule()
-        if "load_col" not in self._given:
+        if "load_col" not in self._sources:
             # RecBole's default names columns that may have names of their own.
             own_names = {defaults[field]: final[field] for field in ("USER_ID_FIELD", "ITEM_ID_FIELD")}
             columns = {k: [own_names.get(c, c) for c in names] for k, names in defaults["load_col"].items()}
@@ -207,10 +201,10 @@ class Config(recbole.config.Config):
         for name, setting in self.declarations.items():
             if setting.settings_of:
                 others = own_settings(setting.settings_of)
-                given = {**self.internal_config_dict, **self.external_config_dict}[name] or {}
-                check_all(given, others, name)
+                values = {**self.internal_config_dict, **self.external_config_dict}[name] or {}
+                check_all(values, others, name)
                 place = self.external_config_dict if name in self.external_config_dict else self.internal_config_dict
-                place[name] = {**{key: other.default for key, other in others.items()}, **given}
+                place[name] = {**{key: other.default for key, other in others.items()}, **values}
 
     def _apply(self, values: Mapping[str, Any], origin: str) -> None:
         self._check(values, origin)
@@ -218,7 +212,7 @@ class Config(recbole.config.Config):
 
     def _check(self, values: Mapping[str, Any], origin: str) -> None:
         check_all(values, self.declarations, origin)
-        self._given = {name: (value, origin) for name, value in values.items()} | self._given
+        self._sources = {name: (value, origin) for name, value in values.items()} | self._sources
 
     def _changed_from(self, defaults: Mapping[str, Any]) -> None:
         final = {**self.internal_config_dict, **self.external_config_dict}
@@ -258,7 +252,7 @@ class Config(recbole.config.Config):
         super()._set_default_parameters()
         # RecBole would look for ml-100k in its own folder, and nowhere else.
         final["data_path"] = str(self.data_folder)
-        if self._given.get("valid_metric_bigger", (final["valid_metric_bigger"],))[0] != final["valid_metric_bigger"]:
+        if self._sources.get("valid_metric_bigger", (final["valid_metric_bigger"],))[0] != final["valid_metric_bigger"]:
             raise UserError(f"valid_metric_bigger follows from valid_metric {final['valid_metric']}; leave it out")
         if issubclass(self.model_class, Recommender):
             self.model_class = self.model_class.form(final)

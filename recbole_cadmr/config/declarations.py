@@ -218,10 +218,12 @@ def _type_of(default: Any) -> tuple[str, ...]:
     return ()
 
 
-def judged(own: Mapping[str, Setting], known: Mapping[str, Setting]) -> dict[str, Setting]:
-    """Declarations without a default, completed by the default that is known (RecBole's)."""
+def judged(own: Mapping[str, Setting], recboles: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Declarations without a default, completed by the default that RecBole declares."""
     return {
-        name: setting if setting.has_default or name not in known else replace(setting, default=known[name].default)
+        name: setting
+        if setting.has_default or name not in recboles
+        else replace(setting, default=recboles[name].default)
         for name, setting in own.items()
     }
 

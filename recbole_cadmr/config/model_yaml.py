@@ -78,8 +78,8 @@ def find_preset(model: str, name: Any) -> Preset | None:
     parts = {entry.name: entry.name.split(".") for entry in (_PROPERTIES / "model").iterdir()}
     presets = {part[1]: file for file, part in parts.items() if part[0] == model and len(part) == 3}
     if name is not None and name not in presets:
-        known = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
-        raise UserError(f"{model} has no preset {shown(name)}; {known}")
+        has = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
+        raise UserError(f"{model} has no preset {shown(name)}; {has}")
     name = name or DEFAULT_PRESET
     if name not in presets:
         return None

@@ -107,11 +107,11 @@ def check_columns(settings: Mapping[str, Any]) -> None:
         raise UserError("normalize_all scales what normalize_field names; give one of them")
 
 
-def refuse_inert(given: Mapping[str, tuple[Any, str]], dataset: str) -> None:
-    """Raise :class:`UserError` if one of the settings ``given`` (value and origin) would split or filter a set that
+def refuse_inert(sources: Mapping[str, tuple[Any, str]], dataset: str) -> None:
+    """Raise :class:`UserError` if one of the settings ``sources`` (value and origin) would split or filter a set that
     comes split: its published parts are what they are.
     """
-    for name, (value, origin) in given.items():
+    for name, (value, origin) in sources.items():
         acting = name in _FILTERS and value is not None and value not in _FILTERS[name]
         if name == "eval_args":
             name = next((f"eval_args.{part}" for part in _DRAWN if part in value), name)

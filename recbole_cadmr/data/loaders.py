@@ -148,8 +148,8 @@ class TripleLoader(_TrainLoader):
             place = torch.randint(len(self._drawn_from), (len(waiting),), generator=self.generator)
             negative[waiting] = self._drawn_from[place]
             key = users[waiting] * self._n_items + negative[waiting]
-            found = torch.searchsorted(self._known, key).clamp(max=len(self._known) - 1)
-            waiting = waiting[self._known[found] == key]
+            place = torch.searchsorted(self._known, key).clamp(max=len(self._known) - 1)
+            waiting = waiting[self._known[place] == key]
         return negative
 
 

@@ -68,7 +68,8 @@ class ContentAutoencoder:
             B = sparse_autoencoder(gram, reg_weight, settings["sparse_neighbours"])
             self.weights = (sp.diags(left) @ B @ sp.diags(right)).tocsr().astype(np.float32)
             return "sparse"
-        entries = _batch(gram, torch.empty(0, dtype=getattr(torch, settings["fit_dtype"]), device=self._device))
+        dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
+        entries = _batch(gram, torch.empty(0, dtype=dtype, device=self._device))
         # Dense on the device alone.
         dense = torch.zeros(gram.shape, dtype=entries.value.dtype, device=self._device)
         dense[entries.row, entries.column] = entries.value

@@ -40,8 +40,8 @@ def get_model(name: str) -> type[AbstractRecommender]:
         raise UserError(f"a model is named by a word such as 'CADMR', not {name!r:.100}")
     if name in MODELS:
         return getattr(importlib.import_module(MODELS[name]), name)
-    if name not in (known := model_names()):
-        raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, known)}")
+    if name not in (names := model_names()):
+        raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, names)}")
     model = get_recbole_model(name)
     if model.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
         raise UserError(f"{name} is not a general recommender: it needs more than users and items")
