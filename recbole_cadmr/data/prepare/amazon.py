@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from types import ModuleType
 
 from recbole_cadmr.data.prepare import amazon_2014, amazon_2023
-from recbole_cadmr.data.prepare.downloads import add_place, raw_folder
-from recbole_cadmr.data.prepare.options import add_options
+from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
+from recbole_cadmr.data.prepare.lines import interaction_table, the_file
+from recbole_cadmr.data.prepare.options import add_options, read_options
+from recbole_cadmr.data.prepare.provenance import Provenance
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
-_RELEASES = {"2014": amazon_2014.prepare, "2023": amazon_2023.prepare}
+_RELEASES: dict[str, ModuleType] = {"2014": amazon_2014, "2023": amazon_2023}
 # What the papers call the categories.
 _NAMES = {"Sports_and_Outdoors": "sports", "Clothing_Shoes_and_Jewelry": "clothing", "Baby_Products": "baby_products"}
 
@@ -29,10 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Path:
     """Write the data set and return its folder."""
-    category = arguments.category
+    category, release = arguments.category, _RELEASES[arguments.release]
     if not category.replace("_", "").isalnum():
         raise UserError(f"--category is one word such as Sports_and_Outdoors, not {category!r}")
     if arguments.images and arguments.release != "2023":
         raise UserError("--images belongs to --release 2023; that of 2014 comes with image features")
-    folder = raw_folder(arguments, f"amazon-{arguments.release}", category)
-    return _RELEASES[arguments.release](arguments, folder, _NAMES.get(category, category.lower()))
+    options = read_options(arguments, _NAMES.get(category, category.lower()))
+    folder = raw_folder(arguments, release.RELEASE, category)
+    if arguments.download:
+        fetch(release.RELEASE, release.KINDS, folder, arguments.base_address, category=category)
+    names = [name.format(category) for name in release.FILES]
+    reviews, meta = (the_file(folder, f"{name}.gz", name) for name in names)
+    skipped = SkippedRows(options.strict)
+    read_content, others = release.content(arguments, folder, meta, options, skipped)
+    provenance = Provenance(
+        f"{release.TITLE} of the category {category}, Amazon review data of {arguments.release}.",
+        release_info(release.RELEASE)["licence"],
+        [reviews, meta, *others],
+    )
+    ids, values = release.COLUMNS
+    interactions = interaction_table(reviews, skipped, ids, values, options.min_rating is not None)
+    return assemble(interactions, read_content, provenance, options, skipped)

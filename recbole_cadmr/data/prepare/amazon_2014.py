@@ -14,49 +14,37 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, Features, one_line, without_empty
-from recbole_cadmr.data.prepare.downloads import fetch, release_info
-from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, lines_of, the_file
-from recbole_cadmr.data.prepare.options import read_options
-from recbole_cadmr.data.prepare.provenance import Provenance
+from recbole_cadmr.data.prepare.content import Content, ContentReader, Features, one_line, without_empty
+from recbole_cadmr.data.prepare.lines import first_of_each, lines_of
+from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.values import flat
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_rows
 
-RELEASE = "amazon-2014"
+RELEASE, KINDS, TITLE = "amazon-2014", ["reviews", "meta", "image"], "Reviews, metadata and image features"
+FILES = ("reviews_{}_5.json", "meta_{}.json")
+COLUMNS = (("reviewerID", "asin"), ("overall", "unixReviewTime"))
 WIDTH = 4096
 _RECORD = np.dtype([("item", "S10"), ("vector", "<f4", WIDTH)])
 # How nearly every line of the metadata begins: enough to find its item without parsing the rest.
 _ITEM = re.compile(r"""\{\s*['"]asin['"]:\s*['"]([^'"\\]+)['"]""")
 
 
-def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
-    """Write the data set of ``--category`` from the raw files in ``folder``."""
-    category, options = arguments.category, read_options(arguments, name)
-    if arguments.download:
-        fetch(RELEASE, ["reviews", "meta", "image"], folder, arguments.base_address, category=category)
-    reviews = the_file(folder, f"reviews_{category}_5.json.gz", f"reviews_{category}_5.json")
-    meta = the_file(folder, f"meta_{category}.json.gz", f"meta_{category}.json")
-    image = folder / f"image_features_{category}.b"
-    skipped = SkippedRows(options.strict)
+def content(
+    arguments: argparse.Namespace, folder: Path, meta: Path, options: Options, skipped: SkippedRows
+) -> tuple[ContentReader, list[Path]]:
+    """What reads the content of items, and the files it reads beside the metadata."""
+    image = folder / f"image_features_{arguments.category}.b"
+    if not image.is_file():
+        skipped.note(f"no image features: {image.name} is not there")
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts = read_meta(meta, set(items), skipped)
         features = [read_image_features(image, items, work / "image", skipped)] if image.is_file() else []
         return Content(titles, texts, {}, features)
 
-    if not image.is_file():
-        skipped.note(f"no image features: {image.name} is not there")
-    provenance = Provenance(
-        f"Reviews, metadata and image features of the category {category}, Amazon review data of 2014.",
-        release_info(RELEASE)["licence"],
-        [path for path in (reviews, meta, image) if path.is_file()],
-    )
-    all_rated, columns = options.min_rating is not None, (("reviewerID", "asin"), ("overall", "unixReviewTime"))
-    interactions = interaction_table(reviews, skipped, *columns, all_rated)
-    return assemble(interactions, read_content, provenance, options, skipped)
+    return read_content, [image] if image.is_file() else []
 
 
 def read_meta(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:

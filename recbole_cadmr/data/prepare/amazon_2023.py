@@ -12,32 +12,27 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from recbole_cadmr.data.download import RemoteFile, download
-from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
-from recbole_cadmr.data.prepare.downloads import fetch, release_info
-from recbole_cadmr.data.prepare.lines import first_of_each, interaction_table, json_lines, the_file
-from recbole_cadmr.data.prepare.options import NONE, read_options
+from recbole_cadmr.data.prepare.content import Content, ContentReader, one_line, without_empty
+from recbole_cadmr.data.prepare.lines import first_of_each, json_lines
+from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
-RELEASE = "amazon-2023"
+RELEASE, KINDS, TITLE = "amazon-2023", ["reviews", "meta"], "Reviews, metadata and pictures"
+FILES = ("{}.jsonl", "meta_{}.jsonl")
+COLUMNS = (("user_id", "parent_asin"), ("rating", "timestamp"))
 _CONNECTIONS = 8
 
 
-def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
-    """Write the data set of ``--category`` from the raw files in ``folder``."""
-    category, options = arguments.category, read_options(arguments, name)
-    if arguments.download:
-        fetch(RELEASE, ["reviews", "meta"], folder, arguments.base_address, category=category)
-    reviews = the_file(folder, f"{category}.jsonl.gz", f"{category}.jsonl")
-    meta = the_file(folder, f"meta_{category}.jsonl.gz", f"meta_{category}.jsonl")
+def content(
+    arguments: argparse.Namespace, folder: Path, meta: Path, options: Options, skipped: SkippedRows
+) -> tuple[ContentReader, list[Path]]:
+    """What reads the content of items, and the files it reads beside the metadata: none, as pictures are many."""
     option = "" if arguments.download or not arguments.images else "--images"  # a download fills the folder
     if option:
         need_folder(arguments.images, option)
     images = arguments.images or folder / "images"
-    skipped = SkippedRows(options.strict)
 
     def read_content(items: Sequence[str], work: Path) -> Content:
         titles, texts, addresses = read_meta(meta, set(items), skipped)
@@ -45,14 +40,7 @@ def prepare(arguments: argparse.Namespace, folder: Path, name: str) -> Path:
             fetch_pictures(addresses, images, skipped)
         return Content(titles, texts, find_pictures(images, items, skipped, option))
 
-    provenance = Provenance(
-        f"Reviews, metadata and pictures of the category {category}, Amazon review data of 2023.",
-        release_info(RELEASE)["licence"],
-        [reviews, meta],
-    )
-    all_rated, columns = options.min_rating is not None, (("user_id", "parent_asin"), ("rating", "timestamp"))
-    interactions = interaction_table(reviews, skipped, *columns, all_rated)
-    return assemble(interactions, read_content, provenance, options, skipped)
+    return read_content, []
 
 
 def read_meta(
