@@ -54,7 +54,7 @@ def benchmark(
         models: names, with a preset as in ``CADMR@best``.
         settings: by name for all models that have it, by ``MODEL.name`` or ``MODEL@PRESET.name`` for one.
         tune: settings of each model tried on validation, the defaults among them; 0 or 1 tries none.
-        runs: folders of finished runs that stand beside the cells.
+        runs: folders of finished runs that join the cells in the tables.
         jobs: cells at once on this machine.
         memory: GB that a cell may use; what is free if not given.
         ray_address: a Ray cluster to run on instead, whose nodes all see ``output``; ``local`` for one on this machine.

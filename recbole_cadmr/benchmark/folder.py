@@ -25,7 +25,7 @@ from recbole_cadmr.training.checkpoint import BEST
 
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
 SCHEMA_VERSION = 2
-_ANOTHER_MACHINE = 1e-3  # by which figures may differ whose scores were computed elsewhere, ties of scores among them
+_ANOTHER_MACHINE = 1e-3  # by which results may differ whose scores were computed elsewhere, ties of scores among them
 _IN_RESULT = ("mask_valid_at_test", "metrics", "topk", "valid_metric")  # what a result says of its protocol, too
 _AGREED = (*_IN_RESULT, "eval_args", "benchmark_filename")
 
@@ -117,9 +117,9 @@ def adopt(
         if difference := _difference(result["protocol"], protocol, _IN_RESULT):
             raise UserError(f"{run} was measured under another protocol than this benchmark: {difference}")
         if not result["test_read"]:
-            raise UserError(f"{run} has no test figures; read them with: evaluate --run {run}")
-        mark = sha256_of(run / RESULT)[:8]
-        folder = root / ADOPTED / f"{result['dataset']}-{result['model']}-{result['protocol']['seed']}-{mark}"
+            raise UserError(f"{run} has no test results; read them with: evaluate --run {run}")
+        digest = sha256_of(run / RESULT)[:8]
+        folder = root / ADOPTED / f"{result['dataset']}-{result['model']}-{result['protocol']['seed']}-{digest}"
         folders.append(folder)
         if (folder / RESULT).is_file():
             continue

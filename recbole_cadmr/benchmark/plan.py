@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         settings: as yaml, since JSON has no numbers as keys.
         tune: settings of each model that are tried on validation; 0 or 1 tries none.
-        runs: folders of finished runs that stand beside the cells.
+        runs: folders of finished runs that join the cells in the tables.
     """
 
     models: list[str]

@@ -1,4 +1,4 @@
-"""What a benchmark says while its cells run: what is done, and how long the rest may take."""
+"""What a benchmark reports while its cells run: what is done, and how long the rest may take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_cadmr.formatting import seconds
 
 
 class Progress:
-    """Says how the cells of a benchmark stand; an estimate of time comes from those that were measured in it."""
+    """Reports how the cells of a benchmark stand; the time left is estimated from those that were measured in it."""
 
     def __init__(self, cells: Sequence[RunSpec], jobs: int) -> None:
         """Check and measure what is finished, of cells that are run ``jobs`` at a time."""

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--memory", type=positive, metavar="GB", help="memory a cell may use (default: its share of what is free)")
     add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster, or 'local'")
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
-    add("--runs", nargs="+", metavar="DIR", help="finished runs to set beside the cells")
+    add("--runs", nargs="+", metavar="DIR", help="finished runs to add to the tables")
     parser.set_defaults(run=run)
 
 
