@@ -12,9 +12,8 @@ import pytest
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution import ray_api, shared_folder
 from recbole_cadmr.execution import ray_runner as module
-from recbole_cadmr.execution import shared_folder
-from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.ray_runner import RayRunner, _run_on_node
 from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked
@@ -38,10 +37,10 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ray(place):
-    """A cluster of this machine, whose cache is a folder of the tests'."""
+    """A cluster of this machine, whose cache is a folder of the tests'; no other test asks for three cores."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        with connected("local", 2) as ray:
+        with ray_api.connected("local", 3) as ray:
             yield ray
 
 
