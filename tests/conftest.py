@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from hypothesis import settings
@@ -45,3 +46,31 @@ def brief_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("brief") / "run"
     return recbole_cadmr.train("CADMR", "synthetic", output=folder, settings=BRIEF)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_cluster():
+    """A cluster is kept until another one is asked for, or a search ends with an error and may leave trials at work."""
+    from recbole_cadmr.execution import ray_api, ray_runner
+
+    connected, kept, cluster = ray_api.connected, {}, ExitStack()
+
+    def let_go():
+        kept.clear()
+        cluster.close()
+
+    @contextmanager
+    def keep(*asked):
+        if asked not in kept:
+            let_go()
+            kept[asked] = cluster.enter_context(connected(*asked))
+        try:
+            yield kept[asked]
+        except BaseException:
+            let_go()
+            raise
+
+    with pytest.MonkeyPatch.context() as patch, cluster:
+        for module in (ray_api, ray_runner):
+            patch.setattr(module, "connected", keep)
+        yield
