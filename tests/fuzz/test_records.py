@@ -69,7 +69,7 @@ def test_edited_result(place, capsys):
 def test_edited_history(place, capsys):
     lines = (place / "cut" / "history.jsonl").read_text().splitlines()
 
-    @effort(40)
+    @effort(20)
     @given(edited([json.loads(line) for line in lines]))
     def holds(validations):
         entries = validations if isinstance(validations, list) else [validations]
@@ -108,7 +108,7 @@ def test_edited_checkpoint(place, run, file, capsys):
 def test_damaged_file(place, run, file, chosen, capsys):
     content = (place / run / file).read_bytes()
 
-    @effort(40)
+    @effort(12 if file == "history.jsonl" else 40)  # most of what is left of a history lets the run resume and train
     @given(damaged(content))
     def holds(damage):
         try_all(place / run, lambda folder: (folder / file).write_bytes(damage), chosen, capsys)
