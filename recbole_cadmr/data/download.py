@@ -115,9 +115,10 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
         _remember(part, response.headers)
         with (
             open(part, "ab" if resumes else "wb") as out,
-            tqdm(total=whole or file.size, initial=have, desc=file.name, unit="B", unit_scale=True,
-                 disable=not progress) as bar,
-        ):  # fmt: skip
+            tqdm(
+                total=whole or file.size, initial=have, desc=file.name, unit="B", unit_scale=True, disable=not progress
+            ) as bar,
+        ):
             for block in response.iter_content(_BLOCK):
                 out.write(block)
                 bar.update(len(block))

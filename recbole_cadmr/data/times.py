@@ -90,8 +90,8 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     else:
         raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
     read = np.array([value is not None for value in values], dtype=bool)
-    refuse_unreadable((unique[at] for at in np.flatnonzero(~read)), int(rows[~read].sum()), len(codes), name, "a time",
-                      f", or say how it is to be read with {option}")  # fmt: skip
+    n_bad, advice = int(rows[~read].sum()), f", or say how it is to be read with {option}"
+    refuse_unreadable((unique[at] for at in np.flatnonzero(~read)), n_bad, len(codes), name, "a time", advice)
     whole = all(isinstance(value, int) for value in values if value is not None)
     numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)
     return Times(numbers[codes], read[codes], reading)
