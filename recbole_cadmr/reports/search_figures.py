@@ -21,9 +21,7 @@ _BEST, _OTHERS = PALETTE[1], PALETTE[0]
 _WIDE = 20  # times the least value; what spans more is looked at by its logarithm
 
 
-def parallel_coordinates(
-    search: Mapping[str, Any], names: Sequence[str], scored: pd.DataFrame, winner: int | None
-) -> Markup | str:
+def parallel_coordinates(search: Mapping[str, Any], names: Sequence[str], scored: pd.DataFrame) -> Markup | str:
     """A line a trial through its settings and its score, drawn by Optuna; "" where there is nothing to compare."""
     varied = [name for name in names if scored[name].map(key_of).nunique() > 1]
     scores = scored["best_valid_score"].astype(float)
@@ -40,9 +38,9 @@ def parallel_coordinates(
         }
         study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=score))
     figure = optuna.visualization.plot_parallel_coordinate(study, target_name=label(f"best {search['metric']}"))
-    for number, line in zip(scores.index, figure.data):
-        if number in (1, winner):
-            line.update(line={"color": _BEST if number == winner else INK, "width": 3}, opacity=1)
+    for is_best, is_default, line in zip(scored["is_best"], scored["is_default"], figure.data):
+        if is_best or is_default:
+            line.update(line={"color": _BEST if is_best else INK, "width": 3}, opacity=1)
     return chart("parallel", figure, title_text="", height=400, margin={"l": 60, "r": 20, "t": 40, "b": 60})
 
 
@@ -54,14 +52,14 @@ def _distribution(values: pd.Series) -> BaseDistribution:
 
 
 def learning_curves(
-    metric: str, names: Sequence[str], trained: pd.DataFrame, validations: pd.DataFrame, winner: int | None
+    metric: str, names: Sequence[str], trained: pd.DataFrame, validations: pd.DataFrame
 ) -> Markup | str:
     """Validation scores over epochs, a line a trial; the best and the defaults stand out."""
     is_scored = np.isfinite(validations["score"].astype(float))
     shown = validations[validations["trial"].isin(trained.index) & is_scored]
     if shown.empty:
         return ""
-    kinds = {number: _kind(number, trained.loc[number, "status"], winner) for number in trained.index}
+    kinds = {number: _kind(trained.loc[number]) for number in trained.index}
     styles = _styles(kinds.values())
     settings = {
         number: [f"{name} {short(text_of(trained.loc[number, name]), 40)}" for name in names]
@@ -111,12 +109,12 @@ def learning_curves(
     )
 
 
-def _kind(number: int, status: str, winner: int | None) -> str:
-    if number == winner:
-        return f"best: trial {number}{', the defaults' if number == 1 else ''}"
-    if number == 1:
+def _kind(trial: pd.Series) -> str:
+    if trial["is_best"]:
+        return f"best: trial {trial['trial']}{', the defaults' if trial['is_default'] else ''}"
+    if trial["is_default"]:
         return "defaults: trial 1"
-    return "stopped early" if status == "stopped" else status
+    return "stopped early" if trial["status"] == "stopped" else trial["status"]
 
 
 def _styles(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -47,10 +47,12 @@ def write_search_page(
     """
     names = list(search["space"])
     trials = trials.set_index("trial", drop=False)
+    defaults = _defaults(search, trials)
+    is_best, is_default = trials["trial"] == winner, (trials["trial"] == 1) & (defaults is not None)
+    trials = trials.assign(is_best=is_best, is_default=is_default)
     trained = trials[trials["repeats"].isna()]
     scored = trained[(trained["status"] != "failed") & trained["best_valid_score"].notna()]
     shares = importance(scored[names], scored["best_valid_score"], int(search["seed"]))
-    defaults = _defaults(search, trials)
     preset = f" ({search['preset']})" if search["preset"] else ""
     facts = _facts(search, trials, winner, defaults, shares, test)
     write_page(
@@ -61,15 +63,15 @@ def write_search_page(
         glance=_glance(facts, trials, names, defaults),
         settings=_settings(search, trials, winner, defaults),
         test=_test_table(test) if test else "",
-        parallel=parallel_coordinates(search, names, scored, winner),
+        parallel=parallel_coordinates(search, names, scored),
         parallel_width=_AXIS * (1 + len(names)),
-        curves=learning_curves(search["metric"], names, trained, validations, winner),
+        curves=learning_curves(search["metric"], names, trained, validations),
         importance_bars=importance_bars(shares) if shares else "",
         n_scored=len(scored),
         little=LITTLE,
         much=_MUCH,
         columns=_columns(search, names, trials),
-        rows=_rows(search, names, trials, winner),
+        rows=_rows(search, names, trials),
         changes=[
             [trial, epoch, ", ".join(f"{name} {text_of(value)}" for name, value in values.items())]
             for trial, changes in trials["changes"].items()
@@ -195,9 +197,7 @@ def _columns(search: Mapping[str, Any], names: Sequence[str], trials: pd.DataFra
     return [{"name": name, "numeric": kind, "order": order.get(name)} for name, kind in numeric.items()]
 
 
-def _rows(
-    search: Mapping[str, Any], names: Sequence[str], trials: pd.DataFrame, winner: int | None
-) -> list[dict[str, Any]]:
+def _rows(search: Mapping[str, Any], names: Sequence[str], trials: pd.DataFrame) -> list[dict[str, Any]]:
     """All trials, the best first."""
     sign = 1 if search["bigger"] else -1
     is_worst = (trials["status"] == "failed") | trials["best_valid_score"].isna()
@@ -206,7 +206,7 @@ def _rows(
     rows = []
     for number in order.sort_values([*order, "number"]).index:
         trial = trials.loc[number]
-        notes = ["best"] * (number == winner) + ["defaults"] * (number == 1)
+        notes = ["best"] * bool(trial["is_best"]) + ["defaults"] * bool(trial["is_default"])
         score, epoch, size = (trial[name] for name in ("best_valid_score", "best_epoch", "peak_memory_bytes"))
         own = pd.isna(trial["repeats"])
         remarks = _remarks(trial)
@@ -221,7 +221,7 @@ def _rows(
             _cell(0) if pd.isna(size) or not size else _cell(size, formatting.memory(size)),
             _cell(remarks, formatting.short(remarks, _LONGEST), class_="remarks"),
         ]
-        rows.append({"class": "best" if number == winner else "", "cells": cells})
+        rows.append({"class": "best" if trial["is_best"] else "", "cells": cells})
     return rows
 
 

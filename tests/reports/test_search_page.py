@@ -250,6 +250,13 @@ def test_changes_of_population_based_training(tmp_path):
     assert rows(page, 1)[0][:5] == ["2 best", "finished", "0.3000", "0.05", "plain"]
 
 
+def test_a_first_trial_that_changed_is_none_of_the_defaults(tmp_path):
+    changed = trial(1, [0.1, 0.2], changes=[[1, {"learning_rate": 0.05}]])
+    page, _ = write(tmp_path, [changed], {**SEARCH, "scheduler": "pbt"})
+    assert rows(page, 1)[0][0] == "1 best"
+    assert [curve["name"] for curve in traces(page, "curves")] == ["best: trial 1"]
+
+
 def test_values_without_a_hash(tmp_path):
     kinds = [[64, 32], {"a": [1]}, None, True, [64, 32], "text", [64, 32], None, 3]
     page, facts = write(tmp_path, [trial(n + 1, [0.1 + n / 100], kind=kind) for n, kind in enumerate(kinds)])
