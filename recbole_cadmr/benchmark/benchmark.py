@@ -15,7 +15,7 @@ from recbole_cadmr.benchmark.cells import CELLS, Cells
 from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
 from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs
 from recbole_cadmr.benchmark.progress import Progress
-from recbole_cadmr.config.yaml_text import load_yaml
+from recbole_cadmr.config.yaml_text import load_yaml, shown
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.local import LocalRunner
 from recbole_cadmr.execution.ray_runner import RayRunner
@@ -62,6 +62,8 @@ def benchmark(
     Raises:
         UserError: on anything wrong with the options, and if ``output`` or a run was measured under another protocol.
     """
+    if not isinstance(settings or {}, Mapping) or not all(isinstance(name, str) for name in settings or {}):
+        raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
     root, settings = Path(output).absolute(), dict(settings or {})
     if "data_path" in settings:  # from another working folder it is resumed with the same data
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
@@ -87,9 +89,9 @@ def benchmark(
         how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}"
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
     tables = _write(root, cells, adopted, make.tried)
-    shown = {cell.folder for cell in cells}
+    mine = {cell.folder for cell in cells}
     others = [
-        folder for folder in (root / CELLS).iterdir() if RunFolder(folder / "run").is_finished and folder not in shown
+        folder for folder in (root / CELLS).iterdir() if RunFolder(folder / "run").is_finished and folder not in mine
     ]
     if others:
         print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
@@ -114,12 +116,15 @@ def resume(
     begun = read_content(file.parent).options
     if begun is None:
         raise UserError(f"{file} keeps no options, as of version 0.1; resume it by the same command again")
+    settings = load_yaml(begun.settings, str(file))
+    if data_path is not None and isinstance(settings, dict):
+        settings["data_path"] = data_path
     return benchmark(
         begun.models,
         begun.datasets,
         begun.seeds,
         folder,
-        settings=load_yaml(begun.settings, str(file)) | ({"data_path": data_path} if data_path is not None else {}),
+        settings=settings,
         tune=begun.tune,
         runs=begun.runs,
         jobs=jobs,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from uuid import uuid4
 
@@ -197,7 +198,7 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
         test = _read_test(session, folder) if config["evaluate_test"] else None
     except KeyboardInterrupt as error:
         raise Interrupted(
-            f"stopped; the state is kept, resume with: python -m recbole_cadmr train --resume {folder.path}"
+            f"stopped; the state is kept, resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
             if folder.last.is_file()
             else f"stopped before the first epoch; nothing is kept of {folder.path}"
         ) from error

@@ -91,6 +91,7 @@ class TrainerState(TypedDict):
     Attributes:
         n_validations: how many lines of ``history.jsonl`` are of the epochs before; earlier versions kept these
             validations here, in ``history``.
+        history_hash: of these lines.
     """
 
     cur_step: Count
@@ -98,6 +99,7 @@ class TrainerState(TypedDict):
     best_valid_result: dict[str, float] | None
     train_loss_dict: dict[int, Any]
     n_validations: NotRequired[Count]
+    history_hash: NotRequired[str]
     history: NotRequired[list[Validation]]
     seconds: dict[str, Seconds]
     evaluations: Count

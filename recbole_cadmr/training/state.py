@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
+from recbole_cadmr.files import json_text
 from recbole_cadmr.training.contents import ResumeContent, Validation
 
 Scalar = (bool, int, float, str, type(None))
@@ -39,6 +41,11 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all([entry.cpu() for entry in state["cuda"]])
 
 
+def history_hash(history: Iterable[Validation]) -> str:
+    """A hash of validations that is the same after a way through ``history.jsonl``."""
+    return hashlib.sha256("\n".join(map(json_text, history)).encode()).hexdigest()
+
+
 def check_progress(state: ResumeContent, history: Sequence[Validation], metric: str, bigger: bool) -> None:
     """Raise ValueError unless epochs and best score of a ``resume.pt`` and the validations before it agree.
 
@@ -58,6 +65,8 @@ def check_progress(state: ResumeContent, history: Sequence[Validation], metric: 
     choose, without = (max, -math.inf) if bigger else (min, math.inf)
     if kept["best_valid_score"] != choose(scores, default=without):
         raise ValueError("its best validation score is that of no validation")
+    if "history_hash" in kept and kept["history_hash"] != history_hash(history):
+        raise ValueError("the validations in history.jsonl are not those that it counts")
 
 
 class AttributeWatch:

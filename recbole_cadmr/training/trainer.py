@@ -30,6 +30,7 @@ from recbole_cadmr.training.refusals import check_scores, check_weights, refusal
 from recbole_cadmr.training.state import (
     AttributeWatch,
     check_progress,
+    history_hash,
     load_optimizer,
     put_back,
     random_state,
@@ -168,6 +169,7 @@ class RunTrainer(recbole.trainer.Trainer):
             "trainer": {
                 **{name: getattr(self, name) for name in sorted(TrainerState.__required_keys__)},
                 "n_validations": len(self.history),
+                "history_hash": history_hash(self.history),
             },
         }
         save_checkpoint(self.folder / LAST, {**self.metadata, **state})
@@ -208,7 +210,7 @@ class RunTrainer(recbole.trainer.Trainer):
             "losses": dict(self._losses),
             "valid_score": float(score),
             "valid_result": {name: float(value) for name, value in result.items()},
-            "diagnostics": {**diagnostics},
+            "diagnostics": {name: float(value) for name, value in diagnostics.items()},
             "seconds": sum(self.seconds.values()),
         }
         self.history.append(entry)

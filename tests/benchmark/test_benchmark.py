@@ -159,6 +159,16 @@ def test_what_benchmark_json_holds_is_checked(finished, tmp_path, capsys, change
     assert f"{root / 'benchmark.json'} is " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("settings", ["- 1\n- 2", "3: 4", "x"])
+def test_kept_settings_are_a_mapping_of_names(finished, tmp_path, capsys, settings):
+    root = copied(finished, tmp_path).parents[1]
+    content = json.loads((root / "benchmark.json").read_text())
+    content["options"]["settings"] = settings
+    (root / "benchmark.json").write_text(json.dumps(content))
+    assert main(["benchmark", f"--resume={root}"]) == 2
+    assert "settings are given as a mapping of names to values, not as " in capsys.readouterr().err
+
+
 def test_another_protocol_is_refused(finished, capsys):
     folder, arguments, _ = finished
     before = cells(folder)
@@ -361,10 +371,13 @@ def test_no_seed_is_an_error():
 def test_a_ray_cluster_gives_the_same_figures(finished, tmp_path):
     """What runs on a cluster beyond that: `tests/execution/test_ray_runner.py`."""
     folder, _, data = finished
-    assert main(command(tmp_path / "out", data, "--models=EASE", "--seeds=1", "--epochs=3", "--ray-address=local")) == 0
-    (name,) = cells(tmp_path / "out")
-    one, other = (read_result(place / "cells" / name / "run") for place in (folder, tmp_path / "out"))
-    assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
+    here = ("--models=EASE,BPR", "--seeds=1", "--epochs=3", "--ray-address=local")
+    assert main(command(tmp_path / "out", data, *here)) == 0
+    names = cells(tmp_path / "out")
+    assert len(names) == 2
+    for name in names:
+        one, other = (read_result(place / "cells" / name / "run") for place in (folder, tmp_path / "out"))
+        assert one["test_result"] == other["test_result"] and one["fingerprint"] == other["fingerprint"]
 
 
 def test_no_cluster_at_an_address_is_said(tmp_path, finished, capsys):

@@ -197,6 +197,9 @@ def edited(lines, place, **values):
         (lambda lines: edited(lines, 1, valid_score=9.0), "its validation of epoch 1 is not what was measured"),
         (lambda lines: edited(lines, 1, valid_result={}), "its validation of epoch 1 is not what was measured"),
         (lambda lines: [line.replace('"training"', '"x"') for line in lines], "best validation score"),
+        (lambda lines: [lines[0], *lines], "are not those that it counts"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "are not those that it counts"),
+        (lambda lines: edited(lines, 0, seconds=9.0), "are not those that it counts"),
     ],
 )
 def test_an_edited_history_is_refused_and_left_alone(cut, capsys, edit, sentence):

@@ -228,6 +228,7 @@ def keep_history_in_state(content, folder):
     """Make the content of ``resume.pt`` what the version before wrote."""
     lines = (folder / "history.jsonl").read_text().splitlines()
     n = content["trainer"].pop("n_validations")
+    del content["trainer"]["history_hash"]
     content["trainer"]["history"] = [json.loads(line) for line in lines[:n]]
 
 

@@ -164,11 +164,11 @@ def test_a_bayesian_search_trains_no_point_twice(micro, tmp_path):
 def test_members_of_a_population_take_over_and_each_can_be_repeated(micro, tmp_path):
     out = tmp_path / "out"
     text = "learning_rate: [0.0005, 0.002, 0.005, 0.01]\nweight_decay: [0.00001, 0.01]\nembedding_size: [8, 16]\n"
-    arguments = ["tune", "--model=BPR", *micro, space(tmp_path, text), "--scheduler=pbt", "--trials=4", "--epochs=6"]
+    arguments = ["tune", "--model=BPR", *micro, space(tmp_path, text), "--scheduler=pbt", "--trials=4", "--epochs=9"]
     assert main([*arguments, "--grace=3", f"--output={out}"]) == 0
     plan, records = read_plan(out), read_records(out)
     changed = [record for record in records if record.changes]
-    assert changed and all(record.status == "finished" and record.epochs == 6 for record in records)
+    assert changed and all(record.status == "finished" and record.epochs == 9 for record in records)
     assert all(start % 3 == 0 for record in changed for start, _ in record.changes)
     assert all("embedding_size" not in values for record in changed for _, values in record.changes)
     for place, record in enumerate([best_record(records), changed[0]]):
