@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
-from recbole_cadmr.config.deprecated import current_name, current_names
+from recbole_cadmr.config.deprecated import current_name, current_names, first_names
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -92,7 +92,19 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             raise UserError(f"--{name} is for {owner}, which is none of the models of this benchmark{near}")
         known_names = {n for model_spec in specs for n in model_spec.config.declarations}
         raise UserError(f"none of the models has a setting '{rest}'{did_you_mean(rest, known_names)}")
+    _tell_renamed(specs, settings)
     return specs
+
+
+def _tell_renamed(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> None:
+    """Say which settings for all models reach one that had its own by another name before, beside others."""
+    models = {spec.model: spec for spec in specs}
+    for name in (name for name in settings if "." not in name):
+        reached = [model for model, spec in models.items() if name in spec.config.declarations]
+        for model in reached if len(reached) > 1 else ():
+            (old,) = first_names(model, {name: None})
+            if old != name:
+                print(f"--{name} reaches {model}, too, where it was called {old}; for one: --MODEL.{name}", flush=True)
 
 
 def seeds_of(text: str) -> list[int]:

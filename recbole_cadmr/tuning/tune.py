@@ -160,6 +160,8 @@ def check_records(plan: Plan, records: list[TrialRecord], root: Path) -> None:
         changed = {name for _, values in record.changes for name in values}
         if record.point.keys() != plan.space.keys() or not changed <= plan.space.keys():
             reason = "its settings are not those that are searched"
+        elif record.changes and not plan.is_population:
+            reason = "no settings change in this search"
         elif not (equal_as_json(record.point, asked) and twin and equal_as_json(twin.point, record.point)):
             reason = "its settings are not those that it was to try"
         elif record.status == "finished" and record is twin and not _agrees(record, folder.run):

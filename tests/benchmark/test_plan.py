@@ -31,6 +31,21 @@ def test_settings_reach_the_models_that_have_them():
     assert dict(found[1].settings) == {"n_layers": 3, "epochs": 7}
 
 
+@pytest.mark.parametrize(
+    ("models", "settings", "is_said"),
+    [
+        (["LinearCADMR", "EASE"], {"reg_weight": 60.0}, True),
+        (["LinearCADMR", "EASE"], {"LinearCADMR.reg_weight": 60.0, "EASE.reg_weight": 9.0}, False),
+        (["LinearCADMR"], {"reg_weight": 60.0}, False),
+    ],
+)
+def test_a_setting_for_all_that_reaches_a_model_by_a_new_name_is_said(capsys, models, settings, is_said):
+    model_specs(models, ["synthetic"], settings)
+    assert (
+        "--reg_weight reaches LinearCADMR, too, where it was called regularisation" in capsys.readouterr().out
+    ) == is_said
+
+
 def test_settings_of_one_preset():
     given = {"CADMR@best.epochs": 3, "CADMR.learning_rate": 0.1}
     found = model_specs(["CADMR", "CADMR@best"], ["synthetic"], given)

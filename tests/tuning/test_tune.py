@@ -348,6 +348,7 @@ def test_a_link_in_a_folder_is_not_followed(searched, tmp_path, capsys):
         ("trials/0001/trial.json", "point", {}, "its settings are not those that are searched"),
         ("trials/0001/trial.json", "repeats", 77, "its settings are not those that it was to try"),
         ("trials/0001/trial.json", "changes", [["x", {}]], "Expected 'int', got 'str'"),
+        ("trials/0001/trial.json", "changes", [[1, {"learning_rate": 0.5}]], "no settings change in this search"),
         ("trials/0001/run/result.json", "history", [], "its best epoch is not in its history"),
         ("search.json", "trials", 0, "Expected 'int' >= 1"),
         ("search.json", "settings", [], "Expected 'object', got 'array'"),
