@@ -17,6 +17,8 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_bytes
 
 T = TypeVar("T")
+# What a tensor in the place of a mapping raises when it is asked for keys and values.
+_OF_TENSORS = (AttributeError, IndexError, KeyError, TypeError, RuntimeError)
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -55,7 +57,6 @@ def _refusing(path: Path) -> Iterator[None]:
     """Raise :class:`UserError` for what msgspec raises within, its quotation marks for its backticks."""
     try:
         yield
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, AttributeError) as error:
-        # AttributeError: a tensor in the place of a mapping.
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, *_OF_TENSORS) as error:
         reason = str(error).replace("`", "'")
         raise UserError(f"{path} is damaged or was edited: {reason}") from error
