@@ -21,7 +21,8 @@ def test_every_known_set_has_a_command_that_its_source_takes():
         kind, *arguments = entry["prepare"]
         parser = argparse.ArgumentParser(exit_on_error=False)
         source(kind).add_arguments(parser)
-        parser.parse_args([*arguments, *(["--download"] if entry["download"] else [])])
+        options = parser.parse_args([*arguments, *(["--download"] if entry["download"] else [])])
+        assert vars(options).get("download", False) is entry["download"]
 
 
 @pytest.mark.parametrize(

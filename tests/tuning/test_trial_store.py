@@ -377,7 +377,7 @@ def test_a_trial_that_is_over_does_not_die_with_its_process(tmp_path):
     begin(archive, "a", {"number": 1}, None, 7)
     add(archive, 1, 0, reports(0.1), 0)
     archive.finish(1)
-    begin(archive, "b", {"number": 2}, None, 7)  # in the same process, which goes on with the next trial
+    begin(archive, "b", {"number": 2}, None, 7)  # in the same process, which takes the next trial
     assert archive.killed_for_memory(OOM.format(7)) == [2]
     assert {n: (r.status, r.deaths) for n, r in on_disk(tmp_path).items()} == {1: ("finished", 1), 2: ("running", 1)}
 
