@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.data.times import read_times
+from recbole_cadmr.data.times import ZONED, read_times
 from recbole_cadmr.errors import UserError
 
 _SAFE_DIGITS = 15  # decimals of so many digits stay apart, and in order, in float64
-_ZONE = r":\d\d.*(?:Z|z|UTC|GMT|[+-]\d\d(?::?\d\d)?)"
 
 
 def numbers(path: Path, text: pd.Series) -> pd.Series:
@@ -71,7 +70,7 @@ def exact_dates(path: Path, text: pd.Series) -> pd.Series:
             f"{path} line {line + 2}: {text.name} is {dates[line]!r:.60}, which is no date as in 2024-01-31 or "
             f"2024-01-31T12:30:00; there is no order of time without one"
         )
-    zoned = dates.str.contains(_ZONE)
+    zoned = dates.str.contains(ZONED)
     if zoned.any() and not zoned.all():
         raise UserError(
             f"{path}: {text.name} has a time zone in line {zoned.idxmax() + 2} and none in line "

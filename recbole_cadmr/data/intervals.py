@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -26,17 +25,15 @@ class Interval:
 
     def holds(self, values: pd.Series) -> pd.Series:
         """Whether each of the values lies in the interval; whole numbers are compared as such."""
-        low, high = (self._end(end, values, up) for end, up in ((self.low, True), (self.high, False)))
-        # An end of no whole number is rounded inwards, and then belongs to the interval.
-        above = values >= low if self.with_low or low != self.low else values > low
-        below = values <= high if self.with_high or high != self.high else values < high
-        return above & below
-
-    @staticmethod
-    def _end(end: Decimal, values: pd.Series, up: bool) -> Decimal | int | float:
-        if values.dtype.kind in "iu" and end.is_finite():
-            return math.ceil(end) if up else math.floor(end)
-        return end if values.dtype == object else float(end)
+        low: Decimal | float = self.low
+        high: Decimal | float = self.high
+        if values.dtype.kind == "f":
+            low, high = float(low), float(high)
+        else:
+            values = values.astype(object)  # Python compares them with the ends to the last digit
+        return (values >= low if self.with_low else values > low) & (
+            values <= high if self.with_high else values < high
+        )
 
 
 def parse_intervals(text: str) -> list[Interval]:

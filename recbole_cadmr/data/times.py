@@ -32,7 +32,7 @@ _CLOCK = (
 _THEN = rf"(?:(?:T|,?\s+){_CLOCK})?"
 # A date without separators, which is a number, too.
 _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?")
-_ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
+ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE | re.ASCII)
@@ -82,15 +82,15 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     """
     codes, unique = pd.factorize(pd.Series(texts, dtype=object).fillna(""))
     unique = [text.strip() for text in unique]
-    rows = np.bincount(codes, minlength=len(unique))
+    column = _Column(unique, np.bincount(codes, minlength=len(unique)), name, option)
     if how is None or how in FORMATS:
-        values, reading = _read(unique, rows, name, how, option)
+        values, reading = column.read(how)
     elif "%" in how:
         values, reading = _by_format(unique, how, option), f"by the format {how}"
     else:
         raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
     read = np.array([value is not None for value in values], dtype=bool)
-    n_bad, advice = int(rows[~read].sum()), f", or say how it is to be read with {option}"
+    n_bad, advice = int(column.rows[~read].sum()), f", or say how it is to be read with {option}"
     refuse_unreadable((unique[at] for at in np.flatnonzero(~read)), n_bad, len(codes), name, "a time", advice)
     whole = all(isinstance(value, int) for value in values if value is not None)
     numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)
@@ -107,71 +107,101 @@ def refuse_unreadable(bad: Iterable[str], n: int, of: int, name: str, what: str,
         )
 
 
-def _read(
-    unique: Sequence[str], rows: np.ndarray, name: str, how: str | None, option: str
-) -> tuple[list[int | Decimal | None], str]:
-    numbers = [_number(text) for text in unique]
-    if how in UNITS:
-        fit_all = (number is None or _unit_of(number) in (how, None) for number in numbers)
-        return [number if fit else None for number, fit in zip(numbers, fit_all)], f"numbers ({how})"
-    if how is None:
-        _refuse_mixed_lengths(unique, rows, name)
-    dates = [None if number is not None or not text else _dates(text) for text, number in zip(unique, numbers)]
-    unit = _unit(unique, numbers, rows, name)
-    fits = [number is None or _unit_of(number) in (unit, None) for number in numbers]
-    if any(dates):  # a number that looks like one may be one, but is no time since 1970
-        fits = [fit and not _COMPACT.fullmatch(text) for fit, text in zip(fits, unique)]
-    elif unit is not None and how is None:
-        of_clock = np.array([number is not None and _unit_of(number) is not None for number in numbers])
-        if 2 * rows[of_clock].sum() > rows.sum():  # numbers too small for a clock stand for something else: 0 for none
-            fits = [fit and bool(clock) for fit, clock in zip(fits, of_clock)]
-    if not any(dates):
-        return [number if fit else None for number, fit in zip(numbers, fits)], "numbers as they stand"
-    n_numbers, n_dates = (int(rows[[entry is not None for entry in kind]].sum()) for kind in (numbers, dates))
-    if unit is None and n_numbers > n_dates:
-        return numbers, "numbers as they stand"  # not of a clock: a date has no place among them
-    if how is None:
-        _refuse_mixed_zones(unique, dates, rows, name, option)
-    order = how or _order(unique, dates, rows, name, option)
-    instants: list[int | None] = [
-        dated.get(order) if dated else None if number is None or not unit or not fit or not _unit_of(number)
-        else int(number * UNITS[unit])
-        for dated, number, fit in zip(dates, numbers, fits)
-    ]  # fmt: skip
-    settled = all(len({*dated.values()}) == 1 and len(dated) == len(_ORDERS) for dated in dates if dated)
-    return _in_one_unit(instants, "dates" if settled else f"dates, {_IN_WORDS[order]}")
+@dataclass(frozen=True)
+class _Column:
+    """The distinct texts of a column, in how many rows each stands, its name, and where a user says how to read it."""
 
+    texts: Sequence[str]
+    rows: np.ndarray
+    name: str
+    option: str
 
-def _refuse_mixed_lengths(unique: Sequence[str], rows: np.ndarray, name: str) -> None:
-    """Raise :class:`UserError` if dates without separators, more than a few, are of different lengths."""
-    counts: Counter[int] = Counter()
-    example: dict[int, str] = {}
-    for text, n in zip(unique, rows):
-        if _COMPACT.fullmatch(text):
-            counts[len(text)] += int(n)
-            example.setdefault(len(text), text)
-    if counts and sum(counts.values()) - max(counts.values()) > max(1, _SHARE * sum(rows)):
-        (one, _), (other, _) = counts.most_common(2)
-        raise UserError(
-            f"{name} holds dates without separators of different lengths, such as {example[one]} and {example[other]}; "
-            f"write all in one way"
-        )
+    def read(self, how: str | None) -> tuple[list[int | Decimal | None], str]:
+        """What the texts mean, None for what cannot be read, and how they were read."""
+        numbers, n_rows = [_number(text) for text in self.texts], int(self.rows.sum())
+        units = [None if number is None else _unit_of(number) for number in numbers]
+        if how in UNITS:
+            return [n if own in (how, None) else None for n, own in zip(numbers, units)], f"numbers ({how})"
+        if how is None:
+            lengths = (str(len(text)) if _COMPACT.fullmatch(text) else None for text in self.texts)
+            told = "holds dates without separators of different lengths, such as {0} and {1}; write all in one way"
+            self._commonest(lengths, n_rows, told)
+        dates = [None if number is not None or not text else _dates(text) for text, number in zip(self.texts, numbers)]
+        told = "holds times in different units, such as {0} ({2}) and {1} ({3}); write them in one unit"
+        unit = self._commonest(units, n_rows, told)
+        fits = [own in (unit, None) for own in units]
+        if any(dates):  # a number that looks like one may be one, but is no time since 1970
+            fits = [fit and not _COMPACT.fullmatch(text) for fit, text in zip(fits, self.texts)]
+        elif unit is not None and how is None and 2 * self._count(units) > n_rows:
+            fits = [own == unit for own in units]  # numbers too small for a clock stand for something else: 0 for none
+        if not any(dates):
+            return [number if fit else None for number, fit in zip(numbers, fits)], "numbers as they stand"
+        if unit is None and self._count(numbers) > self._count(dates):
+            return numbers, "numbers as they stand"  # not of a clock: a date has no place among them
+        if how is None:
+            zones = ("zoned" if ZONED.search(text) else "plain" for text in self.texts)
+            told = (
+                "has times with zones, such as {zoned!r}, and without, such as {plain!r}; write all in one way, or "
+                f"take the latter as UTC with {self.option} iso, day-first or month-first"
+            )
+            self._commonest((zone if dated else None for zone, dated in zip(zones, dates)), self._count(dates), told)
+        order = how or self._order(dates)
+        instants = [
+            int(number * UNITS[own]) if number is not None and own and fit else (dated or {}).get(order)
+            for number, own, fit, dated in zip(numbers, units, fits, dates)
+        ]
+        settled = all(len({*dated.values()}) == 1 and len(dated) == len(_ORDERS) for dated in dates if dated)
+        return _in_one_unit(instants, "dates" if settled else f"dates, {_IN_WORDS[order]}")
 
+    def _count(self, kept: Iterable[object]) -> int:
+        """Rows whose text is something other than None."""
+        return int(self.rows[[entry is not None for entry in kept]].sum())
 
-def _refuse_mixed_zones(
-    unique: Sequence[str], dates: Sequence[Readings | None], rows: np.ndarray, name: str, option: str
-) -> None:
-    """Raise :class:`UserError` if some of a column's dates have a zone and others, more than a few, none."""
-    kinds: dict[bool, list[tuple[str, int]]] = {True: [], False: []}
-    for text, dated, n in zip(unique, dates, rows):
-        if dated:
-            kinds[bool(_ZONED.search(text))].append((text, int(n)))
-    zoned, plain = (sum(n for _, n in kinds[kind]) for kind in (True, False))
-    if min(zoned, plain) > max(1, _SHARE * (zoned + plain)):
-        raise UserError(
-            f"{name} has times with zones, such as {kinds[True][0][0]!r}, and without, such as {kinds[False][0][0]!r}; "
-            f"write all in one way, or take the latter as UTC with {option} iso, day-first or month-first"
-        )
+    def _commonest(self, kinds: Iterable[str | None], of: int, complaint: str) -> str | None:
+        """The kind of all texts but a few; None is no kind.
+
+        Raises:
+            UserError: if more than a few, in proportion to so many, are of another: the complaint with the first texts
+                of the two commonest kinds, and these.
+        """
+        counts: Counter[str] = Counter()
+        example: dict[str, str] = {}
+        for text, kind, n in zip(self.texts, kinds, self.rows):
+            if kind is not None:
+                counts[kind] += int(n)
+                example.setdefault(kind, text)
+        ranked = [kind for kind, _ in counts.most_common()]
+        if sum(counts[kind] for kind in ranked[1:]) > max(1, _SHARE * of):
+            texts = [example[kind] for kind in ranked[:2]]
+            raise UserError(f"{self.name} {complaint.format(*texts, *ranked[:2], **example)}")
+        return ranked[0] if ranked else None
+
+    def _order(self, dates: Sequence[Readings | None]) -> str:
+        """The order of numbers under which the column's dates can be read.
+
+        Raises:
+            UserError: if it leaves that open.
+        """
+        readings = [(text, dated, int(n)) for text, dated, n in zip(self.texts, dates, self.rows) if dated]
+        best = max(_ORDERS, key=lambda order: sum(n for _, dated, n in readings if order in dated))
+        for other in (order for order in _ORDERS if order != best):
+            against = [(text, n) for text, dated, n in readings if best not in dated and other in dated]
+            speaking = [(text, n) for text, dated, n in readings if other not in dated]
+            if speaking and sum(n for _, n in against) <= _SHARE * sum(n for _, n in speaking):
+                continue
+            both = ((text, dated[best], dated[other]) for text, dated, _ in readings if {best, other} <= dated.keys())
+            text, one, another = next((clash for clash in both if clash[1] != clash[2]), ("", 0, 0))
+            if text:
+                clash = f"{text!r} is {_shown(one)} {_IN_WORDS[best]} and {_shown(another)} {_IN_WORDS[other]}"
+            elif against:
+                clash = f"{speaking[0][0]!r} is written {_IN_WORDS[best]} and {against[0][0]!r} {_IN_WORDS[other]}"
+            else:
+                continue
+            raise UserError(
+                f"{self.name} can be read in more than one way: {clash}; say which with {self.option} {best} or "
+                f"{self.option} {other}"
+            )
+        return best
 
 
 def _number(text: str) -> int | Decimal | None:
@@ -191,26 +221,6 @@ def _unit_of(number: int | Decimal) -> str | None:
     if size < _EARLIEST:
         return None
     return "s" if size < 10**11 else "ms" if size < 10**14 else "us" if size < 10**17 else "ns"
-
-
-def _unit(unique: Sequence[str], numbers: Sequence[int | Decimal | None], rows: np.ndarray, name: str) -> str | None:
-    """The unit of all numbers but a few; None if they are too small to tell."""
-    counts: Counter[str] = Counter()
-    example: dict[str, str] = {}
-    for text, number, n in zip(unique, numbers, rows):
-        unit = None if number is None else _unit_of(number)
-        if unit:
-            counts[unit] += int(n)
-            example.setdefault(unit, text)
-    if not counts:
-        return None
-    (unit, most), *others = counts.most_common()
-    if others and sum(counts.values()) - most > max(1, _SHARE * sum(rows)):
-        raise UserError(
-            f"{name} holds times in different units, such as {example[unit]} ({unit}) and {example[others[0][0]]} "
-            f"({others[0][0]}); write them in one unit"
-        )
-    return unit
 
 
 def _dates(text: str) -> Readings | None:
@@ -260,33 +270,6 @@ def _clock(part: Mapping[str, str | None]) -> int | None:
     zone = re.sub("[a-z:]", "", part["zone"] or "", flags=re.IGNORECASE)
     ahead = int(f"{zone[0]}1") * (int(zone[1:3]) * 60 + int(zone[3:] or 0)) if zone else 0
     return ((hour * 60 + minute - ahead) * 60 + second) * 10**9 + int((part["part"] or "").ljust(9, "0"))
-
-
-def _order(unique: Sequence[str], dates: Sequence[Readings | None], rows: np.ndarray, name: str, option: str) -> str:
-    """The order of numbers under which the column's dates can be read.
-
-    Raises:
-        UserError: if it leaves that open.
-    """
-    readings = [(text, dated, int(n)) for text, dated, n in zip(unique, dates, rows) if dated]
-    best = max(_ORDERS, key=lambda order: sum(n for _, dated, n in readings if order in dated))
-    for other in (order for order in _ORDERS if order != best):
-        against = [(text, n) for text, dated, n in readings if best not in dated and other in dated]
-        speaking = [(text, n) for text, dated, n in readings if other not in dated]
-        if speaking and sum(n for _, n in against) <= _SHARE * sum(n for _, n in speaking):
-            continue
-        open_ones = ((t, dated) for t, dated, _ in readings if best in dated and other in dated)
-        text, dated = next(((t, dated) for t, dated in open_ones if dated[best] != dated[other]), ("", {}))
-        if text:
-            clash = f"{text!r} is {_shown(dated[best])} {_IN_WORDS[best]} and {_shown(dated[other])} {_IN_WORDS[other]}"
-        elif against:
-            clash = f"{speaking[0][0]!r} is written {_IN_WORDS[best]} and {against[0][0]!r} {_IN_WORDS[other]}"
-        else:
-            continue
-        raise UserError(
-            f"{name} can be read in more than one way: {clash}; say which with {option} {best} or {option} {other}"
-        )
-    return best
 
 
 def _shown(instant: int) -> str:

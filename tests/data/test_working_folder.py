@@ -12,7 +12,7 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.archive import extract_zip
-from recbole_cadmr.data.generate import world
+from recbole_cadmr.data.generate import write as write_generated
 from recbole_cadmr.data.prepare import movielens, write
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -75,7 +75,7 @@ def test_a_terminated_command_leaves_nothing(tmp_path, monkeypatch, capsys, comm
     (source / "shop.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n0\t1\t1\n")
     np.save(source / "text_feat.npy", np.ones((2, 3)))
     monkeypatch.setattr(write, "write_data_set", terminated)
-    monkeypatch.setattr(world, "write_world", terminated)
+    monkeypatch.setattr(write_generated, "write_world", terminated)
     half(tmp_path / "dataset")
     (tmp_path / "dataset" / ".shop.work" / "text").rmdir()
     given = {

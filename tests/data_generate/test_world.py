@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.data.generate import generate
 from recbole_cadmr.data.generate.draw import FACTORS
-from recbole_cadmr.data.generate.world import generate
 from recbole_cadmr.errors import UserError
 from tests.oracles.ranking import ranking_metrics
 
@@ -159,9 +161,9 @@ def _nearest(items: np.ndarray, features: np.ndarray, k: int = 10) -> np.ndarray
 
 
 @pytest.mark.parametrize(("option", "value"), [("seed", -1), ("users", 9), ("items", 49)])
-def test_numbers_out_of_range_are_named(tmp_path, option, value):
-    with pytest.raises(UserError, match=f"{option} must be at least .*, not {value}"):
-        generate(tmp_path / "small", **{option: value})
+def test_numbers_out_of_range_are_named(tmp_path, capsys, option, value):
+    assert main(["generate", "--output", str(tmp_path / "small"), f"--{option}={value}"]) == 2
+    assert re.search(f"--{option} must be at least .*, not '{value}'", capsys.readouterr().err)
     assert not (tmp_path / "small").exists()
 
 

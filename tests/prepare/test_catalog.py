@@ -8,9 +8,10 @@ import json
 import pytest
 
 from recbole_cadmr.cli.main import main
-from recbole_cadmr.data.prepare import options, source
+from recbole_cadmr.data.prepare import source
 from recbole_cadmr.data.prepare.catalog import catalog
 from recbole_cadmr.data.prepare.downloads import release_info
+from recbole_cadmr.data.prepare.options import Options
 from tests.extract.networks import minilm
 from tests.local_server import serve
 from tests.prepare.raw import TITLES, write_amazon_2014
@@ -52,7 +53,7 @@ def test_download_that_cannot_be(tmp_path, capsys):
 def test_one_command_gets_a_set_with_real_text_vectors_and_trains_on_it(tmp_path, monkeypatch):
     source = write_amazon_2014(tmp_path / "raw")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "TEXT_MODEL", str(minilm()))
+    monkeypatch.setattr(Options.__dataclass_fields__["text_model"], "default", str(minilm()))
     with serve() as site:
         entry = {**release_info("amazon-2014"), "base": site.address}
         monkeypatch.setattr("recbole_cadmr.data.prepare.downloads.release_info", lambda release: entry)

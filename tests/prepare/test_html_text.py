@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_cadmr.data.prepare.content import one_line
+from recbole_cadmr.data.prepare.texts import one_line
 
 
 @pytest.mark.parametrize(

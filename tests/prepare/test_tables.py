@@ -79,10 +79,10 @@ def test_any_texts_come_back_exactly(tmp_path_factory, ending):
     comes_back()
 
 
-def read(path, content, **how):
+def read(path, content, columns=("id",), **how):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     skipped = SkippedRows()
-    return read_rows(path, skipped, **how).to_dict("list"), skipped.lines()
+    return read_rows(path, skipped, columns, **how).to_dict("list"), skipped.lines()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
@@ -91,25 +91,25 @@ def read(path, content, **how):
 )
 def test_byte_order_marks(tmp_path, encoding, ending, text):
     given = ("\ufeff" if encoding == "utf-16-be" else "") + text
-    assert read(tmp_path / f"a.{ending}", given.encode(encoding)) == ({"id": ["007"], "t": ["ü"]}, [])
+    assert read(tmp_path / f"a.{ending}", given.encode(encoding), ["id", "t"]) == ({"id": ["007"], "t": ["ü"]}, [])
 
 
 def test_a_lone_quote_swallows_no_line(tmp_path):
     lines = ["id\ttitle", '1\t"Heroes', '2\ta "b"', '3\t"c"', "4\td", "5"]
     titles = ['"Heroes', 'a "b"', '"c"', "d"]
-    assert read(tmp_path / "a.tsv", "\n".join(lines)) == (
+    assert read(tmp_path / "a.tsv", "\n".join(lines), ["id", "title"]) == (
         {"id": ["1", "2", "3", "4"], "title": titles},
         ["malformed lines of a.tsv: 1 (line 6: it has 1 columns instead of 2)"],
     )
     content = 'id,title\r\n1,"Heroes\r\n2,6" pipe\r\n3,"two\r\nlines, ""so"""\r\n\r\n4,"x"y\r\n5,"never\r\n6,end\r\n'
-    table, said = read(tmp_path / "a.csv", content)
+    table, said = read(tmp_path / "a.csv", content, ["id", "title"])
     assert table == {"id": ["2", "3", "6"], "title": ['6" pipe', 'two\r\nlines, "so"', "end"]}
     unclosed = "a quotation mark is not closed, or does not end its field"
     assert said == [f"malformed lines of a.csv: 3 (line 2: {unclosed}; line 7: {unclosed}; line 8: {unclosed})"]
 
 
 def test_rows_between_two_quotes_are_told(tmp_path):
-    table, said = read(tmp_path / "a.csv", 'id,t\n1,"open\n2,b\n3,c\n4,closed"\n')
+    table, said = read(tmp_path / "a.csv", 'id,t\n1,"open\n2,b\n3,c\n4,closed"\n', ["id", "t"])
     assert len(table["id"]) == 1
     assert said == ["fields of a.csv in quotes that hold what looks like whole rows: 1 (line 2)"]
 
@@ -120,7 +120,7 @@ def test_the_separator_of_a_csv_is_recognised(tmp_path, separator):
     table, _ = read(tmp_path / "a.csv", content.replace(' "', '"'), columns=["id", "c"])
     assert table == {"id": ["1"], "c": ["x"]}
     assert read(tmp_path / "b.csv", "a;b,c\n1;2,3\n", columns=["b,c"])[0] == {"b,c": ["2,3"]}
-    assert read(tmp_path / "c.tsv", "a;b\n1;2\n", separator=";")[0] == {"a": ["1"], "b": ["2"]}
+    assert read(tmp_path / "c.tsv", "a;b\n1;2\n", ["a", "b"], separator=";")[0] == {"a": ["1"], "b": ["2"]}
 
 
 def test_separators_by_name():
@@ -133,7 +133,7 @@ def test_separators_by_name():
 def test_fields_of_megabytes(tmp_path):
     long = "x" * 3_000_000
     for ending, content in (("csv", f"id,{long}\n1,{long}\n"), ("tsv", f"id\t{long}\n1\t{long}\n")):
-        assert read(tmp_path / f"a.{ending}", content)[0] == {"id": ["1"], long: [long]}
+        assert read(tmp_path / f"a.{ending}", content, ["id", long])[0] == {"id": ["1"], long: [long]}
 
 
 def test_parquet_columns_of_every_kind(tmp_path):
@@ -156,7 +156,7 @@ def test_parquet_columns_of_every_kind(tmp_path):
         "nothing": pa.nulls(3),
     }
     pa.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
-    assert read_rows(tmp_path / "a.parquet", SkippedRows()).to_dict("list") == {
+    assert read_rows(tmp_path / "a.parquet", SkippedRows(), list(columns)).to_dict("list") == {
         "big": ["9223372036854775807", "", "9007199254740993"],
         "unsigned": ["18446744073709551615", "", "0"],
         "float": ["1", "", "1.5"],
@@ -179,7 +179,7 @@ def test_parquet_columns_of_every_kind(tmp_path):
 def test_slices_of_nested_parquet_columns(tmp_path):
     table = pa.table({"list": [["a"], None, ["b", "c"], ["d"]] * 3, "at": [[{"x": n}] for n in range(12)]})
     pa.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=5)
-    rows = read_rows(tmp_path / "a.parquet", SkippedRows())
+    rows = read_rows(tmp_path / "a.parquet", SkippedRows(), ["list", "at"])
     assert list(rows["list"]) == ["a", "", "b c", "d"] * 3
     assert list(rows["at"]) == [json.dumps({"x": str(n)}) for n in range(12)]
 
@@ -188,7 +188,7 @@ def test_a_date_that_no_calendar_has_is_text_like_any(tmp_path):
     pa.parquet.write_table(
         pa.table({"d": pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32())}), tmp_path / "a.parquet"
     )
-    assert read_rows(tmp_path / "a.parquet", SkippedRows())["d"][1] == "1970-01-01"
+    assert read_rows(tmp_path / "a.parquet", SkippedRows(), ["d"])["d"][1] == "1970-01-01"
 
 
 def test_json_values_as_they_are_written(tmp_path):
@@ -203,7 +203,7 @@ def test_json_values_as_they_are_written(tmp_path):
         '{"id": ' + "[" * 100_000 + "}",
     ]
     content = "\n".join(lines).encode() + b'\n{"id": "\xff"}\n'
-    assert read(tmp_path / "a.jsonl", content) == (
+    assert read(tmp_path / "a.jsonl", content, ["id"], optional=["x", *"ptlo"]) == (
         {
             "id": ["12345678901234567890", "1", "deep", "1" * 5000],
             "p": ["1.0", "1e5", "", ""],
@@ -255,9 +255,9 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, name, content, how, said)
 def test_folders_and_missing_files(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(UserError, match="is not a file"):
-        read_rows(tmp_path / "a.csv", SkippedRows())
+        read_rows(tmp_path / "a.csv", SkippedRows(), ["id"])
     with pytest.raises(UserError, match="there is no file"):
-        read_rows(tmp_path / "b.csv", SkippedRows())
+        read_rows(tmp_path / "b.csv", SkippedRows(), ["id"])
 
 
 def test_parquet_that_is_damaged_inside(tmp_path):
@@ -267,11 +267,11 @@ def test_parquet_that_is_damaged_inside(tmp_path):
     for content in (whole[:-20], whole[:20] + b"\xff" * 30 + whole[50:], b"PAR1" + b"\0" * 100 + b"PAR1"):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged, encrypted, or not a parquet file"):
-            read_rows(path, SkippedRows())
+            read_rows(path, SkippedRows(), ["a"])
     array = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     pa.parquet.write_table(pa.table({"a": array}), path)
     with pytest.raises(UserError, match=r"the column 'a' \(string\) cannot be read as text"):
-        read_rows(path, SkippedRows())
+        read_rows(path, SkippedRows(), ["a"])
 
 
 def test_an_index_of_pandas_is_a_column(tmp_path):
@@ -312,4 +312,10 @@ def test_a_header_of_very_many_names(tmp_path):
 def test_whole_numbers_of_a_column_of_floats_are_written_whole(tmp_path):
     path = tmp_path / "ids.parquet"
     pd.DataFrame({"id": [1.0, 2.0**53 + 2, 1e16, float("nan"), 0.5]}).to_parquet(path)
-    assert list(read_rows(path, SkippedRows())["id"]) == ["1", "9007199254740994", "10000000000000000", "", "0.5"]
+    assert list(read_rows(path, SkippedRows(), ["id"])["id"]) == [
+        "1",
+        "9007199254740994",
+        "10000000000000000",
+        "",
+        "0.5",
+    ]

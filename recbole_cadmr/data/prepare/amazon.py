@@ -8,10 +8,10 @@ from types import ModuleType
 
 from recbole_cadmr.data.prepare import amazon_2014, amazon_2023
 from recbole_cadmr.data.prepare.assemble import assemble
+from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
 from recbole_cadmr.data.prepare.lines import interaction_table, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recbole_cadmr.data.prepare.content import Content, ContentReader, Features, one_line, without_empty
+from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
 from recbole_cadmr.data.prepare.lines import first_of_each, lines_of
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.values import flat
+from recbole_cadmr.data.prepare.texts import flat, one_line, without_empty
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_rows
 

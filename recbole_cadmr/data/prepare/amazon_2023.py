@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from recbole_cadmr.data.download import RemoteFile, download
-from recbole_cadmr.data.prepare.content import Content, ContentReader, one_line, without_empty
+from recbole_cadmr.data.prepare.content import Content, ContentReader
 from recbole_cadmr.data.prepare.lines import first_of_each, json_lines
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.pictures import SUFFIXES, find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.prepare.texts import one_line, without_empty
 from recbole_cadmr.errors import UserError
 
 RELEASE, KINDS, TITLE = "amazon-2023", ["reviews", "meta"], "Reviews, metadata and pictures"

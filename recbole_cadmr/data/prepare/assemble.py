@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
 from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.working_folder import working_folder

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.prepare.content import Features
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.files import sha256_of
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a data set comes from, and what was done to it.
+
+    Attributes:
+        title: what the raw data are, one sentence.
+        licence: what is known about their licence, one sentence.
+        sources: the files they were read from.
+        steps: what was done, by name, such as ``k-core``: ``5``.
+        notes: what was skipped, a line each.
+    """
+
+    title: str
+    licence: str
+    sources: Sequence[Path]
+    steps: dict[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def card_text(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-
-from recbole_cadmr.data.prepare.html_text import shown
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -47,17 +42,3 @@ class Content:
 
 # From the remaining items, and a folder for intermediate results, to what is known about the items.
 ContentReader = Callable[[Sequence[str], Path], Content]
-
-
-def one_line(*parts: object) -> str:
-    """The parts as one line of text without HTML, runs of white space as single spaces.
-
-    What is not text or is empty is left out; lone surrogates, which no file can hold, become U+FFFD.
-    """
-    texts = (" ".join(shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
-    return _LONE_SURROGATE.sub("\ufffd", " ".join(filter(None, texts)))
-
-
-def without_empty(texts: dict[str, str]) -> dict[str, str]:
-    """The items whose text is not empty."""
-    return {item: text for item, text in texts.items() if text}

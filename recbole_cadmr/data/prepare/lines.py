@@ -122,14 +122,16 @@ def interaction_table(
     A record without both ids as text is skipped. The column of times is left out if no record has one, that of ratings
     if any record lacks one, unless ``all_rated`` says that they matter.
     """
-    columns = TextColumns(("user_id", "item_id", "rating", "timestamp"))
-    for number, record in json_lines(path, skipped):
-        texts = [value if isinstance(value, str) else "" for value in map(record.get, (*ids, *values))]
-        if not texts[0] or not texts[1]:
-            skipped.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
-            continue
-        columns.add(texts)
-    table = columns.table()
+
+    def rows() -> Iterator[list[str]]:
+        for number, record in json_lines(path, skipped):
+            texts = [value if isinstance(value, str) else "" for value in map(record.get, (*ids, *values))]
+            if texts[0] and texts[1]:
+                yield texts
+            else:
+                skipped.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
+
+    table = text_table(("user_id", "item_id", "rating", "timestamp"), rows())
     unrated, untimed = (int((table[name] == "").sum()) for name in ("rating", "timestamp"))
     if unrated and not all_rated:
         skipped.note("interactions without a rating, so that ratings are dropped", n=unrated)
@@ -140,17 +142,10 @@ def interaction_table(
     return table
 
 
-class TextColumns:
-    """Columns of text that grow by rows; equal texts are stored once."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._columns: dict[str, list[str]] = {name: [] for name in names}
-
-    def add(self, values: Sequence[str]) -> None:
-        """Append a row."""
-        for column, value in zip(self._columns.values(), values):
+def text_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Rows of text as a table with columns of these names; equal texts are stored once."""
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    for row in rows:
+        for column, value in zip(columns.values(), row):
             column.append(sys.intern(value))
-
-    def table(self) -> pd.DataFrame:
-        """All rows."""
-        return pd.DataFrame(self._columns, dtype=object)
+    return pd.DataFrame(columns, dtype=object)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line
-from recbole_cadmr.data.prepare.lines import lines_of, the_file
+from recbole_cadmr.data.prepare.card import Provenance
+from recbole_cadmr.data.prepare.content import Content
+from recbole_cadmr.data.prepare.lines import lines_of, text_table, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.texts import one_line
 
 _LICENCE = "Published for research by its authors (Ni et al., 2023); see the MicroLens repository for its terms."
 
@@ -54,19 +55,18 @@ def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     the columns ``user``, ``item`` and ``timestamp``.
     """
     if path.suffix == ".csv":
-        return read_rows(path, skipped, ("user", "item", "timestamp")).set_axis(
-            ["user_id", "item_id", "timestamp"], axis="columns"
-        )
-    users: list[str] = []
-    items: list[str] = []
-    for number, line in lines_of(path, skipped):
-        user, _, chosen = line.partition("\t")
-        if not user.strip() or not chosen.split():
-            skipped.malformed(path, number, "it must hold a user, a tab and items")
-            continue
-        users += [user.strip()] * len(chosen.split())
-        items += chosen.split()
-    return pd.DataFrame({"user_id": users, "item_id": items}, dtype=object)
+        rows = read_rows(path, skipped, ("user", "item", "timestamp"))
+        return rows.set_axis(["user_id", "item_id", "timestamp"], axis="columns")
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for number, line in lines_of(path, skipped):
+            user, _, chosen = line.partition("\t")
+            if user.strip() and chosen.split():
+                yield from ((user.strip(), item) for item in chosen.split())
+            else:
+                skipped.malformed(path, number, "it must hold a user, a tab and items")
+
+    return text_table(("user_id", "item_id"), pairs())
 
 
 def read_titles(path: Path, items: set[str], skipped: SkippedRows) -> dict[str, str]:

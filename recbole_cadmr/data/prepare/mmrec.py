@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.arguments import seed
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.feature_file import RESERVED
+from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.interactions import clean
-from recbole_cadmr.data.prepare.options import NONE, check_name
-from recbole_cadmr.data.prepare.provenance import Provenance
+from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS, split_parts
 from recbole_cadmr.data.times import read_times
@@ -35,8 +34,7 @@ OWN = "own"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``prepare mmrec``."""
     parser.add_argument("--source", required=True, type=Path, metavar="DIR", help="the folder to import")
-    parser.add_argument("--name", help="name of the data set (default: that of the .inter file)")
-    parser.add_argument("--data_path", default="dataset", type=Path, help="folder of the data sets (default: dataset)")
+    add_options(parser, only=("name", "data_path", "seed"))
     parser.add_argument(
         "--split", default=OWN, choices=(OWN, *SPLITS), help="how to hold out (default: the split that came with it)"
     )
@@ -46,7 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODALITY=FILE",
         help="arrays not named MODALITY_feat*.npy or MODALITY_knn*.npz, as in text=MiniLM.npy; or none",
     )
-    parser.add_argument("--seed", default=2020, type=seed, help="of a split other than its own (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> Path:
@@ -69,10 +66,9 @@ def run(arguments: argparse.Namespace) -> Path:
     if len(inter_files) != 1:
         raise UserError(f"{source} must hold one .inter file, not {len(inter_files)}")
     (inter,) = inter_files
-    name = arguments.name or inter.stem
-    check_name(name)
+    options = read_options(arguments, inter.stem)
     interactions = _read_interactions(inter)
-    parts = _parts(interactions, split, arguments.seed, inter, skipped)
+    parts = _parts(interactions, split, options.seed, inter, skipped)
     features = None if arguments.features is None else features_of(arguments.features)
     modalities = _find_features(source, features, skipped)
     items = sorted(interactions["itemID"].unique())
@@ -80,17 +76,16 @@ def run(arguments: argparse.Namespace) -> Path:
     settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
     provenance = Provenance(
         "Imported from a folder in the layout of the MMRec toolbox, with "
-        + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {arguments.seed}."),
+        + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {options.seed}."),
         "Its licence is that of its source.",
         [inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
         notes=skipped.lines(),
     )
-    target = arguments.data_path / name
-    with working_folder(target) as work, folder_aside(target, within=work) as folder:
-        write_data_set(folder, Prepared(name, parts, {}, read, settings), provenance)
+    with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
+        write_data_set(folder, Prepared(options.name, parts, {}, read, settings), provenance)
     for line in skipped.lines():
         print(f"note: {line}", file=sys.stderr)
-    return target
+    return options.folder
 
 
 def features_of(texts: Sequence[str]) -> dict[str, Path]:

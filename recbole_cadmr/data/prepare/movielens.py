@@ -10,14 +10,15 @@ import pandas as pd
 
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line
+from recbole_cadmr.data.prepare.card import Provenance
+from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
-from recbole_cadmr.data.prepare.lines import TextColumns, lines_of
+from recbole_cadmr.data.prepare.lines import lines_of, text_table
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
+from recbole_cadmr.data.prepare.texts import one_line
 from recbole_cadmr.errors import UserError
 
 RELEASE = "movielens"
@@ -79,22 +80,18 @@ def read_ratings(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` of ``u.data``, ``ratings.dat`` or ``ratings.csv``, as text."""
     if path.suffix == ".csv":
         rows = read_rows(path, skipped, ["userId", "movieId", "rating", "timestamp"])
-        rows.columns = pd.Index(_RATINGS)
-        return rows
-    columns = TextColumns(_RATINGS)
-    for fields in _fields(path, "::" if path.suffix == ".dat" else "\t", len(_RATINGS), skipped):
-        columns.add(fields)
-    return columns.table()
+        return rows.set_axis(_RATINGS, axis="columns")
+    separator = "::" if path.suffix == ".dat" else "\t"
+    return text_table(_RATINGS, _fields(path, separator, len(_RATINGS), skipped))
 
 
 def read_movies(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles, and titles with genres, of ``items``."""
-    movies: Iterable[tuple[str, str, str]]
+    movies: Iterable[Sequence[str]]
     if path.suffix == ".csv":
-        rows = read_rows(path, skipped, ["movieId", "title", "genres"])
-        movies = zip(rows["movieId"], rows["title"], rows["genres"].str.replace("|", " ", regex=False))
+        movies = read_rows(path, skipped, ["movieId", "title", "genres"]).to_numpy()
     elif path.suffix == ".dat":
-        movies = ((row[0], row[1], row[2].replace("|", " ")) for row in _fields(path, "::", 3, skipped))
+        movies = _fields(path, "::", 3, skipped)
     else:
         movies = ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), skipped))
     titles: dict[str, str] = {}
@@ -102,7 +99,7 @@ def read_movies(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict
     for item, title, genres in movies:
         if item in items and one_line(title):
             titles[item] = one_line(title)
-            texts[item] = one_line(title, genres.replace("(no genres listed)", ""))
+            texts[item] = one_line(title, genres.replace("(no genres listed)", "").replace("|", " "))
     skipped.note("movies without a title", n=len(items - titles.keys()))
     return titles, texts
 

@@ -1,43 +1,60 @@
-"""The options that all sources of raw data share."""
+"""The options that all sources of raw data share: each is declared once, as a field of :class:`Options`."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 from recbole_cadmr.arguments import real, seed, whole_number
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
 
-TEXT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-IMAGE_MODEL = "vgg16"
 NONE = "none"
+_DEFAULT = "(default: %(default)s)"
+_NETWORKS = ("alexnet", "vgg16", "resnet50", "vit_b_16", NONE)
+_FORMATS = f"{', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: detected)"
+_MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def _told(summary: str, **how: Any) -> dict[str, Any]:
+    """What argparse is told about an option beside its name and default."""
+    return {"help": summary, **how}
 
 
 @dataclass(frozen=True)
 class Options:
-    """How raw data become a data set; the fields are the options of the same names."""
+    """How raw data become a data set."""
 
-    name: str
-    data_path: Path = Path("dataset")
-    k_core: int = 5
-    split: str = "random"
-    seed: int = 2020
-    text_model: str = TEXT_MODEL
-    image_model: str = IMAGE_MODEL
-    weights: Path | None = None
-    dtype: str = "float32"
-    batch_size: int = 64
-    device: str | None = None
-    graph: int = 0
-    strict: bool = False
-    min_rating: float | None = None
-    time_format: str | None = None
+    name: Annotated[str, _told("name of the data set (default: that of the source)")]
+    data_path: Annotated[Path, _told(f"folder of the data sets {_DEFAULT}", type=Path)] = Path("dataset")
+    k_core: Annotated[int, _told(f"minimum interactions of every user and item {_DEFAULT}", type=whole_number(1))] = 5
+    split: Annotated[str, _told(f"how to hold out {_DEFAULT}", choices=SPLITS)] = "random"
+    seed: Annotated[int, _told(f"of the split {_DEFAULT}", type=seed)] = 2020
+    text_model: Annotated[str, _told(f"sentence-transformers model or folder, or {NONE} {_DEFAULT}")] = _MINILM
+    image_model: Annotated[str, _told(f"torchvision network that reads pictures {_DEFAULT}", choices=_NETWORKS)] = (
+        "vgg16"
+    )
+    weights: Annotated[Path | None, _told("its weights (default: torchvision's)", type=Path, metavar="FILE")] = None
+    dtype: Annotated[str, _told(f"of the vectors {_DEFAULT}", choices=("float16", "float32"))] = "float32"
+    batch_size: Annotated[int, _told(f"texts or pictures encoded at once {_DEFAULT}", type=whole_number(1))] = 64
+    device: Annotated[str | None, _told("such as cpu or cuda:0 (default: a GPU if there is one)")] = None
+    graph: Annotated[
+        int,
+        _told(f"also write K nearest items of each, 0 for none {_DEFAULT}", type=whole_number(), metavar="K"),
+    ] = 0
+    min_rating: Annotated[float | None, _told("leave out interactions rated lower (default: keep all)", type=real)] = (
+        None
+    )
+    time_format: Annotated[str | None, _told(f"how times are written: {_FORMATS}", metavar="FORMAT")] = None
+    strict: Annotated[bool, _told("stop at the first malformed line, do not skip it", action="store_true")] = False
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.strip():
+            raise UserError(f"a data set is named by one word such as 'baby', not {self.name!r}")
         if self.weights and self.image_model == NONE:
             raise UserError("--weights belongs to an image model, and --image_model is none")
 
@@ -47,55 +64,16 @@ class Options:
         return Path(self.data_path) / self.name
 
 
-def check_name(name: str) -> None:
-    """Raise :class:`UserError` for a name that would not be a visible folder in that of the data sets."""
-    if Path(name).name != name or name.startswith(".") or not name.strip():
-        raise UserError(f"a data set is named by one word such as 'baby', not {name!r}")
-
-
-def add_options(parser: argparse.ArgumentParser, split: str = "random", k_core: int = 5) -> None:
-    """Declare the shared options; ``split`` and ``k_core`` are the source's defaults."""
-    add, count = parser.add_argument, whole_number(1)
-    add("--name", help="name of the data set (default: that of the source)")
-    add("--data_path", default=Path("dataset"), type=Path, help="folder of the data sets (default: dataset)")
-    add(
-        "--k_core",
-        default=k_core,
-        type=count,
-        help="minimum interactions of every user and item (default: %(default)s)",
-    )
-    add("--split", default=split, choices=SPLITS, help="how to hold out (default: %(default)s)")
-    add("--seed", default=2020, type=seed, help="of the split (default: %(default)s)")
-    add(
-        "--text_model", default=TEXT_MODEL, help="sentence-transformers model or folder, or none (default: %(default)s)"
-    )
-    add(
-        "--image_model",
-        default=IMAGE_MODEL,
-        choices=("alexnet", "vgg16", "resnet50", "vit_b_16", NONE),
-        help="torchvision network that reads pictures (default: %(default)s)",
-    )
-    add("--weights", type=Path, metavar="FILE", help="its weights (default: downloaded by torchvision)")
-    add("--dtype", default="float32", choices=("float16", "float32"), help="of the vectors (default: %(default)s)")
-    add("--batch_size", default=64, type=count, help="texts or pictures encoded at once (default: %(default)s)")
-    add("--device", help="such as cpu or cuda:0 (default: a GPU if there is one)")
-    add(
-        "--graph",
-        default=0,
-        type=whole_number(),
-        metavar="K",
-        help="also write each modality's K nearest items (default: 0, none)",
-    )
-    add("--min_rating", type=real, help="leave out interactions rated lower (default: keep all)")
-    add(
-        "--time_format",
-        metavar="FORMAT",
-        help=f"how times are written: {', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: detected)",
-    )
-    add("--strict", action="store_true", help="stop at the first malformed line instead of skipping it")
+def add_options(parser: argparse.ArgumentParser, only: Collection[str] = (), **defaults: Any) -> None:
+    """Declare the shared options, or some of them only; ``defaults`` are the source's own."""
+    told = get_type_hints(Options, include_extras=True)
+    for option in fields(Options):
+        if not only or option.name in only:
+            default = defaults.get(option.name, None if option.name == "name" else option.default)
+            parser.add_argument(f"--{option.name}", default=default, **told[option.name].__metadata__[0])
 
 
 def read_options(arguments: argparse.Namespace, name: str) -> Options:
     """The options of a command; ``name`` names the data set by default."""
-    shared = {field: getattr(arguments, field) for field in Options.__dataclass_fields__ if field != "name"}
-    return Options(name=arguments.name or name, **shared)
+    given = {option.name: getattr(arguments, option.name) for option in fields(Options) if option.name in arguments}
+    return Options(**given | {"name": arguments.name or name})

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet
 
 from recbole_cadmr.data.prepare.separated import Choice
-from recbole_cadmr.data.prepare.values import as_text
+from recbole_cadmr.data.prepare.texts import as_text
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
-
-_EXACT = 2**53  # whole numbers below it are themselves in float64
 
 
 def read_parquet(path: Path, choose: Choice) -> pd.DataFrame:
@@ -58,16 +56,9 @@ def _texts(array: pa.Array) -> list[str]:
     if pa.types.is_nested(kind):
         return [as_text(value) for value in _values(array)]
     if pa.types.is_floating(kind):
-        wide = array.cast(pa.float64())
-        whole = pc.and_(pc.equal(pc.floor(wide), wide), pc.less(pc.abs(wide), _EXACT))
-        numerals = pc.if_else(whole, wide, None).cast(pa.int64()).cast(pa.string())
-        missing = pc.is_nan(wide)
-        written = pc.if_else(missing, None, pc.if_else(whole, numerals, array.cast(pa.string())))
-        beyond = pc.and_(pc.equal(pc.floor(wide), wide), pc.and_(pc.is_finite(wide), pc.invert(whole))).to_pylist()
-        if any(beyond):  # whole numbers, too, which Arrow would write as 1e+16
-            cells = zip(wide.to_pylist(), beyond, written.to_pylist())
-            written = pa.array([f"{value:.0f}" if far else text for value, far, text in cells], pa.large_string())
-        array = written
+        numbers = array.cast(pa.float64()).fill_null(float("nan")).to_pylist()
+        written = zip(numbers, array.cast(pa.string()).to_pylist())  # Arrow would write 1e+16
+        return ["" if math.isnan(n) else f"{n + 0:.0f}" if n.is_integer() else text for n, text in written]
     return array.cast(pa.large_string()).fill_null("").to_pylist()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.data.prepare.lines import TextColumns, watched
+from recbole_cadmr.data.prepare.lines import text_table, watched
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
@@ -45,17 +45,20 @@ def read_separated(
     names = [name.strip() for name in header]
     chosen = choose(names)
     at = [names.index(name) for name in chosen]
-    columns = TextColumns(chosen)
-    for number, row in rows:
-        if row is None:
-            skipped.malformed(path, number, "a quotation mark is not closed, or does not end its field")
-        elif len(row) == len(names):
-            columns.add([row[index] for index in at])
-            if not literal and _holds_rows(row, separator):
-                skipped.note(f"fields of {path.name} in quotes that hold what looks like whole rows", f"line {number}")
-        elif row:
-            skipped.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
-    return columns.table()
+
+    def whole() -> Iterator[list[str]]:
+        for number, row in rows:
+            if row is None:
+                skipped.malformed(path, number, "a quotation mark is not closed, or does not end its field")
+            elif len(row) == len(names):
+                yield [row[index] for index in at]
+                if not literal and _holds_rows(row, separator):
+                    kind = f"fields of {path.name} in quotes that hold what looks like whole rows"
+                    skipped.note(kind, f"line {number}")
+            elif row:
+                skipped.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
+
+    return text_table(chosen, whole())
 
 
 def _holds_rows(row: list[str], separator: str) -> bool:

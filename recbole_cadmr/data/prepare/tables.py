@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.data.prepare.lines import json_lines
+from recbole_cadmr.data.prepare.lines import json_lines, text_table
 from recbole_cadmr.data.prepare.parquet import read_parquet
 from recbole_cadmr.data.prepare.separated import Choice, read_separated
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.values import as_text
+from recbole_cadmr.data.prepare.texts import as_text
 from recbole_cadmr.errors import UserError, did_you_mean
 
 _SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -25,7 +25,7 @@ FORMATS = (*_SEPARATED, *_JSON, ".parquet")
 def read_rows(
     path: Path,
     skipped: SkippedRows,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str],
     optional: Sequence[str] = (),
     encoding: str | None = None,
     separator: str | None = None,
@@ -33,7 +33,7 @@ def read_rows(
     """The rows of a table with a header, as text; a missing value is ``""``.
 
     Args:
-        columns: those that are required, each once; all if not given.
+        columns: those that are required.
         optional: those that are read if present.
         encoding: of csv, tsv and JSON lines; a byte order mark takes precedence (default: UTF-8).
         separator: of csv and tsv (default: that of the header).
@@ -41,7 +41,7 @@ def read_rows(
     Raises:
         UserError: if the file is missing, damaged, of another format, lacks a column, or names one twice.
     """
-    name = path.name.lower()
+    name, wanted = path.name.lower(), list(dict.fromkeys([*columns, *optional]))
     if not path.is_file():
         raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
 
@@ -49,20 +49,18 @@ def read_rows(
         twice = [name for name, n in Counter(names).items() if name and n > 1]
         if twice:
             raise UserError(f"{path} names the column '{min(twice)}' twice; rename one of them")
-        if columns is None:
-            return [name for name in names if name]
         shortened = textwrap.shorten(", ".join(names), 500, placeholder=" ...")
         for column in columns:
             if column not in names:
                 raise UserError(f"{path} has no column '{column}'{did_you_mean(column, names)}; it has {shortened}")
-        return list(dict.fromkeys([*columns, *(column for column in optional if column in names)]))
+        return [column for column in wanted if column in names]
 
     if name.endswith(_JSON):
-        return _objects(path, skipped, choose, columns, optional, encoding)
+        return _objects(path, skipped, choose, wanted, encoding)
     if name.endswith(".parquet"):
         return read_parquet(path, choose)
     if name.endswith(_SEPARATED):
-        return read_separated(path, skipped, choose, [*(columns or ()), *optional], encoding, separator)
+        return read_separated(path, skipped, choose, wanted, encoding, separator)
     raise UserError(f"{path} must be one of {', '.join(FORMATS)}")
 
 
@@ -80,29 +78,18 @@ def separator(text: str) -> str:
 
 
 def _objects(
-    path: Path,
-    skipped: SkippedRows,
-    choose: Choice,
-    needed: Sequence[str] | None,
-    optional: Sequence[str],
-    encoding: str | None,
+    path: Path, skipped: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None
 ) -> pd.DataFrame:
-    """Columns of JSON lines: the keys of all objects; an object that lacks one has ``""`` there."""
-    columns: dict[str, list[str]] = {}
+    """Columns of JSON lines, whose names are the keys of all objects; an object that lacks one has ``""`` there."""
     keys: dict[str, None] = {}
-    wanted, n = None if needed is None else {*needed, *optional}, 0
-    for number, record in json_lines(path, skipped, encoding):
-        keys.update(dict.fromkeys(record))
-        try:
-            texts = {key: as_text(record[key]) for key in (record if wanted is None else wanted & record.keys())}
-        except RecursionError:
-            skipped.malformed(path, number, "it is nested too deeply")
-            continue
-        for key, text in texts.items():
-            column = columns.setdefault(key, [])
-            column += [""] * (n - len(column))
-            column.append(text)
-        n += 1
-    chosen = choose(list(keys)) if n else list(needed or ())
-    whole = {key: (columns.get(key) or []) + [""] * (n - len(columns.get(key) or [])) for key in chosen}
-    return pd.DataFrame(whole, dtype=object)
+
+    def rows() -> Iterator[list[str]]:
+        for number, record in json_lines(path, skipped, encoding):
+            keys.update(dict.fromkeys(record))
+            try:
+                yield [as_text(record.get(key)) for key in wanted]
+            except RecursionError:
+                skipped.malformed(path, number, "it is nested too deeply")
+
+    table = text_table(wanted, rows())
+    return table[choose(list(keys))] if len(table) else table

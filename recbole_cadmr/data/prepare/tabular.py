@@ -11,12 +11,13 @@ import pandas as pd
 
 from recbole_cadmr.arguments import names
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content, one_line, without_empty
+from recbole_cadmr.data.prepare.card import Provenance
+from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import is_separated, read_rows, separator
+from recbole_cadmr.data.prepare.texts import one_line, without_empty
 from recbole_cadmr.errors import UserError
 
 _LICENCE = "Its licence is that of these files."

@@ -16,10 +16,9 @@ from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
-from recbole_cadmr.data.prepare.card import card_text
+from recbole_cadmr.data.prepare.card import Provenance, card_text
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.page import write_page
-from recbole_cadmr.data.prepare.provenance import Provenance
 from recbole_cadmr.files import write_rows
 
 _BLOCK = 4096  # rows copied at once

@@ -1,9 +1,11 @@
-"""Texts without HTML markup: as a browser would show them."""
+"""What raw data say, as text: nested values, and one line without HTML markup, as a browser would show it."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
+from collections.abc import Iterator
 
 # Of words in angle brackets only these are tags: "Blade <Import>" and "a < b" stay what they are.
 _INLINE = """
@@ -21,9 +23,45 @@ _NAMES = "|".join((_INLINE + _BLOCK).split())
 _MARK = re.compile(rf"<!--|-->|<!doctype\b[^<>]*>|</?({_NAMES})(?:[\s/][^<>]*)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _UNSHOWN = {"<!--": "-->", "<script": "</script", "<style": "</style"}  # by how they begin, how they end
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def shown(text: str) -> str:
+def as_text(value: object) -> str:
+    """A value as text: the texts in nested lists joined by spaces, an object as JSON, None as ``""``.
+
+    Raises:
+        RecursionError: if objects are nested too deeply.
+    """
+    texts = (entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False) for entry in flat(value))
+    return " ".join(filter(None, texts))
+
+
+def flat(value: object) -> Iterator[object]:
+    """The entries of nested lists other than None, in order, at any depth."""
+    waiting = [value]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, (list, tuple)):
+            waiting += reversed(entry)
+        elif entry is not None:
+            yield entry
+
+
+def one_line(*parts: object) -> str:
+    """The parts as one line of text without HTML, runs of white space as single spaces.
+
+    What is not text or is empty is left out; lone surrogates, which no file can hold, become U+FFFD.
+    """
+    texts = (" ".join(_shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
+    return _LONE_SURROGATE.sub("\ufffd", " ".join(filter(None, texts)))
+
+
+def without_empty(texts: dict[str, str]) -> dict[str, str]:
+    """The items whose text is not empty."""
+    return {item: text for item, text in texts.items() if text}
+
+
+def _shown(text: str) -> str:
     """The text without tags, comments, scripts and styles, and with characters in place of entities.
 
     ``<b>``, which is inline, leaves nothing behind; ``<br>``, which ends a line, a space.
