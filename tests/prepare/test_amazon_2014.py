@@ -14,7 +14,7 @@ import pytest
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.prepare.amazon_2014 import parse_literal
+from recbole_cadmr.data.prepare.amazon import parse_literal
 from tests.local_server import serve
 from tests.prepare.raw import ITEMS, TITLES, USERS, vector_of, write_amazon_2014, write_image_features
 

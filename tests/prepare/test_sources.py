@@ -198,11 +198,11 @@ def test_amazon_2023_with_pictures_by_address(tmp_path, alexnet_weights):
 
 
 def test_amazon_2023_texts(tmp_path):
-    from recbole_cadmr.data.prepare.amazon_2023 import read_meta
+    from recbole_cadmr.data.prepare.amazon import read_meta
     from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 
     source = amazon_2023(tmp_path / "raw", "http://x")
-    _, texts, addresses = read_meta(source / "meta_Baby_Products.jsonl.gz", {"P0", "P1", "P2"}, SkippedRows())
+    _, texts, addresses = read_meta(source / "meta_Baby_Products.jsonl.gz", "2023", {"P0", "P1", "P2"}, SkippedRows())
     assert texts == {"P0": "Soft blanket Brand Baby Beds It is soft"}
     assert addresses == {"P0": "http://x/0.png", "P1": "http://x/gone.jpg"}
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.data.prepare.card import Provenance
-from recbole_cadmr.data.prepare.content import Content, ContentReader, Features
+from recbole_cadmr.data.prepare.content import Content, ContentReader, Features, Prepared
 from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -25,9 +23,11 @@ from recbole_cadmr.files import folder_aside, refuse_used_folder
 def assemble(
     interactions: pd.DataFrame,
     read_content: ContentReader,
-    provenance: Provenance,
     options: Options,
     skipped: SkippedRows,
+    origin: str,
+    licence: str,
+    sources: Sequence[Path],
 ) -> Path:
     """Write the data set ``options.folder`` and return it.
 
@@ -39,14 +39,15 @@ def assemble(
         interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text; in
             the order of the source.
         read_content: called with the remaining items, sorted, and that folder.
+        origin, licence, sources: as of :class:`Prepared`; the first source is that of the interactions.
 
     Raises:
         UserError: if the data set exists, or nothing is left to train on.
     """
-    from recbole_cadmr.data.prepare.write import Prepared, with_graph, write_data_set  # heavy: torch and plotly
+    from recbole_cadmr.data.prepare.write import with_graph, write_data_set  # heavy: torch and plotly
 
     refuse_used_folder(options.folder)
-    table, steps = read_values(interactions, provenance.sources[0], options, skipped)
+    table, steps = read_values(interactions, sources[0], options, skipped)
     try:
         kept = k_core(clean(table, skipped), options.k_core, steps)
     except UserError as error:  # what was skipped may be the cause
@@ -62,11 +63,8 @@ def assemble(
         ]
         steps["split"] = f"{options.split}, seed {options.seed}"
         with folder_aside(options.folder, within=work) as folder:
-            write_data_set(
-                folder,
-                Prepared(options.name, parts, content.titles, features),
-                replace(provenance, steps={**steps, **provenance.steps}, notes=skipped.lines()),
-            )
+            about = (origin, licence, sources, skipped.lines(), steps)
+            write_data_set(folder, Prepared(options.name, parts, content.titles, features, *about))
     for line in [*(f"{step}: {steps[step]}" for step in ("k-core", "times") if step in steps), *skipped.lines()]:
         print(f"note: {line}", file=sys.stderr)
     return options.folder

@@ -1,12 +1,13 @@
-"""What a source provides about items: titles, texts, pictures, and vectors."""
+"""What a source provides about items (titles, texts, pictures, vectors), and the data set that is made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,29 @@ class Content:
 
 # From the remaining items, and a folder for intermediate results, to what is known about the items.
 ContentReader = Callable[[Sequence[str], Path], Content]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that is ready to be written.
+
+    Attributes:
+        parts: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp`` of train, valid and test.
+        titles: by item id, one line each.
+        origin, licence: what the raw data are, and what is known about their licence, a sentence each.
+        sources: the files they were read from.
+        notes: what was skipped, a line each.
+        steps: what was done, by name, such as ``k-core``: ``5``.
+        settings: of ``NAME.yaml``, in addition to those that follow from the rest.
+    """
+
+    name: str
+    parts: Mapping[str, pd.DataFrame]
+    titles: Mapping[str, str]
+    features: Sequence[Features]
+    origin: str
+    licence: str
+    sources: Sequence[Path]
+    notes: Sequence[str]
+    steps: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def raw_folder(arguments: argparse.Namespace, release: str, name: str) -> Path:
     return arguments.source or Path(arguments.data_path) / ".raw" / f"{release}-{name}"
 
 
-def fetch(release: str, kinds: list[str], folder: Path, base: str | None = None, **fill: str) -> dict[str, Path]:
+def fetch(release: str, kinds: Iterable[str], folder: Path, base: str | None = None, **fill: str) -> dict[str, Path]:
     """Download the files ``kinds`` of a release into ``folder``, unless they are there.
 
     Args:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.lines import lines_of, text_table, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
@@ -44,8 +43,8 @@ def run(arguments: argparse.Namespace) -> Path:
         by_item = read_titles(titles, set(items), skipped)
         return Content(by_item, by_item, find_pictures(images, items, skipped, "--images" if arguments.images else ""))
 
-    provenance = Provenance(f"Pairs and titles of {pairs.name.rpartition('_')[0]}.", _LICENCE, [pairs, titles])
-    return assemble(read_pairs(pairs, skipped), read_content, provenance, options, skipped)
+    origin = f"Pairs and titles of {pairs.name.rpartition('_')[0]}."
+    return assemble(read_pairs(pairs, skipped), read_content, options, skipped, origin, _LICENCE, [pairs, titles])
 
 
 def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:

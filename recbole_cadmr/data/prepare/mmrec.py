@@ -15,8 +15,7 @@ import pandas as pd
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.feature_file import RESERVED
-from recbole_cadmr.data.prepare.card import Provenance
-from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.content import Features, Prepared
 from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> Path:
     Raises:
         UserError: if a file is missing or malformed, features do not fit the items, or the data set exists.
     """
-    from recbole_cadmr.data.prepare.write import Prepared, write_data_set  # heavy: torch and plotly
+    from recbole_cadmr.data.prepare.write import write_data_set  # heavy: torch and plotly
 
     source, split, skipped = arguments.source, arguments.split, SkippedRows()
     if not source.is_dir():
@@ -73,16 +72,20 @@ def run(arguments: argparse.Namespace) -> Path:
     modalities = _find_features(source, features, skipped)
     items = sorted(interactions["itemID"].unique())
     read = [_read(modality, items, skipped) for modality in modalities]
-    settings: dict[str, object] = {"data_note": "derived features"} if _derived(modalities) else {}
-    provenance = Provenance(
-        "Imported from a folder in the layout of the MMRec toolbox, with "
+    prepared = Prepared(
+        options.name,
+        parts,
+        titles={},
+        features=read,
+        origin="Imported from a folder in the layout of the MMRec toolbox, with "
         + ("the split that came with it." if split == OWN else f"a split of its own: {split}, seed {options.seed}."),
-        "Its licence is that of its source.",
-        [inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
+        licence="Its licence is that of its source.",
+        sources=[inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
         notes=skipped.lines(),
+        settings={"data_note": "derived features"} if _derived(modalities) else {},
     )
     with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
-        write_data_set(folder, Prepared(options.name, parts, {}, read, settings), provenance)
+        write_data_set(folder, prepared)
     for line in skipped.lines():
         print(f"note: {line}", file=sys.stderr)
     return options.folder

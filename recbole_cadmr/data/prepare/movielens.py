@@ -10,7 +10,6 @@ import pandas as pd
 
 from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
 from recbole_cadmr.data.prepare.lines import lines_of, text_table
@@ -61,8 +60,8 @@ def run(arguments: argparse.Namespace) -> Path:
         posters = arguments.posters
         return Content(titles, texts, find_pictures(posters, items, skipped, "--posters") if posters else {})
 
-    provenance = Provenance(f"MovieLens {arguments.size}.", release_info(RELEASE)["licence"], [ratings, movies])
-    return assemble(read_ratings(ratings, skipped), read_content, provenance, options, skipped)
+    about = (f"MovieLens {arguments.size}.", release_info(RELEASE)["licence"], [ratings, movies])
+    return assemble(read_ratings(ratings, skipped), read_content, options, skipped, *about)
 
 
 def _find(folder: Path) -> tuple[Path, Path] | None:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from recbole_cadmr.arguments import names
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.card import Provenance
 from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
@@ -19,8 +18,6 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import is_separated, read_rows, separator
 from recbole_cadmr.data.prepare.texts import one_line, without_empty
 from recbole_cadmr.errors import UserError
-
-_LICENCE = "Its licence is that of these files."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +54,9 @@ def run(arguments: argparse.Namespace) -> Path:
     def read_content(items: Sequence[str], work: Path) -> Content:
         return read_items(arguments, items, skipped)
 
-    provenance = Provenance("Made from a user's own files.", _LICENCE, [*inter, *([items_file] if items_file else [])])
-    return assemble(read_interactions(arguments, skipped), read_content, provenance, options, skipped)
+    files = [*inter, *([items_file] if items_file else [])]
+    about = ("Made from a user's own files.", "Its licence is that of these files.", files)
+    return assemble(read_interactions(arguments, skipped), read_content, options, skipped, *about)
 
 
 def _check(arguments: argparse.Namespace) -> None:

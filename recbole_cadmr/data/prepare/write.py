@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
-from recbole_cadmr.data.prepare.card import Provenance, card_text
-from recbole_cadmr.data.prepare.content import Features
+from recbole_cadmr.data.prepare.card import card_text
+from recbole_cadmr.data.prepare.content import Features, Prepared
 from recbole_cadmr.data.prepare.page import write_page
 from recbole_cadmr.files import write_rows
 
@@ -25,24 +24,7 @@ _BLOCK = 4096  # rows copied at once
 _OPTIONAL = ("rating", "timestamp")
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A data set that is ready to be written.
-
-    Attributes:
-        parts: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp`` of train, valid and test.
-        titles: by item id, one line each.
-        settings: of ``NAME.yaml``, in addition to those that follow from the rest.
-    """
-
-    name: str
-    parts: dict[str, pd.DataFrame]
-    titles: dict[str, str]
-    features: Sequence[Features]
-    settings: dict[str, object] = field(default_factory=dict)
-
-
-def write_data_set(folder: Path, prepared: Prepared, provenance: Provenance) -> None:
+def write_data_set(folder: Path, prepared: Prepared) -> None:
     """Write a data set into the existing ``folder``; the same input gives the same bytes."""
     name = prepared.name
     for part, rows in prepared.parts.items():
@@ -65,8 +47,7 @@ def write_data_set(folder: Path, prepared: Prepared, provenance: Provenance) -> 
     head = "# How this data set is meant to be read; applied over the package's settings and under config files.\n"
     text = head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")
-    card = card_text(name, prepared.parts, prepared.features, provenance)
-    (folder / "dataset_card.md").write_text(card, encoding="utf-8", newline="\n")
+    (folder / "dataset_card.md").write_text(card_text(prepared), encoding="utf-8", newline="\n")
     write_page(folder, name)
 
 
