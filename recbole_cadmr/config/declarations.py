@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.config.yaml_text import check_text, read_yaml, shown
-from recbole_cadmr.data.intervals import parse_intervals
+from recbole_cadmr.data.exact import parse_intervals
 from recbole_cadmr.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:

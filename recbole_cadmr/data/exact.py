@@ -1,4 +1,4 @@
-"""Columns of numbers and dates in the precision of the file.
+"""Columns of numbers and dates, and intervals of them, in the precision of the file.
 
 RecBole's tensors hold float32, which resolves seconds of this century to two minutes, and float64 cannot hold
 nanoseconds. What is compared (times, ends of intervals) is compared as written in the file.
@@ -6,7 +6,9 @@ nanoseconds. What is compared (times, ends of intervals) is compared as written 
 
 from __future__ import annotations
 
-from decimal import Decimal
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from recbole_cadmr.data.times import ZONED, read_times
 from recbole_cadmr.errors import UserError
 
 _SAFE_DIGITS = 15  # decimals of so many digits stay apart, and in order, in float64
+_INTERVAL = re.compile(r"\s*([\[(])([^,;\[\]()]*),([^,;\[\]()]*)([\])])\s*")
 
 
 def numbers(path: Path, text: pd.Series) -> pd.Series:
@@ -77,3 +80,52 @@ def exact_dates(path: Path, text: pd.Series) -> pd.Series:
             f"{(~zoned).idxmax() + 2}; write all of its dates in one way"
         )
     return pd.Series(times.values, dates.index)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers between two ends, either of which may belong to it."""
+
+    low: Decimal
+    high: Decimal
+    with_low: bool
+    with_high: bool
+
+    def holds(self, values: pd.Series) -> pd.Series:
+        """Whether each of the values lies in the interval; whole numbers are compared as such."""
+        low: Decimal | float = self.low
+        high: Decimal | float = self.high
+        if values.dtype.kind == "f":
+            low, high = float(low), float(high)
+        else:
+            values = values.astype(object)  # Python compares them with the ends to the last digit
+        return (values >= low if self.with_low else values > low) & (
+            values <= high if self.with_high else values < high
+        )
+
+
+def parse_intervals(text: str) -> list[Interval]:
+    """The intervals of a setting, joined by ``;``.
+
+    Raises:
+        UserError: if the text is something else, or an interval is empty.
+    """
+    intervals = []
+    for part in text.split(";"):
+        match = _INTERVAL.fullmatch(part)
+        try:
+            low, high = (Decimal(match[end].strip()) for end in (2, 3)) if match else (Decimal("nan"),) * 2
+        except InvalidOperation:
+            low = high = Decimal("nan")
+        if match is None or low.is_nan() or high.is_nan():
+            raise UserError(f"an interval is written as in [3,5] or [3,inf), not {part.strip()!r:.60}")
+        interval = Interval(low, high, match[1] == "[", match[4] == "]")
+        if low > high or (low == high and not (interval.with_low and interval.with_high)):
+            raise UserError(f"no number lies in the interval {part.strip()!r:.60}")
+        intervals.append(interval)
+    return intervals
+
+
+def within(values: pd.Series, intervals: list[Interval]) -> np.ndarray:
+    """Whether each of the values lies in one of the intervals."""
+    return np.logical_or.reduce([interval.holds(values).to_numpy(dtype=bool) for interval in intervals])

@@ -12,8 +12,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
-from recbole_cadmr.data.exact import exact_dates, exact_numbers, numbers
-from recbole_cadmr.data.intervals import parse_intervals, within
+from recbole_cadmr.data.exact import exact_dates, exact_numbers, numbers, parse_intervals, within
 from recbole_cadmr.errors import UserError, did_you_mean, refusals_of
 
 

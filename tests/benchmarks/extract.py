@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from recbole_cadmr.data.generate.titles import NOUNS, WORDS
+from recbole_cadmr.data.generate.draw import NOUNS, WORDS
 from recbole_cadmr.extract.text import extract_text
 from tests.extract.networks import minilm
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from recbole_cadmr.data.intervals import parse_intervals, within
+from recbole_cadmr.data.exact import parse_intervals, within
 from recbole_cadmr.errors import UserError
 from tests.micro import open_drawn, tokens_of, write_drawn
 

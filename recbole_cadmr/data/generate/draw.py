@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recbole_cadmr.data.generate.titles import draw_titles
-
 SEED, USERS, ITEMS = 2412, 1500, 800  # of the embedded set
 FACTORS = ("shared_1", "shared_2", "shared_3", "shared_4", "text_1", "text_2", "image_1", "image_2")
 SHARED, TEXT, IMAGE = slice(0, 4), slice(4, 6), slice(6, 8)
@@ -29,6 +27,18 @@ MEAN_TRAIN, LEAST_TRAIN = 5.0, 3  # train interactions a user
 HELD_OUT = 0.6  # how likely each of two interactions of a user is in the validation part; the same for test
 COLD = 0.05  # share of items that are new: in no train interaction
 PICTURELESS = 0.02  # share of items without a picture
+
+# A word for each quarter of a factor's values, lowest first: one row a factor that the text sees.
+WORDS = (
+    ("alpine", "outdoor", "indoor", "cosy"),
+    ("rustic", "wooden", "metal", "chrome"),
+    ("toddler", "junior", "adult", "senior"),
+    ("silent", "quiet", "lively", "loud"),
+    ("budget", "simple", "fine", "luxury"),
+    ("classic", "timeless", "modern", "futuristic"),
+)
+# Titles are words for what the text shows; what an item is tells nothing about taste.
+NOUNS = ("blanket", "bottle", "bowl", "chair", "clock", "cushion", "lamp", "mirror", "rack", "shelf", "table", "tray")
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ def draw_world(seed: int, n_users: int, n_items: int) -> World:
     text_factors = np.concatenate([factors[:, SHARED], factors[:, TEXT]], axis=1)
     image_factors = np.concatenate([factors[:, SHARED], factors[:, IMAGE]], axis=1)
     text, image = _show(rng, text_factors, TEXT_WIDTH), _show(rng, image_factors, IMAGE_WIDTH)
-    titles = draw_titles(rng, text_factors)
+    titles = _titles(rng, text_factors)
     parts = _choose(rng, _fit(rng, factors, n_users) + popularity, cold)
 
     kept = np.unique(np.concatenate(list(parts.values()))[:, 1])
@@ -128,3 +138,20 @@ def _choose(rng: np.random.Generator, log_odds: np.ndarray, cold: np.ndarray) ->
         for part, items in (("train", train), ("valid", valid), ("test", test)):
             rows[part] += [(user, int(item)) for item in items]
     return {part: np.array(pairs, dtype=np.int64).reshape(-1, 2) for part, pairs in rows.items()}
+
+
+def _titles(rng: np.random.Generator, factors: np.ndarray, mention: float = 0.8) -> list[str]:
+    """One title an item.
+
+    Args:
+        factors: values of the factors that the text sees [n_items, n_factors], at most ``len(WORDS)`` of them.
+        mention: how likely a title mentions a factor.
+    """
+    ranks = np.argsort(np.argsort(factors, axis=0, kind="stable"), axis=0, kind="stable")
+    quarters = ranks * 4 // len(factors)
+    mentioned = rng.random(factors.shape) < mention
+    nouns = rng.integers(len(NOUNS), size=len(factors))
+    return [
+        " ".join([*(WORDS[j][q] for j, q in enumerate(row) if says[j]), NOUNS[noun]]).capitalize()
+        for row, says, noun in zip(quarters, mentioned, nouns, strict=True)
+    ]

@@ -73,19 +73,18 @@ def assemble(
 def _encoded(
     content: Content, items: Sequence[str], work: Path, options: Options, skipped: SkippedRows
 ) -> list[Features]:
-    """Vectors of texts and pictures, unless they came with the source."""
-    published = {features.name for features in content.features}
+    """Vectors of texts and pictures."""
     how: dict[str, Any] = {"dtype": options.dtype, "batch_size": options.batch_size, "device": options.device}
     extracted = []
-    if content.texts and options.text_model != NONE and "text" not in published:
+    if content.texts and options.text_model != NONE:
         from recbole_cadmr.extract.text import extract_text
 
         texts = [content.texts.get(item, "") for item in items]
         extracted.append(("text", extract_text(texts, work / "text", model=options.text_model, **how)))
         skipped.note("items without text", n=len(items) - len(content.texts))
-    elif not content.texts and options.text_model != NONE and "text" not in published:
+    elif options.text_model != NONE:
         skipped.remark("no item has a text, so that there is no modality text")
-    if content.pictures and options.image_model != NONE and "image" not in published:
+    if content.pictures and options.image_model != NONE:
         from recbole_cadmr.extract.image import extract_images
 
         pictures = [content.pictures.get(item) for item in items]
