@@ -8,7 +8,9 @@ search tries; a preset may have a ``search`` of its own in place of these. ``pub
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -30,11 +32,11 @@ def declared_settings(model: str, shared: str | None, recboles: Container[str] |
         shared: name of the declarations in ``properties/shared/`` that the model has beside its own.
         recboles: settings of the model by RecBole's own yaml; None for a model of the package.
     """
-    layers = [read_yaml(_PROPERTIES / "recbole.yaml"), read_yaml(_PROPERTIES / "overall.yaml")]
+    layers = [_read("recbole.yaml"), _read("overall.yaml")]
     if shared is not None:
-        layers.append(read_yaml(_PROPERTIES / "shared" / f"{shared}.yaml"))
+        layers.append(_read(f"shared/{shared}.yaml"))
     if recboles is not None:
-        common = read_yaml(_PROPERTIES / "recbole_models.yaml")[_ALL]
+        common = _read("recbole_models.yaml")[_ALL]
         layers.append({name: entry for name, entry in common.items() if name in recboles})
     entries: dict[str, dict[str, Any]] = {}
     for layer in [*layers, _entries(model)]:
@@ -54,8 +56,18 @@ def _entries(model: str) -> dict[str, Any]:
 
 
 def _file(model: str) -> dict[str, Any]:
-    file = _PROPERTIES / "model" / f"{model}.yaml"
-    return read_yaml(file) if file.is_file() else read_yaml(_PROPERTIES / "recbole_models.yaml").get(model, {})
+    file = f"model/{model}.yaml"
+    return _read(file) if (_PROPERTIES / file).is_file() else _read("recbole_models.yaml").get(model, {})
+
+
+def _read(name: str) -> dict[str, Any]:
+    """A yaml file of the package's; each is read once in a process."""
+    return deepcopy(_read_once(name))
+
+
+@cache
+def _read_once(name: str) -> dict[str, Any]:
+    return read_yaml(_PROPERTIES / name)
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ def find_preset(model: str, name: Any) -> Preset | None:
     name = name or DEFAULT_PRESET
     if name not in presets:
         return None
-    settings = read_yaml(_PROPERTIES / "model" / presets[name])
+    settings = _read(f"model/{presets[name]}")
     return Preset(name, presets[name], settings, settings.pop("search", None), settings.pop("published", {}))
 
 
@@ -110,7 +122,7 @@ def published(model: str, preset: str | None, dataset: str, interactions: Sequen
         interactions: how many the train, validation and test part have; published results belong to one split, and
             ``properties/published_splits.yaml`` says to which.
     """
-    if list(interactions) != read_yaml(_PROPERTIES / "published_splits.yaml").get(dataset):
+    if list(interactions) != _read("published_splits.yaml").get(dataset):
         return None
     chosen = find_preset(model, preset)
     results = chosen.published if chosen is not None else _file(model).get("published", {})
