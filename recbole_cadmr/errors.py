@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 # What torch, numpy and the system's loader say, each in an exception of its own.
@@ -40,11 +40,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
-    """The known names nearest to ``name``, as a clause to end an error with ("" if none is near)."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.5)
-    return f"; did you mean {' or '.join(by_lower[match] for match in near)}?" if near else ""
+def did_you_mean(name: str, known: Iterable[str], before: Mapping[str, str] | None = None) -> str:
+    """The known names nearest to ``name``, as a clause to end an error with ("" if none is near).
+
+    Args:
+        before: what some of them were called before, and which.
+    """
+    by_lower = {old.lower(): new for old, new in [*(before or {}).items(), *((now, now) for now in known)]}
+    near = dict.fromkeys(by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, cutoff=0.5))
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 @contextmanager

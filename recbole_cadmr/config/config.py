@@ -10,6 +10,7 @@ from typing import Any
 
 import recbole.config
 import yaml
+from msgspec import UNSET
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import (
@@ -157,7 +158,7 @@ class Config(recbole.config.Config):
         own = declared_settings(model, shared, self.internal_config_dict if is_recboles(model_class) else None)
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
-        self.internal_config_dict.update({name: s.default for name, s in own.items() if s.has_default})
+        self.internal_config_dict.update({name: s.default for name, s in own.items() if s.default is not UNSET})
         defaults = dict(self.internal_config_dict)
 
         for origin, values in {"settings": self.variable_config_dict, **dict(reversed(self._files.items()))}.items():

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, Struct, convert, field
+from msgspec.structs import force_setattr, replace
+
+from recbole_cadmr.config.deprecated import nearest_settings
 from recbole_cadmr.config.yaml_text import check_text, read_yaml, shown
 from recbole_cadmr.data.exact import parse_intervals
 from recbole_cadmr.errors import UserError, did_you_mean
@@ -41,12 +44,13 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting: its default, what it may be, and what it means.
+class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+    """One setting: its default, what it may be, and what it means. The package's yaml declares it by the same names.
 
     Attributes:
-        types: names out of ``int, float, bool, str, list, dict, interval, name``; empty if any value will do.
+        default: unset if that is for RecBole to say.
+        types: names out of ``int, float, bool, str, list, dict, interval, name``, or one of them; the default's if not
+            given; empty if any value will do. In yaml ``type``.
         items: the type of a list's elements, to which the bounds and choices then apply.
         nullable: whether it may be none whatever its default.
         shortest, longest: bounds of the number of letters.
@@ -57,9 +61,9 @@ class Setting:
         refused: why a value other than the default is refused.
     """
 
-    name: str
-    default: Any = None
-    types: tuple[str, ...] = ()
+    name: str = ""
+    default: Any = UNSET
+    types: str | tuple[str, ...] = field(default=(), name="type")
     items: str | None = None
     nullable: bool = False
     choices: tuple[Any, ...] = ()
@@ -70,16 +74,19 @@ class Setting:
     shortest: int = 0
     longest: float = math.inf
     help: str = ""
-    has_default: bool = True
-    fields: Mapping[str, Setting] | None = None
+    fields: dict[str, Setting] | None = None
     required: bool = False
     values: Setting | None = None
     settings_of: str | None = None
     refused: str | None = None
 
+    def __post_init__(self) -> None:
+        types = (self.types,) if isinstance(self.types, str) else self.types
+        force_setattr(self, "types", types or _type_of(self.default))
+
     def check(self, value: Any, origin: str) -> None:
         """Raise :class:`UserError` unless ``value`` (given in ``origin``) is allowed."""
-        if value is None and (self.nullable or (self.default is None and self.has_default)):
+        if value is None and (self.nullable or self.default is None):
             return
         if self.refused:
             if value == self.default:
@@ -121,7 +128,7 @@ class Setting:
         if isinstance(value, str):
             check_text(value, f"{origin}: {self.name}")
             if not self.shortest <= len(value) <= self.longest:
-                most = "" if self.longest == math.inf else f" and at most {self.longest}"
+                most = "" if self.longest == math.inf else f" and at most {self.longest:.0f}"
                 raise UserError(
                     f"{origin}: {self.name} must be of at least {self.shortest}{most} letters, not {shown(value)}"
                 )
@@ -174,24 +181,7 @@ def declared(file: Traversable | Path) -> dict[str, Setting]:
 
 def setting_of(name: str, entry: Mapping[str, Any]) -> Setting:
     """The setting that an entry of a yaml file declares; what a search tries is not part of it."""
-    kinds = entry.get("type", _type_of(entry.get("default")))
-    types = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-    rest = {
-        key: value
-        for key, value in entry.items()
-        if key not in ("type", "default", "choices", "fields", "values", "search")
-    }
-    fields = {inner: setting_of(inner, more) for inner, more in entry["fields"].items()} if "fields" in entry else None
-    return Setting(
-        name,
-        default=entry.get("default"),
-        types=types,
-        choices=tuple(entry.get("choices", ())),
-        has_default="default" in entry,
-        fields=fields,
-        values=setting_of("values", entry["values"]) if "values" in entry else None,
-        **rest,
-    )
+    return convert({"name": name} | {key: value for key, value in entry.items() if key != "search"}, Setting)
 
 
 def inferred(defaults: Mapping[str, Any]) -> dict[str, Setting]:
@@ -200,30 +190,21 @@ def inferred(defaults: Mapping[str, Any]) -> dict[str, Setting]:
     RecBole writes whole numbers where it means real ones (``dropout_prob: 0``) and single values where it takes
     lists, so a number may be any number, and a list or a word may also be the other.
     """
-    settings = {}
-    for name, default in defaults.items():
-        types = _type_of(default)
-        if types in (("int",), ("float",)):
-            types = ("float",)
-        elif types in (("list",), ("str",)):
-            types = ("list", "str", "float")
-        settings[name] = Setting(name, default, types)
-    return settings
+    wider = {"int": ("float",), "list": ("list", "str", "float"), "str": ("list", "str", "float")}
+    return {name: Setting(name, value, wider.get(type(value).__name__, ())) for name, value in defaults.items()}
 
 
 def _type_of(default: Any) -> tuple[str, ...]:
-    for name in ("bool", "int", "float", "str", "list", "dict"):
-        if _is(default, name):
-            return (name,)
-    return ()
+    name = type(default).__name__
+    return (name,) if name in _TYPES else ()
 
 
 def judged(own: Mapping[str, Setting], recboles: Mapping[str, Setting]) -> dict[str, Setting]:
     """Declarations without a default, completed by the default that RecBole declares."""
     return {
-        name: setting
-        if setting.has_default or name not in recboles
-        else replace(setting, default=recboles[name].default)
+        name: replace(setting, default=recboles[name].default)
+        if setting.default is UNSET and name in recboles
+        else setting
         for name, setting in own.items()
     }
 
@@ -232,5 +213,5 @@ def check_all(values: Mapping[str, Any], settings: Mapping[str, Setting], origin
     """Check every value; an unknown name is an error that names the nearest known one."""
     for name, value in values.items():
         if not isinstance(name, str) or name not in settings:
-            raise UserError(f"{origin}: there is no setting {shown(name)}{did_you_mean(str(name), settings)}")
+            raise UserError(f"{origin}: there is no setting {shown(name)}{nearest_settings(str(name), settings)}")
         settings[name].check(value, origin)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from recbole_cadmr.config.yaml_text import read_yaml
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import UserError, did_you_mean
 
 
 @cache
@@ -34,6 +34,17 @@ def current_names(model: Any, values: Mapping[str, Any], origin: str, warn: bool
         UserError: if a setting is given by both names.
     """
     return _renamed(values, _table().get(model, {}) if isinstance(model, str) else {}, origin, warn)
+
+
+def nearest_settings(name: str, settings: Collection[str]) -> str:
+    """:func:`did_you_mean` for a mistyped setting, which may be near to what one of ``settings`` was called before."""
+    before = {
+        old: new
+        for table in _table().values()
+        for old, new in table.items()
+        if isinstance(new, str) and new in settings
+    }
+    return did_you_mean(name, settings, before)
 
 
 def _renamed(values: Any, table: Mapping[str, Any], origin: str, warn: bool) -> Any:

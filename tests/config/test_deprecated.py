@@ -82,6 +82,13 @@ def test_a_value_is_checked_by_the_declaration_of_the_new_name():
         Config("BPR", settings={"regularisation": 1.0})
 
 
+def test_a_name_near_to_a_deprecated_one_is_answered_by_what_that_is_called_now():
+    with pytest.raises(UserError, match=r"no setting 'regularization'; did you mean reg_weight\b(?!.*regularisation)"):
+        Config(LINEAR, settings={"regularization": 1.0})
+    with pytest.raises(UserError, match=r"linear_settings: .* 'regularization'; did you mean reg_weight"):
+        Config("CADMR", settings={"preset": "best", "linear_settings": {"regularization": 1.0}})
+
+
 def test_a_given_setting_is_not_searched():
     assert "reg_weight" not in make_plan(LINEAR, None, settings={"regularisation": 7.0}).space
     everything = {"regularisation": 1, "enhancement": 1, "output_smoothing": 1, "attention_temperature": 1}
