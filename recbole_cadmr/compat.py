@@ -20,7 +20,7 @@ import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import scipy.sparse
     import torch
 
 # A Library takes its declarations back when it is collected.
@@ -69,19 +68,14 @@ def _apply_for(module: str) -> None:
             _changed[name] = workaround()
 
 
-def restore_numpy_aliases() -> bool:
-    """Give numpy 2 the names ``float_``, ``complex_`` and ``unicode_`` that RecBole's ``Config`` reads.
+def restore_numpy_float() -> bool:
+    """Give numpy back the ``float`` that RecBole's metrics use; its ``Config`` does, but a metric needs none.
 
-    Any numpy since 1.24 gets ``float``, too, which RecBole's metrics use and its ``Config`` puts back: a metric may be
-    asked for without one.
-
-    https://github.com/RUCAIBox/RecBole/pull/2203
+    numpy 1.24 removed it. https://github.com/RUCAIBox/RecBole/pull/2203
     """
-    aliases = {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "float": np.float64}
-    missing = [name for name in aliases if not hasattr(np, name)]
-    for name in missing:
-        setattr(np, name, aliases[name])
-    return bool(missing)
+    missing = "float" not in vars(np)
+    vars(np).setdefault("float", np.float64)
+    return missing
 
 
 def restore_dok_update() -> bool:
@@ -93,16 +87,9 @@ def restore_dok_update() -> bool:
 
     if hasattr(scipy.sparse.dok_matrix, "_update"):
         return False
-    scipy.sparse.dok_matrix._update = _dok_update
+    # From {(row, column): value} or pairs of these; like the one removed, it checks nothing.
+    scipy.sparse.dok_matrix._update = lambda matrix, data: matrix._dict.update(data)
     return True
-
-
-def _dok_update(
-    self: scipy.sparse.dok_matrix,
-    data: Mapping[tuple[int, int], Any] | Iterable[tuple[tuple[int, int], Any]],
-) -> None:
-    """Set entries from ``{(row, column): value}`` or pairs of these; like the one removed, it checks nothing."""
-    self._dict.update(data)
 
 
 def declare_torchvision_operators() -> bool:
@@ -151,20 +138,18 @@ def verified_inverses() -> Iterator[None]:
     and returns whatever the memory of the result held. EASE, ADMMSLIM and NCEPLRec invert in their constructors.
     https://github.com/numpy/numpy/issues/5898
     """
+    from unittest import mock
+
     original = np.linalg.inv
 
-    @functools.wraps(original)
     def inv(a: Any) -> Any:
         inverse = original(a)
         if np.ndim(a) == 2 and not _is_inverse(np.asarray(a), np.asarray(inverse)):
             raise MemoryError(f"numpy had no memory to invert a matrix of {len(a)} rows")
         return inverse
 
-    np.linalg.inv = inv
-    try:
+    with mock.patch.object(np.linalg, "inv", inv):
         yield
-    finally:
-        np.linalg.inv = original
 
 
 def _is_inverse(a: np.ndarray, inverse: np.ndarray) -> bool:
@@ -228,15 +213,12 @@ def tensorboard_in(folder: Path) -> Iterator[None]:
 
     They would go to ``log_tensorboard/`` of the current folder. https://github.com/RUCAIBox/RecBole/issues/1681
     """
-    import recbole.trainer.trainer as trainer
+    from unittest import mock
+
     from torch.utils.tensorboard import SummaryWriter
 
-    original = trainer.get_tensorboard
-    trainer.get_tensorboard = lambda _: SummaryWriter(str(folder))
-    try:
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", lambda _: SummaryWriter(str(folder))):
         yield
-    finally:
-        trainer.get_tensorboard = original
 
 
 def keep_recbole_off_the_root_logger() -> None:
@@ -256,7 +238,7 @@ def keep_recbole_off_the_root_logger() -> None:
 _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "home folder": ("sys", provide_home),  # at once, as are the warnings
     "warnings for RecBole": ("sys", silence_warnings),
-    "numpy aliases": ("recbole", restore_numpy_aliases),
+    "numpy float": ("recbole", restore_numpy_float),
     "scipy dok_matrix": ("recbole", restore_dok_update),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
 }

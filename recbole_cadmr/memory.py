@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -103,13 +102,9 @@ def _groups() -> tuple[_Group, ...]:
     return tuple(found)
 
 
-def _upwards(point: Path, root: str, path: str) -> Iterator[Path]:
+def _upwards(point: Path, root: str, path: str) -> list[Path]:
     """Folders of the group ``path`` and its parents, where the group ``root`` is mounted at ``point``."""
     # A container may see its own group mounted as if it were the root of all.
-    inside = PurePosixPath(path)
-    inside = inside.relative_to(root) if inside.is_relative_to(root) else PurePosixPath()
-    if ".." in inside.parts:  # a group beside the one that can be seen
-        inside = PurePosixPath()
-    inside = PurePosixPath(*(part for part in inside.parts if part != "/"))
-    yield point / inside
-    yield from (point / parent for parent in inside.parents if parent != inside)
+    parts = PurePosixPath(path).relative_to(root).parts if PurePosixPath(path).is_relative_to(root) else ()
+    names = () if ".." in parts else parts  # a group beside the one that can be seen
+    return [point.joinpath(*names[:depth]) for depth in range(len(names), -1, -1)]
