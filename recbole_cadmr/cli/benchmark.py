@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, positive, whole_number
-from recbole_cadmr.cli.settings import begun_with, refuse_beside_resume
+from recbole_cadmr.cli.options import begun_with, refuse_beside_resume
 from recbole_cadmr.errors import UserError
 
 

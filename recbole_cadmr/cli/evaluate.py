@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, truth, whole_numbers
-from recbole_cadmr.cli.settings import refuse_existing
+from recbole_cadmr.cli.options import refuse_existing
 from recbole_cadmr.errors import UserError
 
 

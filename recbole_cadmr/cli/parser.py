@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, table, train, tune
-from recbole_cadmr.cli.argument_parser import ArgumentParser, add_command
+from recbole_cadmr.cli.options import ArgumentParser, add_command
 
 _COMMANDS = {
     "train": (train.add_arguments, "train a model and evaluate it"),

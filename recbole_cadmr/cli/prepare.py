@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 
-from recbole_cadmr.cli.argument_parser import add_command
+from recbole_cadmr.cli.options import add_command
 from recbole_cadmr.locking import terminated_as_interrupted
 
 

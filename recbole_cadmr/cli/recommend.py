@@ -6,7 +6,7 @@ import argparse
 
 from recbole_cadmr.arguments import whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
-from recbole_cadmr.cli.settings import refuse_existing
+from recbole_cadmr.cli.options import refuse_existing
 from recbole_cadmr.errors import UserError
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import files
-from recbole_cadmr.cli.settings import add_subject, begun_with, refuse_beside_resume
+from recbole_cadmr.cli.options import add_subject, begun_with, refuse_beside_resume
 from recbole_cadmr.errors import UserError
 
 

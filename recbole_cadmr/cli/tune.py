@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from recbole_cadmr.arguments import files, not_negative, positive, whole_number
-from recbole_cadmr.cli.settings import add_subject, begun_with, refuse_beside_resume, settings_in
+from recbole_cadmr.cli.options import add_subject, begun_with, refuse_beside_resume, settings_in
 from recbole_cadmr.errors import UserError
 
 

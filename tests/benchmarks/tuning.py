@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from recbole_cadmr.cli.settings import settings_of
+from recbole_cadmr.cli.options import settings_of
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.resources import Resources

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_cadmr import doctor
-from recbole_cadmr.cli import parser
+from recbole_cadmr.cli import doctor, parser
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.reports import results_table as table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.metadata import version
 
-from recbole_cadmr import doctor as workflow
+from recbole_cadmr.cli import doctor as workflow
 from recbole_cadmr.cli.main import main
 from tests.micro import write_micro
 

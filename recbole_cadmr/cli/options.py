@@ -1,14 +1,60 @@
-"""What commands share: settings given as ``--name=value``, and outputs that overwrite nothing."""
+"""What commands share: a parser, settings given as ``--name=value``, and outputs that overwrite nothing."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import UserError, did_you_mean
+
+Declare = Callable[[argparse.ArgumentParser], None]
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Mistakes are one sentence; options are declared when it is first used: some commands import much for that.
+
+    Attributes:
+        declare: adds the options; None once it has.
+        takes_settings: whether what is left over are ``settings``.
+    """
+
+    declare: Declare | None = None
+    takes_settings = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Arguments by name.
+
+        Raises:
+            UserError: if anything is left over of a command that takes no settings.
+        """
+        declare, self.declare = self.declare, None
+        if declare is not None:
+            declare(self)
+        known, rest = super().parse_known_args(args, namespace)
+        if self.takes_settings:
+            known.settings = settings_of(rest)
+        elif rest:
+            near = did_you_mean(rest[0].partition("=")[0], self._option_string_actions)
+            raise UserError(f"there is no option '{rest[0]}'{near}")
+        return known, []
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong as a :class:`UserError`."""
+        # What is wrong with a value reads as a sentence: "--topk must be ...".
+        message = message.removeprefix("argument ").replace(": must ", " must ", 1)
+        raise UserError(f"{message}; see '{self.prog} --help'")
+
+
+def add_command(
+    commands: argparse._SubParsersAction[Any], name: str, summary: str, declare: Declare, takes_settings: bool = False
+) -> None:
+    """Add a command whose options ``declare`` adds to its parser."""
+    # Abbreviated options would swallow settings: --data for --data_path, --out for --output.
+    child = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    child.declare, child.takes_settings = declare, takes_settings
 
 
 def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
