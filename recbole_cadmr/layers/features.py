@@ -1,4 +1,4 @@
-"""Features of a modality as a table of a model: fixed or trained on, with something in place of what is missing."""
+"""Tables of a model: rows that are trained or left as they are, such as the features of a modality."""
 
 from __future__ import annotations
 
@@ -8,25 +8,35 @@ from torch import Tensor, nn
 from recbole_cadmr.data.modality import Modality
 
 
-class FeatureTable(nn.Module):
-    """Features [n_items, width] of one modality; an item without them has the mean of the items that have some.
+class Table(nn.Module):
+    """Rows [n, width], trained from ``start`` on, or left as they are.
 
     Args:
-        trainable: whether the features themselves are trained, as the published code of most models does.
+        kept: whether checkpoints hold rows that are not trained.
     """
 
-    def __init__(self, modality: Modality, trainable: bool) -> None:
+    weight: Tensor
+
+    def __init__(self, start: Tensor, trained: bool, kept: bool = True) -> None:
         super().__init__()
-        present = modality.present[:, None]
-        mean = modality.features[modality.present].mean(0) if present.any() else torch.zeros(modality.width)
-        table = torch.where(present, modality.features, mean)
-        table[0] = 0.0  # the padding item
-        if trainable:
-            self.weight: Tensor = nn.Parameter(table)
+        if trained:
+            self.weight = nn.Parameter(start)
         else:
-            self.register_buffer("weight", table, persistent=False)
-        self.width = modality.width
+            self.register_buffer("weight", start, persistent=kept)
 
     def forward(self) -> Tensor:
-        """The table [n_items, width]."""
+        """The rows."""
         return self.weight
+
+
+def feature_table(modality: Modality, trained: bool) -> Table:
+    """The features of a modality; an item without them has the mean of the items that have some.
+
+    Args:
+        trained: whether the features themselves are trained, as the published code of most models does.
+    """
+    present = modality.present[:, None]
+    mean = modality.features[modality.present].mean(0) if present.any() else torch.zeros(modality.width)
+    table = torch.where(present, modality.features, mean)
+    table[0] = 0.0  # the padding item
+    return Table(table, trained, kept=False)

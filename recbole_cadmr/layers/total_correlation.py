@@ -7,7 +7,6 @@ off-diagonal covariance), and the density ratio of FactorVAE (Kim & Mnih, 2018).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,17 +41,14 @@ def _neg_half_log_det(matrix: Tensor) -> Tensor:
     return -factor.diagonal().log().sum()
 
 
-def _blocks(latents: Sequence[Tensor]) -> list[slice]:
-    ends = torch.tensor([0, *(h.shape[1] for h in latents)]).cumsum(0).tolist()
-    return [slice(a, b) for a, b in pairwise(ends)]
-
-
-def _scoped(joint: Tensor, blocks: Sequence[slice], scope: str, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """``measure`` of the whole matrix, of its diagonal blocks, or of what lies between them."""
+def _scoped(measure: Callable[[Tensor], Tensor], latents: Sequence[Tensor], scope: str, *options: float) -> Tensor:
+    """``measure`` of the whole correlation matrix, of its diagonal blocks, or of what lies between them."""
+    joint, widths = correlation(torch.cat(list(latents), 1), *options), [h.shape[1] for h in latents]
     total = measure(joint)
     if scope == "both":
         return total
-    within = torch.stack([measure(joint[block, block]) for block in blocks]).sum()
+    blocks = (rows.split(widths, 1)[m] for m, rows in enumerate(joint.split(widths)))
+    within = torch.stack([measure(block) for block in blocks]).sum()
     return within if scope == "within" else total - within
 
 
@@ -70,16 +66,18 @@ def gaussian_total_correlation(
     Raises:
         UserError: if the matrix is singular, as without shrinkage it is when there are no more rows than dimensions.
     """
-    joint = correlation(torch.cat(list(latents), 1), shrinkage, variance_floor)
-    return _scoped(joint, _blocks(latents), scope, _neg_half_log_det)
+    return _scoped(_neg_half_log_det, latents, scope, shrinkage, variance_floor)
 
 
 def covariance_penalty(
     latents: Sequence[Tensor], scope: str = "both", shrinkage: float = 1e-3, variance_floor: float = 1e-6
 ) -> Tensor:
     """``1/4 sum_{i != j} S_ij^2``: the second-order expansion of the Gaussian TC about independence."""
-    joint = correlation(torch.cat(list(latents), 1), shrinkage, variance_floor)
-    return _scoped(joint, _blocks(latents), scope, lambda s: (s.square().sum() - s.diagonal().square().sum()) / 4)
+
+    def off_diagonal(S: Tensor) -> Tensor:
+        return (S.square().sum() - S.diagonal().square().sum()) / 4
+
+    return _scoped(off_diagonal, latents, scope, shrinkage, variance_floor)
 
 
 def total_correlation_bias(n: int, d: int) -> float:
@@ -116,7 +114,7 @@ class DensityRatio(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Linear(hidden, 1),
         )
-        self._blocks = [slice(b.start, b.stop) for b in _blocks([torch.empty(0, w) for w in widths])]
+        self._widths = list(widths)
 
     def forward(self, latents: Sequence[Tensor], scope: str = "both") -> tuple[Tensor, Tensor]:
         """Total Correlation in nats (the mean log density ratio) and the discriminator's loss.
@@ -127,7 +125,10 @@ class DensityRatio(nn.Module):
         joint = torch.cat(list(latents), 1)
         if scope == "within":
             joint = self._shuffle_latents(joint)
-        product = self._shuffle_latents(joint) if scope == "across" else _shuffle_dimensions(joint)
+        if scope == "across":
+            product = self._shuffle_latents(joint)
+        else:
+            product = joint.gather(0, torch.rand_like(joint).argsort(0))
         constants = {name: value.detach() for name, value in self.network.named_parameters()}
         ratio = functional_call(self.network, constants, (joint,)).mean()
         real, fake = self.network(joint.detach()), self.network(product.detach())
@@ -135,9 +136,4 @@ class DensityRatio(nn.Module):
         return ratio, loss
 
     def _shuffle_latents(self, joint: Tensor) -> Tensor:
-        return torch.cat([joint[torch.randperm(len(joint), device=joint.device), b] for b in self._blocks], 1)
-
-
-def _shuffle_dimensions(joint: Tensor) -> Tensor:
-    order = torch.rand_like(joint).argsort(0)
-    return joint.gather(0, order)
+        return torch.cat([h[torch.randperm(len(h), device=h.device)] for h in joint.split(self._widths, 1)], 1)

@@ -14,7 +14,6 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
 from recbole_cadmr.models.contract import ModelTraits, Recommender
 
-_BLOCK = 1024  # users scored at once outside RecBole's own batches
 _Kept = TypeVar("_Kept")
 
 
@@ -69,12 +68,7 @@ class HistoryRecommender(CachingRecommender):
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores [B] of pairs of user and item."""
         users, place = interaction[self.USER_ID].unique(return_inverse=True)
-        items = interaction[self.ITEM_ID]
-        scores = torch.empty(len(items), device=items.device)
-        for index, block in enumerate(users.split(_BLOCK)):
-            mine = (place // _BLOCK == index).nonzero().squeeze(1)
-            scores[mine] = self._scores(block)[place[mine] % _BLOCK, items[mine]]
-        return scores
+        return self._scores(users)[place, interaction[self.ITEM_ID]]
 
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1."""

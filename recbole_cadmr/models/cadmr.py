@@ -19,8 +19,7 @@ from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
-from recbole_cadmr.layers.encoder import ModalityEncoder
-from recbole_cadmr.layers.fusion import Fusion
+from recbole_cadmr.layers.encoder import Fusion, ModalityEncoder
 from recbole_cadmr.layers.total_correlation import (
     DensityRatio,
     covariance_penalty,

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.layers.learned_graph import EdgeSum, cosine_values, nearest_edges, symmetric_normalised_sum
 from recbole_cadmr.layers.losses import bpr, mean_square
-from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, row_normalised, smoothed, symmetric_normalised
+from recbole_cadmr.layers.propagation import (
+    EdgeSum,
+    bipartite,
+    cosine_values,
+    mean_of_layers,
+    nearest_edges,
+    row_normalised,
+    smoothed,
+    symmetric_normalised,
+    symmetric_normalised_sum,
+)
 from recbole_cadmr.layers.sparse import EdgeMatrix, SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 

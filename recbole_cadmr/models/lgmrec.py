@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.layers.log_partition import sum_of_log_partitions
-from recbole_cadmr.layers.losses import bpr
+from recbole_cadmr.layers.losses import bpr, sum_of_log_partitions
 from recbole_cadmr.layers.propagation import mean_of_layers, row_normalised, smoothed
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
@@ -102,13 +101,10 @@ class LGMRec(MultimodalRecommender):
         rows, places = self.rows_of_triple(interaction)
         vectors, hypergraphs = self._vectors(rows)
         u, i, j = (vectors[place] for place in places)
-        apart = sum((self._contrast(*pair, user, positive) for pair in self._pairs(hypergraphs)), u.new_zeros(()))
+        pairs = combinations((hypergraphs[name] for name in sorted(hypergraphs)), 2)  # image among text, as published
+        apart = sum((self._contrast(*pair, user, positive) for pair in pairs), u.new_zeros(()))
         lengths = (u.norm() + i.norm() + j.norm()) / len(u)
         return bpr(u, i, j) + self.contrast_weight * apart + self.reg_weight * lengths
-
-    def _pairs(self, hypergraphs: dict[str, Hypergraph]) -> list[tuple[Hypergraph, Hypergraph]]:
-        """Any two modalities, by the order of their names: rows of image are told among those of text, as published."""
-        return [(hypergraphs[one], hypergraphs[other]) for one, other in combinations(sorted(hypergraphs), 2)]
 
     def _contrast(self, one: Hypergraph, other: Hypergraph, user: Tensor, item: Tensor) -> Tensor:
         """Sum of the cross-entropies of telling a user's (an item's) Y_m in the other modality among all of them."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.layers.features import Table
 from recbole_cadmr.layers.losses import bpr
 from recbole_cadmr.layers.propagation import bipartite, row_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
@@ -40,12 +41,12 @@ class MMGCN(MultimodalRecommender):
         self.features = self.feature_tables()
         self._A = SparseMatrix(row_normalised(bipartite(self.R)), self.device)
         latent_sizes, trained = config["latent_sizes"] or {}, config["train_embeddings"]
-        self.ids = _Vectors(torch.cat([self.user_embedding().weight, self.item_embedding().weight]), trained)
+        self.ids = Table(torch.cat([self.user_embedding().weight, self.item_embedding().weight]).detach(), trained)
         self.maps, self.preferences, self.networks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for name, modality in dataset.modalities().items():
             width = latent_sizes.get(name, modality.width)
             self.maps[name] = nn.Linear(modality.width, width) if name in latent_sizes else nn.Identity()
-            self.preferences[name] = _Vectors(self.user_embedding(width).weight, trained)
+            self.preferences[name] = Table(self.user_embedding(width).weight.detach(), trained)
             self.networks[name] = _Network(width, self.size, config["n_layers"], config["concatenate"])
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -99,20 +100,3 @@ class _Layer(nn.Module):
         if self.concatenate:
             return F.leaky_relu(self.W_3(torch.cat([h, x_hat], 1)))
         return F.leaky_relu(self.W_3(h) + x_hat)
-
-
-class _Vectors(nn.Module):
-    """Random vectors, trained on or left as they are; checkpoints hold them either way."""
-
-    weight: Tensor
-
-    def __init__(self, start: Tensor, trained: bool) -> None:
-        super().__init__()
-        if trained:
-            self.weight = nn.Parameter(start.detach())
-        else:
-            self.register_buffer("weight", start.detach().clone())
-
-    def forward(self) -> Tensor:
-        """The vectors, by rows."""
-        return self.weight

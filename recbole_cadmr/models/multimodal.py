@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import binary
-from recbole_cadmr.layers.features import FeatureTable
+from recbole_cadmr.layers.features import feature_table
 from recbole_cadmr.layers.propagation import bipartite, neighbour_matrix, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.base import CachingRecommender
@@ -54,9 +54,9 @@ class MultimodalRecommender(CachingRecommender):
         return _embedding(self.n_items, size or self.size, np.bincount(self.R.indices, minlength=self.n_items) > 0)
 
     def feature_tables(self) -> nn.ModuleDict:
-        """A :class:`FeatureTable` for each modality, by name."""
-        tables = {name: FeatureTable(m, self.trainable_features) for name, m in self._dataset_modalities.items()}
-        return nn.ModuleDict(tables)
+        """A :func:`feature_table` of each modality, by name."""
+        modalities = self._dataset_modalities.items()
+        return nn.ModuleDict({name: feature_table(m, self.trainable_features) for name, m in modalities})
 
     def feature_maps(self) -> nn.ModuleDict:
         """For each modality a linear map of its features to vectors of ``embedding_size``."""

@@ -9,8 +9,7 @@ from torch import nn
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, merge_candidates
 from recbole_cadmr.layers.autoencoder import Autoencoder
-from recbole_cadmr.layers.encoder import ModalityEncoder
-from recbole_cadmr.layers.fusion import Fusion
+from recbole_cadmr.layers.encoder import Fusion, ModalityEncoder
 
 
 def batch_of(rows):

@@ -9,7 +9,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models import base, cadmr
+from recbole_cadmr.models import cadmr
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
 
 USERS = torch.arange(6)  # padding, ann, bob, cid, dot, eve
@@ -178,7 +178,6 @@ def test_blocks_of_users_and_items_change_no_score(micro, settings, monkeypatch)
     model.set_phase("finetune")
     whole = scores_of(model)
     monkeypatch.setattr(cadmr, "_BLOCK", 2)
-    monkeypatch.setattr(base, "_BLOCK", 2)
     model.eval()  # forgets what was kept of the whole
     users, items = torch.tensor([5, 1, 4, 3, 1, 2, 5]), torch.tensor([1, 4, 2, 3, 1, 4, 2])
     with torch.no_grad():

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recbole_cadmr.layers import log_partition
-from recbole_cadmr.layers.log_partition import sum_of_log_partitions
+from recbole_cadmr.layers import losses
+from recbole_cadmr.layers.losses import sum_of_log_partitions
 from tests.micro import open_micro, write_micro
 from tests.oracles.baselines import TRIPLES, interactions, layers_mean, linear, log_loss, numbers
 
@@ -84,7 +84,7 @@ def test_one_modality_has_nothing_to_contrast(tmp_path):
 
 
 def test_log_partitions_and_their_gradient_in_blocks(monkeypatch):
-    monkeypatch.setattr(log_partition, "_LOGITS", 30)  # two rows of A at once
+    monkeypatch.setattr(losses, "_LOGITS", 30)  # two rows of A at once
     torch.manual_seed(0)
     A, C = torch.randn(5, 3) * 40, torch.randn(15, 3)  # exponents that overflow
     results = []

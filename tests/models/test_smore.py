@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.spectral import SpectralFusion
+from recbole_cadmr.models.smore import SpectralFusion
 from tests.micro import open_micro, write_micro
 from tests.oracles.baselines import (
     TRIPLES,
