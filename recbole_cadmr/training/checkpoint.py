@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}; train the model again"
         )
     try:
-        return _Reader().from_plain(content)
+        return _from_plain(content, iter(range(_MOST_ENTRIES)))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged or was edited: {error}") from error
 
@@ -90,29 +90,26 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-class _Reader:
-    """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise."""
+def _from_plain(value: Any, left: Iterator[int]) -> Any:
+    """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise.
 
-    def __init__(self) -> None:
-        self._left = _MOST_ENTRIES  # lists that hold one another many times would take for ever
-
-    def from_plain(self, value: Any) -> Any:
-        """A value as it was before it was made plain."""
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError(f"it holds more than {_MOST_ENTRIES:,} entries")
-        if isinstance(value, dict):
-            kind = value.get(_TAG)
-            if kind == "sparse":
-                parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
-                matrix = sp.csr_matrix(parts, shape=tuple(value["shape"]))
-                matrix.check_format(full_check=True)  # else an index out of bounds reads memory of others
-                return matrix.asformat(value["format"])
-            if kind == "matrix":
-                return np.asmatrix(value["data"].cpu().numpy())
-            if kind == "array":
-                return value["data"].cpu().numpy()
-            return {key: self.from_plain(entry) for key, entry in value.items()}
-        if isinstance(value, (list, tuple)):
-            return type(value)(self.from_plain(entry) for entry in value)
-        return value
+    Args:
+        left: as many as there may be entries: lists that hold one another many times would take for ever.
+    """
+    if next(left, None) is None:
+        raise ValueError(f"it holds more than {_MOST_ENTRIES:,} entries")
+    if isinstance(value, dict):
+        kind = value.get(_TAG)
+        if kind == "sparse":
+            parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
+            matrix = sp.csr_matrix(parts, shape=tuple(value["shape"]))
+            matrix.check_format(full_check=True)  # else an index out of bounds reads memory of others
+            return matrix.asformat(value["format"])
+        if kind == "matrix":
+            return np.asmatrix(value["data"].cpu().numpy())
+        if kind == "array":
+            return value["data"].cpu().numpy()
+        return {key: _from_plain(entry, left) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_from_plain(entry, left) for entry in value)
+    return value

@@ -79,31 +79,27 @@ class AttributeWatch:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._first = {key: (value, value._version) for key, value in self._tensors()}
-        self._numbers = {key: value for key, _, _, value in self._attributes() if isinstance(value, Scalar)}
+        self._first = {key: (value, value._version) for key, value in self._attributes() if _is_dense(value)}
+        self._numbers = {key: value for key, value in self._attributes() if isinstance(value, Scalar)}
 
-    def _attributes(self) -> list[tuple[str, nn.Module, str, Any]]:
+    def _attributes(self) -> list[tuple[str, Any]]:
         return [
-            (f"{path}:{name}", module, name, value)
+            (f"{path}:{name}", value)
             for path, module in self._model.named_modules()
             for name, value in vars(module).items()
             if not name.startswith("_") and name != "training"
         ]
 
-    def _tensors(self) -> list[tuple[str, torch.Tensor]]:
-        return [(key, value) for key, _, _, value in self._attributes() if _is_dense(value)]
-
     def state(self) -> dict[str, Any]:
         """Numbers and tensors that changed, by ``module:attribute``."""
-        kept: dict[str, Any] = {
-            key: value
-            for key, _, _, value in self._attributes()
-            if isinstance(value, Scalar) and (key not in self._numbers or self._numbers[key] != value)
-        }
-        for key, value in self._tensors():
-            first, version = self._first.get(key, (None, -1))
-            if value is not first or value._version != version:
-                kept[key] = value.detach().clone()
+        kept: dict[str, Any] = {}
+        for key, value in self._attributes():
+            if isinstance(value, Scalar) and (key not in self._numbers or self._numbers[key] != value):
+                kept[key] = value
+            elif _is_dense(value):
+                first, version = self._first.get(key, (None, -1))
+                if value is not first or value._version != version:
+                    kept[key] = value.detach().clone()
         return kept
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -130,17 +126,10 @@ def put_back(module: nn.Module, name: str, value: Any, own: Any) -> None:
     Raises:
         ValueError: if that is no data, or of another kind. (None may become anything and back: models fill caches.)
     """
-    if not _fits(value, own):
+    alike = _kind(value) == _kind(own) and getattr(value, "shape", ()) == getattr(own, "shape", ())
+    if None in (_kind(value), _kind(own)) or not (alike or value is None or own is None):
         raise ValueError(f"{name} of the model is {type(own).__name__}, not {type(value).__name__}")
     setattr(module, name, value)
-
-
-def _fits(value: Any, own: Any) -> bool:
-    if _kind(value) is None or _kind(own) is None:
-        return False
-    if own is None or value is None:
-        return True
-    return _kind(value) == _kind(own) and getattr(value, "shape", ()) == getattr(own, "shape", ())
 
 
 def _kind(value: Any) -> Any:
