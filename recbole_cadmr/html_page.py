@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,11 +13,12 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from recbole_cadmr.files import write_aside
+from recbole_cadmr import formatting
+from recbole_cadmr.files import json_text, write_aside
 
 # The colours of Okabe and Ito, which the colour-blind tell apart, but for the yellow that is too pale for a line.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3c4650")
-INK, GREY, FAINT = "#1c2733", "#56636f", "#b9c3cc"
+INK, FAINT = "#1c2733", "#b9c3cc"
 
 
 @cache
@@ -27,13 +27,9 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.PackageLoader("recbole_cadmr"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["breakable"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
+    environment.filters |= {name: getattr(formatting, name) for name in ("seconds", "short", "signed")}
     environment.globals |= {"style": "", "script": "", "body": ""}
     return environment
-
-
-def macro(name: str, *values: Any) -> Markup:
-    """What a macro of ``macros.html.j2`` makes of some values."""
-    return Markup(getattr(_templates().get_template("macros.html.j2").module, name)(*values))
 
 
 def write_page(path: Path, template: str, title: str, facts: Mapping[str, Any], **context: Any) -> None:
@@ -43,7 +39,7 @@ def write_page(path: Path, template: str, title: str, facts: Mapping[str, Any], 
         facts: the numbers of the page, kept in it as JSON (``<script id="facts">``).
         context: what the template shows; strings are escaped, charts are :class:`Markup`.
     """
-    facts_json = Markup(json.dumps(facts).replace("<", "\\u003c"))
+    facts_json = Markup(json_text(facts).replace("<", "\\u003c"))
     page = (
         _templates()
         .get_template(template)

@@ -31,6 +31,18 @@ def read_json(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(read_bytes(path), type=kind)
 
 
+def read_versioned(path: Path, kind: type[T], version: int, what: str) -> T:
+    """The content of a JSON file whose ``schema_version`` is ``version``, as a ``kind``.
+
+    Raises:
+        UserError: as of :func:`read_json`, and if it is of another version.
+    """
+    content = read_json(path, dict[str, Any])
+    if content.get("schema_version") != version:
+        raise UserError(f"{path} is not a {what} of schema version {version}")
+    return checked(content, kind, path)
+
+
 def read_json_lines(path: Path, kind: type[T]) -> list[T]:
     """The lines of a JSON Lines file, each as a ``kind``; a last one without an end of line is ignored.
 

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from recbole_cadmr.benchmark.cells import CELLS, Cells
@@ -99,18 +100,13 @@ def benchmark(
 
 
 def resume(
-    folder: str | os.PathLike[str],
-    *,
-    data_path: str | os.PathLike[str] | None = None,
-    jobs: int = 1,
-    memory: float | None = None,
-    ray_address: str | None = None,
+    folder: str | os.PathLike[str], *, data_path: str | os.PathLike[str] | None = None, **where: Any
 ) -> list[Results]:
     """Resume the benchmark in a folder, by the options that it was begun with.
 
     Args:
         data_path: where the data sets lie, if they have moved.
-        jobs, memory, ray_address: as in :func:`benchmark`.
+        where: ``jobs``, ``memory`` and ``ray_address``, as in :func:`benchmark`.
     """
     file = Path(folder).absolute() / PROTOCOL
     begun = read_content(file.parent).options
@@ -119,18 +115,7 @@ def resume(
     settings = load_yaml(begun.settings, str(file))
     if data_path is not None and isinstance(settings, dict):
         settings["data_path"] = data_path
-    return benchmark(
-        begun.models,
-        begun.datasets,
-        begun.seeds,
-        folder,
-        settings=settings,
-        tune=begun.tune,
-        runs=begun.runs,
-        jobs=jobs,
-        memory=memory,
-        ray_address=ray_address,
-    )
+    return benchmark(**{**msgspec.structs.asdict(begun), "settings": settings}, output=folder, **where)
 
 
 def _write(root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[Results]:

@@ -20,7 +20,7 @@ from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.result import check_model, read_result
 from recbole_cadmr.runs.session import load_session
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists, test_lists, write_lists
-from recbole_cadmr.schema import checked, read_json
+from recbole_cadmr.schema import checked, read_json, read_versioned
 from recbole_cadmr.training.checkpoint import BEST
 
 ADOPTED, PROTOCOL = "runs", "benchmark.json"
@@ -76,9 +76,7 @@ def read_content(root: Path) -> Content:
     content = read_json(file, dict[str, Any])
     if not isinstance(content.get("schema_version"), int):
         return Content(None, checked(content, dict[str, dict[str, Any]], file))
-    if content["schema_version"] != SCHEMA_VERSION:
-        raise UserError(f"{file} is not a benchmark of schema version {SCHEMA_VERSION}; choose another --output")
-    return checked(content, Content, file)
+    return read_versioned(file, Content, SCHEMA_VERSION, "benchmark")
 
 
 def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any]]) -> None:

@@ -23,6 +23,12 @@ _FILTERS: dict[str, tuple[Any, ...]] = {
     "split_seed": (),
 }
 _DRAWN = ("split", "order", "group_by")
+# Settings that say where and how a run is done, and which of several it is: what is compared does not depend on them.
+OF_MACHINE = (
+    *("threads", "use_gpu", "gpu_id", "worker", "data_path", "output", "checkpoint_dir", "show_progress", "state"),
+    *("resume_step", "resume_seconds", "save_lists", "eval_batch_size"),
+)
+OF_RUN = ("seed", "split_seed", "evaluate_test", *OF_MACHINE)
 
 
 def check_metrics(settings: dict[str, Any]) -> None:

@@ -12,15 +12,9 @@ from typing import Any, Protocol, TypeAlias
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import first_names
+from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.runs.folder import RunFolder
-
-# Settings that say where and how a run is done, or which of several it is: a model's digest leaves them out.
-_NOT_IN_DIGEST = {
-    *("preset", "seed", "split_seed", "data_path", "checkpoint_dir", "output", "gpu_id", "use_gpu", "threads"),
-    *("worker", "show_progress", "resume_step", "resume_seconds", "state", "eval_batch_size", "evaluate_test"),
-    "save_lists",
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class ModelSpec:
     def digest(self) -> str:
         """A hash of the model and all of its settings, defaults included; other defaults make another one, too."""
         settings = first_names(self.model, self.config.plain_settings())
-        kept = {name: value for name, value in settings.items() if name not in _NOT_IN_DIGEST}
+        kept = {name: value for name, value in settings.items() if name not in ("preset", *OF_RUN)}
         return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,7 @@ from recbole_cadmr.formatting import seconds, signed
 from recbole_cadmr.html_page import write_page
 from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity, learning_curves, seed_spread
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
-from recbole_cadmr.reports.tables import (
-    Marks,
-    headline,
-    p_value,
-    protocol_lines,
-    published_table,
-    stratum_text,
-)
+from recbole_cadmr.reports.tables import Marks, headline, p_value, protocol_lines, published_table, stratum_text
 
 _NEAR = 0.95  # of the best value
 _MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*")
@@ -56,8 +48,8 @@ def _facts(results: Results) -> dict[str, Any]:
 
 
 def _model_facts(results: Results, model: str) -> dict[str, Any]:
-    runs = results.runs[results.runs["model"] == model]
-    parts = {part: group.groupby("metric", sort=False)["value"] for part, group in runs.groupby("part", sort=False)}
+    runs = results.runs[results.runs["model"] == model].groupby(["part", "metric"], sort=False)["value"].agg(list)
+    strata = runs.drop([ALL, RUN]).groupby("part", sort=False)
     costs, compared = results.costs.loc[model], results.comparisons.query("model == @model").droplevel("model")
     return {
         "name": model,
@@ -66,16 +58,12 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
         "metrics": {
             metric: {
                 "mean": results.means.at[model, metric],
-                "deviation": _or_none(results.deviations.at[model, metric]),
-                "values": values.tolist(),
+                "deviation": results.deviations.at[model, metric],
+                "values": values,
             }
-            for metric, values in parts[ALL]
+            for metric, values in runs[ALL].items()
         },
-        "strata": {
-            part: {metric: values.tolist() for metric, values in by_metric}
-            for part, by_metric in parts.items()
-            if part not in (ALL, RUN)
-        },
+        "strata": {part: values.droplevel("part").to_dict() for part, values in strata},
         "training_seconds": costs[TRAINING],
         "evaluation_seconds": costs[EVALUATION],
         "peak_memory_bytes": costs[MEMORY],
@@ -83,10 +71,6 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
         "comparisons": compared[["other", "difference", "p"]].to_dict("index"),
         "settings": results.models.at[model, "settings"],
     }
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _fastest_near_best(results: Results) -> str:
@@ -136,28 +120,21 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def _headline(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """Columns and rows of the first table, which is sorted by numbers."""
+def _headline(results: Results) -> dict[str, Any]:
+    """The first table, sorted by numbers, for the macro ``sortable``."""
     main = results.main_metric
     texts = headline(results, escape, _MARKS)
-    values = results.means[results.headline].join(results.costs)
-    values.insert(0, "seeds", results.models["seeds"].map(len))
+    keys = results.means[results.headline].join(results.costs)
+    keys.insert(0, "model", keys.index)
+    keys.insert(1, "seeds", results.models["seeds"].map(len))
     if main in results.comparisons.index:
         compared = results.comparisons.loc[main].reindex(results.models.index)
         pairs = zip(compared["difference"], compared["p"].map(p_value))
         against = [f"{signed(difference)} <small>{escape(p)}</small>" for difference, p in pairs]
-        place = 1 + len(results.headline)
-        values.insert(place, "against", compared["difference"])
-        texts.insert(place + 1, f"{main} against the best other", against)
-    rows = [
-        [_cell(model, model, ""), *map(_cell, map(Markup, of_model), own)]
-        for model, (_, *of_model), own in zip(values.index, texts.to_numpy(), values.to_numpy().tolist())
-    ]
+        place = 2 + len(results.headline)
+        keys.insert(place, "against", compared["difference"])
+        texts.insert(place, f"{main} against the best other", against)
     return {
-        "columns": [{"name": name, "numeric": name != "model", "order": None} for name in texts],
-        "rows": [{"class": "", "cells": cells} for cells in rows],
+        "columns": [(name, name != "model") for name in texts],
+        "rows": [list(zip(*row)) for row in zip(texts.map(Markup).to_numpy(), keys.to_numpy())],
     }
-
-
-def _cell(text: str, value: Any, class_: str = "n") -> dict[str, Any]:
-    return {"text": text, "value": value, "class": class_, "notes": ()}

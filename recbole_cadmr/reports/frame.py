@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +15,10 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import with_deviation
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
-from recbole_cadmr.reports.results_table import COMPARABLE, check_comparable, check_seeds, configuration
+from recbole_cadmr.reports.results_table import COMPARABLE, check_comparable, grouped, row_settings
 from recbole_cadmr.reports.significance import compare
 from recbole_cadmr.runs.result import Protocol, RunResult, read_result
-from recbole_cadmr.runs.topk_lists import LISTS, RANKING, TopKLists, by_user, check_figures, read_lists
+from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
 from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
@@ -161,39 +160,32 @@ def read_results(
     """
     results = [(folder, read_result(folder)) for folder in folders]
     check_comparable(results, (*COMPARABLE, "metrics", "topk", "valid_metric"))
-    first_folder, first = results[0]
-    ranking = [name.lower() for name in RANKING]
-    if unknown := [name for name in first["protocol"]["metrics"] if name.lower() not in ranking]:
-        raise UserError(
-            f"{first_folder} measures {', '.join(unknown)}, which does not follow from recommendation lists"
-        )
-    groups = _grouped(results, model_specs or {})
+    groups = grouped(results, model_specs)
     names = _names([group[0][1] for group in groups])
     models, runs, validations, references = [], [], [], []
     users: dict[str, pd.DataFrame] = {}
     first_seen: dict[str, tuple[Path, np.ndarray]] = {}
     for name, group in zip(names, groups):
-        group = sorted(group, key=lambda entry: entry[1]["protocol"]["seed"])
-        check_seeds([result for _, result in group])
-        result, by_run = group[0][1], []
-        trait, n_tried = traits(result["model"]), max((tried or {}).get(folder, 0) for folder, _ in group)
-        seeds = [result["protocol"]["seed"] for _, result in group]
-        models.append((trait.multimodal, trait.deterministic, _chosen(result, n_tried), seeds))
-        for seed, (folder, result) in zip(seeds, group):
-            lists = read_lists(folder / LISTS)
+        by_run = []
+        for folder, result in group:
+            seed, lists = result["protocol"]["seed"], read_lists(folder / LISTS)
             check_figures(lists, result, folder)
             _check_data(lists, result, folder, first_seen)
-            by_run.append(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"]))
+            by_run.append(pd.DataFrame(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"])))
             runs += [(name, seed, *entry) for entry in _measured(lists, result)]
             validations += [
                 (name, seed, entry["epoch"], entry["seconds"], entry["valid_score"])
                 for entry in result["history"]
                 if entry["valid_score"] is not None
             ]
-        users[name] = pd.DataFrame({m: np.mean([run[m] for run in by_run], 0) for m in by_run[0]})
-        preset, counts = result["settings"].get("preset"), result["fingerprint"]["counts"]["interactions"]
-        if reference := published(result["model"], preset, result["dataset"], counts):
+        users[name] = sum(by_run[1:], by_run[0]) / len(by_run)
+        model, counts = result["model"], result["fingerprint"]["counts"]["interactions"]
+        chosen = _chosen(result, max((tried or {}).get(folder, 0) for folder, _ in group))
+        seeds = [run["protocol"]["seed"] for _, run in group]
+        models.append((traits(model).multimodal, traits(model).deterministic, chosen, seeds))
+        if reference := published(model, result["settings"].get("preset"), result["dataset"], counts):
             references += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
+    first = results[0][1]
     frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"]).astype({"value": float})
     valid_metric = first["protocol"]["valid_metric"].lower()
     chosen_by = frame[(frame["part"] == ALL) & (frame["metric"] == valid_metric)].groupby("model")["value"].mean()
@@ -216,23 +208,9 @@ def read_results(
     )
 
 
-def _grouped(
-    results: Sequence[tuple[Path, RunResult]], model_specs: Mapping[Path, str]
-) -> list[list[tuple[Path, RunResult]]]:
-    """Runs of the same model and settings together."""
-    groups: dict[str, list[tuple[Path, RunResult]]] = {}
-    key_of: dict[str, str] = {}
-    for folder, result in results:
-        text = json.dumps([result["model"], configuration(result)], sort_keys=True)
-        key = model_specs.get(folder, key_of.get(text, text))
-        key_of.setdefault(text, key)
-        groups.setdefault(key, []).append((folder, result))
-    return list(groups.values())
-
-
 def _names(results: Sequence[RunResult]) -> list[str]:
     """Distinct names of the configurations: model and preset, and the settings where these are not enough."""
-    settings = [configuration(result) for result in results]
+    settings = [row_settings(result["settings"]) for result in results]
     presets = [own.pop("preset", None) for own in settings]
     short = [result["model"] + (f" ({preset})" if preset else "") for result, preset in zip(results, presets)]
     names = []
@@ -247,7 +225,7 @@ def _names(results: Sequence[RunResult]) -> list[str]:
 def _chosen(result: RunResult, n_tried: int) -> str:
     """Settings of a run other than the defaults."""
     said = (*_OF_THE_DATA, *_OF_THE_PROTOCOL, "preset")
-    chosen = ", ".join(f"{k}={v}" for k, v in configuration(result).items() if k not in said) or "defaults"
+    chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in said) or "defaults"
     return chosen + (f" (best of {n_tried} on validation)" if n_tried else "")
 
 

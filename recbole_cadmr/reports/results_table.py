@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import markdown_table, plain, with_deviation
 from recbole_cadmr.runs.result import RunResult, check_model, read_result
@@ -18,9 +20,6 @@ from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.training.checkpoint import BEST
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-# Settings in which the runs of one row may differ.
-_OF_A_RUN = ("seed", "split_seed", "evaluate_test", "save_lists", "show_progress", "resume_step", "resume_seconds")
-_OF_THE_MACHINE = ("threads", "use_gpu", "gpu_id", "state", "checkpoint_dir", "eval_batch_size")
 # What must agree for two results to stand in one table; seeds and threads may differ.
 COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
@@ -33,23 +32,21 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     Raises:
         UserError: if a folder holds no finished run, a metric was not measured, or runs cannot be compared.
     """
-    results = [read_result(Path(folder)) for folder in folders]
-    check_comparable(list(zip(map(Path, folders), results)))
-    rows: dict[str, list[RunResult]] = {}
-    for folder, result in zip(map(Path, folders), results):
+    results = [(folder, read_result(folder)) for folder in map(Path, folders)]
+    check_comparable(results)
+    for folder, result in results:
         if not set(metrics) <= (result["test_result"] or {}).keys():
             raise UserError(f"{folder} has no test result of {', '.join(metrics)}")
         if (folder / LISTS).is_file():
             check_figures(read_lists(folder / LISTS), result, folder)
         if (folder / BEST).is_file():  # a search keeps that of its best trial alone
             check_model(folder, result)
-        rows.setdefault(json.dumps([result["model"], configuration(result)], sort_keys=True), []).append(result)
-    head = [plain(results[0]["dataset"]), "preset", "seeds", *metrics, "training", "one evaluation"]
-    return markdown_table(pd.DataFrame([_row(runs, metrics) for runs in rows.values()], columns=head))
+    head = [plain(results[0][1]["dataset"]), "preset", "seeds", *metrics, "training", "one evaluation"]
+    rows = [_row([result for _, result in group], metrics) for group in grouped(results)]
+    return markdown_table(pd.DataFrame(rows, columns=head))
 
 
 def _row(runs: Sequence[RunResult], metrics: Sequence[str]) -> list[str]:
-    check_seeds(runs)
     values = pd.DataFrame([run["test_result"] for run in runs])
     means = [with_deviation(values[metric].mean(), values[metric].std()) for metric in metrics]
     training = np.mean([sum(run["seconds"].values()) for run in runs])
@@ -78,17 +75,33 @@ def check_comparable(results: Sequence[tuple[Path, RunResult]], names: Sequence[
             raise UserError(f"{folder} has no test result; read it with: evaluate --run {folder}")
 
 
-def check_seeds(runs: Sequence[RunResult]) -> None:
-    """Raise :class:`UserError` if two runs of one configuration have the same seed."""
-    if len({run["protocol"]["seed"] for run in runs}) < len(runs):
-        raise UserError(f"two of the runs of {runs[0]['model']} have the same settings and seed; give one of them")
+def grouped(
+    results: Sequence[tuple[Path, RunResult]], model_specs: Mapping[Path, str] | None = None
+) -> list[list[tuple[Path, RunResult]]]:
+    """Runs of the same model and settings together, by ascending seed.
 
+    Args:
+        model_specs: by folder, what makes runs one model; others join the one of the same model and changed settings.
 
-def configuration(result: RunResult) -> dict[str, Any]:
-    """The settings of a result in which the runs of one row agree."""
-    return row_settings(result["settings"])
+    Raises:
+        UserError: if two runs of a group have the same seed.
+    """
+    groups: dict[str, list[tuple[Path, RunResult]]] = {}
+    keys: dict[str, str] = {}
+    for folder, result in results:
+        text = json.dumps([result["model"], row_settings(result["settings"])], sort_keys=True)
+        key = (model_specs or {}).get(folder, keys.get(text, text))
+        keys.setdefault(text, key)
+        groups.setdefault(key, []).append((folder, result))
+    for group in groups.values():
+        group.sort(key=lambda entry: entry[1]["protocol"]["seed"])
+        if any(one["protocol"]["seed"] == other["protocol"]["seed"] for (_, one), (_, other) in pairwise(group)):
+            raise UserError(
+                f"two of the runs of {group[0][1]['model']} have the same settings and seed; give one of them"
+            )
+    return list(groups.values())
 
 
 def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:
     """The changed settings of a run in which the runs of one row agree."""
-    return {name: value for name, value in changed.items() if name not in _OF_A_RUN + _OF_THE_MACHINE}
+    return {name: value for name, value in changed.items() if name not in OF_RUN}

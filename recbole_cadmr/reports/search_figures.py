@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from recbole_cadmr.reports.search_importance import Importance, is_number, key_o
 
 LITTLE = 0.2  # R², below which the shares of the settings are not to be read
 _BEST, _OTHERS = PALETTE[1], PALETTE[0]
+_LINES = {  # how the lines of each kind are drawn; what comes later lies on top
+    "failed": {"color": FAINT, "dash": "dot", "width": 1.2},
+    "stopped early": {"color": FAINT, "dash": "solid", "width": 1.2},
+    "finished": {"color": _OTHERS, "dash": "solid", "width": 1.3},
+    "defaults: trial 1": {"color": INK, "dash": "dash", "width": 2},
+    "best": {"color": _BEST, "dash": "solid", "width": 3},
+}
 _WIDE = 20  # times the least value; what spans more is looked at by its logarithm
 
 
@@ -59,14 +66,12 @@ def learning_curves(
     shown = validations[validations["trial"].isin(trained.index) & is_scored]
     if shown.empty:
         return ""
-    kinds = {number: _kind(trained.loc[number]) for number in trained.index}
-    styles = _styles(kinds.values())
     settings = {
         number: [f"{name} {short(text_of(trained.loc[number, name]), 40)}" for name in names]
         for number in trained.index
     }
     shown = shown.assign(
-        kind=shown["trial"].map(kinds),
+        kind=[_kind(trained.loc[number]) for number in shown["trial"]],
         over=[
             "<br>".join([f"<b>trial {number}</b>, {trained.loc[number, 'status']}", *map(label, settings[number])])
             for number in shown["trial"]
@@ -78,19 +83,17 @@ def learning_curves(
         x="epoch",
         y="score",
         color="kind",
-        line_dash="kind",
         line_group="trial",
         custom_data=["phase", "over"],
-        category_orders={"kind": list(styles)},
-        color_discrete_map={kind: style["color"] for kind, style in styles.items()},
-        line_dash_map={kind: style["dash"] for kind, style in styles.items()},
+        category_orders={"kind": list(_LINES)},
+        markers=True,
     )
-    figure.update_traces(
-        hovertemplate="%{customdata[1]}<br>epoch %{x} %{customdata[0]}: %{y:.4f}<extra></extra>",
-        mode="lines+markers",
-        marker={"size": 4},
-    )
-    figure.for_each_trace(lambda trace: trace.update(line_width=styles[trace.name]["width"]))
+    hovertemplate = "%{customdata[1]}<br>epoch %{x} %{customdata[0]}: %{y:.4f}<extra></extra>"
+    figure.update_traces(hovertemplate=hovertemplate, marker={"size": 4})
+    figure.for_each_trace(lambda trace: trace.update(line=_LINES[trace.name]))
+    for number, trial in trained[trained["is_best"]].iterrows():
+        name = f"best: trial {number}{', the defaults' if trial['is_default'] else ''}"
+        figure.update_traces(name=name, selector={"name": "best"})
     begins = shown[shown["phase"].ne(shown.groupby("trial")["phase"].shift()) & shown["trial"].duplicated()]
     for phase, dots in begins.groupby("phase", sort=False):
         marker = {"size": 8, "symbol": "circle-open", "color": INK, "opacity": 0.6}
@@ -110,24 +113,9 @@ def learning_curves(
 
 
 def _kind(trial: pd.Series) -> str:
-    if trial["is_best"]:
-        return f"best: trial {trial['trial']}{', the defaults' if trial['is_default'] else ''}"
-    if trial["is_default"]:
-        return "defaults: trial 1"
-    return "stopped early" if trial["status"] == "stopped" else trial["status"]
-
-
-def _styles(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How the lines of each kind are drawn; what comes later lies on top."""
-    plain = {"color": _OTHERS, "dash": "solid", "width": 1.3}
-    known = {
-        "failed": {"color": FAINT, "dash": "dot", "width": 1.2},
-        "stopped early": {"color": FAINT, "dash": "solid", "width": 1.2},
-        **{kind: plain for kind in sorted(kinds) if ": " not in kind and kind not in ("failed", "stopped early")},
-        "defaults: trial 1": {"color": INK, "dash": "dash", "width": 2},
-        **{kind: {"color": _BEST, "dash": "solid", "width": 3} for kind in kinds if kind.startswith("best: ")},
-    }
-    return {kind: style for kind, style in known.items() if kind in kinds}
+    if trial["is_best"] or trial["is_default"]:
+        return "best" if trial["is_best"] else "defaults: trial 1"
+    return {"stopped": "stopped early", "failed": "failed"}.get(trial["status"], "finished")
 
 
 def importance_bars(shares: Importance) -> Markup:

@@ -49,8 +49,5 @@ def _paired_p(one: np.ndarray, other: np.ndarray) -> float:
 
 def holm(p_values: list[float]) -> list[float]:
     """Holm's step-down correction of p values, in their order."""
-    order = np.argsort(p_values)
-    stepped = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    corrected = np.empty(len(order))
-    corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return corrected.tolist()
+    ascending = pd.Series(p_values, dtype=float).sort_values()
+    return (ascending * np.arange(len(ascending), 0, -1)).cummax().clip(upper=1.0).sort_index().tolist()

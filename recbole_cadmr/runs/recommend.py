@@ -24,7 +24,7 @@ from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
 from recbole_cadmr.training.refusals import check_scores
 
-LEAVE_OUT = ("train", "train+valid", "all", "none")
+_LEFT_OUT = {"train": 1, "train+valid": 2, "all": 3, "none": 0}  # how many of the parts
 _COLUMNS = ["user_id", "item_id", "rank", "score"]
 _BLANKS = re.compile(" +")
 
@@ -68,8 +68,8 @@ class Recommender:
         Raises:
             UserError: if ``users`` are no ids, unknown, none or repeated; on another ``topk`` or ``leave_out``.
         """
-        if leave_out not in LEAVE_OUT:
-            raise UserError(f"leave_out must be one of {', '.join(LEAVE_OUT)}, not {leave_out!r}")
+        if not isinstance(leave_out, str) or leave_out not in _LEFT_OUT:
+            raise UserError(f"leave_out must be one of {', '.join(_LEFT_OUT)}, not {leave_out!r}")
         topk = self._checked_topk(topk)
         rows = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
         history = RatingRows(self._interactions(leave_out))
@@ -151,9 +151,8 @@ class Recommender:
 
     def _interactions(self, leave_out: str) -> sp.csr_matrix:
         loaders = (self.session.train_data, self.session.valid_data, self.session.test_data)
-        parts = loaders[: {"none": 0, "train": 1, "train+valid": 2, "all": 3}[leave_out]]
-        shape = (len(self._users), len(self._items))
-        return sum((data._dataset.inter_matrix(form="csr") for data in parts), sp.csr_matrix(shape))
+        parts = [data._dataset.inter_matrix(form="csr") for data in loaders[: _LEFT_OUT[leave_out]]]
+        return sum(parts, sp.csr_matrix((len(self._users), len(self._items))))
 
     def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor]) -> pd.DataFrame:
         """The lists of ``users``, by scores in which -inf marks what is left out."""

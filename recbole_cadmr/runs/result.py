@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import pandas as pd
 import psutil
 import torch
 from msgspec import Meta
@@ -19,7 +20,7 @@ from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
-from recbole_cadmr.schema import read_json
+from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.training.checkpoint import BEST
 from recbole_cadmr.training.contents import Count, DatasetName, Epoch, Fingerprint, ModelName, Seconds, Validation
 
@@ -52,16 +53,13 @@ class Coverage(TypedDict):
     width: Count
 
 
-class _Versioned(TypedDict):
-    schema_version: int
-
-
-class RunResult(_Versioned):
+class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
     Files of earlier versions lack ``id`` and ``modalities``.
     """
 
+    schema_version: int
     id: NotRequired[str | None]
     model: ModelName
     dataset: DatasetName
@@ -141,9 +139,7 @@ def read_result(folder: Path) -> RunResult:
     path = folder / RESULT
     if not path.exists():
         raise UserError(f"{folder} holds no {RESULT}; its run is not finished")
-    if read_json(path, _Versioned)["schema_version"] != SCHEMA_VERSION:
-        raise UserError(f"{path} is not a result of schema version {SCHEMA_VERSION}")
-    result = read_json(path, RunResult)
+    result = read_versioned(path, RunResult, SCHEMA_VERSION, "result")
     result["settings"] = current_names(result["model"], result["settings"], str(path), warn=False)
     reason = _contradiction(result)
     if reason:
@@ -205,19 +201,17 @@ def check_model(folder: Path, result: RunResult) -> None:
 
 
 def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
-    """Results side by side, one block a name, metrics as rows and list lengths as columns, rounded for display."""
-    blocks = []
-    for title, result in results.items():
-        if not result:
-            continue
-        cells = {name.partition("@")[::2]: f"{value:.4f}" for name, value in result.items()}
-        metrics, lengths = (list(dict.fromkeys(names)) for names in zip(*cells))
-        lengths.sort(key=lambda length: int(length or 0))
-        rows = [(title, [f"@{length}" if length else "" for length in lengths])]
-        rows += [(metric, [cells.get((metric, length), "") for length in lengths]) for metric in metrics]
-        width = max(len(name) for name, _ in rows) + 2
-        blocks.append("\n".join(name.ljust(width) + "".join(cell.rjust(9) for cell in row) for name, row in rows))
-    return "\n\n".join(blocks)
+    """Results side by side, one block a name."""
+    blocks = (metric_frame(result).rename_axis(columns=title) for title, result in results.items() if result)
+    return "\n\n".join(block.to_string(col_space=8) for block in blocks)
+
+
+def metric_frame(result: Mapping[str, float]) -> pd.DataFrame:
+    """Metrics as rows and list lengths as columns, rounded for display."""
+    names = pd.MultiIndex.from_tuples([name.partition("@")[::2] for name in result])
+    cells = pd.Series([f"{value:.4f}" for value in result.values()], names).unstack(fill_value="")
+    lengths = sorted(cells.columns, key=lambda length: int(length or 0))
+    return cells.loc[names.unique(0), lengths].rename(columns=lambda length: f"@{length}" if length else "")
 
 
 def reset_peak_memory() -> None:

@@ -55,10 +55,6 @@ class Run:
         return RunFolder(self.folder).best
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run; the message says how to resume it."""
-
-
 def train(
     model: str | None = None,
     dataset: str | None = None,
@@ -197,7 +193,7 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
         config, trainer = session.config, session.trainer
         test = _read_test(session, folder) if config["evaluate_test"] else None
     except KeyboardInterrupt as error:
-        raise Interrupted(
+        raise KeyboardInterrupt(
             f"stopped; the state is kept, resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
             if folder.last.is_file()
             else f"stopped before the first epoch; nothing is kept of {folder.path}"

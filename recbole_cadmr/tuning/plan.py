@@ -13,7 +13,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all, write_json
-from recbole_cadmr.schema import checked, read_json
+from recbole_cadmr.schema import read_json, read_versioned
 from recbole_cadmr.training.trainer import get_trainer
 from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, equal_as_json, grace_of
 from recbole_cadmr.tuning.space import (
@@ -236,16 +236,13 @@ def read_plan(root: Path) -> Plan:
     path = root / SEARCH
     if not path.exists():
         raise UserError(f"{root} holds no search ({SEARCH} is missing); begin one with --output")
-    content = read_json(path, dict[str, Any])
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{path} is not a search of schema version {SCHEMA_VERSION}; begin a new one")
-    plan = checked(content, Plan, path)
+    plan = read_versioned(path, Plan, SCHEMA_VERSION, "search")
     settings, space, defaults = (
         current_names(plan.model, values, str(path), warn=False)
         for values in (plan.settings, plan.space, plan.defaults)
     )
     plan = replace(plan, settings=settings, space=space, defaults=defaults)
-    if unknown := content.keys() - vars(plan).keys():
+    if unknown := read_json(path, dict[str, Any]).keys() - vars(plan).keys():
         raise UserError(f"{path} is damaged or was edited: it has {', '.join(sorted(unknown))}")
     return plan
 

@@ -14,6 +14,7 @@ from typing import Any
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.model_yaml import search_space
+from recbole_cadmr.config.rules import OF_MACHINE
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
 
@@ -27,13 +28,9 @@ _MACHINE = "it belongs to the machine, not to the model"
 _OF_PROTOCOL = (
     "metrics topk valid_metric eval_args benchmark_filename mask_valid_at_test split_seed evaluate_test data_note"
 )
-_OF_MACHINE = (
-    "threads gpu_id use_gpu data_path output checkpoint_dir config_files show_progress state resume_step "
-    "resume_seconds save_lists eval_batch_size worker"
-)
 _NOT_SEARCHED = {
     **dict.fromkeys(_OF_PROTOCOL.split(), _PROTOCOL),
-    **dict.fromkeys(_OF_MACHINE.split(), _MACHINE),
+    **dict.fromkeys(("config_files", *OF_MACHINE), _MACHINE),
     "seed": "a seed picked by its score is luck",
     "model": "search each model by itself, and compare them with benchmark --tune",
     "dataset": "search each data set by itself",
