@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -19,18 +22,66 @@ import recbole_cadmr
 from recbole_cadmr.benchmark.benchmark import benchmark
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution import local, process
 from recbole_cadmr.execution.process import command as command_line
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import best_record, read_records
 from tests.micro import write_micro
+from tests.processes import run_apart
 
+# What a cell that is held at its second epoch runs in place of the command line.
+HELD = """
+import runpy, time
+from recbole_cadmr.runs.history import HistoryWriter
+append = HistoryWriter.on_validation
+def held(self, trainer, validation):
+    append(self, trainer, validation)
+    while validation["epoch"] == 1:
+        time.sleep(0.05)
+HistoryWriter.on_validation = held
+runpy.run_module("recbole_cadmr.cli.child", run_name="__main__")
+"""
 QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
 
 
 def command(folder, *more):
     return ["benchmark", "--output", str(folder), *QUICK, *more]
+
+
+class Called:
+    """In the place of the process of a cell: its command line, called when it is started."""
+
+    pid = 2**22 + 1  # of no process
+
+    def __init__(self, arguments, stdout, **_):
+        assert arguments[:3] == command_line()
+        with open(stdout.name, "a") as log, redirect_stdout(log), redirect_stderr(log):
+            self.status = main(arguments[3:])
+
+    def poll(self):
+        return self.status
+
+
+@contextmanager
+def no_processes():
+    """Cells run in this process, which is quicker by the start of an interpreter each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "subprocess", SimpleNamespace(Popen=Called, PIPE=subprocess.PIPE))
+        patch.setattr(local, "POLL", 0)
+        yield
+
+
+@pytest.fixture
+def processes():
+    """Asked for by tests whose cells are to run in processes of their own, as they do for a user."""
+
+
+@pytest.fixture(autouse=True)
+def place_of_cells(request):
+    with nullcontext() if "processes" in request.fixturenames else no_processes():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +90,8 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("benchmark")
     data = f"--data_path={write_micro(place / 'dataset')}"
     arguments = command(place / "out", data, "--models=EASE,BPR", "--seeds=2", "--epochs=3", "--jobs=2")
-    assert main(arguments) == 0
+    with no_processes():
+        assert main(arguments) == 0
     return place / "out", arguments, data
 
 
@@ -78,23 +130,28 @@ def test_the_same_command_runs_nothing_again_and_writes_the_same_table(finished,
     assert stamps == {n: (folder / "cells" / n / "run" / "result.json").stat().st_mtime_ns for n in cells(folder)}
 
 
-def test_a_folder_alone_resumes(finished, tmp_path, monkeypatch, capsys):
-    """From another working folder, with what is missing run and nothing else."""
-    cell = copied(finished, tmp_path)
+def test_a_folder_alone_resumes(finished, processes, tmp_path, monkeypatch, capsys):
+    """From another working folder, with what is missing run and nothing else, two cells side by side."""
+    ease = copied(finished, tmp_path)
+    bpr = next(ease.parent.glob("*-BPR-2-*"))
     monkeypatch.chdir(tmp_path)
-    shutil.rmtree(cell)
+    for cell in (ease, bpr):
+        shutil.rmtree(cell)
     (tmp_path / "copy" / "table.md").unlink()
     assert main(["benchmark", f"--resume={tmp_path / 'copy'}", "--jobs=2"]) == 0
     output = capsys.readouterr().out
-    assert "3 cells, 2 finished; the time of EASE (not measured yet) left" in output
-    assert f"[1/1] {cell.name}: validation Recall@2 " in output and "nothing left to run" in output
-    assert cells(tmp_path / "copy") == cells(finished[0])
-    assert (
-        read_result(cell / "run")["test_result"]
-        == read_result(finished[0] / "cells" / cell.name / "run")["test_result"]
-    )
-    of_ease = [line for line in (tmp_path / "copy" / "table.md").read_text().splitlines() if line.startswith("| BPR |")]
-    assert of_ease and of_ease[0] in (finished[0] / "table.md").read_text()
+    assert re.search(r"3 cells, 1 finished; about \S+ s and the time of EASE \(not measured yet\) left", output)
+    assert f"[1/2] {ease.name}: validation Recall@2 " in output and f"[2/2] {bpr.name}: validation" in output
+    assert output.index(f"{bpr.name} starts") < output.index(f"{ease.name}: validation")
+    assert "nothing left to run" in output and cells(tmp_path / "copy") == cells(finished[0])
+    for cell in (ease, bpr):
+        whole = read_result(finished[0] / "cells" / cell.name / "run")
+        assert read_result(cell / "run")["test_result"] == whole["test_result"]
+    rows = [
+        [line.split(" | ")[:6] for line in (root / "table.md").read_text().splitlines() if line.startswith("| ")]
+        for root in (tmp_path / "copy", finished[0])
+    ]
+    assert rows[0] == rows[1] and any(row[0] == "| BPR" for row in rows[0])
 
 
 def test_numbers_as_keys_of_settings_are_kept(finished, tmp_path):
@@ -188,7 +245,7 @@ def test_a_folder_at_work_is_refused(finished, capsys):
 
 def test_no_process_is_stopped_because_a_file_names_it(finished, tmp_path):
     """Cells know their processes by the pipe between them; a number in a folder is nobody's."""
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    stranger = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
     try:
         folder = copied(finished, tmp_path)
         shutil.rmtree(folder / "run")
@@ -216,12 +273,12 @@ def test_nothing_behind_a_link_is_touched(finished, tmp_path, capsys, place):
 def test_a_cell_ends_with_its_benchmark(tmp_path):
     arguments = ["--model=BPR", "--epochs=100000", "--stopping_step=100000", "--show_progress=False"]
     python = command_line("train", *arguments, "--output", str(tmp_path / "run"))
-    process = subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cell = subprocess.Popen(python, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
     while not (tmp_path / "run" / "resume.pt").exists() and time.monotonic() < end:
         time.sleep(0.1)
-    process.stdin.close()  # as the system does when the benchmark is killed
-    assert process.wait(30) == 2
+    cell.stdin.close()  # as the system does when the benchmark is killed
+    assert cell.wait(30) == 2
     assert (tmp_path / "run" / "resume.pt").exists() and not (tmp_path / "run" / ".lock").exists()
 
 
@@ -290,7 +347,7 @@ def test_too_little_memory_skips_the_cell_and_says_so(finished, tmp_path):
     assert main(arguments) == 0 and not failure.exists()
 
 
-def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, monkeypatch):
+def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, processes, tmp_path, monkeypatch):
     from recbole_cadmr.benchmark import cells as module
 
     monkeypatch.setattr(module, "memory_bytes", lambda *_: 0)
@@ -299,24 +356,32 @@ def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, tmp_path, mo
     assert "stopped: it took more memory than there was (it may use 0.1 GB)" in failure.read_text()
 
 
-def test_a_killed_benchmark_goes_on_where_it_stopped(tmp_path):
-    arguments = ["benchmark", "--models=EASE,BPR", "--seeds=1", "--epochs=60", "--stopping_step=1000", "--threads=1"]
-    python = [sys.executable, "-m", "recbole_cadmr", *arguments, "--output", str(tmp_path / "out")]
-    first = subprocess.Popen(python, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    mark = "cells/synthetic-BPR-1-*/run/model.pt"
-    end = time.monotonic() + 120
-    while not list((tmp_path / "out").glob(mark)) and time.monotonic() < end:
-        time.sleep(0.1)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    (ease,) = (tmp_path / "out").glob("cells/synthetic-EASE-1-*/run/result.json")
+def main_that_is_killed(arguments):
+    """The command line, whose process is killed while a cell of BPR is in the midst of its training."""
+    command, has_ended = process.command, process.RunProcess.has_ended
+
+    def killing(run, limit):
+        history = run.spec.run / "history.jsonl"
+        if run.spec.model_spec.model == "BPR" and history.is_file() and len(history.read_text().splitlines()) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return has_ended(run, limit)
+
+    process.command = lambda *arguments: [sys.executable, "-c", HELD, *command(*arguments)[3:]]
+    process.RunProcess.has_ended = killing
+    return main(arguments)
+
+
+def test_a_killed_benchmark_goes_on_where_it_stopped(finished, tmp_path, capsys):
+    arguments = command(tmp_path / "out", finished[2], "--models=EASE,BPR", "--seeds=1", "--epochs=3")
+    assert run_apart(main_that_is_killed, arguments).status == -signal.SIGKILL
+    (ease,) = (tmp_path / "out").glob("cells/micro-EASE-1-*/run/result.json")
     stamp = ease.stat().st_mtime_ns
-    assert not list((tmp_path / "out").glob("cells/synthetic-BPR-1-*/run/result.json"))
-    (log,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/log.txt")
-    subprocess.run(python, check=True, stdout=subprocess.DEVNULL)
-    assert "resuming at epoch" in log.read_text() and ease.stat().st_mtime_ns == stamp
-    (run,) = (tmp_path / "out").glob("cells/synthetic-BPR-1-*/run")
-    assert read_result(run)["epochs_run"] == 60
+    (bpr,) = (tmp_path / "out").glob("cells/micro-BPR-1-*")
+    assert not (bpr / "run" / "result.json").exists()
+    assert main(arguments) == 0
+    assert "resuming at epoch" in (bpr / "log.txt").read_text() and ease.stat().st_mtime_ns == stamp
+    whole = read_result(finished[0] / "cells" / bpr.name / "run")
+    assert read_result(bpr / "run")["test_result"] == whole["test_result"] and whole["epochs_run"] == 3
 
 
 def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(finished, tmp_path, capsys):
