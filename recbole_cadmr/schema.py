@@ -39,7 +39,7 @@ def read_versioned(path: Path, kind: type[T], version: int, what: str) -> T:
     """
     content = read_json(path, dict[str, Any])
     if content.get("schema_version") != version:
-        raise UserError(f"{path} is not a {what} of schema version {version}")
+        raise UserError(f"{path} is not a {what} of schema version {version}; begin a new one")
     return checked(content, kind, path)
 
 
