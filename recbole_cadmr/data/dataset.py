@@ -154,7 +154,7 @@ class MultimodalDataset(InteractionDataset):
         own = torch.from_numpy(self._item_ids(file))
         if file.rows is not None:  # an item whose vector is zeros is no neighbour, whatever the graph says
             own = torch.where(self.modality(name).present[own], own, 0)
-        return align_graph(idx, cos, own, own.nonzero().squeeze(1), self.item_num)
+        return align_graph(idx, cos, own, self.item_num)
 
 
 def _mapped_anew(rows: np.ndarray) -> np.ndarray:

@@ -16,6 +16,13 @@ _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
 _TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
 _BLOCK = 1 << 14  # what is lost when a connection breaks
+# Without the chain of objects in the messages of requests; the first kind that an error is of counts.
+_REASONS = {
+    requests.exceptions.SSLError: "its certificate is not trusted",
+    requests.exceptions.Timeout: "the server does not answer",
+    requests.exceptions.ChunkedEncodingError: "the connection broke",
+    requests.exceptions.ConnectionError: "no connection to the server",
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
         except ValueError as error:  # requests' InvalidURL, urllib3's LocationParseError
             raise UserError(f"cannot fetch {file.url}: it is not a valid address ({error})") from error
         except requests.RequestException as error:
-            reason = _reason(error)
+            reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), str(error))
         if not reason:
             return
     raise UserError(f"cannot fetch {file.url}: {reason}; try again, which resumes the download, or get it by hand")
@@ -157,16 +164,3 @@ def _remember(part: Path, headers: requests.structures.CaseInsensitiveDict[str])
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _side(part).unlink(missing_ok=True)
-
-
-def _reason(error: requests.RequestException) -> str:
-    """What went wrong, without the chain of objects in the messages of requests."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not trusted"
-    if isinstance(error, requests.exceptions.Timeout):
-        return "the server does not answer"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke"
-    if isinstance(error, requests.exceptions.ConnectionError):
-        return "no connection to the server"
-    return str(error)

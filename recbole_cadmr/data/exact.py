@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from recbole_cadmr.data.times import ZONED, read_times
 from recbole_cadmr.errors import UserError
 
 _SAFE_DIGITS = 15  # decimals of so many digits stay apart, and in order, in float64
-_INTERVAL = re.compile(r"\s*([\[(])([^,;\[\]()]*),([^,;\[\]()]*)([\])])\s*")
+_END = r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,6})?|[+-]?inf(?:inity)?)\s*"
+_INTERVAL = re.compile(rf"\s*([\[(]){_END},{_END}([\])])\s*", re.IGNORECASE)
 
 
 def numbers(path: Path, text: pd.Series) -> pd.Series:
@@ -113,12 +114,9 @@ def parse_intervals(text: str) -> list[Interval]:
     intervals = []
     for part in text.split(";"):
         match = _INTERVAL.fullmatch(part)
-        try:
-            low, high = (Decimal(match[end].strip()) for end in (2, 3)) if match else (Decimal("nan"),) * 2
-        except InvalidOperation:
-            low = high = Decimal("nan")
-        if match is None or low.is_nan() or high.is_nan():
+        if match is None:
             raise UserError(f"an interval is written as in [3,5] or [3,inf), not {part.strip()!r:.60}")
+        low, high = Decimal(match[2]), Decimal(match[3])
         interval = Interval(low, high, match[1] == "[", match[4] == "]")
         if low > high or (low == high and not (interval.with_low and interval.with_high)):
             raise UserError(f"no number lies in the interval {part.strip()!r:.60}")

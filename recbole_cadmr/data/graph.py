@@ -70,16 +70,16 @@ def rows_of(idx: np.ndarray, cos: np.ndarray, kept: np.ndarray) -> tuple[np.ndar
     return np.where(idx < 0, -1, place[idx])[kept], cos[kept]
 
 
-def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, ids: torch.Tensor, n_items: int) -> ItemGraph:
+def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, n_items: int) -> ItemGraph:
     """A graph of file rows as a graph of items.
 
     Args:
         idx: [n_rows, k] file row of each neighbour, -1 for none.
         cos: [n_rows, k].
         own: [n_rows] item id of each file row, 0 for rows that the data set does not hold.
-        ids: the rows of ``own`` that are not 0.
         n_items: items of the data set, the padding item included.
     """
+    ids = own.nonzero().squeeze(1)
     neighbours = torch.where(idx >= 0, own[idx.clamp(min=0)], 0)[ids]
     items = own[ids]
     # The item itself is removed by its id: duplicates of it can stand before it in the row.

@@ -24,7 +24,6 @@ _CUT: dict[str, tuple[str, Callable[[Any], None]]] = {
     "resnet50": ("pooled", lambda network: setattr(network, "fc", nn.Identity())),
     "vit_b_16": ("class token", lambda network: setattr(network, "heads", nn.Identity())),
 }
-MODELS = tuple(_CUT)
 _READERS = 2  # threads that decode while the network computes
 
 
@@ -52,7 +51,7 @@ def extract_images(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network, preprocess, card = _load(model, weights)
-    network = network.eval().to(place)
+    network = network.eval().float().to(place)
     with torch.inference_mode():
         width = network(torch.zeros(1, 3, 224, 224, device=place)).shape[1]
 
@@ -79,7 +78,8 @@ def _load(model: str, weights: Path | None) -> tuple[Any, Callable[[Any], Tensor
 
     published = torchvision.models.get_model_weights(model).IMAGENET1K_V1
     layer, cut = _CUT[model]
-    network = torchvision.models.get_model(model, weights=None)
+    with torch.device("meta"):  # no parameters are drawn: they are those of the file
+        network = torchvision.models.get_model(model, weights=None)
     if weights is None:
         try:
             state, digest = published.get_state_dict(check_hash=True), published.url.rpartition("/")[2]
@@ -91,11 +91,10 @@ def _load(model: str, weights: Path | None) -> tuple[Any, Callable[[Any], Tensor
     else:
         state, digest = _read_weights(weights), f"SHA-256 {sha256_of(weights)}"
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{weights} does not hold the weights of torchvision's {model}; name another --weights"
-        ) from error
+        message = f"{weights} does not hold the weights of torchvision's {model}; name another --weights"
+        raise UserError(message) from error
     cut(network)
     return network, published.transforms(), {"model": f"{model}, {layer}", "weights": digest}
 

@@ -11,13 +11,18 @@ import recbole_cadmr  # noqa: F401 - makes torchvision importable beside a CPU b
 
 
 def write_weights(model: str, path: Path) -> Path:
-    """Save a state dict of ``model`` with random weights."""
+    """Save a state dict of ``model`` with weights that let as much through as they get, from 100,003 random numbers."""
     import torchvision
 
-    state = torch.random.get_rng_state()
-    torch.manual_seed(0)
-    torch.save(torchvision.models.get_model(model, weights=None).state_dict(), path)
-    torch.random.set_rng_state(state)
+    drawn = 2 * torch.rand(100_003, generator=torch.Generator().manual_seed(0)) - 1
+    with torch.device("meta"):
+        state = torchvision.models.get_model(model, weights=None).state_dict()
+    for name, tensor in state.items():
+        size, inputs = tensor.numel(), tensor[0].numel() if tensor.ndim > 1 else 100
+        values = drawn.repeat(-(-size // len(drawn)))[:size].reshape(tensor.shape)
+        is_scale = tensor.ndim == 1 and name.endswith(("weight", "var"))
+        state[name] = (values.abs() if is_scale else values.mul_((3 / inputs) ** 0.5)).to(tensor.dtype)
+    torch.save(state, path)
     return path
 
 

@@ -17,6 +17,7 @@ from recbole_cadmr.errors import UserError
 
 T = TypeVar("T")
 Line = tuple[int, str]
+_TWICE = "it names a key twice"
 
 
 def lines_of(path: Path, skipped: SkippedRows, encoding: str | None = None, otherwise: str = "") -> Iterator[Line]:
@@ -47,8 +48,7 @@ def json_lines(path: Path, skipped: SkippedRows, encoding: str | None = None) ->
         try:
             record = json.loads(line, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str)
         except (ValueError, RecursionError) as error:
-            reason = "it names a key twice" if isinstance(error, _Twice) else "it is not JSON"
-            skipped.malformed(path, number, reason)
+            skipped.malformed(path, number, _TWICE if str(error) == _TWICE else "it is not JSON")
             continue
         if isinstance(record, dict):
             yield number, record
@@ -56,14 +56,10 @@ def json_lines(path: Path, skipped: SkippedRows, encoding: str | None = None) ->
             skipped.malformed(path, number, "it is not an object")
 
 
-class _Twice(ValueError):
-    """An object has a key twice, so that one of its values would be lost."""
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
-        raise _Twice
+        raise ValueError(_TWICE)  # one of its values would be lost
     return record
 
 

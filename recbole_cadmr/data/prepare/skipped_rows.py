@@ -49,15 +49,11 @@ class SkippedRows:
 
     def lines(self) -> list[str]:
         """One line per kind, with its first examples; then the remarks."""
-        return [
-            f"{kind}: {count:,}"
-            + (
-                f" ({'; '.join(self._examples[kind])}{'; ...' if count > _SHOWN else ''})"
-                if self._examples[kind]
-                else ""
-            )
-            for kind, count in self.counts.items()
-        ] + self._remarks
+        lines = []
+        for kind, count in self.counts.items():
+            shown = "; ".join(self._examples[kind] + ["..."] * (count > _SHOWN))
+            lines.append(f"{kind}: {count:,}" + (f" ({shown})" if self._examples[kind] else ""))
+        return lines + self._remarks
 
 
 def _short(example: str) -> str:

@@ -72,26 +72,22 @@ def text_lines(path: Path, encoding: str | None = None, newline: str = "\n", err
                         raise UserError(f"{path} does not fit in memory; {number:,} lines of it do")
                 yield line
         except UnicodeError as error:
+            reason, perhaps = _told(error)
             raise UserError(
-                f"{path} cannot be read as a table in {mark or encoding}: after line {number:,}, {_reason(error)}; "
-                f"save it as UTF-8, or name its encoding with --encoding{_likely(error)}"
+                f"{path} cannot be read as a table in {mark or encoding}: after line {number:,}, {reason}; save it as "
+                f"UTF-8, or name its encoding with --encoding{perhaps}"
             ) from error
 
 
-def _reason(error: UnicodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte 0x{error.object[error.start]:02x} is {error.reason}"
-    return str(error)
-
-
-def _likely(error: UnicodeError) -> str:
-    """A guess from the bytes that did not fit."""
+def _told(error: UnicodeError) -> tuple[str, str]:
+    """What did not fit, and a guess from the bytes at the encoding."""
     if not isinstance(error, UnicodeDecodeError):
-        return ""
+        return str(error), ""
+    reason = f"byte 0x{error.object[error.start]:02x} is {error.reason}"
     if b"\0" in error.object:
-        return ", perhaps utf-16"
+        return reason, ", perhaps utf-16"
     try:
         bytes(error.object).decode("cp1252")
     except UnicodeDecodeError:
-        return ", perhaps gb18030 or shift_jis"
-    return ", perhaps cp1252"
+        return reason, ", perhaps gb18030 or shift_jis"
+    return reason, ", perhaps cp1252"
