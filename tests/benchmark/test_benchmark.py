@@ -372,12 +372,13 @@ def main_that_is_killed(arguments):
 
 
 def test_a_killed_benchmark_goes_on_where_it_stopped(finished, tmp_path, capsys):
-    arguments = command(tmp_path / "out", finished[2], "--models=EASE,BPR", "--seeds=1", "--epochs=3")
-    assert run_apart(main_that_is_killed, arguments).status == -signal.SIGKILL
-    (ease,) = (tmp_path / "out").glob("cells/micro-EASE-1-*/run/result.json")
+    ease = copied(finished, tmp_path) / "run" / "result.json"
     stamp = ease.stat().st_mtime_ns
-    (bpr,) = (tmp_path / "out").glob("cells/micro-BPR-1-*")
-    assert not (bpr / "run" / "result.json").exists()
+    (bpr,) = (tmp_path / "copy" / "cells").glob("*-BPR-1-*")
+    shutil.rmtree(bpr)
+    arguments = command(tmp_path / "copy", finished[2], "--models=EASE,BPR", "--seeds=1", "--epochs=3")
+    assert run_apart(main_that_is_killed, arguments).status == -signal.SIGKILL
+    assert (bpr / "run").is_dir() and not (bpr / "run" / "result.json").exists()
     assert main(arguments) == 0
     assert "resuming at epoch" in (bpr / "log.txt").read_text() and ease.stat().st_mtime_ns == stamp
     whole = read_result(finished[0] / "cells" / bpr.name / "run")
