@@ -27,6 +27,11 @@ def signed(difference: float) -> str:
     return f"{difference:+.4f}".replace("-", "\u2212")
 
 
+def p_value(p: float) -> str:
+    """A p value as it is printed."""
+    return "p < .0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
 def text_of(value: Any) -> str:
     """A value of a setting; numbers to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

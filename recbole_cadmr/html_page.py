@@ -27,7 +27,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.PackageLoader("recbole_cadmr"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["breakable"] = lambda text: Markup(str(escape(text)).replace("_", "_<wbr>"))
-    environment.filters |= {name: getattr(formatting, name) for name in ("seconds", "short", "signed")}
+    environment.filters |= {name: getattr(formatting, name) for name in ("p_value", "seconds", "short", "signed")}
     environment.globals |= {"style": "", "script": "", "body": ""}
     return environment
 

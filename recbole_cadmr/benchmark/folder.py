@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.files import sha256_of, sha256_of_all, write_json
 from recbole_cadmr.locking import LOCK
+from recbole_cadmr.reports.results_table import first_difference
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.result import check_model, read_result
 from recbole_cadmr.runs.session import load_session
@@ -52,16 +53,10 @@ def protocols_of(specs: Sequence[ModelSpec]) -> dict[str, dict[str, Any]]:
             hashes[dataset] = sha256_of_all(sorted(config.data_folder.glob("*.inter")))
         settings = {name: config[name] for name in _AGREED}
         own = json.loads(json.dumps(settings | {"interactions": hashes[dataset]}, default=str))
-        if difference := _difference(own, agreed.setdefault(dataset, own)):
+        if difference := first_difference(own, agreed.setdefault(dataset, own)):
             other = f"{spec.label} would be measured under another protocol than {specs[0].label}"
             raise UserError(f"{other}: {difference}; give it to all models or to none")
     return agreed
-
-
-def _difference(own: Mapping[str, Any], wanted: Mapping[str, Any], names: Iterable[str] | None = None) -> str | None:
-    """The first thing in which a protocol is not the one that is wanted; None if there is none."""
-    differing = (name for name in names or wanted if own.get(name) != wanted[name])
-    return next((f"{name} is {own.get(name)}, not {wanted[name]}" for name in differing), None)
 
 
 def read_content(root: Path) -> Content:
@@ -88,7 +83,7 @@ def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any
             what = f"{root} holds a benchmark on {dataset}"
             if protocols[dataset].get("interactions") != agreed[dataset]["interactions"]:
                 raise UserError(f"{what} of other interactions than there are now; choose another --output")
-            if difference := _difference(protocols[dataset], agreed[dataset]):
+            if difference := first_difference(protocols[dataset], agreed[dataset]):
                 raise UserError(f"{what} under another protocol: {difference}; choose another --output")
     elif any(path.name != LOCK for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
@@ -112,7 +107,7 @@ def adopt(
         protocol = agreed.get(result["dataset"])
         if protocol is None:
             raise UserError(f"{run} is of {result['dataset']}, which is not in --datasets")
-        if difference := _difference(result["protocol"], protocol, _IN_RESULT):
+        if difference := first_difference(result["protocol"], protocol, _IN_RESULT):
             raise UserError(f"{run} was measured under another protocol than this benchmark: {difference}")
         if not result["test_read"]:
             raise UserError(f"{run} has no test results; read them with: evaluate --run {run}")

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from recbole_cadmr.formatting import seconds, short
 from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label
-from recbole_cadmr.reports.frame import TRAINING, Results
+from recbole_cadmr.reports.frame import ALL, TRAINING, Results
 from recbole_cadmr.reports.tables import Marks, against, headline
 
 _KINDS = {"uses content": (PALETTE[0], "circle"), "interactions alone": (PALETTE[1], "diamond")}
@@ -21,9 +21,9 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _LONGEST = 26  # characters of a name in a chart
 _SHOWN_CURVES = 8
 _LEAST_SECONDS = 1e-3  # for the logarithm
-_UNITS = {"ms": (0.001, (1, 3, 10, 30)), "s": (1, (0.1, 0.3, 1, 3, 10, 30)), "min": (60, (1, 3, 10, 30)),
-          "h": (3600, (1, 3, 10, 30, 100))}  # fmt: skip
-_TIMES = {f"{n} {unit}": n * length for unit, (length, numbers) in _UNITS.items() for n in numbers}
+_UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600}
+_TIMES = {f"{n} {unit}": n * length for unit, length in _UNITS.items() for n in (1, 3, 10, 30)}
+_TIMES |= {"0.1 s": 0.1, "0.3 s": 0.3, "100 h": 360_000}
 _TIME_AXIS = {"type": "log", "tickvals": list(_TIMES.values()), "ticktext": list(_TIMES)}
 
 
@@ -130,7 +130,8 @@ def learning_curves(results: Results, name: str) -> Markup | str:
 def seed_spread(results: Results, name: str) -> Markup:
     """A strip a model: every seed, and the mean."""
     metric = results.main_metric
-    values, means = results.values(metric), results.means[metric]
+    runs, means = results.runs, results.means[metric]
+    values = runs[(runs["part"] == ALL) & (runs["metric"] == metric)]
     rows = results.order(metric)[::-1]
     figure = px.scatter(x=values["value"], y=values["model"].map(rows.index), custom_data=[values["seed"]])
     figure.update_traces(

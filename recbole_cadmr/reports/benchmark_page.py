@@ -8,11 +8,11 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from recbole_cadmr.formatting import seconds, signed
+from recbole_cadmr.formatting import p_value, signed
 from recbole_cadmr.html_page import write_page
 from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity, learning_curves, seed_spread
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
-from recbole_cadmr.reports.tables import Marks, headline, p_value, protocol_lines, published_table, stratum_text
+from recbole_cadmr.reports.tables import Marks, headline, protocol_lines, published_table, stratum_text
 
 _NEAR = 0.95  # of the best value
 _MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*")
@@ -85,7 +85,7 @@ def _section(results: Results, place: int) -> dict[str, Any]:
     return {
         "results": results,
         "protocol": protocol_lines(results),
-        "glance": _glance(results),
+        "quick": _fastest_near_best(results),
         "accuracy": accuracy_and_time(results, f"accuracy-{place}"),
         "table": _headline(results),
         "strata": results.by_stratum(metric),
@@ -97,27 +97,6 @@ def _section(results: Results, place: int) -> dict[str, Any]:
         ],
         "published": published_table(results),
     }
-
-
-def _glance(results: Results) -> dict[str, str]:
-    """The facts at the head of a section, by what they are."""
-    metric, quick = results.main_metric, _fastest_near_best(results)
-    best = results.order(metric)[0]
-    facts = {f"best by {metric}: {_unbroken(results.value(best, metric))}": best}
-    compared = results.comparison(best, metric)
-    if compared is not None:
-        significance = "statistically significant" if compared["better"] else "not statistically significant"
-        what = f"ahead of {compared['other']}; {p_value(compared['p'])}, {significance}"
-        facts[what] = signed(compared["difference"])
-    cost = f"{seconds(results.costs.at[quick, TRAINING])} of training, {results.value(quick, metric)}"
-    facts[f"fastest within 5% of the best: {_unbroken(cost)}"] = quick
-    missing = f"; {len(results.missing)} failed or left out, see below" if results.missing else ""
-    facts[f"compared{missing}"] = f"{len(results.models)} models"
-    return facts
-
-
-def _unbroken(text: str) -> str:
-    return text.replace(" ", "\u00a0")
 
 
 def _headline(results: Results) -> dict[str, Any]:

@@ -99,10 +99,6 @@ class Results:
         of_part = self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
         return of_part.agg(statistic).unstack().reindex(self.models.index)
 
-    def values(self, metric: str) -> pd.DataFrame:
-        """The runs' values of a metric, of all held-out items."""
-        return self.runs[(self.runs["part"] == ALL) & (self.runs["metric"] == metric)]
-
     @cached_property
     def pairs(self) -> dict[str, float]:
         """How many held-out pairs each stratum has."""

@@ -63,16 +63,16 @@ def check_comparable(results: Sequence[tuple[Path, RunResult]], names: Sequence[
         marks, first_marks = result["fingerprint"], first["fingerprint"]  # features are a model's own affair
         if (marks["id_maps"], marks["interactions"]) != (first_marks["id_maps"], first_marks["interactions"]):
             raise UserError(f"{folder} was measured on other data than {first_folder}")
-        own: Mapping[str, Any] = result["protocol"]
-        wanted: Mapping[str, Any] = first["protocol"]
-        for name in names:
-            if own[name] != wanted[name]:
-                raise UserError(
-                    f"{folder} was measured under another protocol than {first_folder}: {name} is "
-                    f"{own[name]}, not {wanted[name]}"
-                )
+        if difference := first_difference(result["protocol"], first["protocol"], names):
+            raise UserError(f"{folder} was measured under another protocol than {first_folder}: {difference}")
         if not result["test_result"]:
             raise UserError(f"{folder} has no test result; read it with: evaluate --run {folder}")
+
+
+def first_difference(own: Mapping[str, Any], wanted: Mapping[str, Any], names: Sequence[str] = ()) -> str | None:
+    """The first thing in which a protocol is not the one that is wanted; None if there is none."""
+    differing = (name for name in names or wanted if own.get(name) != wanted[name])
+    return next((f"{name} is {own.get(name)}, not {wanted[name]}" for name in differing), None)
 
 
 def grouped(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.formatting import markdown_table, memory, plain, seconds
+from recbole_cadmr.formatting import markdown_table, memory, p_value, plain, seconds
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import COLD
 
@@ -78,11 +78,6 @@ def protocol_lines(results: Results) -> list[str]:
         f"validation {protocol['valid_metric']}, the test part read once a run",
         f"{tuning}; seconds are of runs with {threads}",
     ]
-
-
-def p_value(p: float) -> str:
-    """A p value as it is printed."""
-    return "p < .0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
 def against(results: Results, model: str, metric: str) -> str:

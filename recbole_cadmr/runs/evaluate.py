@@ -16,8 +16,6 @@ from recbole_cadmr.runs.folder import RunFolder, scratch_folder
 from recbole_cadmr.runs.result import check_model, protocol, read_result
 from recbole_cadmr.runs.session import load_session
 
-PARTS = ("valid", "test")
-
 
 def evaluate(
     checkpoint: str | os.PathLike[str],
@@ -41,8 +39,8 @@ def evaluate(
     Raises:
         UserError: if the checkpoint cannot be read, belongs to other data, or the part is empty.
     """
-    if part not in PARTS:
-        raise UserError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+    if part not in ("valid", "test"):
+        raise UserError(f"part must be one of valid, test, not {part!r}")
     asked = (("metrics", metrics), ("topk", topk))
     changes: dict[str, Any] = {name: _listed(value, name) for name, value in asked if value is not None}
     if mask_valid_at_test is not None:
