@@ -31,6 +31,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from torch.utils.tensorboard import SummaryWriter
 
 # A Library takes its declarations back when it is collected.
 _libraries: list[torch.library.Library] = []
@@ -207,17 +208,37 @@ def keep_ray_on_loopback() -> None:
         constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
 
 
+class _LaterWriter:
+    """A TensorBoard writer whose folder, file and thread there are once something is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @functools.cached_property
+    def _writer(self) -> SummaryWriter:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self._folder))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def close(self) -> None:
+        """Close it, if anything was written."""
+        if "_writer" in vars(self):
+            self._writer.close()
+
+
 @contextmanager
 def tensorboard_in(folder: Path) -> Iterator[None]:
-    """Let a trainer of RecBole's that is made within write its TensorBoard events into ``folder``.
+    """Let a trainer of RecBole's that is made within write its TensorBoard events into ``folder``, if it writes any.
 
-    They would go to ``log_tensorboard/`` of the current folder. https://github.com/RUCAIBox/RecBole/issues/1681
+    They would go to ``log_tensorboard/`` of the current folder, and every trainer would begin a file and a thread, also
+    one that only evaluates. https://github.com/RUCAIBox/RecBole/issues/1681
     """
     from unittest import mock
 
-    from torch.utils.tensorboard import SummaryWriter
-
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", lambda _: SummaryWriter(str(folder))):
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", lambda _: _LaterWriter(folder)):
         yield
 
 

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 _SECONDS = 300
 _context = multiprocessing.get_context("forkserver")
 # No thread runs in the server, so that a fork of it is as good as a new interpreter.
-_context.set_forkserver_preload(["recbole_cadmr.cli.main", "recbole_cadmr.runs.train"])
+# torch's compiler is what the first optimiser of a process imports.
+_context.set_forkserver_preload(["recbole_cadmr.cli.main", "recbole_cadmr.runs.train", "torch._dynamo"])
 
 
 @dataclass(frozen=True)

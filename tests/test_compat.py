@@ -99,6 +99,10 @@ def test_tensorboard_goes_into_the_folder_that_is_asked_for_and_nowhere_else(tmp
     logger.addHandler(logging.FileHandler(tmp_path / "other.log"))
     with compat.tensorboard_in(tmp_path / "run"):
         recbole_trainer.get_tensorboard(logger).close()
+        assert not (tmp_path / "run").exists()  # nothing was written
+        writer = recbole_trainer.get_tensorboard(logger)
+    writer.add_scalar("loss", 1.0, 0)
+    writer.close()
     assert len(list((tmp_path / "run").glob("events.*"))) == 1
     assert not (tmp_path / "log_tensorboard").exists()
     recbole_trainer.get_tensorboard(logger).close()  # RecBole's own again

@@ -31,7 +31,7 @@ from recbole_cadmr.config.rules import (
     refuse_inert,
     without_inert,
 )
-from recbole_cadmr.config.yaml_text import SettingsLoader, read_yaml, shown
+from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_yaml, shown
 from recbole_cadmr.data.prepare.catalog import catalog, how_to_get
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.contract import Recommender, traits
@@ -147,6 +147,11 @@ class Config(recbole.config.Config):
         self.variable_config_dict = current_names(name, self.variable_config_dict, "settings")
         self._merge_external_config_dict()
         return name, model_class, dataset_name
+
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        values = installed_yaml(Path(file))
+        self.internal_config_dict.update(values)
+        return values
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)

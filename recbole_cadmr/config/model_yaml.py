@@ -8,18 +8,17 @@ search tries; a preset may have a ``search`` of its own in place of these. ``pub
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.config.declarations import Setting, setting_of
-from recbole_cadmr.config.yaml_text import read_yaml, shown
+from recbole_cadmr.config.yaml_text import installed_yaml, shown
 from recbole_cadmr.errors import UserError
 
 DEFAULT_PRESET = "paper"
-_PROPERTIES = files("recbole_cadmr.properties")
+_PROPERTIES = Path(str(files("recbole_cadmr.properties")))
 _ALL = "every model"  # the part of recbole_models.yaml that is of no model alone
 
 
@@ -61,13 +60,7 @@ def _file(model: str) -> dict[str, Any]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    """A yaml file of the package's; each is read once in a process."""
-    return deepcopy(_read_once(name))
-
-
-@cache
-def _read_once(name: str) -> dict[str, Any]:
-    return read_yaml(_PROPERTIES / name)
+    return installed_yaml(_PROPERTIES / name)
 
 
 @dataclass(frozen=True)

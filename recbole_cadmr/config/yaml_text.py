@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import reprlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -133,6 +135,14 @@ def read_yaml(file: Traversable | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{file} must hold settings as lines of 'name: value'")
     return content
+
+
+_read_once = cache(read_yaml)
+
+
+def installed_yaml(file: Path) -> dict[str, Any]:
+    """As :func:`read_yaml`, of a file that is installed and does not change: parsing all of them takes 0.1 s."""
+    return copy.deepcopy(_read_once(file))
 
 
 def parse_value(text: str) -> Any:

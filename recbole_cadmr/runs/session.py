@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -196,6 +197,7 @@ def versions() -> dict[str, str]:
     return {"python": python_version()} | {name: installed(name) or "not installed" for name in packages}
 
 
+@cache  # reading them takes as long as all else of opening a small model
 def installed(name: str) -> str | None:
     """The version of a package; None if it is not installed."""
     with suppress(PackageNotFoundError):

@@ -184,6 +184,8 @@ def _fit(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
             return session, *trainer.fit(session.train_data, session.valid_data, show_progress=show_progress)
         except Paused:
             session = _reopen(read_state(folder.last), folder)
+        finally:
+            trainer.tensorboard.close()
 
 
 def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
