@@ -27,9 +27,14 @@ def pytest_configure(config):
     settings.load_profile("long" if config.option.markexpr == "fuzz" else "default")
 
 
+# Half a minute or more, the longest first.
+LONGEST = ["test_tune.py", "test_embedded_accuracy.py", "test_benchmark.py", "test_cluster.py", "test_resume.py",
+           "test_schedule.py", "test_history.py", "test_ray_runner.py"]  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first, so that no process is left with one of them at the end."""
-    items.sort(key=lambda item: {"runs", "tuning", "benchmark"}.isdisjoint(item.path.parts))
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
