@@ -94,7 +94,8 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
 
 def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> str:
     """Extend ``part`` over one connection; why that broke, or "" if the file is complete."""
-    have, mark = (part.stat().st_size if part.is_file() else 0), _mark(part)
+    have, side = (part.stat().st_size if part.is_file() else 0), _side(part)
+    mark = side.read_text(encoding="utf-8", errors="replace") if side.is_file() else ""
     # Without a validator the server's file might be another one by now.
     headers = {"Accept-Encoding": "identity"}
     if have and mark:
@@ -148,10 +149,6 @@ def _check(file: RemoteFile, path: Path, refusal: str) -> None:
 def _side(part: Path) -> Path:
     """Holds the validator of the server's file that ``part`` is a piece of, if there is one."""
     return part.with_name(f"{part.name}.validator")
-
-
-def _mark(part: Path) -> str:
-    return _side(part).read_text(encoding="utf-8", errors="replace") if _side(part).is_file() else ""
 
 
 def _remember(part: Path, headers: requests.structures.CaseInsensitiveDict[str]) -> None:

@@ -18,11 +18,12 @@ def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: Multim
         ``id_maps`` (tokens in the order of their ids), ``interactions`` (who has what in which part), ``features``
         (bytes of each feature file), ``sha256`` of all of these, and ``counts``.
     """
+    pairs_of = (part.pair_ids().numpy() for part in (train, valid, test))
     result: dict[str, Any] = {
         "id_maps": _hash(
             *("\n".join(map(str, train.field2id_token[field])).encode() for field in (train.uid_field, train.iid_field))
         ),
-        "interactions": _hash(*(_pairs(part) for part in (train, valid, test))),
+        "interactions": _hash(*(np.sort(pairs).astype("<i8").tobytes() for pairs in pairs_of)),
         "features": {file.name: sha256_of(file) for file in train.feature_files()},
     }
     result["sha256"] = _hash(*(repr(result[name]).encode() for name in sorted(result)))
@@ -32,11 +33,6 @@ def fingerprint(train: MultimodalDataset, valid: MultimodalDataset, test: Multim
         "interactions": [len(part) for part in (train, valid, test)],
     }
     return result
-
-
-def _pairs(part: MultimodalDataset) -> bytes:
-    users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
-    return np.sort(users.astype("<i8") * part.item_num + items).astype("<i8").tobytes()
 
 
 def _hash(*parts: bytes) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
@@ -227,6 +228,10 @@ class InteractionDataset(Dataset):
                     where = f"{name.removesuffix('_feat')} of {self.dataset_name}"
                     self.logger.warning(f"{missing:,} missing values of {field} in {where} become the mean of others")
         super()._fill_nan()
+
+    def pair_ids(self) -> torch.Tensor:
+        """A number for the user and the item of each interaction, of tensors."""
+        return self.inter_feat[self.uid_field] * self.item_num + self.inter_feat[self.iid_field]
 
     # Order and split
 

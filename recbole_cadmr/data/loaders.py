@@ -74,7 +74,8 @@ def _train_loader(config: Any, train: MultimodalDataset, batch_by_rows: bool) ->
         if config["MODEL_TYPE"] != ModelType.TRADITIONAL:
             raise UserError(f"{name} learns from negative items; train_neg_sample_args must name a distribution")
         return kind(config, train, None, shuffle=config["shuffle"])
-    if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and _is_plain(sampling):
+    how = sampling["distribution"], sampling["sample_num"], bool(sampling.get("dynamic"))
+    if config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE and how == ("uniform", 1, False):
         return TripleLoader(config, train, shuffle=config["shuffle"])
     # Drawn by popularity, an item of the train part; else any item of the set.
     n_items = len(train.inter_feat[train.iid_field].unique())
@@ -85,9 +86,7 @@ def _train_loader(config: Any, train: MultimodalDataset, batch_by_rows: bool) ->
 
 def _refuse_full_users(train: MultimodalDataset, n_items: int) -> None:
     """Raise :class:`UserError` if a user has all of the ``n_items`` items that negative ones are drawn from."""
-    users, items = (train.inter_feat[field] for field in (train.uid_field, train.iid_field))
-    keys = (users * train.item_num + items).unique()
-    sizes = torch.bincount(keys // train.item_num)
+    sizes = torch.bincount(train.pair_ids().unique() // train.item_num)
     if int(sizes.max()) < n_items:
         return
     user = train.id2token(train.uid_field, int(sizes.argmax()))
@@ -97,16 +96,12 @@ def _refuse_full_users(train: MultimodalDataset, n_items: int) -> None:
     raise UserError(f"user {user!r:.60} has every item, so that no negative item can be sampled; {advice}")
 
 
-def _is_plain(sampling: Any) -> bool:
-    """Whether every interaction gets one negative item, all items being alike."""
-    return (sampling["distribution"], sampling["sample_num"], bool(sampling.get("dynamic"))) == ("uniform", 1, False)
-
-
 def _report_parts(train: Any, valid: Any, test: Any) -> None:
     """Log what makes held-out interactions trivial or unreachable, counted by part."""
     log, name = getLogger("recbole_cadmr"), train.dataset_name
     users, items = train.uid_field, train.iid_field
-    pairs_of = {part: _pair_ids(data) for part, data in (("train", train), ("validation", valid), ("test", test))}
+    parts = {"train": train, "validation": valid, "test": test}
+    pairs_of = {part: data.pair_ids().numpy() for part, data in parts.items()}
     repeated = sum(len(pairs) - len(np.unique(pairs)) for pairs in pairs_of.values())
     if repeated:
         log.warning(f"{repeated:,} interactions of {name} repeat a user and an item of their part")
@@ -133,10 +128,6 @@ def _report_parts(train: Any, valid: Any, test: Any) -> None:
             log.warning(f"{unused:,} items of the file {name}.item have no interactions; they are ranked, too")
 
 
-def _pair_ids(part: Any) -> np.ndarray:
-    return (part.inter_feat[part.uid_field] * part.item_num + part.inter_feat[part.iid_field]).numpy()
-
-
 class _TrainLoader(AbstractDataLoader):
     """Batches of ``train_batch_size``."""
 
@@ -161,7 +152,7 @@ class TripleLoader(_TrainLoader):
         self._users, self._items = (dataset.inter_feat[field] for field in self._fields[:2])
         self._drawn_from = self._items.unique()
         self._n_items = dataset.item_num
-        self._known = (self._users * self._n_items + self._items).unique()  # ascending
+        self._known = dataset.pair_ids().unique()  # ascending
         _refuse_full_users(dataset, len(self._drawn_from))
         self.sample_size = len(self._users)
         super().__init__(config, dataset, sampler, shuffle=shuffle)

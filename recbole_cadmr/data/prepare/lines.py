@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -15,7 +15,6 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
 
-T = TypeVar("T")
 Line = tuple[int, str]
 _TWICE = "it names a key twice"
 
@@ -88,7 +87,7 @@ def first_of_each(
     skipped.note("items without metadata", n=len(items - seen))
 
 
-def watched(lines: Iterable[T], path: Path) -> Iterator[T]:
+def watched(lines: Iterable[str], path: Path) -> Iterator[str]:
     """The lines of a file, on a terminal under a progress bar."""
     return iter(tqdm(lines, desc=path.name, unit=" lines", unit_scale=True, mininterval=0.5, disable=None))
 

@@ -45,14 +45,8 @@ def _glance(look: DatasetProfile) -> dict[str, str]:
 
 def _degrees(look: DatasetProfile, side: str) -> Markup:
     traces = [
-        go.Scatter(
-            x=list(degrees),
-            y=list(degrees.values()),
-            name=part,
-            mode="markers",
-            marker={"color": _COLOURS.get(part), "size": 6},
-        )
-        for part, degrees in look.degrees[side].items()
+        go.Scatter(x=[*n], y=[*n.values()], name=part, mode="markers", marker={"color": _COLOURS.get(part), "size": 6})
+        for part, n in look.degrees[side].items()
     ]
     x, y = f"interactions per {side.removesuffix('s')}", f"number of {side}"
     return html_page.chart(f"degrees-{side}", traces, x, y, xaxis_type="log", yaxis_type="log")
@@ -71,14 +65,9 @@ def _coverage(look: DatasetProfile) -> Markup:
 
 def _spectra(look: DatasetProfile) -> Markup:
     traces = [
-        go.Scatter(
-            x=list(range(1, len(modality.variance) + 1)),
-            y=modality.variance,
-            name=html_page.label(modality.name),
-            mode="lines",
-        )
-        for modality in look.modalities
-        if modality.variance
+        go.Scatter(x=[*range(1, len(one.variance) + 1)], y=one.variance, name=html_page.label(one.name), mode="lines")
+        for one in look.modalities
+        if one.variance
     ]
-    log = {"xaxis_type": "log", "yaxis_tickformat": ".0%"}
-    return html_page.chart("spectra", traces, "directions", "share of variance", **log)
+    x, y = "directions", "share of variance"
+    return html_page.chart("spectra", traces, x, y, xaxis_type="log", yaxis_tickformat=".0%")
