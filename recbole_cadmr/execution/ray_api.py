@@ -9,6 +9,7 @@ import errno
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -35,6 +36,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 _POINTER = "pointer.json"
+_MOST_DRAWS = 100  # of new settings, where a space may have no others
 
 
 @contextmanager
@@ -234,23 +236,47 @@ def search(
     tuner.fit()
 
 
-def population_scheduler(**options: Any) -> Any:
-    """Ray's population based training in step, which does not wait for ever.
+def population_scheduler(seed: int, **options: Any) -> Any:
+    """Ray's population based training, in step: whoever is quicker, the same members take over the same settings.
 
-    Ray's own waits for every live member to come to the same epoch, and only a member that comes there lets the others
-    continue. If the last one ends or dies on the way, none does.
+    Ray's own exchanges states when the last live member reports, whatever the others do: never if that one ends or dies
+    on the way, and while a state is being written. It draws from the global random numbers, as Ray's event loop does
+    after each event. Here members exchange when all are paused, with random numbers of the exchange.
     """
     from ray.tune.schedulers import PopulationBasedTraining
 
     class Population(PopulationBasedTraining):
-        def choose_trial_to_run(self, tune_controller: Any) -> Any:
-            chosen = super().choose_trial_to_run(tune_controller)
-            trials = tune_controller.get_trials()
-            if chosen is not None or any(trial.status == "RUNNING" for trial in trials):
-                return chosen
-            return next((trial for trial in trials if trial.status == "PAUSED"), None)
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            epoch = result[self._time_attr]
+            if epoch < self._next_perturbation_sync:
+                return str(self.CONTINUE)
+            self._save_trial_state(self._trial_state[trial], epoch, result, trial)
+            return str(self.PAUSE)
 
-    return Population(**options)
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            live = [trial for trial in tune_controller.get_trials() if not trial.is_finished()]
+            times = [self._trial_state[trial].last_train_time for trial in live if trial.status == "PAUSED"]
+            if times and len(times) == len(live) and min(times) >= self._next_perturbation_sync:
+                self._exchange(tune_controller, max(times))
+            return super().choose_trial_to_run(tune_controller)
+
+        def _exchange(self, tune_controller: Any, epoch: int) -> None:
+            random.seed(f"{seed} {epoch}")
+            lower, upper = self._quantiles()
+            for trial in (*upper, *lower):
+                self._checkpoint_or_exploit(trial, tune_controller, upper, lower)
+            every = self._perturbation_interval
+            self._next_perturbation_sync = (epoch // every + 1) * every
+
+        def _get_new_config(self, trial: Any, trial_to_clone: Any) -> Any:
+            """Other settings than the state's owner has: with the same, it would be trained twice."""
+            for _ in range(_MOST_DRAWS):
+                drawn = super()._get_new_config(trial, trial_to_clone)
+                if drawn[0] != trial_to_clone.config:
+                    break
+            return drawn
+
+    return Population(synch=True, log_config=False, **options)
 
 
 def out_of_memory(error: BaseException) -> str | None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from recbole_cadmr.tuning.space import Dimension, Point, Space
 
@@ -43,24 +42,23 @@ class SpaceEncoder:
         value = min(max(value, dimension.low), dimension.high)
         return round(value) if dimension.is_whole else float(value)
 
-    def domains(self) -> dict[str, Any]:
-        """The space in Ray's terms."""
-        from ray import tune
+    def distributions(self) -> dict[str, Any]:
+        """The space in Optuna's terms."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-        def domain(dimension: Dimension) -> Any:
+        def distribution(dimension: Dimension) -> Any:
             if dimension.choices:
-                return tune.choice(list(range(len(dimension.choices))))
-            low, high = dimension.low, dimension.high
+                return CategoricalDistribution(range(len(dimension.choices)))
             if dimension.is_whole:
-                low, high = int(low), int(high) + 1  # Ray leaves the upper end out
-            return getattr(tune, dimension.kind)(low, high)
+                return IntDistribution(int(dimension.low), int(dimension.high), dimension.is_logarithmic)
+            return FloatDistribution(dimension.low, dimension.high, dimension.is_logarithmic)
 
-        return {name: domain(dimension) for name, dimension in self.space.items()}
+        return {name: distribution(dimension) for name, dimension in self.space.items()}
 
-    def mutations(self, names: Sequence[str]) -> dict[str, Any]:
-        """What population based training may change: places side by side for choices, domains for ranges."""
-        domains = self.domains()
-        return {name: list(range(len(self.space[name].choices))) or domains[name] for name in names}
+    def mutations(self, names: Sequence[str], seed: int) -> dict[str, Any]:
+        """What population based training may change: places side by side for choices, draws from ranges."""
+        changed, source = [self.space[name] for name in names], random.Random(seed)
+        return {one.name: list(range(len(one.choices))) or partial(one.draw, source) for one in changed}
 
 
 def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any]]:
@@ -73,23 +71,24 @@ def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any
 
 def population(points: Sequence[Point], encoder: SpaceEncoder) -> tuple[Any, dict[str, Any]]:
     """The same for a population: Ray gets the values, too, since it changes them."""
-    from ray import tune
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
     members = [{NUMBER: number, **encoder.encode(point)} for number, point in enumerate(points, 1)]
-    numbers = tune.choice([member[NUMBER] for member in members])
-    return BasicVariantGenerator(points_to_evaluate=members), {NUMBER: numbers, **encoder.domains()}
+    return BasicVariantGenerator(points_to_evaluate=members), dict.fromkeys(members[0])
 
 
-def bayesian(first: Sequence[Point], encoder: SpaceEncoder, seed: int, jobs: int) -> tuple[Any, dict[str, Any]]:
+def bayesian(
+    first: Sequence[Point], encoder: SpaceEncoder, seed: int, jobs: int, bigger: bool
+) -> tuple[Any, dict[str, Any]]:
     """A tree-structured Parzen estimator (Optuna's), which begins with the points ``first``."""
     import optuna
     from ray.tune.search import ConcurrencyLimiter
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    algorithm = OptunaSearch(points_to_evaluate=[encoder.encode(point) for point in first], seed=seed)
-    return ConcurrencyLimiter(algorithm, max_concurrent=jobs), encoder.domains()
+    points, mode = [encoder.encode(point) for point in first], "max" if bigger else "min"
+    algorithm = OptunaSearch(encoder.distributions(), SCORE, mode, points_to_evaluate=points, seed=seed)
+    return ConcurrencyLimiter(algorithm, max_concurrent=jobs), {}
 
 
 def grace_of(asked: int | None, max_epochs: int, eval_step: int) -> int:
@@ -111,16 +110,12 @@ def scheduler_of(name: str, grace: int, max_epochs: int, mutations: Mapping[str,
         return schedulers.ASHAScheduler(
             time_attr=EPOCH, grace_period=grace, max_t=max(max_epochs, grace) + 1, reduction_factor=_REDUCTION
         )
-    random.seed(seed)  # which Ray's scheduler draws from
-    np.random.seed(seed % 2**32)
-    # In step, so that who takes over from whom does not depend on who is quicker.
     return population_scheduler(
+        seed,
         time_attr=EPOCH,
         perturbation_interval=grace,
         hyperparam_mutations=dict(mutations),
-        synch=True,
         quantile_fraction=_QUANTILE,
-        log_config=False,
     )
 
 

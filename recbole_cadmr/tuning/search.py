@@ -125,10 +125,10 @@ class _Search:
         if encoder is not None and plan.is_population:
             now = {record.number: record.values_at(record.epochs) for record in records}
             members = [now.get(number, point) for number, point in enumerate(plan.points(), 1)]
-            (algorithm, space), mutations = population(members, encoder), encoder.mutations(self.mutable)
+            (algorithm, space), mutations = population(members, encoder), encoder.mutations(self.mutable, plan.seed)
         elif encoder is not None:
             first = [record.point for record in records] or [plan.defaults]
-            algorithm, space = bayesian(first, encoder, plan.seed, self.jobs)
+            algorithm, space = bayesian(first, encoder, plan.seed, self.jobs, plan.bigger)
         else:
             (algorithm, space), n = fixed_points(plan.points(), self.jobs), 1  # once the grid of all numbers
         ray_api.search(

@@ -64,6 +64,11 @@ class Dimension:
         return self.kind in _WHOLE
 
     @property
+    def is_logarithmic(self) -> bool:
+        """Whether it is a range whose logarithms are drawn evenly."""
+        return self.kind.startswith("log")
+
+    @property
     def countable(self) -> Sequence[Any] | None:
         """All values; None if there is no end of them."""
         return range(int(self.low), int(self.high) + 1) if self.is_whole else self.choices or None
@@ -100,7 +105,7 @@ class Dimension:
             return replace(self, choices=tuple(sorted(choices) if all(map(_is_number, choices)) else choices))
         if not _is_number(default):
             raise UserError(f"the default of {self.name} is {default}, which no range holds; list its values instead")
-        if self.kind.startswith("log") and default <= 0:
+        if self.is_logarithmic and default <= 0:
             raise UserError(f"the default of {self.name} is {default}, which no {self.kind} holds; list its values")
         return replace(self, low=min(self.low, default), high=max(self.high, default))
 

@@ -57,8 +57,8 @@ def test_numbers_stand_by_size_and_others_as_they_came():
 
 
 def test_population_based_training_may_change_to_every_value():
-    assert SpaceEncoder(SPACE, DEFAULTS).mutations(["rows", "tc"]) == {"rows": [0, 1], "tc": [0, 1, 2, 3]}
-    assert SpaceEncoder(SPACE, DEFAULTS).mutations([]) == {}
+    assert SpaceEncoder(SPACE, DEFAULTS).mutations(["rows", "tc"], 1) == {"rows": [0, 1], "tc": [0, 1, 2, 3]}
+    assert SpaceEncoder(SPACE, DEFAULTS).mutations([], 1) == {}
 
 
 @pytest.mark.parametrize(
