@@ -54,26 +54,25 @@ def brief_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_cluster():
-    """A cluster is kept until another one is asked for, or a search ends with an error and may leave trials at work."""
+def one_cluster(tmp_path_factory):
+    """All that a process runs with Ray runs on one cluster, of two cores and with a cache of its own."""
     from recbole_cadmr.execution import ray_api, ray_runner
 
-    connected, kept, cluster = ray_api.connected, {}, ExitStack()
-
-    def let_go():
-        kept.clear()
-        cluster.close()
+    connected, kept, cluster = ray_api.connected, [], ExitStack()
 
     @contextmanager
-    def keep(*asked):
-        if asked not in kept:
-            let_go()
-            kept[asked] = cluster.enter_context(connected(*asked))
-        try:
-            yield kept[asked]
-        except BaseException:
-            let_go()
-            raise
+    def keep(address, *others):
+        if address != "local":
+            kept.clear()
+            cluster.close()
+            with connected(address, *others) as ray:
+                yield ray
+            return
+        if not kept:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+                kept.append(cluster.enter_context(connected("local", 2)))
+        yield kept[0]
 
     with pytest.MonkeyPatch.context() as patch, cluster:
         for module in (ray_api, ray_runner):

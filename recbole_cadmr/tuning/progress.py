@@ -23,20 +23,20 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
     counts = Counter(record.status for record in records)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none started"
     best = best_record(records, bigger)
+    tops = {record.number: score_of(top) for record in records if (top := record.best(bigger)) is not None}
     lines = [f"{len(records)} of {trials} trials: {states}, in {seconds(elapsed)}"]
     running = [record for record in records if record.status == "running"]
-    others = [record for record in records if record.status not in ("running", "failed") and record.reports]
-    sign = -1 if bigger else 1
-    others = [record for record in others if math.isfinite(score_of(record.reports[0]))]
-    others.sort(key=lambda record: sign * score_of(record.reports[0]))
+    others = [record for record in records if record.status not in ("running", "failed") and record.number in tops]
+    others.sort(key=lambda record: tops[record.number], reverse=bigger)
     shown = sorted([*running, *others[:_BEST_SHOWN]], key=lambda record: record.number)
     if shown:
         lines.append(f"{'trial':>6} {'state':<9}{'epoch':>6} {'last':>7} {'best':>7}  {metric}; settings")
     for record in shown:
         mark = "*" if best is not None and record.number == best.number else " "
-        last, top = (f"{score_of(record.reports[place]):.4f}" if record.reports else "" for place in (-1, 0))
+        last = f"{score_of(record.reports[-1]):.4f}" if record.reports else ""
+        high = f"{tops[record.number]:.4f}" if record.number in tops else last
         values = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
-        lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {top:>7}  {values}")
+        lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {high:>7}  {values}")
     return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]
 
 
@@ -57,7 +57,7 @@ class Progress:
         self._announced = text
 
     def show(self, records: Sequence[TrialRecord]) -> None:
-        """Print the table if there is something new. The first report of a record is its best, the last its latest."""
+        """Print the table if there is something new."""
         now, in_place = time.monotonic(), self._stream.isatty()
         ended = sum(record.over for record in records)
         if not in_place and ended == self._ended and now - self._printed < _EVERY:

@@ -19,12 +19,7 @@ from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import NUMBER, equal_as_json
 from recbole_cadmr.tuning.space import Point
 from recbole_cadmr.tuning.trial_folder import TrialFolder
-from recbole_cadmr.tuning.trial_record import (
-    TrialRecord,
-    best_record,
-    read_records,
-    write_record,
-)
+from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, read_records, write_record
 
 CALLED_BY_TRIALS = ("open", "add", "finish", "fail", "abort")
 _KILLED = "its process was killed twice, maybe because memory was short"
@@ -69,7 +64,7 @@ class TrialStore:
         if record.status == "running" and not is_new and not self.plan.is_population:
             record.deaths += 1
         if record.over:
-            return replace(record, reports=list(record.reports)), is_new
+            return record, is_new
         if pointer is not None:
             self._start_from(record, pointer, config)
         twin = self._twin(record) if is_new and not record.reports else None
@@ -79,7 +74,7 @@ class TrialStore:
         else:
             record.status = "running"
         self._write(record, history=pointer is not None or twin is not None)
-        return replace(record, reports=list(record.reports)), is_new
+        return record, is_new
 
     def _number_of(self, config: Mapping[str, Any]) -> int:
         if NUMBER in config:
@@ -191,13 +186,8 @@ class TrialStore:
                     folder.run.best.unlink(missing_ok=True)
 
     def standing(self) -> tuple[list[TrialRecord], str | None]:
-        """The records, with their best and last report alone, and why the search has to end, if it has to."""
-
-        def shown(record: TrialRecord) -> list[Validation]:
-            best = record.best(self.plan.bigger)
-            return [best, record.reports[-1]] if best else record.reports[-1:]
-
-        return [replace(record, reports=shown(record)) for record in self.records.values()], self._aborted
+        """The records, and why the search has to end, if it has to."""
+        return list(self.records.values()), self._aborted
 
     def _write(self, record: TrialRecord, history: bool = False) -> None:
         """Write the record of a trial, and its history if its run does not; the search ends if that cannot be."""

@@ -17,6 +17,7 @@ from recbole_cadmr.execution import ray_runner as module
 from recbole_cadmr.execution.ray_runner import RayRunner, _run_on_node
 from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked
+from recbole_cadmr.files import cache_folder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.session import read_checkpoint
 from tests.micro import write_micro
@@ -31,17 +32,9 @@ def _lacks_the_package(root, mark):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("cluster")
-
-
-@pytest.fixture(scope="module")
-def ray(place):
-    """A cluster of this machine, whose cache is a folder of the tests'; no other test asks for three cores."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
-        with ray_api.connected("local", 3) as ray:
-            yield ray
+def ray():
+    with ray_api.connected("local") as ray:
+        yield ray
 
 
 @pytest.fixture
@@ -57,8 +50,8 @@ def elsewhere(ray, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def data(place):
-    return write_micro(place / "dataset")
+def data(tmp_path_factory):
+    return write_micro(tmp_path_factory.mktemp("cluster") / "dataset")
 
 
 def ease(data, folder, **needs):
@@ -72,7 +65,7 @@ def run(runner, *specs):
     return events
 
 
-def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(elsewhere, place, data, tmp_path):
+def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(ray, elsewhere, data, tmp_path):
     broken = write_micro(tmp_path / "broken", train=["ann a", "ann b", "bob b", "bob a"])  # leaves no negative item
     bpr = RunSpec(
         ModelSpec("BPR", None, "micro", {**SETTINGS, "data_path": str(broken)}), 1, tmp_path / "bpr", memory=2**20
@@ -91,7 +84,7 @@ def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(elsewhere, pla
     assert result["test_result"] == here["test_result"]
     assert result["fingerprint"] == here["fingerprint"]
     read_from = Path(read_checkpoint(there.run / "model.pt")["settings"]["data_path"])
-    assert read_from.is_relative_to(place / "cache")
+    assert read_from.is_relative_to(ray.get(ray.remote(cache_folder).remote()) / "cluster")
 
 
 def test_a_cut_run_is_resumed_in_the_shared_folder(elsewhere, data, tmp_path):

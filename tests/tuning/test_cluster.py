@@ -84,7 +84,7 @@ def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
 @pytest.fixture
 def cluster(monkeypatch):
     """A cluster of this machine at an address, as if it were one of several machines."""
-    with ray_api.connected("local", 1) as ray:
+    with ray_api.connected("local") as ray:
         monkeypatch.setattr(ray_api, "connected", lambda *_: nullcontext(ray))
         yield Resources(address="head:6379")
 

@@ -166,17 +166,9 @@ def test_a_test_part_that_was_left_unread_is_not_in_the_summary(records, tmp_pat
 # The table while it runs
 
 
-def standing(records):
-    """As the archive tells it: of each trial the best report and the last."""
-    return [
-        TrialRecord(**{**vars(r), "reports": [report for report in (r.best(), *r.reports[-1:]) if report]})
-        for r in records
-    ]
-
-
 def test_the_table_shows_how_many_there_are_and_the_best(records):
     records += [trial(6, [0.3, 0.25], status="running"), trial(7, [], status="running"), TrialRecord(8, {}, "waiting")]
-    lines = table(standing(records), 20, "recall@20", True, 90)
+    lines = table(records, 20, "recall@20", True, 90)
     assert lines[0] == "8 of 20 trials: 1 waiting, 2 running, 3 finished, 1 stopped, 1 failed, in 90 s"
     assert lines[1] == " trial state     epoch    last    best  recall@20; settings"
     assert [line[:38] for line in lines[2:]] == [

@@ -535,16 +535,6 @@ def test_the_next_best_has_its_model_if_the_best_fails_on_its_way_to_the_end(tmp
 # How it stands
 
 
-def test_the_standing_has_of_each_trial_the_best_report_and_the_last(tmp_path):
-    archive = listed(tmp_path)
-    begin(archive, "a", {"number": 1}, None)
-    assert archive.standing()[0][0].reports == []
-    add(archive, 1, 0, reports(0.1, 0.4, 0.2), 0)
-    (shown,), reason = archive.standing()
-    assert shown.reports == reports(0.1, 0.4, 0.2)[1:]
-    assert reason is None and shown.epochs == 3 and len(archive.records[1].reports) == 3
-
-
 def test_a_search_that_cannot_be_written_is_to_end(tmp_path):
     archive = listed(tmp_path)
     (tmp_path / "trials").mkdir()
