@@ -13,6 +13,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.models import softmaxcadmr
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
@@ -235,8 +236,8 @@ def test_attention_and_content_are_each_worth_something_on_the_embedded_set(tmp_
         ),
     }
     results = {name: [] for name in variants}
-    for seed in (1, 2, 3):
-        for name, (model, preset, settings) in variants.items():
+    for name, (model, preset, settings) in variants.items():
+        for seed in (1,) if traits(model).deterministic else (1, 2, 3):
             given = {**settings, "seed": seed, "show_progress": False, "resume_step": 0}
             run = recbole_cadmr.train(model, preset=preset, output=tmp_path / f"{name}-{seed}", settings=given)
             results[name].append(run.result["test_result"])
