@@ -122,11 +122,10 @@ def _adopt(trial: Path, cell: RunSpec) -> None:
 def checked_result(cell: RunSpec) -> RunResult:
     """The result of a finished cell; :class:`UserError` if it is that of another run."""
     result, config = read_result(cell.run), cell.model_spec.config
-    protocol = result["protocol"]
-    own: dict[str, Any] = {"model": result["model"], "dataset": result["dataset"], "metrics": protocol["metrics"]}
-    own |= {"topk": protocol["topk"], "seed": protocol["seed"], **row_settings(result["settings"])}
-    wanted = {name: config[name] for name in ("model", "dataset", "metrics", "topk")}
-    wanted |= {"seed": cell.seed, **row_settings(config.changed)}
+    said: dict[str, Any] = {**result, **result["protocol"]}
+    asked = {name: config[name] for name in ("model", "dataset", "metrics", "topk")} | {"seed": cell.seed}
+    own = {name: said[name] for name in asked} | row_settings(result["settings"])
+    wanted = asked | row_settings(config.changed)
     scheduled = {name for changes in (config["settings_schedule"] or {}).values() for name in changes}
     for name in sorted((own.keys() | wanted.keys()) - scheduled):
         if not equal_as_json({"": own.get(name)}, {"": wanted.get(name)}):

@@ -15,7 +15,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import with_deviation
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
-from recbole_cadmr.reports.results_table import COMPARABLE, check_comparable, grouped, row_settings
+from recbole_cadmr.reports.results_table import COMPARABLE, METRICS, check_comparable, grouped, row_settings
 from recbole_cadmr.reports.significance import compare
 from recbole_cadmr.runs.result import Protocol, RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
@@ -24,10 +24,11 @@ from recbole_cadmr.training.contents import Counts
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
 TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
 MEMORY, PARAMETERS = "peak memory bytes", "parameters"
-_HEADLINE = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # Settings that the head of the tables says, or the name of the model.
-_OF_THE_DATA = ("benchmark_filename", "modalities", "item_graphs", "data_note", "split_seed", "eval_args")
-_OF_THE_PROTOCOL = ("mask_valid_at_test", "metrics", "topk", "valid_metric")
+_SAID = (
+    *("benchmark_filename", "modalities", "item_graphs", "data_note", "split_seed", "eval_args", "preset"),
+    *("mask_valid_at_test", "metrics", "topk", "valid_metric"),
+)
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Results:
     @property
     def headline(self) -> list[str]:
         """The metrics of the first table: the usual four, or what was measured instead."""
-        return [metric for metric in _HEADLINE if metric in self.ranking_metrics] or self.ranking_metrics[:4]
+        return [metric for metric in METRICS if metric in self.ranking_metrics] or self.ranking_metrics[:4]
 
     @property
     def main_metric(self) -> str:
@@ -110,11 +111,6 @@ class Results:
         measured = self.runs[(self.runs["metric"] == metric) & self.runs["part"].isin(self.pairs)]
         means = measured.groupby(["model", "part"])["value"].mean().unstack()
         return means.reindex(index=self.models.index, columns=list(self.pairs))
-
-    def n_runs(self, model: str) -> str:
-        """How many seeds a model's row stands for."""
-        of_model = self.models.loc[model]
-        return "deterministic" if of_model["deterministic"] else str(len(of_model["seeds"]))
 
     def value(self, model: str, metric: str, sign: str = " ± ") -> str:
         """Mean, and the standard deviation over seeds if there are several."""
@@ -220,8 +216,7 @@ def _names(results: Sequence[RunResult]) -> list[str]:
 
 def _chosen(result: RunResult, n_tried: int) -> str:
     """Settings of a run other than the defaults."""
-    said = (*_OF_THE_DATA, *_OF_THE_PROTOCOL, "preset")
-    chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in said) or "defaults"
+    chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in _SAID) or "defaults"
     return chosen + (f" (best of {n_tried} on validation)" if n_tried else "")
 
 

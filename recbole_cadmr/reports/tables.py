@@ -46,11 +46,12 @@ def marked(results: Results, metric: str, marks: Marks) -> list[str]:
 
 def headline(results: Results, escaped: Callable[[Any], str], marks: Marks) -> pd.DataFrame:
     """The headline metrics of each model and what they cost, as texts."""
-    models, costs = results.models.index, results.costs
+    models, costs = results.models, results.costs
+    seeds = models["seeds"].map(len).astype(str).mask(models["deterministic"], "deterministic")
     return pd.DataFrame(
         {
-            "model": map(escaped, models),
-            "seeds": map(results.n_runs, models),
+            "model": map(escaped, models.index),
+            "seeds": seeds.tolist(),
             **{metric: marked(results, metric, marks) for metric in results.headline},
             "training": map(seconds, costs[TRAINING]),
             "evaluation": map(seconds, costs[EVALUATION]),
