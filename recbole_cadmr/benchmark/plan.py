@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
-from recbole_cadmr.config.deprecated import current_name, current_names, first_names
+from recbole_cadmr.config.deprecated import current_name, current_names, first_names, nearest_settings
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -91,7 +91,7 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             near = did_you_mean(owner, model_names())
             raise UserError(f"--{name} is for {owner}, which is none of the models of this benchmark{near}")
         known_names = {n for model_spec in specs for n in model_spec.config.declarations}
-        raise UserError(f"none of the models has a setting '{rest}'{did_you_mean(rest, known_names)}")
+        raise UserError(f"none of the models has a setting '{rest}'{nearest_settings(rest, known_names)}")
     _tell_renamed(specs, settings)
     return specs
 

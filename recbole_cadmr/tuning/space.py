@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.config.deprecated import current_names
+from recbole_cadmr.config.deprecated import current_names, nearest_settings
 from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.config.rules import OF_MACHINE
 from recbole_cadmr.config.yaml_text import read_yaml
@@ -201,7 +201,7 @@ def check_space(space: Space, config: Config, origin: str) -> None:
             raise UserError(f"{origin}: {name} cannot be searched: {_PROTOCOL}")
         if name not in config.declarations:
             raise UserError(
-                f"{origin}: {config['model']} has no setting '{name}'{did_you_mean(name, config.declarations)}"
+                f"{origin}: {config['model']} has no setting '{name}'{nearest_settings(name, config.declarations)}"
             )
         for value in dimension.values:
             config.declarations[name].check(value, origin)

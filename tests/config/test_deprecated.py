@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from recbole_cadmr.benchmark.plan import model_specs
 from recbole_cadmr.config import deprecated
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, first_names
@@ -87,6 +88,10 @@ def test_a_name_near_to_a_deprecated_one_is_answered_by_what_that_is_called_now(
         Config(LINEAR, settings={"regularization": 1.0})
     with pytest.raises(UserError, match=r"linear_settings: .* 'regularization'; did you mean reg_weight"):
         Config("CADMR", settings={"preset": "best", "linear_settings": {"regularization": 1.0}})
+    with pytest.raises(UserError, match="has no setting 'regularization'; did you mean reg_weight"):
+        make_plan(LINEAR, None, space={"regularization": [7.0, 8.0]})
+    with pytest.raises(UserError, match="none of the models has a setting 'regularization'; did you mean reg_weight"):
+        model_specs([LINEAR], ["synthetic"], {"regularization": 1.0})
 
 
 def test_a_given_setting_is_not_searched():
