@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names
+from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all, write_json
 from recbole_cadmr.schema import read_json, read_versioned
@@ -21,7 +22,6 @@ from recbole_cadmr.tuning.space import (
     Space,
     check_space,
     grid_points,
-    has_own_space,
     parse_space,
     random_points,
     read_space,
@@ -102,7 +102,7 @@ def has_space(model: str, preset: str | None, settings: Mapping[str, Any]) -> bo
     """Whether the package has a space for a model, of which ``settings`` leave something to search."""
     config = Config(model, settings={"preset": preset} if preset else {})
     fixed = current_names(model, settings, "settings", warn=False).keys()
-    return has_own_space(model, config["preset"]) and not read_space(model, config["preset"]).keys() <= fixed
+    return not search_space(model, config["preset"]).keys() <= fixed
 
 
 def make_plan(

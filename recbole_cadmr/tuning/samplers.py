@@ -61,20 +61,16 @@ class SpaceEncoder:
         return {one.name: list(range(len(one.choices))) or partial(one.draw, source) for one in changed}
 
 
-def fixed_points(points: Sequence[Point], jobs: int) -> tuple[Any, dict[str, Any]]:
-    """Algorithm and space of a search whose points are decided before it begins; Ray gets their numbers."""
-    from ray import tune
+def known_points(points: Sequence[Point], encoder: SpaceEncoder | None, jobs: int) -> tuple[Any, dict[str, Any]]:
+    """Algorithm and space of a search whose points are decided before it begins; ``jobs``: most trials at once, if any.
+
+    Ray gets their numbers; of a population, which has an encoder, the values too, since it changes them.
+    """
     from ray.tune.search.basic_variant import BasicVariantGenerator
 
-    return BasicVariantGenerator(max_concurrent=jobs), {NUMBER: tune.grid_search(list(range(1, len(points) + 1)))}
-
-
-def population(points: Sequence[Point], encoder: SpaceEncoder) -> tuple[Any, dict[str, Any]]:
-    """The same for a population: Ray gets the values, too, since it changes them."""
-    from ray.tune.search.basic_variant import BasicVariantGenerator
-
-    members = [{NUMBER: number, **encoder.encode(point)} for number, point in enumerate(points, 1)]
-    return BasicVariantGenerator(points_to_evaluate=members), dict.fromkeys(members[0])
+    values = [encoder.encode(point) if encoder is not None else {} for point in points]
+    told = [{NUMBER: number, **one} for number, one in enumerate(values, 1)]
+    return BasicVariantGenerator(points_to_evaluate=told, max_concurrent=jobs), dict.fromkeys(told[0])
 
 
 def bayesian(

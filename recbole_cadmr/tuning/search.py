@@ -18,7 +18,7 @@ from recbole_cadmr.tuning.plan import Plan, write_plan
 from recbole_cadmr.tuning.progress import WIDTH, Progress
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.rpc import Served
-from recbole_cadmr.tuning.samplers import SCORE, bayesian, equal_as_json, fixed_points, population, scheduler_of
+from recbole_cadmr.tuning.samplers import SCORE, bayesian, equal_as_json, known_points, scheduler_of
 from recbole_cadmr.tuning.trial import TrialContext, finish_trial, run_trial
 from recbole_cadmr.tuning.trial_record import TrialRecord, best_record, read_records
 from recbole_cadmr.tuning.trial_store import CALLED_BY_TRIALS, TrialStore
@@ -120,22 +120,21 @@ class _Search:
 
     def _run_tune(self, context: TrialContext, packed: Any) -> None:
         plan, records, encoder = self.plan, read_records(self.root), self.plan.encoder
-        mutations: dict[str, Any] = {}
-        n = plan.trials
-        if encoder is not None and plan.is_population:
+        points, mutations, jobs = plan.points(), dict[str, Any](), self.jobs
+        if plan.is_population and encoder is not None:
             now = {record.number: record.values_at(record.epochs) for record in records}
-            members = [now.get(number, point) for number, point in enumerate(plan.points(), 1)]
-            (algorithm, space), mutations = population(members, encoder), encoder.mutations(self.mutable, plan.seed)
-        elif encoder is not None:
+            points = [now.get(number, point) for number, point in enumerate(points, 1)]
+            mutations, jobs = encoder.mutations(self.mutable, plan.seed), 0  # all of them are members
+        if encoder is not None and not points:
             first = [record.point for record in records] or [plan.defaults]
-            algorithm, space = bayesian(first, encoder, plan.seed, self.jobs, plan.bigger)
+            algorithm, space = bayesian(first, encoder, plan.seed, jobs, plan.bigger)
         else:
-            (algorithm, space), n = fixed_points(plan.points(), self.jobs), 1  # once the grid of all numbers
+            algorithm, space = known_points(points, encoder, jobs)
         ray_api.search(
             run_trial,
             {"context": context, "packed": packed},
             space=space,
-            n=n,
+            n=plan.trials,
             algorithm=algorithm,
             scheduler=scheduler_of(plan.scheduler, plan.grace, plan.max_epochs, mutations, plan.seed),
             metric=SCORE,

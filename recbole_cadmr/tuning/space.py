@@ -134,14 +134,9 @@ def read_space(model: str, preset: str | None = None, file: str | Path | None = 
         if Path(file).is_dir():
             raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
         return parse_space(current_names(model, read_yaml(Path(file)), str(file)), str(file))
-    if not has_own_space(model, preset):
+    if not search_space(model, preset):
         raise UserError(f"there is no space of {model}; write one (name: [choices], a line a setting), give --space")
     return parse_space(search_space(model, preset), f"the space of {model}")
-
-
-def has_own_space(model: str, preset: str | None) -> bool:
-    """Whether the package has a space for a model."""
-    return bool(search_space(model, preset))
 
 
 def parse_space(content: Mapping[str, Any], origin: str) -> Space:

@@ -34,7 +34,10 @@ from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.tune import tune
 
 out, settings = Path(sys.argv[1]), {"pretrain_epochs": 10, "epochs": 10, "show_progress": False}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+# A node is asked every half second whether it lives; that it answers late is no death.
+often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+head = {"num_cpus": 1, "include_dashboard": False, "_system_config": often}
+cluster = Cluster(initialize_head=True, head_node_args=head)
 second = cluster.add_node(num_cpus=1, node_ip_address="127.0.0.2")
 cluster.wait_for_nodes()
 died = []

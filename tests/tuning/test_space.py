@@ -13,7 +13,6 @@ from recbole_cadmr.tuning.space import (
     Dimension,
     check_space,
     grid_points,
-    has_own_space,
     parse_space,
     random_points,
     read_space,
@@ -81,7 +80,6 @@ def test_a_file_is_read_with_numbers_as_a_person_writes_them(tmp_path):
 def test_a_preset_with_a_space_of_its_own_has_that_one():
     assert "tc_weight" in read_space("CADMR") and "tc_weight" in read_space("CADMR", "paper")
     assert "tc_weight" not in read_space("CADMR", "best") and read_space("CADMR", "best")
-    assert has_own_space("EASE", None) and not has_own_space("Pop", None)
 
 
 # Refusals of the grammar
