@@ -56,23 +56,11 @@ def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
     for record in records:
         best = record.best(plan.bigger)
         values = record.values_at(best["epoch"] if best else 0)
-        rows.append(
-            [
-                record.number,
-                record.status,
-                *(values[name] for name in plan.space),
-                best["valid_score"] if best else None,
-                best["epoch"] if best else None,
-                record.epochs,
-                record.seconds,
-                record.peak_memory_bytes or None,
-                record.deaths,
-                record.repeats,
-                record.changes or None,
-                record.failure,
-                *(best["valid_result"].get(name) if best else None for name in metrics),
-            ]
-        )
+        top = (best["valid_score"], best["epoch"]) if best else (None, None)
+        measures = (*top, record.epochs, record.seconds, record.peak_memory_bytes or None)
+        events = (record.deaths, record.repeats, record.changes or None, record.failure)
+        settings, scores = (values[name] for name in plan.space), best["valid_result"] if best else {}
+        rows.append((record.number, record.status, *settings, *measures, *events, *map(scores.get, metrics)))
     columns = ["trial", "status", *plan.space, *_MEASURES, *_EVENTS, *metrics]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 

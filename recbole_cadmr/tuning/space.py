@@ -151,30 +151,25 @@ def parse_space(content: Mapping[str, Any], origin: str) -> Space:
 
 
 def _dimension(name: str, entry: Any, origin: str) -> Dimension:
-    if isinstance(entry, list) and entry:
-        different = {repr(value): value for value in entry}
-        return Dimension(name, tuple(different.values()))
-    if isinstance(entry, dict) and len(entry) == 1 and next(iter(entry)) in (*_RANGES, "choice"):
-        ((kind, ends),) = entry.items()
-        if kind == "choice":
-            return _dimension(name, ends, origin)
-        numbers = (
-            isinstance(ends, list) and len(ends) == 2 and all(_is_number(end) and abs(end) <= _MOST for end in ends)
-        )
-        fits = numbers and ends[0] < ends[1] and (ends[0] > 0 or not kind.startswith("log"))
-        if fits and (kind not in _WHOLE or all(float(end).is_integer() for end in ends)):
-            return Dimension(name, kind=kind, low=ends[0], high=ends[1])
-        least = " above 0" if kind.startswith("log") else ""
-        what = "whole numbers" if kind in _WHOLE else "numbers"
+    kind, ends = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else ("choice", entry)
+    if kind == "choice" and isinstance(ends, list) and ends:
+        return Dimension(name, tuple({repr(value): value for value in ends}.values()))
+    if kind == "choice":
         raise UserError(
-            f"{origin}: {name} needs two {what}{least}, the lower one first, as {kind}: [1, 8], none beyond {_MOST:g}, "
+            f"{origin}: {name} must be a list of choices, or a range such as {{loguniform: [0.0001, 0.01]}}, "
             f"not {ends!r}"
         )
-    if isinstance(entry, dict) and len(entry) == 1:
-        near = did_you_mean(str(next(iter(entry))), _RANGES)
-        raise UserError(f"{origin}: {name} has an unknown kind of range {next(iter(entry))!r}{near}")
+    if kind not in _RANGES:
+        raise UserError(f"{origin}: {name} has an unknown kind of range {kind!r}{did_you_mean(str(kind), _RANGES)}")
+    numbers = isinstance(ends, list) and len(ends) == 2 and all(_is_number(end) and abs(end) <= _MOST for end in ends)
+    is_positive, is_whole = kind.startswith("log"), kind in _WHOLE
+    fits = numbers and ends[0] < ends[1] and (ends[0] > 0 or not is_positive)
+    if fits and (not is_whole or all(float(end).is_integer() for end in ends)):
+        return Dimension(name, kind=kind, low=ends[0], high=ends[1])
+    what = ("whole numbers" if is_whole else "numbers") + (" above 0" if is_positive else "")
     raise UserError(
-        f"{origin}: {name} must be a list of choices, or a range such as {{loguniform: [0.0001, 0.01]}}, not {entry!r}"
+        f"{origin}: {name} needs two {what}, the lower one first, as {kind}: [1, 8], none beyond {_MOST:g}, "
+        f"not {ends!r}"
     )
 
 
