@@ -13,11 +13,18 @@ SCORES = [0.4, 0.1, 0.3, 0.2]
 
 
 class Member:
-    """What Ray's scheduler asks of a trial."""
+    """What the scheduler of either Ray asks of a trial: the new one for the manager of its checkpoints."""
 
     def __init__(self, number):
         self.trial_id, self.experiment_tag, self.config = str(number), "", {"number": number, "rate": number}
-        self.status, self.checkpoint = "RUNNING", SimpleNamespace(id=number)
+        self.status, self.temporary_state = "RUNNING", SimpleNamespace(saving_to=None)
+        manager = SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
+        self.run_metadata = SimpleNamespace(checkpoint_manager=manager)
+        self.on_checkpoint(SimpleNamespace(id=number, owner=number))
+
+    @property
+    def checkpoint(self):
+        return self.run_metadata.checkpoint_manager._latest_checkpoint_result.checkpoint
 
     def is_finished(self):
         return self.status in ("TERMINATED", "ERROR")
@@ -29,7 +36,7 @@ class Member:
         self.config = config
 
     def on_checkpoint(self, checkpoint):
-        self.checkpoint = checkpoint
+        self.run_metadata.checkpoint_manager._latest_checkpoint_result = SimpleNamespace(checkpoint=checkpoint)
 
 
 class Population:
@@ -81,7 +88,8 @@ def test_the_worst_takes_over_from_the_best_whoever_comes_last(order):
     population.members[order[3]].status = "PAUSED"
     assert population.next() is population.members[0]
     assert population.rates == [0, 3, 2, 3]  # in any order, and another than the best one has
-    assert population.members[1].checkpoint == SimpleNamespace(id=None)  # a copy of the best one's
+    assert population.members[1].checkpoint.owner == 0  # a copy of the best one's
+    assert population.members[1].checkpoint is not population.members[0].checkpoint
     assert population.report(2, 5) == "CONTINUE" and population.report(2, 6) == "PAUSE"
 
 
