@@ -34,6 +34,8 @@ def p_value(p: float) -> str:
 
 def text_of(value: Any) -> str:
     """A value of a setting; numbers to four digits."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(text_of, value))}]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -115,6 +115,10 @@ class Config(recbole.config.Config):
             raise KeyError(f"{name!r} is no setting of {self.model}{did_you_mean(name, self.final_config_dict)}")
         return self.final_config_dict.get(name)
 
+    def model_settings(self) -> dict[str, Any]:
+        """The values of the settings that the model's own yaml declares."""
+        return {name: self[name] for name in own_settings(self.final_config_dict["model"])}
+
     def plain_settings(self) -> dict[str, Any]:
         """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""
         kept = {key: value for key, value in self.final_config_dict.items() if key not in _DERIVED}

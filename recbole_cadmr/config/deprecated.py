@@ -67,14 +67,41 @@ def _renamed(values: Any, table: Mapping[str, Any], origin: str, warn: bool) -> 
     return current
 
 
+def with_former_values(model: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a checkpoint, with the former behaviour for each setting that it was written before."""
+    return _completed(settings, _table().get(model, {}) if isinstance(model, str) else {})
+
+
+def _completed(settings: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    former = {name: entry for name, entry in table.items() if isinstance(entry, int)}
+    inner = {
+        name: _completed(settings[name], entry)
+        for name, entry in table.items()
+        if isinstance(entry, Mapping) and isinstance(settings.get(name), Mapping)
+    }
+    return {**former, **settings, **inner}
+
+
 @cache
 def _warn(message: str) -> None:
     logging.getLogger(__name__).warning(message)
 
 
 def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings ``values`` of a model by the names that they had first: hashes of settings outlive a renaming."""
-    return _renamed(values, _inverse(_table().get(model, {})), "the settings", warn=False)
+    """The settings ``values`` of a model as the first version had them: hashes of settings outlive a renaming.
+
+    What a setting that came later stands for in older checkpoints is left out.
+    """
+    table = _table().get(model, {})
+    return _renamed(_without_former(values, table), _inverse(table), "the settings", warn=False)
+
+
+def _without_former(values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_former(value, table[name]) if isinstance(table.get(name), Mapping) and value else value
+        for name, value in values.items()
+        if not isinstance(table.get(name), int) or value != table[name]
+    }
 
 
 def _inverse(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_for_another
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.training.held_out import ENTRIES
 
 # A process with torch and RecBole loaded, and the scores, hits and lists of an evaluation.
 _PROCESS = 700 * 2**20
 _COPIES = 6  # of the trained numbers: the parameter, its gradient, two moments, and what is computed on the way
+_LOOKS = 5  # scores of validation users that a closed form holds while it chooses its settings: parts, and their sum
 
 
 def users_and_items(config: Config) -> tuple[int, int]:
@@ -39,4 +41,5 @@ def memory_bytes(config: Config, users: int, items: int) -> int:
     dense = 4 * items**2 * model.item_matrices
     if model.fits_sparse and dense > free_for_another() / 2:
         dense = 0
-    return int(_PROCESS + features * _COPIES + vectors + dense)
+    looked_at = 4 * int(min(users * items, ENTRIES)) * _LOOKS if model.fits_sparse else 0
+    return int(_PROCESS + features * _COPIES + vectors + dense + looked_at)

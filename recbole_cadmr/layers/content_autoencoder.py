@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,62 +30,89 @@ class ContentAutoencoder:
 
     Args:
         R: binary training rows [U, I].
-        A: [I, I] without a diagonal; empty for no attention.
+        attention: gives A [I, I] for some settings, without a diagonal, empty for no attention; and the weight of each
+            modality in it.
         settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
 
     Attributes:
+        R: the training rows.
+        attention: as given.
+        settings: what the next fit uses; :meth:`use` changes it.
+        modality_weights: by name, of the attention in use.
         weights: S as a dense tensor, or B as a sparse matrix if S would not fit in memory; None before the fit.
     """
 
-    def __init__(self, R: sp.csr_matrix, A: sp.csr_matrix, settings: Mapping[str, Any], device: torch.device) -> None:
-        self._R, self._A, self._settings, self._device = R, A, settings, device
-        self._H = two_hops(A, settings["two_hop"])
+    def __init__(
+        self,
+        R: sp.csr_matrix,
+        attention: Callable[[Mapping[str, Any]], tuple[sp.csr_matrix, dict[str, float]]],
+        settings: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
+        self.R, self.attention, self._device = R, attention, device
         self.weights: Tensor | sp.csr_matrix | None = None
+        self.settings: dict[str, Any] = {}
+        self.use(settings)
 
-    def fit(self, reg_weight: float, kind: str | None = None) -> str:
+    def use(self, settings: Mapping[str, Any]) -> None:
+        """Take these settings for the fit and for what a sparse fit is completed by."""
+        self.settings = dict(settings)
+        self._A, self.modality_weights = self.attention(settings)
+        self._H = two_hops(self._A, settings["two_hop"])
+
+    @property
+    def has_content(self) -> bool:
+        """Whether any item attends to another one."""
+        return bool(self._A.nnz)
+
+    def fit(self, kind: str | None = None) -> str:
         """Fit :attr:`weights`, exactly by Cholesky or sparse, and return which: ``exact`` or ``sparse``.
 
         Args:
-            reg_weight: ridge of B, relative to the Gram matrix of the unscaled columns.
             kind: which it has to be; if not given, the setting ``fit`` and the free memory say.
 
         Raises:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
-        settings = self._settings
         self.weights = None  # before free memory is looked at
-        degree = np.maximum(np.asarray(self._R.sum(0)).ravel(), 1.0)
-        left = degree ** -settings["item_scaling"]
-        rows = np.maximum(np.asarray(self._R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
-        scaled = (sp.diags(rows) @ self._R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
+        B = self.autoencoder(self.settings, kind)
+        damping = popularity_damping(self.R, self.settings)
+        if not isinstance(B, Tensor):
+            self.weights = (B @ sp.diags(damping)).tocsr().astype(np.float32)
+            return "sparse"
+        B *= torch.from_numpy(damping).to(B)
+        self.weights = self._with_content(B).float()
+        return "exact"
+
+    def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | sp.csr_matrix:
+        """B [I, I] for unscaled rows, dense or sparse as in :meth:`fit`."""
+        left = _degree(self.R) ** -settings["item_scaling"]
+        rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
+        scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
         gram = (scaled.T @ scaled).tocsr()
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
-        unscaled = (self._R.multiply(rows[:, None] ** 2)).sum()
-        reg_weight *= float(gram.diagonal().sum() / max(unscaled, 1e-12))
-        damping = degree ** -settings["popularity_damping"]
-        right = damping / damping.mean() / left
+        unscaled = (self.R.multiply(rows[:, None] ** 2)).sum()
+        reg_weight = settings["reg_weight"] * float(gram.diagonal().sum() / max(unscaled, 1e-12))
         if not self._is_dense(gram.nnz, kind or settings["fit"]):
             B = sparse_autoencoder(gram, reg_weight, settings["sparse_neighbours"])
-            self.weights = (sp.diags(left) @ B @ sp.diags(right)).tocsr().astype(np.float32)
-            return "sparse"
+            return (sp.diags(left) @ B @ sp.diags(1 / left)).tocsr()
         dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
-        entries = _batch(gram, torch.empty(0, dtype=dtype, device=self._device))
+        entries = as_batch(gram, torch.empty(0, dtype=dtype, device=self._device))
         # Dense on the device alone.
         dense = torch.zeros(gram.shape, dtype=entries.value.dtype, device=self._device)
         dense[entries.row, entries.column] = entries.value
         B = exact_autoencoder(dense, reg_weight)
         B *= torch.from_numpy(left).to(B)[:, None]
-        B *= torch.from_numpy(right).to(B)
-        self.weights = self._with_content(B).float()
-        return "exact"
+        B /= torch.from_numpy(left).to(B)
+        return B
 
     def _is_dense(self, gram_entries: int, kind: str) -> bool:
         """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
-        n_items = self._R.shape[1]
-        needed = 3 * n_items**2 * np.dtype(self._settings["fit_dtype"]).itemsize
+        n_items = self.R.shape[1]
+        needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
         available = free_bytes(self._device)
         fits = needed < 0.8 * available
-        entries = min(n_items * self._settings["sparse_neighbours"], gram_entries)
+        entries = min(n_items * self.settings["sparse_neighbours"], gram_entries)
         sparse = 16 * gram_entries + 40 * entries  # values and indices; B is held twice while it is put together
         sizes = (
             f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "
@@ -99,14 +126,14 @@ class ContentAutoencoder:
 
     def _with_content(self, S: Tensor) -> Tensor:
         """``(I + a H) S (I + b A') + d H`` of a dense S."""
-        settings = self._settings
+        settings = self.settings
         if settings["enhancement"] and self._H.nnz:
-            S = S + settings["enhancement"] * _batch(self._H, S).matmul(S)
+            S = S + settings["enhancement"] * as_batch(self._H, S).matmul(S)
         if settings["output_smoothing"] and self._A.nnz:
-            A = _batch(self._A, S)
+            A = as_batch(self._A, S)
             for block in S.split(_BLOCK):
                 block += settings["output_smoothing"] * A.matmul(block.T.contiguous()).T
-        H = _batch(self._H, S)
+        H = as_batch(self._H, S)
         S[H.row, H.column] += settings["direct_path"] * H.value
         return S
 
@@ -119,7 +146,7 @@ class ContentAutoencoder:
         return self._sparse_scores(batch, self.weights).to(batch.value.device)
 
     def _sparse_scores(self, batch: RowBatch, B: sp.csr_matrix) -> Tensor:
-        settings = self._settings
+        settings = self.settings
         place = batch.row.cpu().numpy(), batch.column.cpu().numpy()
         R = sp.csr_matrix((batch.value.cpu().numpy(), place), shape=(batch.n_rows, batch.n_columns))
         near = R @ self._H
@@ -129,7 +156,17 @@ class ContentAutoencoder:
         return torch.from_numpy(np.asarray(scores, dtype=np.float32))
 
 
-def _batch(matrix: sp.csr_matrix, like: Tensor) -> RowBatch:
+def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:
+    """What the score of each item [I] is multiplied by: ``degree^-popularity_damping``, 1 on average."""
+    damping = _degree(R) ** -settings["popularity_damping"]
+    return damping / damping.mean()
+
+
+def _degree(R: sp.csr_matrix) -> np.ndarray:
+    return np.maximum(np.asarray(R.sum(0)).ravel(), 1.0)
+
+
+def as_batch(matrix: sp.csr_matrix, like: Tensor) -> RowBatch:
     """A sparse matrix as a batch of rows, on the device and in the precision of ``like``."""
     entries = matrix.tocoo()
     row, column = (torch.from_numpy(index.astype(np.int64)).to(like.device) for index in (entries.row, entries.col))

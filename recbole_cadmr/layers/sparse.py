@@ -17,7 +17,7 @@ class SparseMatrix:
     """A constant sparse matrix M [n, m] on a device, stored with its transpose for the gradient."""
 
     def __init__(self, matrix: sp.csr_matrix, device: str | torch.device = "cpu") -> None:
-        self._matrix, self._transposed = (_compressed(m.tocsr(), device) for m in (matrix, matrix.T))
+        self._matrix, self._transposed = (compressed(m.tocsr(), device) for m in (matrix, matrix.T))
 
     def matmul(self, E: Tensor) -> Tensor:
         """``M E`` for a dense E [m, d]."""
@@ -126,7 +126,8 @@ def _back(edges: EdgeMatrix, value: Tensor) -> Tensor:
     return _csr(edges.back_indptr, edges.back_row, value[edges.back_order], edges.shape[::-1])
 
 
-def _compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
+def compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
+    """A sparse matrix as torch's, in float32; products with wide matrices are far faster than sums of table rows."""
     indptr, column = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
     values = torch.from_numpy(matrix.data.astype(np.float32))
     return _csr(indptr, column, values, matrix.shape).to(device)

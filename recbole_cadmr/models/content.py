@@ -25,8 +25,8 @@ def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
 
 def content_attention(
     dataset: MultimodalDataset, R: sp.csr_matrix, settings: Mapping[str, Any]
-) -> tuple[sp.csr_matrix, str]:
-    """A [I, I], the attention of items to their most similar ones, and the weights of the modalities in words.
+) -> tuple[sp.csr_matrix, dict[str, float]]:
+    """A [I, I], the attention of items to their most similar ones, and the weight of each modality.
 
     Args:
         R: training rows, which tell the weights if ``modality_weights`` gives none.
@@ -37,7 +37,7 @@ def content_attention(
     """
     k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
     if settings["attention"] == "none":
-        return sp.csr_matrix(2 * (R.shape[1],), dtype=np.float32), "none"
+        return sp.csr_matrix(2 * (R.shape[1],), dtype=np.float32), {}
     names = dataset.modality_names
     attentions = {name: softmax_attention(dataset.nearest_items(name, k), k, temperature) for name in names}
     weights = _modality_weights(R, attentions, settings["modality_weights"])
@@ -46,7 +46,7 @@ def content_attention(
         A = softmax_attention(nearest_items(content, k), k, temperature)
     else:
         A = sum((weights[name] * attention for name, attention in attentions.items())).tocsr()
-    return A, ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+    return A, weights
 
 
 def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:

@@ -60,6 +60,10 @@ class TrainingHooks:
         """Figures about the model that every validation records beside its metrics."""
         return {}
 
+    def choices(self) -> dict[str, Any]:
+        """``settings`` that the model chose on validation by itself, and how many it ``tried``; {} if it does not."""
+        return {}
+
 
 class Recommender(TrainingHooks, GeneralRecommender):
     """Base of the package's models.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import scipy.sparse as sp
@@ -14,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RatingRows, RowBatch
-from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.content import content_attention, training_rows
+from recbole_cadmr.models.closed_form import ClosedFormRecommender
 
 
-class LinearCADMR(HistoryRecommender):
+class LinearCADMR(ClosedFormRecommender):
     """A :class:`ContentAutoencoder` of the training rows: content attention around a linear autoencoder, no epochs.
 
     With several values of ``reg_weight`` each is one epoch, and the best on validation is kept. Settings are
@@ -40,11 +38,7 @@ class LinearCADMR(HistoryRecommender):
     )
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
-        super().__init__(config, dataset)
-        R = training_rows(dataset)
-        self.rating_rows = RatingRows(R, self.device)
-        A, self.modality_weights = content_attention(dataset, R, config)
-        self._autoencoder = ContentAutoencoder(R, A, config, self.device)
+        super().__init__(config, dataset, config.model_settings(), config.changed)
         ridges = config["reg_weight"]
         self.reg_weights = list(ridges) if isinstance(ridges, (list, tuple)) else [ridges]
         self.reg_weight = self.reg_weights[0]
@@ -55,20 +49,22 @@ class LinearCADMR(HistoryRecommender):
 
     @property
     def _weights(self) -> Tensor | sp.csr_matrix | None:
-        return self._autoencoder.weights
+        return self.closed_form.weights
 
     @_weights.setter
     def _weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
-        self._autoencoder.weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
+        self.closed_form.weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
         self._fitted = None
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch of an epoch; the loss is 0 and teaches nothing."""
         if self._fitted != self.reg_weight:
-            logging.getLogger("recbole_cadmr").info(f"content attention: {self.modality_weights}")
-            self._kind = self._autoencoder.fit(self.reg_weight, self._kind)
+            if not self.chosen:
+                self.closed_form.settings["reg_weight"] = self.reg_weight
+            self._kind = self.fit_closed_form(self._kind)
             self._fitted = self.reg_weight
         return self.nothing_to_learn.sum() * 0.0
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
-        return F.pad(self._autoencoder.scores(batch), (1, 0))
+        self.adopt_choices()
+        return F.pad(self.closed_form.scores(batch), (1, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RatingRows, RowBatch, cap_row_lengths, hold_out, row_pairs
+from recbole_cadmr.data.rows import RowBatch, cap_row_lengths, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries, sampled_attention_entries
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.content import content_attention, training_rows, unit_features
+from recbole_cadmr.models.closed_form import ClosedFormRecommender
+from recbole_cadmr.models.content import unit_features
 
 _TINY = 1e-30  # least probability, within float32
 _FULL = 2**16  # items up to which the softmax runs over all of them unless told otherwise
@@ -31,7 +30,7 @@ _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many 
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
 
 
-class SoftmaxCADMR(HistoryRecommender):
+class SoftmaxCADMR(ClosedFormRecommender):
     """What :class:`CADMR` is with ``objective: softmax``.
 
     As in CADMR a user's rating row asks, the items' representations answer, and an autoencoder completes the row that
@@ -60,17 +59,13 @@ class SoftmaxCADMR(HistoryRecommender):
     attention_weight: Tensor
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
-        super().__init__(config, dataset)
         if config["rows"] != "users" or config["attention"] != "cross":
             raise UserError("objective softmax has its own attention, over rows of users; leave out rows and attention")
-        R = training_rows(dataset)
-        self.rating_rows = RatingRows(R, self.device)
         linear = config["linear_settings"]
-        A, self.modality_weights = content_attention(dataset, R, linear)
         if not isinstance(linear["reg_weight"], (int, float)):
             raise UserError("linear_settings: reg_weight must be one number; LinearCADMR chooses among several")
-        self._reg_weight = linear["reg_weight"]
-        self._autoencoder = ContentAutoencoder(R, A, linear, self.device)
+        super().__init__(config, dataset, linear, config.changed.get("linear_settings", ()))
+        R, (A, _) = self.closed_form.R, self.closed_form.attention(linear)
         self.fit_kind: str | None = None
         self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
 
@@ -137,16 +132,15 @@ class SoftmaxCADMR(HistoryRecommender):
         return (weight * loss).sum() / weight.sum()
 
     def _fit(self) -> None:
-        if self._autoencoder.weights is None:
-            logging.getLogger("recbole_cadmr").info(f"content attention: {self.modality_weights}")
+        if self.closed_form.weights is None or self.chosen != self._adopted:
             # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
-            self.fit_kind = self._autoencoder.fit(self._reg_weight, self.fit_kind)
+            self.fit_kind = self.fit_closed_form(self.fit_kind)
 
     # Scores
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
         self._fit()
-        scores = self._autoencoder.scores(batch)
+        scores = self.closed_form.scores(batch)
         log_p = torch.stack([self._log_p(f"attention {i}", m, batch) for i, m in enumerate(self._members)]).mean(0)
         return F.pad(scores + self.attention_weight * log_p, (1, 0))
 

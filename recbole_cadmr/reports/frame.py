@@ -12,7 +12,7 @@ import pandas as pd
 
 from recbole_cadmr.config.model_yaml import published
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.formatting import with_deviation
+from recbole_cadmr.formatting import text_of, with_deviation
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
 from recbole_cadmr.reports.results_table import COMPARABLE, METRICS, check_comparable, grouped, row_settings
@@ -215,9 +215,13 @@ def _names(results: Sequence[RunResult]) -> list[str]:
 
 
 def _chosen(result: RunResult, n_tried: int) -> str:
-    """Settings of a run other than the defaults."""
+    """Settings of a run other than the defaults, and those that the model chose by itself."""
     chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in _SAID) or "defaults"
-    return chosen + (f" (best of {n_tried} on validation)" if n_tried else "")
+    chosen += f" (best of {n_tried} on validation)" if n_tried else ""
+    if choices := result.get("choices"):
+        own = ", ".join(f"{name}={text_of(value)}" for name, value in choices["settings"].items()) or "the defaults"
+        chosen += f"; of its own choice {own} (best of {choices['tried']} on validation)"
+    return chosen
 
 
 def _measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float | None]]:

@@ -68,7 +68,7 @@ def protocol_lines(results: Results) -> list[str]:
     train, valid, test = counts["interactions"]
     masked = "train and validation items" if protocol["mask_valid_at_test"] else "train items"
     split = "as it came" if protocol["split"] == "pre-split" else f"{protocol['split']}, {protocol['group_by']}"
-    tuning = "settings as given, none tried for this table"
+    tuning = "settings as given, none tried for this table but those that a model chooses by itself, listed below"
     if results.tuned:
         tuning = "settings chosen on validation, how many of the same budget are listed below (small spaces have fewer)"
     threads = "1 thread" if results.threads == [1] else f"{' or '.join(map(str, results.threads))} threads"

@@ -16,7 +16,7 @@ import torch
 from msgspec import Meta
 from typing_extensions import NotRequired, TypedDict
 
-from recbole_cadmr.config.deprecated import current_names
+from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
@@ -53,6 +53,14 @@ class Coverage(TypedDict):
     width: Count
 
 
+class Choices(TypedDict):
+    """What a model chose on validation by itself: settings by name, out of how many, in how many fits."""
+
+    settings: dict[str, Any]
+    fits: Count
+    tried: Count
+
+
 class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
@@ -78,6 +86,7 @@ class RunResult(TypedDict):
     peak_memory_bytes: Count
     parameters: Count
     settings: dict[str, Any]
+    choices: NotRequired[Choices | None]
     versions: dict[str, str]
     history: list[Validation]
 
@@ -125,6 +134,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
         "peak_memory_bytes": peak_memory(),
         "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
         "settings": session.config.changed,
+        "choices": cast(Choices, choices) if (choices := trainer.hooks.choices()) else None,
         "versions": versions(),
         "history": trainer.history,
     }
@@ -141,6 +151,8 @@ def read_result(folder: Path) -> RunResult:
         raise UserError(f"{folder} holds no {RESULT}; its run is not finished")
     result = read_versioned(path, RunResult, SCHEMA_VERSION, "result")
     result["settings"] = current_names(result["model"], result["settings"], str(path), warn=False)
+    if "choices" not in result:
+        result["settings"] = with_former_values(result["model"], result["settings"])
     reason = _contradiction(result)
     if reason:
         raise UserError(f"{path} is damaged or was edited: {reason}")

@@ -18,7 +18,7 @@ from recbole.utils import init_seed
 
 from recbole_cadmr.compat import verified_inverses
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.config.deprecated import current_names
+from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
@@ -140,7 +140,9 @@ def restore_config(
     model = content["settings"].get("model")
     changes = current_names(model, changes or {}, "settings")
     kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}
-    settings = without_inert({**current_names(model, kept, "the checkpoint"), **changes})
+    own = current_names(model, kept, "the checkpoint")
+    complete = with_former_values(model, own)
+    settings = without_inert({**complete, **changes})
     if data_path is not None:
         settings["data_path"] = str(data_path)
     # What is installed may have moved; the data are compared below.
@@ -150,7 +152,10 @@ def restore_config(
     if changes and not {"metrics", "topk"}.isdisjoint(changes) and len(lists) == 2:
         # Training is over and nothing is selected, so that any metric that is computed may stand for valid_metric.
         settings["valid_metric"] = first_metric(*lists)
-    changed = {**current_names(model, content["changed"], "the checkpoint"), **changes}
+    changed = current_names(model, content["changed"], "the checkpoint")
+    if complete != own:
+        changed = with_former_values(model, changed)
+    changed |= changes
     return Config(settings=settings, changed=changed)
 
 

@@ -7,6 +7,7 @@ They say which entries a file must have; entries that are not named here are pas
 
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from msgspec import Meta
 from typing_extensions import NotRequired, TypedDict
@@ -113,6 +114,20 @@ class OptimizerState(TypedDict):
 
     state: dict[int, dict[str, Any]]
     param_groups: list[dict[str, Any]]
+
+
+class SearchPart(TypedDict):
+    """What a part of a closed form's search came to."""
+
+    settings: dict[str, Any]
+    metrics: np.ndarray
+    tried: Count
+
+
+class SearchRecord(TypedDict):
+    """Content of ``closed_form.pt``: what the search of a closed form for its settings has come to, by part."""
+
+    parts: dict[str, SearchPart]
 
 
 class ResumeContent(_Checkpoint):

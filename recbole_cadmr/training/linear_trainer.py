@@ -8,11 +8,11 @@ from typing import Any
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.linearcadmr import LinearCADMR
-from recbole_cadmr.training.trainer import RunTrainer
+from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer
 
 
-class LinearTrainer(RunTrainer):
-    """Fits LinearCADMR once for each value of ``reg_weight`` and keeps the best on validation."""
+class LinearTrainer(ClosedFormTrainer):
+    """Fits LinearCADMR once, or once for each value of ``reg_weight``, the best of which is kept."""
 
     def __init__(self, config: Config, model: LinearCADMR, *data: Any) -> None:
         super().__init__(config, model, *data)

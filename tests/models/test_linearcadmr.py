@@ -100,7 +100,7 @@ def test_one_user_is_enough(tmp_path):
 
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
 def test_a_checkpoint_holds_the_fit(tmp_path, fit):
-    settings = {**PAIRS, "data_path": str(write_micro(tmp_path)), "fit": fit}
+    settings = {**PAIRS, "data_path": str(write_micro(tmp_path)), "fit": fit, "adaptive_fits": 1}
     run = recbole_cadmr.train("LinearCADMR", "micro", output=tmp_path / "run", settings=settings)
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
     model = recbole_cadmr.load(run.checkpoint).session.model
@@ -111,7 +111,7 @@ def test_a_checkpoint_holds_the_fit(tmp_path, fit):
 
 def test_of_several_ridges_the_best_on_validation_is_kept(tmp_path):
     values = [1000.0, 5.0, 116.0]
-    quiet = {"show_progress": False}
+    quiet = {"show_progress": False, "adaptive_fits": 1}
     alone = {
         value: recbole_cadmr.train(
             "LinearCADMR", output=tmp_path / str(value), settings={**quiet, "reg_weight": value}

@@ -120,7 +120,7 @@ def test_scores_are_the_same_where_the_attention_does_not_fit_in_memory(tmp_path
 
 def test_the_weight_is_chosen_on_validation_at_the_best_epoch(tmp_path):
     settings = {"epochs": 40, "eval_step": 2, "learning_rate": 0.005, "learning_rate_schedule": "constant"}
-    weights = {"attention_weights": [0.02, 0.0, 0.2], "show_progress": False}
+    weights = {"attention_weights": [0.02, 0.2], "show_progress": False, "linear_settings": {"adaptive_fits": 1}}
     seen = []
 
     class Scores(TrainingCallback):
@@ -134,19 +134,19 @@ def test_the_weight_is_chosen_on_validation_at_the_best_epoch(tmp_path):
         settings={**settings, **weights},
         callbacks=[Scores()],
     )
-    *training, closed_form, heavy = run.result["history"]
+    *training, heavy, closed_form = run.result["history"]  # that without attention is always tried, last
     best = max(training, key=lambda entry: entry["valid_score"])
     assert best is not training[-1]  # the step is so long that the last epoch is not the best
     assert [entry["phase"] for entry in (best, closed_form, heavy)] == ["training", "weight", "weight"]
     scores = {0.02: best["valid_score"], 0.0: closed_form["valid_score"], 0.2: heavy["valid_score"]}
-    assert run.result["best_valid_score"] == max(scores.values()) and seen[-1] == (best["epoch"], scores[0.2])
+    assert run.result["best_valid_score"] == max(scores.values()) and seen[-1] == (best["epoch"], scores[0.0])
     assert run.result["best_epoch"] == best["epoch"] == closed_form["epoch"]
     model = recbole_cadmr.load(run.checkpoint).session.model
     assert isinstance(model, SoftmaxCADMR)
     assert scores[round(float(model.attention_weight), 6)] == max(scores.values())
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
     # One weight and as many epochs as it took to the best one give the same attention.
-    stopped = {**settings, "epochs": best["epoch"] + 1, "attention_weights": [0.02], "show_progress": False}
+    stopped = {**settings, **weights, "epochs": best["epoch"] + 1, "attention_weights": [0.02], "show_progress": False}
     again = recbole_cadmr.train("CADMR", output=tmp_path / "again", preset="best", settings=stopped)
     kept, expected = (load_checkpoint(r.checkpoint)["state_dict"] for r in (run, again))
     assert torch.equal(kept["attentions.0.embedding"], expected["attentions.0.embedding"])
@@ -227,12 +227,16 @@ def test_users_of_one_item_teach_nothing(tmp_path):
 
 def test_attention_and_content_are_each_worth_something_on_the_embedded_set(tmp_path):
     variants = {
-        "linear": ("LinearCADMR", None, {}),
-        "best": ("CADMR", "best", {}),
+        "linear": ("LinearCADMR", None, {"adaptive_fits": 1}),
+        "best": ("CADMR", "best", {"linear_settings": {"adaptive_fits": 1}}),
         "no content": (
             "CADMR",
             "best",
-            {"content_scale": 0.0, "content_smoothing": 0.0, "linear_settings": {"attention": "none"}},
+            {
+                "content_scale": 0.0,
+                "content_smoothing": 0.0,
+                "linear_settings": {"attention": "none", "adaptive_fits": 1},
+            },
         ),
     }
     results = {name: [] for name in variants}

@@ -71,7 +71,7 @@ def test_masking_validation_items_raises_test_recall(brief_run):
         ("BPR", {"epochs": 2, "train_neg_sample_args": {"distribution": "popularity", "sample_num": 1}}),
         ("LightGCN", {"epochs": 2}),
         ("EASE", {}),
-        ("LinearCADMR", {"fit": "sparse", "attention": "fused"}),
+        ("LinearCADMR", {"fit": "sparse", "attention": "fused", "adaptive_fits": 1}),
     ],
 )
 def test_flipping_held_out_interactions_moves_no_score(tmp_path, model, settings):

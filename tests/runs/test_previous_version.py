@@ -88,6 +88,7 @@ def test_a_finished_benchmark_runs_nothing_and_has_its_rows(folders):
     before, rows = stamps(folders / "benchmark"), (folders / "benchmark" / "results.csv").read_text()
     models = ["--models=BPR,LinearCADMR", "--datasets=micro", "--seeds=2", "--data_path=dataset"]
     small = ["--topk=[1,2]", "--valid_metric=Recall@2", "--BPR.embedding_size=4", "--BPR.epochs=4"]
+    small.append("--LinearCADMR.adaptive_fits=1")  # the closed form of that version chose no settings
     assert main(["benchmark", *models, *small, f"--output={folders / 'benchmark'}"]) == 0
     assert stamps(folders / "benchmark") == before
     assert (folders / "benchmark" / "results.csv").read_text() == rows
@@ -156,11 +157,11 @@ def test_best_settings_of_a_deprecated_name_train_and_warn_once(folders, tmp_pat
 @pytest.mark.parametrize(
     ("label", "settings", "digest"),
     [
-        ("LinearCADMR", {"LinearCADMR.regularisation": 60.0}, "7a2a8617"),
-        ("LinearCADMR", {"regularisation": 60.0}, "7a2a8617"),
-        ("LinearCADMR", {"reg_weight": 60.0}, "7a2a8617"),
-        ("CADMR@best", {"linear_settings": {"regularisation": 2.0}, "epochs": 1}, "7415d0b3"),
-        ("CADMR@best", {"linear_settings": {"reg_weight": 2.0}, "epochs": 1}, "7415d0b3"),
+        ("LinearCADMR", {"LinearCADMR.regularisation": 60.0, "adaptive_fits": 1}, "7a2a8617"),
+        ("LinearCADMR", {"regularisation": 60.0, "adaptive_fits": 1}, "7a2a8617"),
+        ("LinearCADMR", {"reg_weight": 60.0, "adaptive_fits": 1}, "7a2a8617"),
+        ("CADMR@best", {"linear_settings": {"regularisation": 2.0, "adaptive_fits": 1}, "epochs": 1}, "7415d0b3"),
+        ("CADMR@best", {"linear_settings": {"reg_weight": 2.0, "adaptive_fits": 1}, "epochs": 1}, "7415d0b3"),
     ],
 )
 def test_cells_keep_the_names_that_they_had(folders, label, settings, digest):

@@ -1,0 +1,73 @@
+"""What models around a closed form share: the closed form itself, and the settings that it chooses on validation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+from recbole.config import Config
+
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.content import content_attention, training_rows
+
+
+class ClosedFormRecommender(HistoryRecommender):
+    """A model with a :class:`ContentAutoencoder`, whose settings are given or chosen on validation.
+
+    Args:
+        settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
+        given: names of those that are not to be chosen.
+
+    Attributes:
+        closed_form: the autoencoder and its content attention.
+        chosen: what was chosen, as the text of a JSON object with ``settings``, ``fits`` and ``tried``, so that it is
+            part of every checkpoint; empty if nothing was.
+    """
+
+    def __init__(
+        self, config: Config, dataset: MultimodalDataset, settings: Mapping[str, Any], given: Collection[str]
+    ) -> None:
+        super().__init__(config, dataset)
+        R = training_rows(dataset)
+        self.rating_rows = RatingRows(R, self.device)
+        self.closed_form = ContentAutoencoder(R, partial(content_attention, dataset, R), settings, self.device)
+        self.given, self._defaults = frozenset(given), dict(settings)
+        self.chosen, self._adopted = "", ""
+
+    def choices(self) -> dict[str, Any]:
+        """What was chosen: ``settings`` by name, and how many were ``tried`` in how many ``fits``; {} if nothing was.
+
+        Raises:
+            UserError: if the checkpoint that it comes from was edited.
+        """
+        try:
+            choices = json.loads(self.chosen or "{}")
+            settings, own = choices.get("settings", {}), self._defaults
+            numbers = [n for value in settings.values() for n in (value if isinstance(value, list) else [value])]
+            damaged = not settings.keys() <= own.keys() or not all(math.isfinite(n) and n >= 0 for n in numbers)
+        except (ValueError, TypeError, AttributeError):
+            damaged = True
+        if damaged:
+            raise UserError("the checkpoint is damaged or was edited: the settings that its closed form chose are none")
+        return choices
+
+    def fit_closed_form(self, kind: str | None) -> str:
+        """Fit by the settings that were chosen, or those given; see :meth:`ContentAutoencoder.fit`."""
+        self.adopt_choices()
+        weights = ", ".join(f"{name} {weight:.2f}" for name, weight in self.closed_form.modality_weights.items())
+        logging.getLogger("recbole_cadmr").info(f"content attention: {weights or 'none'}")
+        return self.closed_form.fit(kind)
+
+    def adopt_choices(self) -> None:
+        """Let the closed form use what was chosen."""
+        if self.chosen != self._adopted:
+            self.closed_form.use({**self._defaults, **self.choices().get("settings", {})})
+            self._adopted = self.chosen

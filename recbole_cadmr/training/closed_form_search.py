@@ -1,0 +1,233 @@
+"""The closed form's search for its own settings on validation: few fits, and many looks at each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_cadmr.formatting import seconds, text_of
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder, as_batch, popularity_damping
+from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.sparse import compressed
+from recbole_cadmr.schema import checked
+from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_cadmr.training.contents import SearchRecord
+from recbole_cadmr.training.held_out import HeldOut
+
+# What has to be done again where a setting changes: little, the attention, or the fit of the autoencoder.
+_OF_SCORES = ("enhancement", "output_smoothing", "direct_path", "popularity_damping")
+_OF_ATTENTION = ("modality_weights", "attention_temperature", "attention_neighbours")
+_OF_FIT = ("reg_weight", "row_scaling", "item_scaling")
+# An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
+_PLAIN = dict.fromkeys((*_OF_SCORES, "row_scaling", "item_scaling"), 0.0)
+_BLOCK = 1024  # users smoothed at once
+_FACTOR = 3.0  # by which the weight of one modality is raised or lowered
+
+_log = logging.getLogger("recbole_cadmr")
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Settings, and what was measured with them: metrics [users, metrics]."""
+
+    settings: dict[str, Any]
+    metrics: np.ndarray
+
+
+@dataclass
+class ClosedFormSearch:
+    """Coordinate descent over the settings of a closed form, by how it ranks held-out items.
+
+    One setting at a time walks along its ladder, up or down, as long as that is better. Those of the scores are cheap
+    and walk at every fit; those of the attention walk once; a step of those of the fit costs one. A step is taken if
+    the paired difference over users is ``margin`` of its standard errors: what is better by chance alone is not worth
+    a setting of its own. It starts from the settings of the closed form and from a plain autoencoder.
+
+    Args:
+        ladders: by name, the values that a setting may take, ascending; other settings stay.
+        budget: most fits.
+        record: file that keeps what every fit came to, so that a search that was killed repeats none and ends alike.
+
+    Attributes:
+        fits: how many there were; the choice among attentions, which takes one again, counts as one.
+        tried: how many settings were measured.
+    """
+
+    closed_form: ContentAutoencoder
+    held_out: HeldOut
+    ladders: Mapping[str, Sequence[float]]
+    budget: int
+    record: Path | None = None
+    margin: float = 0.5
+    fits: int = 0
+    tried: int = 0
+    _recorded: dict[str, Any] = field(default_factory=dict)
+    _kind: str | None = None
+    _fitted: dict[str, Any] = field(default_factory=dict)
+    _attended: dict[str, Any] = field(default_factory=dict)
+    _smoothed: float | None = None  # the popularity damping that smoothed parts are for
+    _A: Any = None
+    _B: Any = None
+    _X: Any = None
+    _Y: Any = None
+    _XA: Any = None
+    _YA: Any = None
+    _near: Any = None
+    _damping: Any = None
+
+    def run(self) -> dict[str, Any]:
+        """The settings that were found, by name."""
+        if self.record is not None and self.record.is_file():
+            self._recorded = checked(load_checkpoint(self.record), SearchRecord, self.record)["parts"]
+        start = dict(self.closed_form.settings)
+        plain = {**start, **{name: value for name, value in _PLAIN.items() if name in self.ladders}}
+        best = self._fit_at(plain) if plain != start else None
+        if best is None or self.fits < self.budget:
+            own = self._fit_at(start)
+            best = own if best is None else self._better(own, best)
+        if self.fits < self.budget and not self.ladders.keys().isdisjoint(_OF_ATTENTION):
+            best = self._part("attention", best.settings, partial(self._walk, best, _OF_ATTENTION, self._measured))
+        best = self._walk(best, _OF_FIT, self._fit_at)
+        return {name: value for name in self.ladders if (value := best.settings[name]) is not None}
+
+    def _walk(self, best: _Point, names: Sequence[str], measured: Callable[[dict[str, Any]], _Point]) -> _Point:
+        """The best that can be reached by steps of some settings, each taken as often as it helps."""
+        improved = True
+        while improved:
+            improved = False
+            for name in names:
+                for direction in (1, -1):
+                    before = best
+                    for value in self._values(best.settings, name, direction):
+                        if names is _OF_FIT and self.fits >= self.budget:
+                            return best
+                        found = measured({**best.settings, name: value})
+                        if self._better(best, found) is best:
+                            break
+                        best, improved = found, True
+                    if best is not before:
+                        break  # what is behind has just been left
+        return best
+
+    def _fit_at(self, settings: dict[str, Any]) -> _Point:
+        """What a fit by these settings comes to, by the settings of the scores that suit it best."""
+
+        def walk() -> _Point:
+            return self._walk(self._measured(settings), _OF_SCORES, self._measured)
+
+        return self._part("fit", settings, walk)
+
+    def _part(self, name: str, settings: dict[str, Any], walk: Callable[[], _Point]) -> _Point:
+        """What a part of the search comes to: as the record has it, or by a walk that is then recorded."""
+        key, parts = json.dumps([name, settings], sort_keys=True), self._recorded
+        self.fits += 1
+        begin = perf_counter()
+        if key not in parts:
+            point = walk()
+            parts[key] = {"settings": point.settings, "metrics": point.metrics, "tried": self.tried}
+            if self.record is not None:
+                save_checkpoint(self.record, {"parts": parts})
+        self.tried = parts[key]["tried"]
+        point = _Point(parts[key]["settings"], parts[key]["metrics"])
+        self._report(point, perf_counter() - begin)
+        return point
+
+    def _values(self, settings: Mapping[str, Any], name: str, direction: int) -> Iterator[Any]:
+        """The values behind that of a setting on its ladder, in a direction; none if it has no ladder."""
+        if name not in self.ladders:
+            return
+        if name == "modality_weights":
+            weights = settings[name] or list(self.closed_form.attention(settings)[1].values())
+            for place in range(len(weights) if len(weights) > 1 else 0):
+                changed = [weight * _FACTOR ** (direction * (place == i)) for i, weight in enumerate(weights)]
+                yield [weight / sum(changed) for weight in changed]
+            return
+        beyond = [value for value in self.ladders[name] if (value - settings[name]) * direction > 1e-9]
+        yield from sorted(beyond, reverse=direction < 0)
+
+    def _better(self, one: _Point, other: _Point) -> _Point:
+        """The other, if it is better by the margin, in all metrics together, each in units of its mean."""
+        difference = ((other.metrics - one.metrics) / np.maximum(one.metrics.mean(0), 1e-12)).mean(1)
+        error = difference.std() / math.sqrt(len(difference))
+        return other if difference.mean() > max(self.margin * error, 1e-9) else one
+
+    def _report(self, point: _Point, duration: float) -> None:
+        means = ", ".join(f"{value:.4f}" for value in point.metrics.mean(0))
+        named = ((name, point.settings[name]) for name in self.ladders)
+        settings = ", ".join(f"{name} {text_of(value)}" for name, value in named if value is not None)
+        rest = seconds(duration * (self.budget - self.fits))
+        _log.info(
+            f"choosing settings: fit {self.fits} of at most {self.budget} ({seconds(duration)}, the rest at most about "
+            f"{rest}), {self.tried} settings tried: {means} by {settings}"
+        )
+
+    # Scores
+
+    def _measured(self, settings: dict[str, Any]) -> _Point:
+        self.tried += 1
+        self._prepare(settings)
+        return _Point(settings, self.held_out.measure(partial(self._scores, settings)))
+
+    def _prepare(self, settings: Mapping[str, Any]) -> None:
+        """Compute what the scores of users with these settings are made of, as far as settings before have not."""
+        fitted = {name: settings[name] for name in _OF_FIT}
+        attended = {name: settings[name] for name in _OF_ATTENTION}
+        rows = self.held_out.rows
+        if self._fitted != fitted:
+            self._B, self._attended, self._smoothed = None, {}, None
+            self._B = self.closed_form.autoencoder(settings, self._kind)
+            self._X = _product(rows, self._B)
+            self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
+        if self._attended != attended:
+            self._A, self._attended, self._smoothed = self.closed_form.attention(settings)[0], attended, None
+            H = two_hops(self._A, settings["two_hop"])
+            self._near = (rows @ H).tocsr()
+            if isinstance(self._B, Tensor):
+                self._Y = _product(rows, _product(H, self._B))
+            else:
+                self._Y = _product(self._near, self._B)
+        damping = settings["popularity_damping"]
+        if self._smoothed != damping:
+            self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
+            self._XA, self._YA, self._smoothed = None, None, damping
+        if settings["output_smoothing"] and self._XA is None:
+            self._XA, self._YA = (_smoothed(self._A, part, self._damping) for part in (self._X, self._Y))
+
+    def _scores(self, settings: Mapping[str, Any], users: slice) -> Tensor:
+        """Scores [users, I] of a block of users."""
+        a, b = settings["enhancement"], settings["output_smoothing"]
+        scores = torch.add(self._X[users], self._Y[users], alpha=a).mul_(self._damping)
+        if b:
+            scores.add_(self._XA[users], alpha=b).add_(self._YA[users], alpha=a * b)
+        if settings["direct_path"]:
+            near = as_batch(self._near[users], scores)
+            scores[near.row, near.column] += settings["direct_path"] * near.value
+        return scores
+
+
+def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix) -> Tensor:
+    """Rows [n, I] times B [I, I], dense."""
+    if isinstance(B, Tensor):
+        return compressed(rows, B.device) @ B.float()
+    return torch.from_numpy((rows @ B).toarray().astype(np.float32))
+
+
+def _smoothed(A: sp.csr_matrix, scores: Tensor, damping: Tensor) -> Tensor:
+    """Damped scores [U, I] times A'."""
+    smoothed, attention = torch.empty_like(scores), compressed(A, scores.device)
+    for at in range(0, len(scores), _BLOCK):
+        users = slice(at, at + _BLOCK)
+        smoothed[users] = (attention @ (scores[users] * damping).T.contiguous()).T
+    return smoothed

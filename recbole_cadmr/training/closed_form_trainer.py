@@ -1,0 +1,76 @@
+"""Training around a closed form, which first chooses its settings on validation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+from recbole_cadmr.config.model_yaml import own_settings
+from recbole_cadmr.data.rows import binary
+from recbole_cadmr.models.closed_form import ClosedFormRecommender
+from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.closed_form_search import ClosedFormSearch
+from recbole_cadmr.training.held_out import HeldOut
+from recbole_cadmr.training.trainer import RunTrainer
+
+_RECORD = "closed_form.pt"  # of a search that is not over
+_FEW = 100  # users below which a choice is warned of
+
+
+class ClosedFormTrainer(RunTrainer):
+    """Lets the closed form choose its settings before the first epoch, once its state is saved."""
+
+    model: ClosedFormRecommender
+
+    def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
+        """As RecBole's ``fit``."""
+        self.callbacks.insert(0, _ChooseSettings(valid_data))
+        return super().fit(train_data, valid_data, **options)
+
+
+class _ChooseSettings(TrainingCallback):
+    def __init__(self, valid_data: Any) -> None:
+        self._valid_data = valid_data
+
+    def on_epoch_start(self, trainer: Any, epoch: int) -> None:
+        """Choose the settings, unless that is done."""
+        model: ClosedFormRecommender = trainer.model
+        settings = model.closed_form.settings
+        ladders = _ladders(settings, model)
+        if model.chosen or epoch or settings["adaptive_fits"] == 1 or not ladders:
+            return
+        if isinstance(settings["reg_weight"], (list, tuple)):
+            trainer.logger.info("of several values of reg_weight the best is kept; the other settings stay as they are")
+            return
+        if not (self._valid_data and trainer.config["eval_step"]):
+            trainer.logger.warning("without a validation the closed form keeps the default settings")
+            return
+        start = perf_counter()
+        V = binary(self._valid_data._dataset.inter_matrix(form="csr")[:, 1:])
+        held_out = HeldOut(model.closed_form.R, V, trainer.valid_metric, max(trainer.config["topk"]))
+        if len(held_out.users) < _FEW:
+            trainer.logger.warning(
+                f"only {len(held_out.users)} users have validation items to choose the settings of the closed form by; "
+                "adaptive_fits=1 keeps the defaults"
+            )
+        search = ClosedFormSearch(
+            model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
+        )
+        chosen = search.run()
+        model.chosen = json.dumps({"settings": chosen, "fits": search.fits, "tried": search.tried})
+        (trainer.folder / _RECORD).unlink()
+        trainer.seconds["choice of settings"] = perf_counter() - start
+
+
+def _ladders(settings: Mapping[str, Any], model: ClosedFormRecommender) -> dict[str, list[float]]:
+    """The ladders of the settings that are free and have an effect."""
+    content = model.closed_form.has_content
+    return {
+        name: list(setting.ladder)
+        for name, setting in own_settings("LinearCADMR").items()
+        if setting.ladder is not None
+        and name not in model.given
+        and (content or name in ("reg_weight", "row_scaling", "item_scaling", "popularity_damping"))
+    }
