@@ -69,5 +69,8 @@ class ClosedFormRecommender(HistoryRecommender):
     def adopt_choices(self) -> None:
         """Let the closed form use what was chosen."""
         if self.chosen != self._adopted:
-            self.closed_form.use({**self._defaults, **self.choices().get("settings", {})})
+            chosen = self.choices().get("settings", {})
+            # What was given after the choice, by settings_schedule, holds.
+            free = {name: value for name, value in chosen.items() if name not in self.given}
+            self.closed_form.use({**self._defaults, **free})
             self._adopted = self.chosen

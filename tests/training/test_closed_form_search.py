@@ -199,6 +199,15 @@ def test_the_preset_best_builds_on_what_was_chosen(tmp_path):
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
 
 
+def test_what_a_schedule_gives_holds_against_what_was_chosen(tmp_path):
+    schedule = {1: {"linear_settings": {"adaptive_fits": 3, "enhancement": 0.7}}}
+    settings = {"epochs": 2, "linear_settings": {"adaptive_fits": 3}, "settings_schedule": schedule, **QUIET}
+    run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
+    model = recbole_cadmr.load(run.folder / "resume.pt").session.model
+    model.adopt_choices()
+    assert model.choices()["settings"]["enhancement"] != 0.7 == model.closed_form.settings["enhancement"]
+
+
 def test_edited_choices_are_refused(tmp_path):
     run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={**QUIET, "adaptive_fits": 3})
     content = load_checkpoint(run.checkpoint)
