@@ -27,10 +27,13 @@ class ClosedFormRecommender(HistoryRecommender):
         given: names of those that are not to be chosen.
 
     Attributes:
+        least_gain: the share by which chosen settings have to be better on validation than those at hand.
         closed_form: the autoencoder and its content attention.
         chosen: what was chosen, as the text of a JSON object with ``settings``, ``fits`` and ``tried``, so that it is
             part of every checkpoint; empty if nothing was.
     """
+
+    least_gain = 0.0
 
     def __init__(
         self, config: Config, dataset: MultimodalDataset, settings: Mapping[str, Any], given: Collection[str]

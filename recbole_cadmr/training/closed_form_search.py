@@ -74,6 +74,7 @@ class ClosedFormSearch:
     fits: int = 0
     tried: int = 0
     _recorded: dict[str, Any] = field(default_factory=dict)
+    _best: _Point | None = None
     _kind: str | None = None
     _fitted: dict[str, Any] = field(default_factory=dict)
     _attended: dict[str, Any] = field(default_factory=dict)
@@ -99,8 +100,13 @@ class ClosedFormSearch:
             best = own if best is None else self._better(own, best)
         if self.fits < self.budget and not self.ladders.keys().isdisjoint(_OF_ATTENTION):
             best = self._part("attention", best.settings, partial(self._walk, best, _OF_ATTENTION, self._measured))
-        best = self._walk(best, _OF_FIT, self._fit_at)
+        self._best = best = self._walk(best, _OF_FIT, self._fit_at)
         return {name: value for name in self.ladders if (value := best.settings[name]) is not None}
+
+    def gain(self) -> float:
+        """How much better the settings found are than those of the closed form, as a share; takes a fit more."""
+        assert self._best is not None, "run comes first"
+        return float(_difference(self._measured(dict(self.closed_form.settings)), self._best).mean())
 
     def _walk(self, best: _Point, names: Sequence[str], measured: Callable[[dict[str, Any]], _Point]) -> _Point:
         """The best that can be reached by steps of some settings, each taken as often as it helps."""
@@ -158,8 +164,8 @@ class ClosedFormSearch:
         yield from sorted(beyond, reverse=direction < 0)
 
     def _better(self, one: _Point, other: _Point) -> _Point:
-        """The other, if it is better by the margin, in all metrics together, each in units of its mean."""
-        difference = ((other.metrics - one.metrics) / np.maximum(one.metrics.mean(0), 1e-12)).mean(1)
+        """The other, if it is better by the margin."""
+        difference = _difference(one, other)
         error = difference.std() / math.sqrt(len(difference))
         return other if difference.mean() > max(self.margin * error, 1e-9) else one
 
@@ -215,6 +221,11 @@ class ClosedFormSearch:
             near = as_batch(self._near[users], scores)
             scores[near.row, near.column] += settings["direct_path"] * near.value
         return scores
+
+
+def _difference(one: _Point, other: _Point) -> np.ndarray:
+    """By how much the other is better [users], in all metrics together, each in units of its mean."""
+    return ((other.metrics - one.metrics) / np.maximum(one.metrics.mean(0), 1e-12)).mean(1)
 
 
 def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix) -> Tensor:

@@ -59,6 +59,10 @@ class _ChooseSettings(TrainingCallback):
             model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
         )
         chosen = search.run()
+        if model.least_gain and (gain := search.gain()) < model.least_gain:
+            least = f"{model.least_gain:.0%}"
+            trainer.logger.info(f"found {gain:.1%} better settings; below {least} those at hand are kept")
+            chosen = {}
         model.chosen = json.dumps({"settings": chosen, "fits": search.fits, "tried": search.tried})
         (trainer.folder / _RECORD).unlink()
         trainer.seconds["choice of settings"] = perf_counter() - start

@@ -19,6 +19,7 @@ from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import dense_to_batch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.training import closed_form_search
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
@@ -199,7 +200,18 @@ def test_the_preset_best_builds_on_what_was_chosen(tmp_path):
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
 
 
-def test_what_a_schedule_gives_holds_against_what_was_chosen(tmp_path):
+def test_best_keeps_its_settings_unless_the_gain_is_clear(tmp_path, monkeypatch):
+    settings = {"epochs": 1, "linear_settings": {"adaptive_fits": 3}, **QUIET}
+    for least, kept in ((0.0, False), (9.0, True)):
+        monkeypatch.setattr(SoftmaxCADMR, "least_gain", least)
+        run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / str(least), settings=settings)
+        assert run.result["choices"]["tried"] > 12
+        if kept:
+            assert run.result["choices"]["settings"] == {}
+
+
+def test_what_a_schedule_gives_holds_against_what_was_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(SoftmaxCADMR, "least_gain", 0.0)
     schedule = {1: {"linear_settings": {"adaptive_fits": 3, "enhancement": 0.7}}}
     settings = {"epochs": 2, "linear_settings": {"adaptive_fits": 3}, "settings_schedule": schedule, **QUIET}
     run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
