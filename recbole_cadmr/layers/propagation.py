@@ -64,11 +64,38 @@ def mean_of_layers(A: SparseMatrix, E: Tensor, n_layers: int) -> Tensor:
     return torch.stack(layers).mean(0)
 
 
-def smoothed(S: SparseMatrix | EdgeSum, E: Tensor, n_layers: int) -> Tensor:
+def smoothed(S: SparseMatrix | EdgeSum | SharedHyperedges, E: Tensor, n_layers: int) -> Tensor:
     """``S^n E``."""
     for _ in range(n_layers):
         E = S.matmul(E)
     return E
+
+
+class SharedHyperedges:
+    """The graph ``W = H H'`` of nodes by the hyperedges that they share, normalised by its row sums D.
+
+    W is never made: a hyperedge of many nodes would fill it.
+
+    Args:
+        H: weights of nodes in hyperedges [n, m], none negative.
+        with_self: whether a node is its own neighbour; else the diagonal of W is 0.
+        symmetric: ``D^-1/2 W D^-1/2``, else ``D^-1 W``, whose rows are means. Rows of nodes without neighbours are 0.
+    """
+
+    def __init__(self, H: sp.csr_matrix, with_self: bool, symmetric: bool, device: str | torch.device = "cpu") -> None:
+        H = H.astype(np.float64)
+        own = np.zeros(H.shape[0]) if with_self else np.asarray(H.multiply(H).sum(1)).ravel()
+        degree = np.asarray(H @ H.sum(0).T).ravel() - own
+        with np.errstate(divide="ignore"):
+            scale = np.where(degree > 0, degree ** (-0.5 if symmetric else -1.0), 0.0)
+        self._H = SparseMatrix(H, device)
+        self._left, self._own = (torch.from_numpy(x.astype(np.float32))[:, None].to(device) for x in (scale, own))
+        self._right = self._left if symmetric else torch.ones_like(self._left)
+
+    def matmul(self, E: Tensor) -> Tensor:
+        """The graph's product with a dense E [n, d]."""
+        E = self._right * E
+        return self._left * (self._H.matmul(self._H.transposed_times(E)) - self._own * E)
 
 
 class EdgeSum:

@@ -77,6 +77,11 @@ class TestMENTOR(ModelConformance):
     floor = 0.175  # .267 to .276
 
 
+class TestMMHCL(ModelConformance):
+    model = "MMHCL"
+    floor = 0.154  # .231 to .240
+
+
 class TestLinearCADMR(ModelConformance):
     model = "LinearCADMR"
     small = {"reg_weight": 2.0, "attention_neighbours": 2}
