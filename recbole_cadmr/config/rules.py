@@ -36,7 +36,7 @@ def check_metrics(settings: dict[str, Any]) -> None:
     for name in ("metrics", "topk"):
         if not isinstance(settings[name], (list, tuple)):
             settings[name] = [settings[name]]
-    for name in ("metrics", "topk", "reg_weight", "attention_weights"):
+    for name in ("metrics", "topk", "reg_weight", "attention_weights", "coefficients"):
         if settings.get(name) in ([], ()):
             raise UserError(f"{name} must not be empty")
     for name in ("metrics", "topk"):

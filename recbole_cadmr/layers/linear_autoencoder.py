@@ -11,23 +11,48 @@ from torch import Tensor
 from recbole_cadmr.errors import ModelError
 
 
-def exact_autoencoder(gram: Tensor, reg_weight: float) -> Tensor:
+def exact_autoencoder(gram: Tensor, reg_weight: float, name: str = "reg_weight") -> Tensor:
     """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2``.
 
     ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
     = X'X [I, I] is overwritten and one more matrix of its size is held at once.
 
+    Args:
+        name: what ``reg_weight`` is called in the settings.
+
     Raises:
         ModelError: if the regularised Gram matrix is singular in its precision.
     """
-    gram.diagonal().add_(reg_weight)
+    P = _inverse(gram, reg_weight, _singular(reg_weight, name))
+    P /= -P.diagonal().clone()
+    return P.fill_diagonal_(0)
+
+
+def guided_autoencoder(gram: Tensor, A: Tensor, reg_weight: float, guide_weight: float) -> Tensor:
+    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2 + guide_weight |B - A|^2``.
+
+    With ``P = (X'X + (reg_weight + guide_weight) I)^-1`` and ``Q = guide_weight P A``, off the diagonal
+    ``B_ij = Q_ij - P_ij (1 + Q_jj) / P_jj``. ``gram`` = X'X [I, I] is overwritten.
+
+    Raises:
+        ModelError: if the regularised Gram matrix is singular in its precision.
+    """
+    P = _inverse(gram, reg_weight + guide_weight, _singular(reg_weight))
+    B = (P @ A).mul_(guide_weight)
+    P *= (1 + B.diagonal()) / P.diagonal()
+    B -= P
+    return B.fill_diagonal_(0)
+
+
+def _inverse(gram: Tensor, ridge: float, error: ModelError) -> Tensor:
+    """``(gram + ridge I)^-1``, in place of ``gram``."""
+    gram.diagonal().add_(ridge)
     factor, info = torch.linalg.cholesky_ex(gram)
     # A pivot that is all rounding passes the factorisation, but not its inverse.
     P = torch.cholesky_inverse(factor, out=gram) if not info else gram
     if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
-        raise _singular(reg_weight)
-    P /= -P.diagonal().clone()
-    return P.fill_diagonal_(0)
+        raise error
+    return P
 
 
 def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int) -> sp.csr_matrix:
@@ -69,7 +94,7 @@ def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int
     return sp.csr_matrix((entries, place), shape=(n_items, n_items))
 
 
-def _singular(reg_weight: float) -> ModelError:
+def _singular(reg_weight: float, name: str = "reg_weight") -> ModelError:
     if reg_weight > np.finfo(np.float32).max:
-        return ModelError(f"reg_weight {reg_weight:g} is too large to compute with; lower it")
-    return ModelError(f"the Gram matrix is singular at reg_weight {reg_weight:g}; raise it")
+        return ModelError(f"{name} {reg_weight:g} is too large to compute with; lower it")
+    return ModelError(f"the Gram matrix is singular at {name} {reg_weight:g}; raise it")

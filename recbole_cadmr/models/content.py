@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,19 @@ def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], we
     return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
-def unit_features(dataset: MultimodalDataset, most: int) -> tuple[Tensor, bool]:
+def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -> dict[str, float]:
+    """Weights by name that add up to 1, from a mapping that may leave modalities out; equal ones from None.
+
+    A modality that the mapping leaves out weighs as much as those that it names do on average.
+    """
+    named = {name: float(setting[name]) for name in names if setting and name in setting}
+    default = sum(named.values()) / len(named) if named else 1.0
+    weights = {name: named.get(name, default) for name in names}
+    total = sum(weights.values())
+    return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
+
+
+def unit_features(dataset: MultimodalDataset, most: int = sys.maxsize) -> tuple[Tensor, bool]:
     """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
 
     Args:

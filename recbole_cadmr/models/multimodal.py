@@ -18,6 +18,7 @@ from recbole_cadmr.layers.features import feature_table
 from recbole_cadmr.layers.propagation import bipartite, neighbour_matrix, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.base import CachingRecommender
+from recbole_cadmr.models.content import modality_shares
 from recbole_cadmr.models.contract import ModelTraits
 
 
@@ -72,16 +73,8 @@ class MultimodalRecommender(CachingRecommender):
         return neighbour_matrix(self._nearest(name, k - 1), k, weighted)
 
     def modality_weights(self, setting: Mapping[str, float] | None) -> dict[str, float]:
-        """Weights by name that add up to 1, from a mapping that may leave modalities out; equal ones from None.
-
-        A modality that the mapping leaves out weighs as much as those that it names do on average.
-        """
-        names = list(self._dataset_modalities)
-        named = {name: float(setting[name]) for name in names if setting and name in setting}
-        default = sum(named.values()) / len(named) if named else 1.0
-        weights = {name: named.get(name, default) for name in names}
-        total = sum(weights.values())
-        return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
+        """Weights of the modalities by name; see :func:`modality_shares`."""
+        return modality_shares(list(self._dataset_modalities), setting)
 
     # Scores
 

@@ -91,6 +91,38 @@ class TestLinearCADMR(ModelConformance):
     closed_form = True
 
 
+class TestCEASE(ModelConformance):
+    model = "CEASE"
+    small = {"reg_weight": 2.0}
+    brief = {}
+    floor = 0.1
+    closed_form = True
+
+
+class TestAddEASE(ModelConformance):
+    model = "AddEASE"
+    small = {"reg_weight": 2.0}
+    brief = {}
+    floor = 0.1
+    closed_form = True
+
+
+class TestL3AE(ModelConformance):
+    model = "L3AE"
+    small = {"reg_weight": 1.0, "content_weight": 2.0}
+    brief = {}
+    floor = 0.1
+    closed_form = True
+
+
+class TestMMGF(ModelConformance):
+    model = "MMGF"
+    small = {}
+    brief = {}
+    floor = 0.1
+    closed_form = True
+
+
 class CADMRConformance(ModelConformance):
     """CADMR in its two phases; that each trains what it should is for test_cadmr.py to say."""
 

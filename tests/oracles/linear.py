@@ -52,3 +52,59 @@ def linear_cadmr_scores(
     damping = items**-0.05
     B = items[:, None] ** -0.1 * B * items**0.1 * damping / damping.mean()
     return R @ ((np.eye(4) + a * H) @ B @ (np.eye(4) + b * A.T) + d * H)
+
+
+def guided_columns(X: np.ndarray, A: np.ndarray, reg_weight: float, guide_weight: float) -> np.ndarray:
+    """Column by column: least squares on all other items, drawn towards 0 and towards the column of ``A``."""
+    n_items = X.shape[1]
+    B = np.zeros((n_items, n_items))
+    for j in range(n_items):
+        others = [i for i in range(n_items) if i != j]
+        left = X[:, others].T @ X[:, others] + (reg_weight + guide_weight) * np.eye(n_items - 1)
+        B[others, j] = np.linalg.solve(left, X[:, others].T @ X[:, j] + guide_weight * A[others, j])
+    return B
+
+
+def content_features(*modalities: Mapping[str, Sequence[float]]) -> np.ndarray:
+    """Content of the items of the micro set side by side, centred and of length 1, zeros where it is missing."""
+    parts = []
+    for features in modalities:
+        mean = np.mean([features[item] for item in ITEMS if item in features], axis=0)
+        centred = [np.array(features[item]) - mean if item in features else 0 * mean for item in ITEMS]
+        parts.append([x / max(np.linalg.norm(x), 1e-12) for x in centred])
+    return np.hstack(parts)
+
+
+def mmgf_weights(
+    R: np.ndarray,
+    modalities: Mapping[str, tuple[Mapping[str, Sequence[float]], float]],
+    alpha: float,
+    s: float,
+    coefficients: Sequence[float],
+) -> np.ndarray:
+    """The filtered graphs of MM-GF, entry by entry; of each modality its features and its weight."""
+    graphs = [(R.T, 1.0)]
+    for features, weight in modalities.values():
+        X = np.array([features[item] for item in ITEMS if item in features])
+        low, high = np.percentile(X, 25, axis=0), np.percentile(X, 75, axis=0)
+        X = (X - np.median(X, axis=0)) / (high - low)
+        X -= X.min()
+        rows = iter(X)
+        graphs.append((np.array([next(rows) if item in features else 0 * X[0] for item in ITEMS]), weight))
+    W = np.zeros((4, 4))
+    for place, (X, weight) in enumerate(graphs):
+        rows, columns = X.sum(1), X.sum(0)
+        # Of interactions the rows are users; of content they are items.
+        of_items, of_others = (1 - alpha, alpha) if place == 0 else (alpha, 1 - alpha)
+        P = np.zeros((4, 4))
+        for i in range(4):
+            for j in range(4):
+                entry = sum(
+                    X[i, u] * X[j, u] / (rows[i] * rows[j]) ** of_items / columns[u] ** (2 * of_others)
+                    for u in range(X.shape[1])
+                    if X[i, u] * X[j, u] > 0
+                )
+                P[i, j] = entry**s
+        for k, coefficient in enumerate(coefficients, 1):
+            W += weight * coefficient * np.linalg.matrix_power(P, k)
+    return W

@@ -1,0 +1,28 @@
+"""AddEASE: the weighted sum of two linear autoencoders, one of interactions and one of content."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
+from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+
+
+class AddEASE(ItemWeightsRecommender):
+    """Additive EASE (Jeunen, Van Balen and Goethals, *Closed-Form Models for Collaborative Filtering with
+    Side-Information*, RecSys 2020): ``(1 - content_weight) B + content_weight A``, where B is the EASE of the training
+    rows and A that of the transposed content, each with a ridge of its own.
+
+    Settings are declared in ``properties/model/AddEASE.yaml``.
+    """
+
+    traits = replace(ItemWeightsRecommender.traits, item_matrices=3)
+
+    def item_weights(self) -> Tensor:
+        """The sum [I, I]."""
+        share = self.settings["content_weight"]
+        A = exact_autoencoder(self.content_gram(), self.settings["content_reg_weight"], "content_reg_weight")
+        B = exact_autoencoder(self.rating_gram(), self.settings["reg_weight"])
+        return B.mul_(1 - share).add_(A, alpha=share)

@@ -1,0 +1,92 @@
+"""What models share that weigh items by items in closed form, as dense matrices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
+from recbole.utils import InputType, ModelType
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.rows import RatingRows, RowBatch
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.memory import free_bytes
+from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.content import training_rows, unit_features
+
+
+class ItemWeightsRecommender(HistoryRecommender):
+    """Scores ``R W`` with item weights W [I, I], computed in one step; a subclass gives :meth:`item_weights`.
+
+    Attributes:
+        R: binary training rows [U, I], sparse.
+        settings: values of the model's settings by name.
+    """
+
+    input_type = InputType.LISTWISE
+    type = ModelType.TRADITIONAL
+    traits = replace(HistoryRecommender.traits, multimodal=True, deterministic=True, scores_cold_items=True)
+
+    def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
+        super().__init__(config, dataset)
+        self.settings = config.model_settings()
+        self.R = training_rows(dataset)
+        self.rating_rows = RatingRows(self.R, self.device)
+        self._dataset = dataset
+        self._weights: Tensor | None = None
+        self.other_parameter_name = ["weights"]
+        self.nothing_to_learn = nn.Parameter(torch.zeros(1))  # RecBole's trainer wants an optimiser
+
+    def item_weights(self) -> Tensor:
+        """W, float32 [I, I], on the device."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> Tensor | None:
+        """W; None before the fit."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: Tensor | None) -> None:
+        self._weights = None if weights is None else weights.to(self.device)
+
+    def rating_gram(self) -> Tensor:
+        """``R'R`` [I, I], on the device."""
+        return self._on_device(self.R.T @ self.R)
+
+    def content_gram(self) -> Tensor:
+        """``F F'`` [I, I] of the items' content F, on the device: sums of cosines over the modalities, 0 if missing."""
+        content = unit_features(self._dataset)[0].to(self.device)
+        return content @ content.T
+
+    def _on_device(self, matrix: object) -> Tensor:
+        return torch.from_numpy(matrix.toarray()).float().to(self.device)  # type: ignore[attr-defined]
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Fit the model at the first batch; the loss is 0 and teaches nothing.
+
+        Raises:
+            UserError: if the matrices of the fit do not fit in memory.
+        """
+        if self._weights is None:
+            self._check_memory()
+            self._weights = self.item_weights()
+        return self.nothing_to_learn.sum() * 0.0
+
+    def _check_memory(self) -> None:
+        n_items, n_matrices = self.R.shape[1], self.traits.item_matrices
+        needed, available = 4 * n_matrices * n_items**2, free_bytes(self.device)
+        if needed > 0.8 * available:
+            raise UserError(
+                f"{type(self).__name__} weighs {n_items:,} items by each other, for which it needs "
+                f"{needed / 2**30:.1f} GiB of {available / 2**30:.1f} GiB free; LinearCADMR does without (fit: sparse)"
+            )
+
+    def _scores_of(self, batch: RowBatch) -> Tensor:
+        if self._weights is None:
+            return torch.zeros(batch.n_rows, self.n_items, device=batch.value.device)
+        return F.pad(batch.matmul(self._weights), (1, 0))

@@ -1,0 +1,75 @@
+"""MM-GF: polynomial filters over graphs of items, by interactions and by each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.models.content import modality_shares
+from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+
+
+class MMGF(ItemWeightsRecommender):
+    """MM-GF (Roh, Kim, Park and Shin, *Training-free Graph Filtering via Multimodal Feature Refinement for Extremely
+    Fast Multimodal Recommendation*, arXiv 2503.04406).
+
+    ``W = f(P) + sum_m w_m f(P_m)`` with the filter ``f(P) = sum_k coefficients[k - 1] P^k``. P is the graph of items
+    by interactions, ``(X'X)^s`` of the normalised training rows X, and P_m that by a modality, ``(X_m X_m')^s`` of its
+    normalised features; powers by ``s``, the setting ``adjustment``, are entry by entry.
+
+    Settings are declared in ``properties/model/MMGF.yaml``.
+    """
+
+    traits = replace(ItemWeightsRecommender.traits, item_matrices=5)
+
+    def item_weights(self) -> Tensor:
+        """W [I, I]."""
+        alpha, s = self.settings["normalisation"], self.settings["adjustment"]
+        coefficients, modalities = self.settings["coefficients"], self._dataset.modalities()
+        X = degree_normalised(self.R, alpha)
+        W = polynomial(self._on_device(X.T @ X).pow_(s), coefficients)
+        for name, share in modality_shares(list(modalities), self.settings["modality_weights"]).items():
+            X_m = torch.from_numpy(degree_normalised(refined(modalities[name]), alpha)).to(self.device)
+            W += polynomial((X_m @ X_m.T).pow_(s), coefficients).mul_(self.settings["content_weight"] * share)
+        return W
+
+
+def polynomial(P: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """``sum_k coefficients[k - 1] P^k`` [I, I], by Horner's rule."""
+    result = coefficients[-1] * P
+    for coefficient in reversed(coefficients[:-1]):
+        result.diagonal().add_(coefficient)
+        result = result @ P
+    return result
+
+
+def refined(modality: Modality) -> np.ndarray:
+    """Features [I, width] of at least 0: columns by median and interquartile range, moved up by the least entry.
+
+    An item that lacks the modality has zeros.
+    """
+    present = modality.present[1:].numpy()
+    features = modality.features[1:].numpy()
+    low, median, high = np.quantile(features[present], [0.25, 0.5, 0.75], axis=0)
+    scaled = (features[present] - median) / np.where(high > low, high - low, 1.0)
+    result = np.zeros_like(features)
+    result[present] = scaled - scaled.min()
+    return result
+
+
+def degree_normalised(X: sp.csr_matrix | np.ndarray, alpha: float) -> sp.csr_matrix | np.ndarray:
+    """``D_rows^-alpha X D_columns^(alpha - 1)``, where D holds sums of rows or columns; float32."""
+    rows, columns = (np.asarray(X.sum(axis), dtype=np.float64).ravel() for axis in (1, 0))
+    left, right = (
+        np.power(sums, power, where=sums > 0, out=np.zeros_like(sums))
+        for sums, power in ((rows, -alpha), (columns, alpha - 1))
+    )
+    if sp.issparse(X):
+        return (sp.diags(left) @ X @ sp.diags(right)).tocsr().astype(np.float32)
+    return (left[:, None] * X * right).astype(np.float32)
