@@ -56,6 +56,32 @@ def neighbour_matrix(graph: ItemGraph, k: int, weighted: bool = False, with_self
     return sp.csr_matrix(entries, shape=2 * (len(idx),), dtype=np.float32)
 
 
+def counts_normalised(S: sp.csr_matrix) -> sp.csr_matrix:
+    """``D^-1/2 S D^-1/2`` with the numbers D of entries in the rows: a cosine stays a cosine, over their number."""
+    count = np.diff(S.indptr)
+    scale = sp.diags(1 / np.sqrt(np.maximum(count, 1)))
+    return (scale @ S @ scale).tocsr().astype(np.float32)
+
+
+def co_occurrence(R: sp.csr_matrix, k: int, block: int = 1024) -> sp.csr_matrix:
+    """For each row of R [n, m] the ``k`` other rows that share most columns with it, weighted by a softmax: [n, n].
+
+    The softmax is over the numbers of shared columns. A row that shares none stays empty.
+    """
+    parts = []
+    for start in range(0, R.shape[0], block):
+        shared = (R[start : start + block] @ R.T).tocoo()
+        other = shared.row + start != shared.col
+        row, column, count = shared.row[other], shared.col[other], shared.data[other]
+        order = np.lexsort((column, -count, row))
+        row, column, count = row[order], column[order], count[order]
+        first = np.searchsorted(row, row)  # where the row of each entry starts
+        kept = np.arange(len(row)) - first < k
+        weight = np.exp(count - count[first])  # of the row's highest, which its softmax does not feel
+        parts.append(sp.csr_matrix((weight[kept], (row[kept], column[kept])), shared.shape))
+    return row_normalised(sp.vstack(parts, format="csr"))
+
+
 def mean_of_layers(A: SparseMatrix, E: Tensor, n_layers: int) -> Tensor:
     """Mean of ``E, A E, ..., A^n E`` (LightGCN, equations 7 and 4)."""
     layers = [E]

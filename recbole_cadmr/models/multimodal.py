@@ -43,16 +43,17 @@ class MultimodalRecommender(CachingRecommender):
 
     # What a model is made of
 
-    def user_embedding(self, size: int | None = None) -> nn.Embedding:
-        """Free vectors of the users [n_users, size], Xavier uniform; the padding user's is 0."""
-        return _embedding(self.n_users, size or self.size, np.diff(self.R.indptr) > 0)
+    def user_embedding(self, size: int | None = None, std: float | None = None) -> nn.Embedding:
+        """Free vectors of the users [n_users, size], Xavier uniform, or normal of ``std``; the padding user's is 0."""
+        return _embedding(self.n_users, size or self.size, np.diff(self.R.indptr) > 0, std)
 
-    def item_embedding(self, size: int | None = None) -> nn.Embedding:
-        """Free vectors of the items [n_items, size], Xavier uniform; 0 for items without train interactions.
+    def item_embedding(self, size: int | None = None, std: float | None = None) -> nn.Embedding:
+        """Free vectors of the items [n_items, size] alike; 0 for items without train interactions.
 
         Nothing can be learned about these: a random vector would be noise beside what their content says.
         """
-        return _embedding(self.n_items, size or self.size, np.bincount(self.R.indices, minlength=self.n_items) > 0)
+        trained = np.bincount(self.R.indices, minlength=self.n_items) > 0
+        return _embedding(self.n_items, size or self.size, trained, std)
 
     def feature_tables(self) -> nn.ModuleDict:
         """A :func:`feature_table` of each modality, by name."""
@@ -107,9 +108,12 @@ class MultimodalRecommender(CachingRecommender):
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(1)
 
 
-def _embedding(n: int, size: int, trained: np.ndarray) -> nn.Embedding:
+def _embedding(n: int, size: int, trained: np.ndarray, std: float | None) -> nn.Embedding:
     table = nn.Embedding(n, size)
-    nn.init.xavier_uniform_(table.weight)
+    if std is None:
+        nn.init.xavier_uniform_(table.weight)
+    else:
+        nn.init.normal_(table.weight, std=std)
     with torch.no_grad():
         table.weight[torch.from_numpy(~trained)] = 0.0
     return table

@@ -82,6 +82,11 @@ class TestMMHCL(ModelConformance):
     floor = 0.154  # .231 to .240
 
 
+class TestREARM(ModelConformance):
+    model = "REARM"
+    floor = 0.163  # .249 to .257
+
+
 class TestLinearCADMR(ModelConformance):
     model = "LinearCADMR"
     small = {"reg_weight": 2.0, "attention_neighbours": 2}
