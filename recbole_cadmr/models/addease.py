@@ -18,7 +18,7 @@ class AddEASE(ItemWeightsRecommender):
     Settings are declared in ``properties/model/AddEASE.yaml``.
     """
 
-    traits = replace(ItemWeightsRecommender.traits, item_matrices=3)
+    traits = replace(ItemWeightsRecommender.traits, item_matrices=4)
 
     def item_weights(self) -> Tensor:
         """The sum [I, I]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -63,8 +64,8 @@ class ItemWeightsRecommender(HistoryRecommender):
         content = unit_features(self._dataset)[0].to(self.device)
         return content @ content.T
 
-    def _on_device(self, matrix: object) -> Tensor:
-        return torch.from_numpy(matrix.toarray()).float().to(self.device)  # type: ignore[attr-defined]
+    def _on_device(self, matrix: sp.csr_matrix) -> Tensor:
+        return torch.from_numpy(matrix.toarray()).to(self.device)
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch; the loss is 0 and teaches nothing.

@@ -14,14 +14,18 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.models.content import modality_shares
 from recbole_cadmr.models.item_weights import ItemWeightsRecommender
 
+_ROUNDING = 10 * np.finfo(np.float32).eps
+_ITERATIONS = 100  # of the power iteration; a graph's largest eigenvalue stands far above the others
+
 
 class MMGF(ItemWeightsRecommender):
     """MM-GF (Roh, Kim, Park and Shin, *Training-free Graph Filtering via Multimodal Feature Refinement for Extremely
     Fast Multimodal Recommendation*, arXiv 2503.04406).
 
-    ``W = f(P) + sum_m w_m f(P_m)`` with the filter ``f(P) = sum_k coefficients[k - 1] P^k``. P is the graph of items
-    by interactions, ``(X'X)^s`` of the normalised training rows X, and P_m that by a modality, ``(X_m X_m')^s`` of its
-    normalised features; powers by ``s``, the setting ``adjustment``, are entry by entry.
+    ``W = f(P) + sum_m w_m f(P_m)`` with the filter ``f(P) = r sum_k coefficients[k - 1] (P / r)^k``, where r is the
+    largest eigenvalue of P, so that frequencies lie between 0 and 1. P is the graph of items by interactions,
+    ``(X'X)^s`` of the normalised training rows X, and P_m that by a modality, ``(X_m X_m')^s`` of its normalised
+    features; powers by ``s``, the setting ``adjustment``, are entry by entry.
 
     Settings are declared in ``properties/model/MMGF.yaml``.
     """
@@ -41,12 +45,29 @@ class MMGF(ItemWeightsRecommender):
 
 
 def polynomial(P: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """``sum_k coefficients[k - 1] P^k`` [I, I], by Horner's rule."""
+    """``r sum_k coefficients[k - 1] (P / r)^k`` [I, I] of the largest eigenvalue r of P, by Horner's rule.
+
+    Args:
+        P: symmetric, without entries below 0, [I, I].
+    """
     result = coefficients[-1] * P
-    for coefficient in reversed(coefficients[:-1]):
-        result.diagonal().add_(coefficient)
-        result = result @ P
+    if len(coefficients) > 1 and (largest := largest_eigenvalue(P)):
+        P = P / largest
+        result /= largest
+        for coefficient in reversed(coefficients[:-1]):
+            result.diagonal().add_(coefficient)
+            result = result @ P
+        result *= largest
     return result
+
+
+def largest_eigenvalue(P: Tensor) -> float:
+    """Of a symmetric P [I, I] without entries below 0, by power iteration."""
+    vector = P.new_ones(len(P))
+    for _ in range(_ITERATIONS):
+        vector = P @ vector
+        vector /= vector.norm().clamp(min=torch.finfo(P.dtype).tiny)
+    return float(vector @ (P @ vector))
 
 
 def refined(modality: Modality) -> np.ndarray:
@@ -57,7 +78,8 @@ def refined(modality: Modality) -> np.ndarray:
     present = modality.present[1:].numpy()
     features = modality.features[1:].numpy()
     low, median, high = np.quantile(features[present], [0.25, 0.5, 0.75], axis=0)
-    scaled = (features[present] - median) / np.where(high > low, high - low, 1.0)
+    # A column whose range is rounding is constant.
+    scaled = (features[present] - median) / np.where(high - low > _ROUNDING, high - low, 1.0)
     result = np.zeros_like(features)
     result[present] = scaled - scaled.min()
     return result

@@ -11,9 +11,11 @@ from recbole.data.interaction import Interaction
 
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, guided_autoencoder
 from recbole_cadmr.models import item_weights
+from recbole_cadmr.models.mmgf import refined
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, train_matrix, write_micro
 from tests.oracles.linear import content_features, guided_columns, mmgf_weights, ridge_columns
 
@@ -99,6 +101,14 @@ def test_what_an_item_lacks_counts_nothing(tmp_path, name):
 def test_constant_features_are_no_harm(tmp_path, name):
     same = {item: [1.0, 2.0] for item in "abcd"}
     assert np.isfinite(scores_of(fitted(write_micro(tmp_path, text=same, image=same), name))).all()
+
+
+def test_a_column_that_is_rounding_is_not_scaled_up():
+    features = torch.tensor([[0.0, 0.0], [1.0, 1e-30], [2.0, 3e-30], [3.0, 0.0], [5.0, 2e-30]])
+    present = torch.tensor([False, True, True, True, True])
+    scaled = refined(Modality("text", features, present))
+    # (x - 2.5) / 1.75 and 0, moved up by 1.5 / 1.75.
+    assert np.allclose(1.75 * scaled, [[0.0, 1.5], [1.0, 1.5], [2.0, 1.5], [4.0, 1.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)

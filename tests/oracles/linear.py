@@ -105,6 +105,7 @@ def mmgf_weights(
                     if X[i, u] * X[j, u] > 0
                 )
                 P[i, j] = entry**s
+        r = np.linalg.eigvalsh(P).max()
         for k, coefficient in enumerate(coefficients, 1):
-            W += weight * coefficient * np.linalg.matrix_power(P, k)
+            W += weight * coefficient * r * np.linalg.matrix_power(P / r, k)
     return W
