@@ -52,7 +52,8 @@ def _inverse(gram: Tensor, ridge: float, error: ModelError) -> Tensor:
     P = torch.cholesky_inverse(factor, out=gram) if not info else gram
     if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
         raise error
-    return P
+    # Symmetric; LAPACK leaves it by columns, and sparse rows times that take many times as long.
+    return P if P.is_contiguous() else P.mT
 
 
 def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int) -> sp.csr_matrix:

@@ -29,6 +29,11 @@ def test_the_exact_fit_reuses_the_memory_of_the_gram_matrix(rows):
     assert exact_autoencoder(gram, 4.0).data_ptr() == gram.data_ptr()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_exact_fit_is_stored_by_rows(rows, dtype):
+    assert exact_autoencoder(torch.from_numpy(rows.T @ rows).to(dtype), 4.0).is_contiguous()
+
+
 def test_the_sparse_fit_is_the_exact_one_where_all_items_are_neighbours(rows):
     gram = sp.csr_matrix(rows.T @ rows)
     assert np.abs(sparse_autoencoder(gram, 4.0, 11).toarray() - ridge_columns(rows, 4.0)).max() < 1e-12
