@@ -59,7 +59,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
         values: what the values of a mapping with names of any kind must be.
         settings_of: name of the model whose settings a mapping holds.
         refused: why a value other than the default is refused.
-        ladder: values, ascending, that a closed form tries by itself on validation while the setting has its default.
+        ladder: values in order that a model tries by itself on validation while the setting has its default.
     """
 
     name: str = ""

@@ -191,6 +191,12 @@ class RowLoader(_TrainLoader):
         self.sample_size = len(self._ids)
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
+    def _init_batch_size_and_step(self) -> None:
+        entries = self.config["batch_entries"] if "batch_entries" in self.config else None  # noqa: SIM401
+        most = round(entries * self.sample_size / len(self._dataset)) if entries else self.config["train_batch_size"]
+        self.step = max(1, min(self.config["train_batch_size"], most))
+        self.set_batch_size(self.step)
+
     def collate_fn(self, index: Sequence[int]) -> Interaction:
         """The ids at ``index``."""
         return Interaction({self._field: self._ids[torch.as_tensor(index)]})

@@ -22,25 +22,31 @@ class Smoothing:
     Args:
         R: training rows [U, I].
         A: content attention [I, I].
+
+    Attributes:
+        content, cooccurrence: the weights.
     """
 
     def __init__(
         self, R: sp.csr_matrix, A: sp.csr_matrix, content: float, cooccurrence: float, device: torch.device
     ) -> None:
+        self.content, self.cooccurrence = content, cooccurrence
         users, items = (np.maximum(np.asarray(R.sum(axis)).ravel(), 1.0) ** -0.5 for axis in (1, 0))
         N = (sp.diags(users) @ R @ sp.diags(items)).tocsr()
-        self._content = SparseMatrix(content * A, device) if content and A.nnz else None
-        self._rows = SparseMatrix(cooccurrence**0.5 * N, device) if cooccurrence else None
-        diagonal = cooccurrence * np.asarray(N.multiply(N).sum(0), dtype=np.float32).ravel()
-        self._diagonal = torch.from_numpy(diagonal).to(device)[:, None]
+        self._A = SparseMatrix(A, device) if A.nnz else None
+        self._N = SparseMatrix(N, device)
+        self._diagonal = torch.from_numpy(np.asarray(N.multiply(N).sum(0), dtype=np.float32).ravel()).to(device)[
+            :, None
+        ]
 
     def __call__(self, E: Tensor) -> Tensor:
         """E [I, d] smoothed."""
         smoothed = E
-        if self._content is not None:
-            smoothed = smoothed + self._content.matmul(E)
-        if self._rows is not None:
-            smoothed = smoothed + self._rows.transposed_times(self._rows.matmul(E)) - self._diagonal * E
+        if self.content and self._A is not None:
+            smoothed = smoothed + self.content * self._A.matmul(E)
+        if self.cooccurrence:
+            together = self._N.transposed_times(self._N.matmul(E)) - self._diagonal * E
+            smoothed = smoothed + self.cooccurrence * together
         return smoothed
 
 
@@ -60,7 +66,7 @@ class ItemAttention(nn.Module):
         self, n_items: int, n_features: int, smoothing: Smoothing, size: int, temperature: float, scale: float
     ) -> None:
         super().__init__()
-        self._smoothing, self.size, self._temperature = smoothing, size, temperature
+        self._smoothing, self.size, self.temperature = smoothing, size, temperature
         # Queries and keys side by side, so that each step smooths once.
         self.embedding = nn.Parameter(scale * torch.randn(n_items, 2 * size))
         self.content_map = nn.Parameter(scale * torch.randn(n_features, 2 * size))
@@ -73,7 +79,7 @@ class ItemAttention(nn.Module):
         """
         both = self._smoothing(torch.addmm(self.embedding, features, self.content_map))
         query, key = both[:, : self.size], both[:, self.size :]
-        return F.normalize(query, dim=1) / self._temperature, F.normalize(key, dim=1)
+        return F.normalize(query, dim=1) / self.temperature, F.normalize(key, dim=1)
 
 
 class _AttentionEntries(torch.autograd.Function):

@@ -29,6 +29,7 @@ class ClosedFormRecommender(HistoryRecommender):
     Attributes:
         least_gain: the share by which chosen settings have to be better on validation than those at hand.
         closed_form: the autoencoder and its content attention.
+        own_settings: those of an attention that learns which may be chosen, too, as they are given.
         chosen: what was chosen, as the text of a JSON object with ``settings``, ``fits`` and ``tried``, so that it is
             part of every checkpoint; empty if nothing was.
     """
@@ -43,23 +44,28 @@ class ClosedFormRecommender(HistoryRecommender):
         self.rating_rows = RatingRows(R, self.device)
         self.closed_form = ContentAutoencoder(R, partial(content_attention, dataset, R), settings, self.device)
         self.given, self._defaults = frozenset(given), dict(settings)
+        self.own_settings: dict[str, float] = {}
         self.chosen, self._adopted = "", ""
 
     def choices(self) -> dict[str, Any]:
-        """What was chosen: ``settings`` by name, and how many were ``tried`` in how many ``fits``; {} if nothing was.
+        """What was chosen: ``settings`` by name, how many were ``tried`` in how many ``fits``; {} if nothing was.
+
+        Where there is an attention that learns, also its settings, ``attention``, and how many ``trials`` they took.
 
         Raises:
             UserError: if the checkpoint that it comes from was edited.
         """
         try:
             choices = json.loads(self.chosen or "{}")
-            settings, own = choices.get("settings", {}), self._defaults
-            numbers = [n for value in settings.values() for n in (value if isinstance(value, list) else [value])]
-            damaged = not settings.keys() <= own.keys() or not all(math.isfinite(n) and n >= 0 for n in numbers)
+            parts = (choices.get("settings", {}), self._defaults), (choices.get("attention", {}), self.own_settings)
+            values = [value for part, _ in parts for value in part.values()]
+            numbers = [n for value in values for n in (value if isinstance(value, list) else [value])]
+            known = all(part.keys() <= own.keys() for part, own in parts)
+            damaged = not known or not all(math.isfinite(n) and n >= 0 for n in numbers)
         except (ValueError, TypeError, AttributeError):
             damaged = True
         if damaged:
-            raise UserError("the checkpoint is damaged or was edited: the settings that its closed form chose are none")
+            raise UserError("the checkpoint is damaged or was edited: the settings that it chose are none")
         return choices
 
     def fit_closed_form(self, kind: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ _FULL = 2**16  # items up to which the softmax runs over all of them unless told
 _SAMPLED = 2**14  # and how many it runs over beyond
 _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
+# What an attention may choose by itself, in this order.
+_ADAPTED = ("cooccurrence_smoothing", "attention_temperature", "content_smoothing", "held_out_share")
 
 
 class SoftmaxCADMR(ClosedFormRecommender):
@@ -69,9 +72,12 @@ class SoftmaxCADMR(ClosedFormRecommender):
         super().__init__(config, dataset, linear, config.changed.get("linear_settings", ()))
         R, (A, _) = self.closed_form.R, self.closed_form.attention(linear)
         self.fit_kind: str | None = None
-        self.held_out_share, self.history_weight = config["held_out_share"], config["history_weight"]
+        self.history_weight = config["history_weight"]
+        self.free = [name for name in _ADAPTED if name not in config.changed and (A.nnz or name != "content_smoothing")]
+        self.own_settings = {name: config[name] for name in _ADAPTED}
 
-        smoothing = Smoothing(R, A, config["content_smoothing"], config["cooccurrence_smoothing"], self.device)
+        weights = config["content_smoothing"], config["cooccurrence_smoothing"]
+        self._smoothing = smoothing = Smoothing(R, A, *weights, self.device)
         features, reduced = unit_features(dataset, config["content_components"])
         # What principal components a machine finds is not for another one to find again.
         self.register_buffer("features", config["content_scale"] * features, persistent=reduced)
@@ -79,6 +85,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         n_items, n_features = features.shape
         self._members = [ItemAttention(n_items, n_features, smoothing, *shape) for _ in range(config["ensemble_size"])]
         self.attentions = nn.ModuleList(self._members)
+        self.attend(self.own_settings)
         self.attention_weights = list(config["attention_weights"])
         self.register_buffer("attention_weight", torch.tensor(float(self.attention_weights[0])))
         self._prepare_sampling(config, R)
@@ -95,11 +102,32 @@ class SoftmaxCADMR(ClosedFormRecommender):
             inclusion = -np.expm1(self.n_sampled * np.log1p(-drawn))
             self._log_weight = -torch.from_numpy(np.log(inclusion)).float().to(self.device)
 
+    # What is chosen on validation
+
+    def attend(self, settings: Mapping[str, float]) -> None:
+        """Let the attention have these settings: temperature, smoothing, share of a row held out in training."""
+        self._cache.clear()
+        self.held_out_share = settings["held_out_share"]
+        self._smoothing.content = settings["content_smoothing"]
+        self._smoothing.cooccurrence = settings["cooccurrence_smoothing"]
+        for member in self._members:
+            member.temperature = settings["attention_temperature"]
+
+    def adopt_choices(self) -> None:
+        """Let closed form and attention use what was chosen."""
+        if self.chosen != self._adopted:
+            chosen = self.choices().get("attention", {})
+            self.attend({**self.own_settings, **{name: value for name, value in chosen.items() if name in self.free}})
+        before = dict(self.closed_form.settings)
+        super().adopt_choices()
+        if before != self.closed_form.settings:
+            self.closed_form.weights = None
+
     # Training
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy of held-out items given the rest of their rows, a mean over them; of all members together."""
-        self._fit()
+        self.fit()
         batch = self.rating_rows.batch(interaction[self.USER_ID])
         kept = cap_row_lengths(batch.row, batch.n_rows, _LONGEST)  # pairs within a row grow with its square
         batch = replace(batch, row=batch.row[kept], column=batch.column[kept], value=batch.value[kept])
@@ -133,21 +161,26 @@ class SoftmaxCADMR(ClosedFormRecommender):
         loss = unknown.log() - of_held.clamp(min=_TINY).log()
         return (weight * loss).sum() / weight.sum()
 
-    def _fit(self) -> None:
-        if self.closed_form.weights is None or self.chosen != self._adopted:
+    def fit(self) -> None:
+        """Fit the closed form, unless that is done."""
+        self.adopt_choices()
+        if self.closed_form.weights is None:
             # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
             self.fit_kind = self.fit_closed_form(self.fit_kind)
 
     # Scores
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
-        self._fit()
+        self.fit()
         scores = self.closed_form.scores(batch)
-        log_p = torch.stack([self._log_p(f"attention {i}", m, batch) for i, m in enumerate(self._members)]).mean(0)
-        return F.pad(scores + self.attention_weight * log_p, (1, 0))
+        return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))
+
+    def log_p(self, batch: RowBatch) -> Tensor:
+        """``log p(j | u)`` [B, I], a mean over the members; 0 for empty rows."""
+        return torch.stack([self._log_p(f"attention {i}", m, batch) for i, m in enumerate(self._members)]).mean(0)
 
     def _log_p(self, name: str, member: ItemAttention, batch: RowBatch) -> Tensor:
-        """``log p(j | u)`` [B, I] by one member; 0 for empty rows."""
+        """The same by one member."""
         query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
         size = torch.bincount(batch.row, minlength=batch.n_rows)
         if 4 * len(key) ** 2 < 0.2 * free_bytes(key.device) or f"{name}: rows" in self._cache:

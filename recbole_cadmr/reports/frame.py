@@ -219,8 +219,10 @@ def _chosen(result: RunResult, n_tried: int) -> str:
     chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in _SAID) or "defaults"
     chosen += f" (best of {n_tried} on validation)" if n_tried else ""
     if choices := result.get("choices"):
-        own = ", ".join(f"{name}={text_of(value)}" for name, value in choices["settings"].items()) or "the defaults"
-        chosen += f"; of its own choice {own} (best of {choices['tried']} on validation)"
+        of_attention = choices.get("attention", {}), choices.get("trials", 0)
+        for part, own, n_looks in (("", choices["settings"], choices["tried"]), (" for the attention", *of_attention)):
+            values = ", ".join(f"{name}={text_of(value)}" for name, value in own.items()) or "the defaults"
+            chosen += f"; of its own choice{part} {values} (best of {n_looks} on validation)" if n_looks else ""
     return chosen
 
 

@@ -54,11 +54,18 @@ class Coverage(TypedDict):
 
 
 class Choices(TypedDict):
-    """What a model chose on validation by itself: settings by name, out of how many, in how many fits."""
+    """What a model chose on validation by itself.
+
+    Attributes:
+        settings: of the closed form, by name; out of how many, in how many fits.
+        attention: of the attention that learns, by name; out of how many.
+    """
 
     settings: dict[str, Any]
     fits: Count
     tried: Count
+    attention: NotRequired[dict[str, Any]]
+    trials: NotRequired[Count]
 
 
 class RunResult(TypedDict):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +23,7 @@ from recbole_cadmr.layers.sparse import compressed
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.contents import SearchRecord
+from recbole_cadmr.training.coordinate_descent import MARGIN, Point, better, descend, difference
 from recbole_cadmr.training.held_out import HeldOut
 
 # What has to be done again where a setting changes: little, the attention, or the fit of the autoencoder.
@@ -36,14 +36,6 @@ _BLOCK = 1024  # users smoothed at once
 _FACTOR = 3.0  # by which the weight of one modality is raised or lowered
 
 _log = logging.getLogger("recbole_cadmr")
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Settings, and what was measured with them: metrics [users, metrics]."""
-
-    settings: dict[str, Any]
-    metrics: np.ndarray
 
 
 @dataclass
@@ -70,11 +62,11 @@ class ClosedFormSearch:
     ladders: Mapping[str, Sequence[float]]
     budget: int
     record: Path | None = None
-    margin: float = 0.5
+    margin: float = MARGIN
     fits: int = 0
     tried: int = 0
     _recorded: dict[str, Any] = field(default_factory=dict)
-    _best: _Point | None = None
+    _best: Point | None = None
     _kind: str | None = None
     _fitted: dict[str, Any] = field(default_factory=dict)
     _attended: dict[str, Any] = field(default_factory=dict)
@@ -97,45 +89,33 @@ class ClosedFormSearch:
         best = self._fit_at(plain) if plain != start else None
         if best is None or self.fits < self.budget:
             own = self._fit_at(start)
-            best = own if best is None else self._better(own, best)
+            best = own if best is None else better(own, best, self.margin)
         if self.fits < self.budget and not self.ladders.keys().isdisjoint(_OF_ATTENTION):
             best = self._part("attention", best.settings, partial(self._walk, best, _OF_ATTENTION, self._measured))
-        self._best = best = self._walk(best, _OF_FIT, self._fit_at)
+        self._best = best = self._walk(best, _OF_FIT, self._next_fit)
         return {name: value for name in self.ladders if (value := best.settings[name]) is not None}
 
     def gain(self) -> float:
         """How much better the settings found are than those of the closed form, as a share; takes a fit more."""
         assert self._best is not None, "run comes first"
-        return float(_difference(self._measured(dict(self.closed_form.settings)), self._best).mean())
+        return float(difference(self._measured(dict(self.closed_form.settings)), self._best).mean())
 
-    def _walk(self, best: _Point, names: Sequence[str], measured: Callable[[dict[str, Any]], _Point]) -> _Point:
-        """The best that can be reached by steps of some settings, each taken as often as it helps."""
-        improved = True
-        while improved:
-            improved = False
-            for name in names:
-                for direction in (1, -1):
-                    before = best
-                    for value in self._values(best.settings, name, direction):
-                        if names is _OF_FIT and self.fits >= self.budget:
-                            return best
-                        found = measured({**best.settings, name: value})
-                        if self._better(best, found) is best:
-                            break
-                        best, improved = found, True
-                    if best is not before:
-                        break  # what is behind has just been left
-        return best
+    def _walk(self, best: Point, names: Sequence[str], measured: Callable[[dict[str, Any]], Point | None]) -> Point:
+        return descend(best, names, self._values, measured, self.margin)
 
-    def _fit_at(self, settings: dict[str, Any]) -> _Point:
+    def _next_fit(self, settings: dict[str, Any]) -> Point | None:
+        """What a fit by these settings comes to; None if there have been enough."""
+        return self._fit_at(settings) if self.fits < self.budget else None
+
+    def _fit_at(self, settings: dict[str, Any]) -> Point:
         """What a fit by these settings comes to, by the settings of the scores that suit it best."""
 
-        def walk() -> _Point:
+        def walk() -> Point:
             return self._walk(self._measured(settings), _OF_SCORES, self._measured)
 
         return self._part("fit", settings, walk)
 
-    def _part(self, name: str, settings: dict[str, Any], walk: Callable[[], _Point]) -> _Point:
+    def _part(self, name: str, settings: dict[str, Any], walk: Callable[[], Point]) -> Point:
         """What a part of the search comes to: as the record has it, or by a walk that is then recorded."""
         key, parts = json.dumps([name, settings], sort_keys=True), self._recorded
         self.fits += 1
@@ -146,7 +126,7 @@ class ClosedFormSearch:
             if self.record is not None:
                 save_checkpoint(self.record, {"parts": parts})
         self.tried = parts[key]["tried"]
-        point = _Point(parts[key]["settings"], parts[key]["metrics"])
+        point = Point(parts[key]["settings"], parts[key]["metrics"])
         self._report(point, perf_counter() - begin)
         return point
 
@@ -163,13 +143,7 @@ class ClosedFormSearch:
         beyond = [value for value in self.ladders[name] if (value - settings[name]) * direction > 1e-9]
         yield from sorted(beyond, reverse=direction < 0)
 
-    def _better(self, one: _Point, other: _Point) -> _Point:
-        """The other, if it is better by the margin."""
-        difference = _difference(one, other)
-        error = difference.std() / math.sqrt(len(difference))
-        return other if difference.mean() > max(self.margin * error, 1e-9) else one
-
-    def _report(self, point: _Point, duration: float) -> None:
+    def _report(self, point: Point, duration: float) -> None:
         means = ", ".join(f"{value:.4f}" for value in point.metrics.mean(0))
         named = ((name, point.settings[name]) for name in self.ladders)
         settings = ", ".join(f"{name} {text_of(value)}" for name, value in named if value is not None)
@@ -181,10 +155,10 @@ class ClosedFormSearch:
 
     # Scores
 
-    def _measured(self, settings: dict[str, Any]) -> _Point:
+    def _measured(self, settings: dict[str, Any]) -> Point:
         self.tried += 1
         self._prepare(settings)
-        return _Point(settings, self.held_out.measure(partial(self._scores, settings)))
+        return Point(settings, self.held_out.measure(partial(self._scores, settings)))
 
     def _prepare(self, settings: Mapping[str, Any]) -> None:
         """Compute what the scores of users with these settings are made of, as far as settings before have not."""
@@ -221,11 +195,6 @@ class ClosedFormSearch:
             near = as_batch(self._near[users], scores)
             scores[near.row, near.column] += settings["direct_path"] * near.value
         return scores
-
-
-def _difference(one: _Point, other: _Point) -> np.ndarray:
-    """By how much the other is better [users], in all metrics together, each in units of its mean."""
-    return ((other.metrics - one.metrics) / np.maximum(one.metrics.mean(0), 1e-12)).mean(1)
 
 
 def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix) -> Tensor:

@@ -30,6 +30,22 @@ class ClosedFormTrainer(RunTrainer):
         return super().fit(train_data, valid_data, **options)
 
 
+def held_out_of(trainer: ClosedFormTrainer, valid_data: Any, part: str, setting: str) -> HeldOut:
+    """The validation items by which settings of a part of the model are chosen; warns if they are few.
+
+    Args:
+        setting: the one that keeps the defaults at 1.
+    """
+    V = binary(valid_data._dataset.inter_matrix(form="csr")[:, 1:])
+    held_out = HeldOut(trainer.model.closed_form.R, V, trainer.valid_metric, max(trainer.config["topk"]))
+    if len(held_out.users) < _FEW:
+        trainer.logger.warning(
+            f"only {len(held_out.users)} users have validation items to choose the settings of the {part} by; "
+            f"{setting}=1 keeps the defaults"
+        )
+    return held_out
+
+
 class _ChooseSettings(TrainingCallback):
     def __init__(self, valid_data: Any) -> None:
         self._valid_data = valid_data
@@ -48,13 +64,7 @@ class _ChooseSettings(TrainingCallback):
             trainer.logger.warning("without a validation the closed form keeps the default settings")
             return
         start = perf_counter()
-        V = binary(self._valid_data._dataset.inter_matrix(form="csr")[:, 1:])
-        held_out = HeldOut(model.closed_form.R, V, trainer.valid_metric, max(trainer.config["topk"]))
-        if len(held_out.users) < _FEW:
-            trainer.logger.warning(
-                f"only {len(held_out.users)} users have validation items to choose the settings of the closed form by; "
-                "adaptive_fits=1 keeps the defaults"
-            )
+        held_out = held_out_of(trainer, self._valid_data, "closed form", "adaptive_fits")
         search = ClosedFormSearch(
             model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
         )
@@ -64,6 +74,8 @@ class _ChooseSettings(TrainingCallback):
             trainer.logger.info(f"found {gain:.1%} better settings; below {least} those at hand are kept")
             chosen = {}
         model.chosen = json.dumps({"settings": chosen, "fits": search.fits, "tried": search.tried})
+        if trainer.config["resume_step"]:
+            trainer.save_state()  # so that a kill from now on repeats no fit
         (trainer.folder / _RECORD).unlink()
         trainer.seconds["choice of settings"] = perf_counter() - start
 

@@ -1,53 +1,179 @@
-"""Training of CADMR with a softmax objective, and the weight of its attention."""
+"""Training of CADMR with a softmax objective: trainings with several settings, and the weight of the attention."""
 
 from __future__ import annotations
 
 import json
-from itertools import product
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
-from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer
+import numpy as np
+
+from recbole_cadmr.config.model_yaml import own_settings
+from recbole_cadmr.formatting import text_of
+from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.training.attention_weight import AttentionWeight
+from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer, held_out_of
+from recbole_cadmr.training.coordinate_descent import Point, descend
+from recbole_cadmr.training.trainer import RunTrainer
+
+_WORK = 2e7  # steps times items of all trainings together; of more, the first alone
+
+
+class _Untried(Exception):
+    """Raised where a descent comes to settings that no training had yet, its argument."""
 
 
 class SoftmaxTrainer(ClosedFormTrainer):
-    """Trains the attention, then chooses its weight beside the closed form.
+    """Trains the attention, with the settings as given and then with others; the best on validation is kept.
 
-    Validations in training go by the first of ``attention_weights``; at the end the best epoch is scored with each,
-    with none of the attention, and also beside the closed form by the settings as given where it has chosen others.
-    The best of these on validation is kept in the model.
+    Every training starts from the same parameters and stops early by itself; which settings come next follows by
+    coordinate descent along their ladders. Every validation chooses the weight of the attention beside the closed
+    form. At the end the best epoch of all is scored without the attention, too, and beside the closed form by the
+    settings as given where it has chosen others; again the best is kept.
     """
 
-    _choosing = False
+    model: SoftmaxCADMR
+    epochs: int
     best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    _choosing = False
+    _weight: AttentionWeight | None = None
+
+    def __init__(self, config: Any, model: SoftmaxCADMR, *data: Any) -> None:
+        super().__init__(config, model, *data)
+        self._start = deepcopy(model.state_dict())
+        work = self.epochs * len(self._train_data) * model.n_items
+        schedule = "settings_schedule" in config.final_config_dict and config["settings_schedule"]
+        most = 1 if schedule or not model.free else config["attention_trials"]
+        self._trials = max(1, min(most, int(_WORK / max(work, 1))))
+        if self._trials < most:
+            self.logger.info(
+                f"attention: {self._trials} of {most} trainings with different settings, as {self.epochs} epochs take "
+                f"{self.epochs * len(self._train_data):,} steps over {model.n_items - 1:,} items"
+            )
+
+    @classmethod
+    def most_epochs(cls, config: Mapping[str, Any]) -> int:
+        """Those of all trainings."""
+        return super().most_epochs(config) * int(config["attention_trials"])
 
     @property
     def phase(self) -> str:
-        """``training``, or ``weight`` while the weight is chosen."""
-        return "weight" if self._choosing else "training"
+        """``training``, ``training 2`` and so on; ``weight`` at the end."""
+        place = len(self._done) + 1
+        return "weight" if self._choosing else "training" if place == 1 else f"training {place}"
+
+    @property
+    def _done(self) -> list[tuple[dict[str, float], float]]:
+        """Settings and best score of the trainings that are over."""
+        return self.model.choices().get("done", [])
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
-        """As RecBole's ``fit``, with the weight chosen at the end."""
+        """As RecBole's ``fit``, for all trainings, with a last choice at the end."""
         score, result = super().fit(train_data, valid_data, **options)
-        weights = self.model.attention_weights
-        if not (valid_data and self.history and weights[1:]):
+        if not (self.history and valid_data):
             return score, result
-        self.load_best()
-        self.epoch = max(entry["epoch"] for entry in self.history if entry["valid_score"] == score)
+        while self._start_next():
+            RunTrainer.fit(self, train_data, valid_data, **options)  # the closed form has chosen already
+        return self._choose(valid_data, options.get("show_progress", False))
+
+    # Trainings
+
+    def _start_next(self) -> bool:
+        """Begin the next training, if there is to be one; else give the model what the best came to."""
+        own = {name: self.model.own_settings[name] for name in self.model.free}
+        choices = self.model.choices()
+        done = [*self._done, (choices.get("attention", own), float(self.best_valid_score))]
+        following = self._following(own, done) if len(done) < self._trials else None
+        if following is None:
+            (settings, self.best_valid_score), n_done = self._best(done), len(done)
+            self.load_best()
+            entry = max(
+                (e for e in self.history if e["valid_score"] == self.best_valid_score), key=lambda e: e["epoch"]
+            )
+            self.epoch = entry["epoch"]
+            self.best_valid_result = {name: value for name, value in entry["valid_result"].items() if value is not None}
+            found = {"attention": settings, "trials": n_done} if self._trials > 1 else {}
+            self._note({name: value for name, value in choices.items() if name not in ("done", "attention")} | found)
+            return False
+        values = ", ".join(f"{name} {text_of(value)}" for name, value in following.items())
+        self.logger.info(f"attention: training {len(done) + 1} of at most {self._trials}, by {values}")
+        self._note({**choices, "attention": following, "done": done})
+        self.model.load_state_dict(self._start)
+        self.start_epoch = self._first_epoch = self.epoch + 1
+        self.epochs = self.start_epoch + self.config["epochs"]
+        self.optimizer = self._build_optimizer(learning_rate=self.learning_rate)
+        self.cur_step, self._losses = 0, {}
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result = None
+        return True
+
+    def _note(self, choices: Mapping[str, Any]) -> None:
+        """Make choices what the model has chosen."""
+        self.model.chosen = json.dumps({"settings": {}, "fits": 0, "tried": 0, **choices}) if choices else ""
+        self.model.adopt_choices()
+
+    def _best(self, done: list[tuple[dict[str, float], float]]) -> tuple[dict[str, float], float]:
+        return (max if self.valid_metric_bigger else min)(done, key=lambda training: training[1])
+
+    def _following(self, own: dict[str, float], done: list[tuple[dict[str, float], float]]) -> dict[str, float] | None:
+        """The settings that coordinate descent asks for next; None if it has come to its end."""
+        declared = own_settings("CADMR")
+
+        def values(settings: dict[str, float], name: str, direction: int) -> list[float]:
+            ladder = list(declared[name].ladder or ())
+            place = ladder.index(settings[name])
+            return ladder[place + 1 :] if direction > 0 else ladder[:place][::-1]
+
+        def measured(settings: dict[str, float]) -> Point:
+            for tried, score in done:
+                if tried == settings:
+                    return Point(settings, np.array([[score if self.valid_metric_bigger else 1 / max(score, 1e-12)]]))
+            raise _Untried(settings)
+
+        try:
+            descend(measured(own), list(own), values, measured)
+        except _Untried as untried:
+            return untried.args[0]
+        return None
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        done = self._done
+        now: tuple[dict[str, float], float] = {}, float(self.best_valid_score)
+        if self._choosing or not done or self._best([*done, now]) is now:
+            super()._save_checkpoint(epoch, verbose, **kwargs)
+
+    # The weight of the attention
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        if self.model.attention_weights[1:] and not self._choosing:
+            self._weight_by(valid_data).best()
+        return super()._valid_epoch(valid_data, show_progress)
+
+    def _weight_by(self, valid_data: Any) -> AttentionWeight:
+        if self._weight is None:
+            self._weight = AttentionWeight(self.model, held_out_of(self, valid_data, "attention", "attention_trials"))
+        return self._weight
+
+    def _choose(self, valid_data: Any, show_progress: bool) -> tuple[float, dict[str, float] | None]:
+        """Whether attention and closed form by its own settings are better than without."""
         self._choosing, self._losses = True, {}
-        beside = [self.model.chosen]
-        if self.model.choices().get("settings"):
-            beside.append(json.dumps({**self.model.choices(), "settings": {}}))
-        best = beside[0], weights[0]
-        for chosen, weight in product(beside, [*weights, 0.0]):
-            if (chosen, weight) == (beside[0], weights[0]):
-                continue  # measured in training
-            self.model.chosen = chosen
-            self.model.attention_weight.fill_(weight)
-            score, result = self._valid_epoch(valid_data, options.get("show_progress", False))
-            if score != self.best_valid_score and (score > self.best_valid_score) == self.valid_metric_bigger:
-                best, self.best_valid_score, self.best_valid_result = (chosen, weight), score, result
-        self.model.chosen = best[0]
-        self.model.attention_weight.fill_(best[1])
-        self._choosing = False
+        if self.model.attention_weights[1:]:
+            best = self.model.chosen, float(self.model.attention_weight)
+            beside = [(best[0], 0.0)]
+            if self.model.choices().get("settings"):
+                self.model.chosen = json.dumps({**self.model.choices(), "settings": {}})
+                self._weight_by(valid_data).best()
+                beside += [(self.model.chosen, weight) for weight in (float(self.model.attention_weight), 0.0)]
+            for chosen, weight in beside:
+                self.model.chosen = chosen
+                self.model.attention_weight.fill_(weight)
+                score, result = self._valid_epoch(valid_data, show_progress)
+                if score != self.best_valid_score and (score > self.best_valid_score) == self.valid_metric_bigger:
+                    best, self.best_valid_score, self.best_valid_result = (chosen, weight), score, result
+            self.model.chosen = best[0]
+            self.model.attention_weight.fill_(best[1])
         self._save_checkpoint(self.epoch)
+        self._choosing = False
         return float(self.best_valid_score), self.best_valid_result

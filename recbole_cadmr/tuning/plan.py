@@ -145,6 +145,9 @@ def make_plan(
     if trials is not None and not 1 <= trials <= _MOST_TRIALS:
         raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
+    if "attention_trials" in config and "attention_trials" not in fixed:
+        fixed["attention_trials"] = 1  # a trial has the settings that the search gives it
+        config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     fixed = current_names(config["model"], fixed, "settings")
     if not config["eval_step"]:
         raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
