@@ -73,7 +73,7 @@ def with_former_values(model: Any, settings: Mapping[str, Any]) -> dict[str, Any
 
 
 def _completed(settings: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    former = {name: entry for name, entry in table.items() if isinstance(entry, int)}
+    former = {name: entry for name, entry in table.items() if _is_former(entry)}
     inner = {
         name: _completed(settings[name], entry)
         for name, entry in table.items()
@@ -100,8 +100,13 @@ def _without_former(values: Mapping[str, Any], table: Mapping[str, Any]) -> dict
     return {
         name: _without_former(value, table[name]) if isinstance(table.get(name), Mapping) and value else value
         for name, value in values.items()
-        if not isinstance(table.get(name), int) or value != table[name]
+        if not (name in table and _is_former(table[name]) and value == table[name])
     }
+
+
+def _is_former(entry: Any) -> bool:
+    """Whether an entry of the table is the value that a setting stands for where there was none yet."""
+    return entry is None or isinstance(entry, int)
 
 
 def _inverse(table: Mapping[str, Any]) -> dict[str, Any]:

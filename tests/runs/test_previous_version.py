@@ -154,14 +154,23 @@ def test_best_settings_of_a_deprecated_name_train_and_warn_once(folders, tmp_pat
     assert warnings == [RENAMED]
 
 
+# What the preset was, by itself.
+_BEST = {
+    "attention_weights": [0.03, 0.01, 0.02, 0.045, 0.07],
+    "attention_trials": 1,
+    "batch_entries": None,
+    "epochs": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("label", "settings", "digest"),
     [
         ("LinearCADMR", {"LinearCADMR.regularisation": 60.0, "adaptive_fits": 1}, "7a2a8617"),
         ("LinearCADMR", {"regularisation": 60.0, "adaptive_fits": 1}, "7a2a8617"),
         ("LinearCADMR", {"reg_weight": 60.0, "adaptive_fits": 1}, "7a2a8617"),
-        ("CADMR@best", {"linear_settings": {"regularisation": 2.0, "adaptive_fits": 1}, "epochs": 1}, "7415d0b3"),
-        ("CADMR@best", {"linear_settings": {"reg_weight": 2.0, "adaptive_fits": 1}, "epochs": 1}, "7415d0b3"),
+        ("CADMR@best", {"linear_settings": {"regularisation": 2.0, "adaptive_fits": 1}, **_BEST}, "7415d0b3"),
+        ("CADMR@best", {"linear_settings": {"reg_weight": 2.0, "adaptive_fits": 1}, **_BEST}, "7415d0b3"),
     ],
 )
 def test_cells_keep_the_names_that_they_had(folders, label, settings, digest):
