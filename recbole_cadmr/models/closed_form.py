@@ -61,7 +61,13 @@ class ClosedFormRecommender(HistoryRecommender):
             values = [value for part, _ in parts for value in part.values()]
             numbers = [n for value in values for n in (value if isinstance(value, list) else [value])]
             known = all(part.keys() <= own.keys() for part, own in parts)
-            damaged = not known or not all(math.isfinite(n) and n >= 0 for n in numbers)
+            counts = [choices.get(name, 0) for name in ("fits", "tried", "trials")]
+            numbers += [score for _, score in choices.get("done", [])]
+            done = all(settings.keys() <= self.own_settings.keys() for settings, _ in choices.get("done", []))
+            proper = all(math.isfinite(n) and n >= 0 for n in numbers) and all(
+                type(n) is int and n >= 0 for n in counts
+            )
+            damaged = not (known and done and proper)
         except (ValueError, TypeError, AttributeError):
             damaged = True
         if damaged:

@@ -30,18 +30,18 @@ class ClosedFormTrainer(RunTrainer):
         return super().fit(train_data, valid_data, **options)
 
 
-def held_out_of(trainer: ClosedFormTrainer, valid_data: Any, part: str, setting: str) -> HeldOut:
+def held_out_of(trainer: ClosedFormTrainer, valid_data: Any, part: str, instead: str) -> HeldOut:
     """The validation items by which settings of a part of the model are chosen; warns if they are few.
 
     Args:
-        setting: the one that keeps the defaults at 1.
+        instead: what keeps the defaults.
     """
     V = binary(valid_data._dataset.inter_matrix(form="csr")[:, 1:])
     held_out = HeldOut(trainer.model.closed_form.R, V, trainer.valid_metric, max(trainer.config["topk"]))
     if len(held_out.users) < _FEW:
         trainer.logger.warning(
             f"only {len(held_out.users)} users have validation items to choose the settings of the {part} by; "
-            f"{setting}=1 keeps the defaults"
+            f"{instead} the defaults"
         )
     return held_out
 
@@ -64,7 +64,7 @@ class _ChooseSettings(TrainingCallback):
             trainer.logger.warning("without a validation the closed form keeps the default settings")
             return
         start = perf_counter()
-        held_out = held_out_of(trainer, self._valid_data, "closed form", "adaptive_fits")
+        held_out = held_out_of(trainer, self._valid_data, "closed form", "adaptive_fits=1 keeps")
         search = ClosedFormSearch(
             model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
         )

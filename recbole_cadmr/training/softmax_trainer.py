@@ -43,6 +43,9 @@ class SoftmaxTrainer(ClosedFormTrainer):
     def __init__(self, config: Any, model: SoftmaxCADMR, *data: Any) -> None:
         super().__init__(config, model, *data)
         self._start = deepcopy(model.state_dict())
+        if self.eval_step > 0:  # what comes after the last validation of a training would never be kept
+            self.epochs -= self.epochs % self.eval_step
+        self._n_epochs = self.epochs
         work = self.epochs * len(self._train_data) * model.n_items
         schedule = "settings_schedule" in config.final_config_dict and config["settings_schedule"]
         most = 1 if schedule or not model.free else config["attention_trials"]
@@ -61,18 +64,18 @@ class SoftmaxTrainer(ClosedFormTrainer):
     @property
     def phase(self) -> str:
         """``training``, ``training 2`` and so on; ``weight`` at the end."""
-        place = len(self._done) + 1
-        return "weight" if self._choosing else "training" if place == 1 else f"training {place}"
+        return "weight" if self._choosing else _phase(len(self._done) + 1)
 
     @property
     def _done(self) -> list[tuple[dict[str, float], float]]:
         """Settings and best score of the trainings that are over."""
-        return self.model.choices().get("done", [])
+        return [(settings, score) for settings, score in self.model.choices().get("done", [])]
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``, for all trainings, with a last choice at the end."""
         score, result = super().fit(train_data, valid_data, **options)
-        if not (self.history and valid_data):
+        alone = self._trials == 1 and not self.model.attention_weights[1:]
+        if alone or not (self.history and valid_data):
             return score, result
         while self._start_next():
             RunTrainer.fit(self, train_data, valid_data, **options)  # the closed form has chosen already
@@ -89,10 +92,12 @@ class SoftmaxTrainer(ClosedFormTrainer):
         if following is None:
             (settings, self.best_valid_score), n_done = self._best(done), len(done)
             self.load_best()
-            entry = max(
-                (e for e in self.history if e["valid_score"] == self.best_valid_score), key=lambda e: e["epoch"]
-            )
+            phase = _phase(done.index((settings, self.best_valid_score)) + 1)
+            found_at = (e for e in self.history if (e["phase"], e["valid_score"]) == (phase, self.best_valid_score))
+            entry = max(found_at, key=lambda e: e["epoch"])
             self.epoch = entry["epoch"]
+            # Not that of a last choice, if the run was cut after it.
+            self.model.attention_weight.fill_(float(entry["diagnostics"]["attention_weight"] or 0.0))
             self.best_valid_result = {name: value for name, value in entry["valid_result"].items() if value is not None}
             found = {"attention": settings, "trials": n_done} if self._trials > 1 else {}
             self._note({name: value for name, value in choices.items() if name not in ("done", "attention")} | found)
@@ -102,7 +107,7 @@ class SoftmaxTrainer(ClosedFormTrainer):
         self._note({**choices, "attention": following, "done": done})
         self.model.load_state_dict(self._start)
         self.start_epoch = self._first_epoch = self.epoch + 1
-        self.epochs = self.start_epoch + self.config["epochs"]
+        self.epochs = self.start_epoch + self._n_epochs
         self.optimizer = self._build_optimizer(learning_rate=self.learning_rate)
         self.cur_step, self._losses = 0, {}
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
@@ -153,7 +158,12 @@ class SoftmaxTrainer(ClosedFormTrainer):
 
     def _weight_by(self, valid_data: Any) -> AttentionWeight:
         if self._weight is None:
-            self._weight = AttentionWeight(self.model, held_out_of(self, valid_data, "attention", "attention_trials"))
+            self._weight = AttentionWeight(
+                self.model,
+                held_out_of(
+                    self, valid_data, "attention", "attention_trials=1 and a single one of attention_weights keep"
+                ),
+            )
         return self._weight
 
     def _choose(self, valid_data: Any, show_progress: bool) -> tuple[float, dict[str, float] | None]:
@@ -177,3 +187,8 @@ class SoftmaxTrainer(ClosedFormTrainer):
         self._save_checkpoint(self.epoch)
         self._choosing = False
         return float(self.best_valid_score), self.best_valid_result
+
+
+def _phase(place: int) -> str:
+    """Name of a training by its number, from 1 on."""
+    return "training" if place == 1 else f"training {place}"

@@ -145,9 +145,6 @@ def make_plan(
     if trials is not None and not 1 <= trials <= _MOST_TRIALS:
         raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
-    if "attention_trials" in config and "attention_trials" not in fixed:
-        fixed["attention_trials"] = 1  # a trial has the settings that the search gives it
-        config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     fixed = current_names(config["model"], fixed, "settings")
     if not config["eval_step"]:
         raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
@@ -160,6 +157,9 @@ def make_plan(
     searched = {name: dimension for name, dimension in searched.items() if name not in fixed}
     if not searched:
         raise UserError(f"{origin} has nothing left to search: all of its settings are given")
+    if "attention_trials" in config and not {"attention_trials"} & (fixed.keys() | searched.keys()):
+        fixed["attention_trials"] = 1  # a trial has the settings that the search gives it
+        config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     most = max(_most_epochs(config, searched), 1)
     plan = Plan(
         model=config["model"],
@@ -209,7 +209,7 @@ def _most_epochs(config: Config, space: Space) -> int:
     for name in ("epochs", "pretrain_epochs"):
         if name in kept and (not isinstance(kept[name], int) or kept[name] >= 2**31):
             raise UserError(f"{name} must be a whole number below {2**31:,}, not {kept[name]}")
-    for name in ("epochs", "pretrain_epochs", "reg_weight"):
+    for name in ("epochs", "pretrain_epochs", "reg_weight", "attention_trials"):
         if name in space:
             most = [
                 (trainer.most_epochs({**kept, name: value}), value) for value in (*space[name].values, config[name])

@@ -113,6 +113,15 @@ def test_a_killed_run_goes_on_alike(tmp_path, epoch):
     assert strip[0] == strip[1]
 
 
+def test_every_training_is_validated_after_as_many_epochs(tmp_path):
+    run = trained(tmp_path / "run", attention_trials=3, epochs=3, eval_step=2)
+    assert [(e["phase"], e["epoch"]) for e in run.result["history"][:-1]] == [
+        ("training", 1),
+        ("training 2", 3),
+        ("training 3", 5),
+    ]
+
+
 def test_long_trainings_are_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(softmax_trainer, "_WORK", 1.0)
     run = trained(tmp_path / "run", attention_trials=4)
@@ -128,7 +137,15 @@ def test_without_validation_nothing_is_chosen(tmp_path):
 def test_edited_settings_of_the_attention_are_refused(tmp_path):
     run = trained(tmp_path / "run", attention_trials=2)
     content = load_checkpoint(run.checkpoint)
-    for text in ('{"attention": {"attention_temperature": "x"}}', '{"attention": {"epochs": 2}}', '{"attention": 3}'):
+    for text in (
+        '{"done": 5}',
+        '{"done": [[{}, "x"]]}',
+        '{"done": [[{"a": 1}, 0.3]]}',
+        '{"fits": "x"}',
+        '{"attention": {"attention_temperature": "x"}}',
+        '{"attention": {"epochs": 2}}',
+        '{"attention": 3}',
+    ):
         content["attributes"][":chosen"] = text
         save_checkpoint(tmp_path / "edited.pt", content)
         with pytest.raises(UserError, match="damaged or was edited"):
