@@ -192,6 +192,7 @@ class RowLoader(_TrainLoader):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def _init_batch_size_and_step(self) -> None:
+        # RecBole's Config has no get.
         entries = self.config["batch_entries"] if "batch_entries" in self.config else None  # noqa: SIM401
         most = round(entries * self.sample_size / len(self._dataset)) if entries else self.config["train_batch_size"]
         self.step = max(1, min(self.config["train_batch_size"], most))

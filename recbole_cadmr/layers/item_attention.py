@@ -35,9 +35,8 @@ class Smoothing:
         N = (sp.diags(users) @ R @ sp.diags(items)).tocsr()
         self._A = SparseMatrix(A, device) if A.nnz else None
         self._N = SparseMatrix(N, device)
-        self._diagonal = torch.from_numpy(np.asarray(N.multiply(N).sum(0), dtype=np.float32).ravel()).to(device)[
-            :, None
-        ]
+        diagonal = np.asarray(N.multiply(N).sum(0), dtype=np.float32).reshape(-1, 1)
+        self._diagonal = torch.from_numpy(diagonal).to(device)
 
     def __call__(self, E: Tensor) -> Tensor:
         """E [I, d] smoothed."""
