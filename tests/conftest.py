@@ -13,7 +13,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Test processes run side by side, each with the one thread that a small model needs. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Trials do not give way to the other test process; Ray has them do so.
+# On clusters that tests start by themselves, too, trials do not give way to the other test process.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 settings.register_profile("default", max_examples=50, deadline=None)

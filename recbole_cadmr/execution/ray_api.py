@@ -34,6 +34,7 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     "OMP_WAIT_POLICY": "passive",
+    "RAY_worker_niceness": "0",  # at 15, its default, other work on the machine leaves a trial next to no time
 }
 _POINTER = "pointer.json"
 _MOST_DRAWS = 100  # of new settings, where a space may have no others

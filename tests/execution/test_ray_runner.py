@@ -33,8 +33,10 @@ def _lacks_the_package(root, mark):
 
 @pytest.fixture(scope="module")
 def ray():
-    with ray_api.connected("local") as ray:
-        yield ray
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_worker_niceness")  # which conftest.py sets for other clusters
+        with ray_api.connected("local") as ray:
+            yield ray
 
 
 @pytest.fixture
@@ -63,6 +65,13 @@ def run(runner, *specs):
     events = []
     runner.run(specs, lambda spec: events.append(("start", spec)), lambda spec, _: events.append(("end", spec)))
     return events
+
+
+def test_runs_do_not_give_way_to_other_work_on_the_machine(ray):
+    def niceness():
+        return os.nice(0)
+
+    assert ray.get(ray.remote(niceness).remote()) == os.nice(0)
 
 
 def test_runs_are_what_they_are_here_and_what_fails_stops_nothing(ray, elsewhere, data, tmp_path):
