@@ -34,6 +34,12 @@ class RowBatch:
         zeros = torch.zeros(self.n_rows, self.n_columns, device=self.value.device)
         return zeros.index_put((self.row, self.column), self.value)
 
+    @property
+    def csr(self) -> sp.csr_matrix:
+        """The rows as a sparse matrix [n_rows, n_columns] in main memory."""
+        place = self.row.cpu().numpy(), self.column.cpu().numpy()
+        return sp.csr_matrix((self.value.cpu().numpy(), place), shape=(self.n_rows, self.n_columns))
+
     def matmul(self, table: torch.Tensor) -> torch.Tensor:
         """The rows times ``table`` [n_columns, d], at a cost of nnz x d: float32 [n_rows, d]."""
         begin = torch.searchsorted(self.row, torch.arange(self.n_rows, device=self.row.device))

@@ -146,9 +146,7 @@ class ContentAutoencoder:
         return self._sparse_scores(batch, self.weights).to(batch.value.device)
 
     def _sparse_scores(self, batch: RowBatch, B: sp.csr_matrix) -> Tensor:
-        settings = self.settings
-        place = batch.row.cpu().numpy(), batch.column.cpu().numpy()
-        R = sp.csr_matrix((batch.value.cpu().numpy(), place), shape=(batch.n_rows, batch.n_columns))
+        settings, R = self.settings, batch.csr
         near = R @ self._H
         scores = ((R + settings["enhancement"] * near) @ B).toarray()
         smoothed = (self._A @ scores.T).T if settings["output_smoothing"] else 0.0

@@ -1,4 +1,4 @@
-"""What models share that weigh items by items in closed form, as dense matrices."""
+"""What models share that weigh items by items in closed form."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from recbole_cadmr.models.content import training_rows, unit_features
 class ItemWeightsRecommender(HistoryRecommender):
     """Scores ``R W`` with item weights W [I, I], computed in one step; a subclass gives :meth:`item_weights`.
 
+    W is dense, on the device, or sparse.
+
     Attributes:
         R: binary training rows [U, I], sparse.
         settings: values of the model's settings by name.
@@ -38,22 +40,22 @@ class ItemWeightsRecommender(HistoryRecommender):
         self.R = training_rows(dataset)
         self.rating_rows = RatingRows(self.R, self.device)
         self._dataset = dataset
-        self._weights: Tensor | None = None
+        self._weights: Tensor | sp.csr_matrix | None = None
         self.other_parameter_name = ["weights"]
         self.nothing_to_learn = nn.Parameter(torch.zeros(1))  # RecBole's trainer wants an optimiser
 
-    def item_weights(self) -> Tensor:
-        """W, float32 [I, I], on the device."""
+    def item_weights(self) -> Tensor | sp.csr_matrix:
+        """W, float32 [I, I]."""
         raise NotImplementedError
 
     @property
-    def weights(self) -> Tensor | None:
+    def weights(self) -> Tensor | sp.csr_matrix | None:
         """W; None before the fit."""
         return self._weights
 
     @weights.setter
-    def weights(self, weights: Tensor | None) -> None:
-        self._weights = None if weights is None else weights.to(self.device)
+    def weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
+        self._weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
 
     def rating_gram(self) -> Tensor:
         """``R'R`` [I, I], on the device."""
@@ -90,4 +92,7 @@ class ItemWeightsRecommender(HistoryRecommender):
     def _scores_of(self, batch: RowBatch) -> Tensor:
         if self._weights is None:
             return torch.zeros(batch.n_rows, self.n_items, device=batch.value.device)
-        return F.pad(batch.matmul(self._weights), (1, 0))
+        if isinstance(self._weights, Tensor):
+            return F.pad(batch.matmul(self._weights), (1, 0))
+        scores = torch.from_numpy((batch.csr @ self._weights).toarray())
+        return F.pad(scores.to(batch.value.device), (1, 0))

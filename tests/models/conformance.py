@@ -166,16 +166,18 @@ class ModelConformance:
         assert torch.allclose(turned, scores_of(session), atol=1e-5)
 
     @pytest.mark.parametrize("modality", ["text", "image"])
-    def test_one_modality_is_enough(self, data, session, modality):
+    def test_one_modality_is_enough_and_counts_where_it_is_read(self, data, session, modality):
         scores = self.scores(data, modalities=[modality])[1:5, 1:]
         assert torch.isfinite(scores).all() and scores.std(1).min() > 0
-        assert not torch.allclose(scores, scores_of(session)[1:5, 1:], atol=1e-5)
+        changed = not torch.allclose(scores, scores_of(session)[1:5, 1:], atol=1e-5)
+        assert changed == traits(self.model).multimodal
 
-    def test_an_item_without_a_picture_is_scored_and_a_picture_changes_that(self, session, tmp_path):
+    def test_an_item_without_a_picture_is_scored_and_a_picture_changes_that_where_it_is_read(self, session, tmp_path):
         without = scores_of(session)
         assert torch.isfinite(without).all() and without[1:5, 1:].std(1).min() > 0
         pictured = self.scores(write_micro(tmp_path, image={**IMAGE, "b": [0.5, -2.0]}))
-        assert not torch.allclose(pictured[1:5, 2], without[1:5, 2], atol=1e-5)
+        changed = not torch.allclose(pictured[1:5, 2], without[1:5, 2], atol=1e-5)
+        assert changed == traits(self.model).multimodal
 
     def test_features_of_an_unknown_item_add_nothing(self, session, tmp_path):
         known = {item: features for item, features in TEXT.items() if item != "e"}

@@ -128,6 +128,14 @@ class TestMMGF(ModelConformance):
     closed_form = True
 
 
+class TestRP3beta(ModelConformance):
+    model = "RP3beta"
+    small = {}
+    brief = {}
+    floor = 0.112  # .169
+    closed_form = True
+
+
 class CADMRConformance(ModelConformance):
     """CADMR in its two phases; that each trains what it should is for test_cadmr.py to say."""
 

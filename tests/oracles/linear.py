@@ -109,3 +109,19 @@ def mmgf_weights(
         for k, coefficient in enumerate(coefficients, 1):
             W += weight * coefficient * r * np.linalg.matrix_power(P / r, k)
     return W
+
+
+def rp3beta_weights(R: np.ndarray, alpha: float, beta: float, k: int, normalise: bool) -> np.ndarray:
+    """Walks item by item: users of an item, their items; the largest of a row, then of a column."""
+    n_users, n_items = R.shape
+    W = np.zeros((n_items, n_items))
+    for i in range(n_items):
+        for j in range(n_items):
+            walks = [(R[:, i].sum() * R[u].sum()) ** -alpha for u in range(n_users) if R[u, i] and R[u, j]]
+            W[i, j] = sum(walks) / R[:, j].sum() ** beta if i != j and walks else 0
+        W[i, np.argsort(-W[i], kind="stable")[k:]] = 0
+        if normalise and W[i].any():
+            W[i] /= W[i].sum()
+    for j in range(n_items):
+        W[np.argsort(-W[:, j], kind="stable")[k:], j] = 0
+    return W
