@@ -29,6 +29,19 @@ class ClosedFormTrainer(RunTrainer):
         self.callbacks.insert(0, _ChooseSettings(valid_data))
         return super().fit(train_data, valid_data, **options)
 
+    def load_model_state(self, state: Mapping[str, Any]) -> None:
+        """As for any model.
+
+        Raises:
+            UserError: if the settings that the model chose, which a person may have edited, cannot be.
+        """
+        super().load_model_state(state)
+        choices = self.model.choices()
+        for part, owner in (("settings", "LinearCADMR"), ("attention", "CADMR")):
+            declared = own_settings(owner)
+            for name, value in choices.get(part, {}).items():
+                declared[name].check(value, "the checkpoint was edited")
+
 
 def held_out_of(trainer: ClosedFormTrainer, valid_data: Any, part: str, instead: str) -> HeldOut:
     """The validation items by which settings of a part of the model are chosen; warns if they are few.

@@ -9,19 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.formatting import text_of
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.training.attention_trials import Training, best_training, following_settings
 from recbole_cadmr.training.attention_weight import AttentionWeight
 from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer, held_out_of
-from recbole_cadmr.training.coordinate_descent import Point, descend
 from recbole_cadmr.training.trainer import RunTrainer
 
 _WORK = 2e7  # steps times items of all trainings together; of more, the first alone
-
-
-class _Untried(Exception):
-    """Raised where a descent comes to settings that no training had yet, its argument."""
 
 
 class SoftmaxTrainer(ClosedFormTrainer):
@@ -67,7 +62,7 @@ class SoftmaxTrainer(ClosedFormTrainer):
         return "weight" if self._choosing else _phase(len(self._done) + 1)
 
     @property
-    def _done(self) -> list[tuple[dict[str, float], float]]:
+    def _done(self) -> list[Training]:
         """Settings and best score of the trainings that are over."""
         return [(settings, score) for settings, score in self.model.choices().get("done", [])]
 
@@ -88,9 +83,9 @@ class SoftmaxTrainer(ClosedFormTrainer):
         own = {name: self.model.own_settings[name] for name in self.model.free}
         choices = self.model.choices()
         done = [*self._done, (choices.get("attention", own), float(self.best_valid_score))]
-        following = self._following(own, done) if len(done) < self._trials else None
+        following = following_settings(own, done, self.valid_metric_bigger) if len(done) < self._trials else None
         if following is None:
-            (settings, self.best_valid_score), n_done = self._best(done), len(done)
+            (settings, self.best_valid_score), n_done = best_training(done, self.valid_metric_bigger), len(done)
             self.load_best()
             phase = _phase(done.index((settings, self.best_valid_score)) + 1)
             found_at = (e for e in self.history if (e["phase"], e["valid_score"]) == (phase, self.best_valid_score))
@@ -119,34 +114,10 @@ class SoftmaxTrainer(ClosedFormTrainer):
         self.model.chosen = json.dumps({"settings": {}, "fits": 0, "tried": 0, **choices}) if choices else ""
         self.model.adopt_choices()
 
-    def _best(self, done: list[tuple[dict[str, float], float]]) -> tuple[dict[str, float], float]:
-        return (max if self.valid_metric_bigger else min)(done, key=lambda training: training[1])
-
-    def _following(self, own: dict[str, float], done: list[tuple[dict[str, float], float]]) -> dict[str, float] | None:
-        """The settings that coordinate descent asks for next; None if it has come to its end."""
-        declared = own_settings("CADMR")
-
-        def values(settings: dict[str, float], name: str, direction: int) -> list[float]:
-            ladder = list(declared[name].ladder or ())
-            place = ladder.index(settings[name])
-            return ladder[place + 1 :] if direction > 0 else ladder[:place][::-1]
-
-        def measured(settings: dict[str, float]) -> Point:
-            for tried, score in done:
-                if tried == settings:
-                    return Point(settings, np.array([[score if self.valid_metric_bigger else 1 / max(score, 1e-12)]]))
-            raise _Untried(settings)
-
-        try:
-            descend(measured(own), list(own), values, measured)
-        except _Untried as untried:
-            return untried.args[0]
-        return None
-
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         done = self._done
-        now: tuple[dict[str, float], float] = {}, float(self.best_valid_score)
-        if self._choosing or not done or self._best([*done, now]) is now:
+        now: Training = {}, float(self.best_valid_score)
+        if self._choosing or not done or best_training([*done, now], self.valid_metric_bigger) is now:
             super()._save_checkpoint(epoch, verbose, **kwargs)
 
     # The weight of the attention

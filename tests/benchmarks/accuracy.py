@@ -5,7 +5,8 @@
     python tests/benchmarks/accuracy.py splits --dataset baby --output DIR --splits 3
     python tests/benchmarks/accuracy.py ensemble --dataset synthetic --output DIR
 
-``ablation`` leaves parts out one at a time (``--groups recbole``: RecBole's models at its defaults), ``sensitivity``
+``ablation`` leaves parts out one at a time (``--groups adaptive``: what a run finds on validation; ``recbole``:
+RecBole's models at its defaults; with ``--test`` beside paired tests over users), ``sensitivity``
 moves one setting at a time and draws a picture of it in DIR, ``splits`` draws the held-out parts anew, and ``ensemble``
 sets several seeds in one model beside the averaged scores of as many LightGCNs. The first two leave the test part
 unread unless ``--test`` is given. What has been run is kept in DIR; the same command goes on.
@@ -26,6 +27,8 @@ import torch
 
 import recbole_cadmr
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.reports.frame import read_results
+from recbole_cadmr.reports.tables import markdown
 from recbole_cadmr.runs.recommend import Recommender
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -55,6 +58,17 @@ BEST = {
     "best without co-occurrence": ("CADMR", "best", {"cooccurrence_smoothing": 0.0}),
     "best without any content": ("CADMR", "best", NO_CONTENT),
     "best, users alike": ("CADMR", "best", {"history_weight": 0.0}),
+}
+# What a run finds on validation, left out part by part.
+FIXED_FORM = {"linear_settings": {"adaptive_fits": 1}}
+ADAPTIVE = {
+    "best": ("CADMR", "best", {"linear_settings": {}}),
+    "best, one training": ("CADMR", "best", {"attention_trials": 1, "linear_settings": {}}),
+    "best, one weight": ("CADMR", "best", {"attention_weights": [0.03], "linear_settings": {}}),
+    "best, closed form by its defaults": ("CADMR", "best", FIXED_FORM),
+    "best, nothing found": ("CADMR", "best", {**FIXED_FORM, "attention_trials": 1, "attention_weights": [0.03]}),
+    "LinearCADMR": ("LinearCADMR", None, {"adaptive_fits": 8}),
+    "LinearCADMR by its defaults": ("LinearCADMR", None, {"adaptive_fits": 1}),
 }
 RECBOLE = {
     name: (name, None, {})
@@ -99,10 +113,10 @@ def run(
         shutil.rmtree(folder, ignore_errors=True)
         print(f"{folder.name} ...", flush=True)
         given = {"show_progress": False, "resume_step": 0, "state": "WARNING", **own, **settings}
-        # Variants are compared by the default settings of the closed form, not by those that each would find.
+        # Variants are compared by the default settings of the closed form, unless they are about those that it finds.
         if model == "LinearCADMR":
-            given["adaptive_fits"] = 1
-        elif preset == "best":
+            given.setdefault("adaptive_fits", 1)
+        elif preset == "best" and variant not in ADAPTIVE.values():
             given["linear_settings"] = {**given.get("linear_settings", {}), "adaptive_fits": 1}
         recbole_cadmr.train(model, dataset, preset=preset, output=folder, settings=given)
         kept.write_text(asked)
@@ -135,15 +149,17 @@ def table(title: str, rows: Mapping[str, list[dict[str, Any]]], part: str) -> No
 def ablation(arguments: argparse.Namespace) -> None:
     variants = {name: v for group in arguments.groups for name, v in globals()[group.upper()].items()}
     rows: dict[str, list[dict[str, Any]]] = {}
+    folders = []
     for seed in range(arguments.seeds):
         for name, variant in variants.items():
             if seed and variant[0] in SEEDLESS:
                 continue
             settings = {**arguments.settings, "seed": seed, "evaluate_test": arguments.test}
-            rows.setdefault(name, []).append(
-                run(arguments.output / f"{name_of(name)}-{seed}", arguments.dataset, variant, **settings)
-            )
+            folders.append(arguments.output / f"{name_of(name)}-{seed}")
+            rows.setdefault(name, []).append(run(folders[-1], arguments.dataset, variant, **settings))
     table(arguments.dataset, rows, "test" if arguments.test else "validation")
+    if arguments.test:  # with paired tests
+        print("\n" + markdown([read_results(folders)]))
 
 
 def sensitivity(arguments: argparse.Namespace) -> None:
@@ -249,7 +265,10 @@ def main() -> None:
         child.add_argument("--output", type=Path, required=True)
         if command is ablation:
             child.add_argument(
-                "--groups", nargs="+", default=["linear", "best"], choices=["linear", "best", "paper", "recbole"]
+                "--groups",
+                nargs="+",
+                default=["linear", "best"],
+                choices=["linear", "best", "adaptive", "paper", "recbole"],
             )
             child.add_argument("--seeds", type=int, default=1)
             child.add_argument("--test", action="store_true")

@@ -9,13 +9,11 @@ import pytest
 import torch
 
 import recbole_cadmr
-from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.runs.folder import scratch_folder
-from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.training import softmax_trainer
+from recbole_cadmr.training.attention_trials import following_settings
 from recbole_cadmr.training.attention_weight import AttentionWeight
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
@@ -31,20 +29,13 @@ def trained(output, callbacks=(), **settings):
     )
 
 
-def trainer_of(tmp_path, **settings):
-    config = Config("CADMR", "synthetic", settings={"preset": "best", **SMALL, **settings})
-    with scratch_folder() as scratch:
-        return open_session(config, scratch).trainer
-
-
 def test_every_free_setting_starts_on_its_ladder():
     declared = own_settings("CADMR")
     assert all(declared[name].default in declared[name].ladder for name in FREE)
     assert {name for name, setting in declared.items() if setting.ladder is not None} == set(FREE)
 
 
-def test_settings_are_asked_for_by_coordinate_descent(tmp_path):
-    trainer = trainer_of(tmp_path)
+def test_settings_are_asked_for_by_coordinate_descent():
     own = {"cooccurrence_smoothing": 0.5, "attention_temperature": 0.15}
     scores = {(0.5, 0.15): 0.30, (2.0, 0.15): 0.31, (4.0, 0.15): 0.29, (2.0, 0.1): 0.28, (2.0, 0.22): 0.33}
     scores |= {(2.0, 0.33): 0.32, (4.0, 0.22): 0.1, (0.5, 0.22): 0.2, (2.0, 0.15): 0.31}
@@ -52,7 +43,7 @@ def test_settings_are_asked_for_by_coordinate_descent(tmp_path):
     while asked is not None:
         place = asked["cooccurrence_smoothing"], asked["attention_temperature"]
         done.append((asked, scores[place]))
-        asked = trainer._following(own, done)
+        asked = following_settings(own, done, bigger=True)
     order = [tuple(settings.values()) for settings, _ in done]
     # Forward on a ladder as long as that helps, backward if it did not; from what has just been left nothing is asked.
     assert order == [
@@ -149,6 +140,15 @@ def test_edited_settings_of_the_attention_are_refused(tmp_path):
         content["attributes"][":chosen"] = text
         save_checkpoint(tmp_path / "edited.pt", content)
         with pytest.raises(UserError, match="damaged or was edited"):
+            recbole_cadmr.evaluate(tmp_path / "edited.pt")
+    for text, sentence in (
+        ('{"attention": {"attention_temperature": 0.01}}', "attention_temperature must be above 0.02, not 0.01"),
+        ('{"attention": {"held_out_share": 1.5}}', "held_out_share must be below 1, not 1.5"),
+        ('{"settings": {"attention_neighbours": 0}}', "attention_neighbours must be at least 1, not 0"),
+    ):
+        content["attributes"][":chosen"] = text
+        save_checkpoint(tmp_path / "edited.pt", content)
+        with pytest.raises(UserError, match=f"the checkpoint was edited: {sentence}"):
             recbole_cadmr.evaluate(tmp_path / "edited.pt")
 
 
