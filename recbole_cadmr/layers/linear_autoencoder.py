@@ -6,16 +6,19 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from recbole_cadmr.errors import ModelError
+
+_BLOCK = 256  # rows mirrored at once
 
 
 def exact_autoencoder(gram: Tensor, reg_weight: float, name: str = "reg_weight") -> Tensor:
     """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2``.
 
     ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
-    = X'X [I, I] is overwritten and one more matrix of its size is held at once.
+    = X'X [I, I] is overwritten; on a CPU nothing else of its size is held.
 
     Args:
         name: what ``reg_weight`` is called in the settings.
@@ -47,13 +50,35 @@ def guided_autoencoder(gram: Tensor, A: Tensor, reg_weight: float, guide_weight:
 def _inverse(gram: Tensor, ridge: float, error: ModelError) -> Tensor:
     """``(gram + ridge I)^-1``, in place of ``gram``."""
     gram.diagonal().add_(ridge)
-    factor, info = torch.linalg.cholesky_ex(gram)
+    if gram.is_cuda:
+        factor, info = torch.linalg.cholesky_ex(gram)
+        P = torch.cholesky_inverse(factor, out=gram) if not info else gram
+    else:
+        P, info = _by_lapack(gram)
     # A pivot that is all rounding passes the factorisation, but not its inverse.
-    P = torch.cholesky_inverse(factor, out=gram) if not info else gram
     if info or not torch.isfinite(P.diagonal()).all() or P.diagonal().min() <= 0:
         raise error
-    # Symmetric; LAPACK leaves it by columns, and sparse rows times that take many times as long.
+    # Symmetric; torch leaves it by columns, and sparse rows times that take many times as long.
     return P if P.is_contiguous() else P.mT
+
+
+def _by_lapack(matrix: Tensor) -> tuple[Tensor, int]:
+    """The inverse of a symmetric matrix, stored by rows, and other than 0 if the matrix is not positive definite.
+
+    By scipy's LAPACK, in place: torch's holds two more matrices, and its MKL is slow on other processors than Intel's.
+    """
+    by_columns = (matrix.mT if matrix.is_contiguous() else matrix).numpy()
+    factorise, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), [by_columns])
+    with threadpool_limits(torch.get_num_threads(), "blas"):
+        upper, info = factorise(by_columns, lower=False, clean=False, overwrite_a=True)
+        if not info:
+            upper, info = invert(upper, lower=False, overwrite_c=True)
+    P = torch.from_numpy(upper.T)  # of which the lower triangle was computed
+    for at in range(0, len(P), _BLOCK):
+        block, behind = slice(at, at + _BLOCK), slice(at + _BLOCK, None)
+        P[block, behind] = P[behind, block].T
+        P[block, block] = P[block, block].tril() + P[block, block].tril(-1).T
+    return P, int(info)
 
 
 def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int) -> sp.csr_matrix:
