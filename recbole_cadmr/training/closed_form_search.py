@@ -32,7 +32,6 @@ _OF_ATTENTION = ("modality_weights", "attention_temperature", "attention_neighbo
 _OF_FIT = ("reg_weight", "row_scaling", "item_scaling")
 # An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
 _PLAIN = dict.fromkeys((*_OF_SCORES, "row_scaling", "item_scaling"), 0.0)
-_BLOCK = 1024  # users smoothed at once
 _FACTOR = 3.0  # by which the weight of one modality is raised or lowered
 
 _log = logging.getLogger("recbole_cadmr")
@@ -70,13 +69,10 @@ class ClosedFormSearch:
     _kind: str | None = None
     _fitted: dict[str, Any] = field(default_factory=dict)
     _attended: dict[str, Any] = field(default_factory=dict)
-    _smoothed: float | None = None  # the popularity damping that smoothed parts are for
     _A: Any = None
     _B: Any = None
     _X: Any = None
     _Y: Any = None
-    _XA: Any = None
-    _YA: Any = None
     _near: Any = None
     _damping: Any = None
 
@@ -166,31 +162,27 @@ class ClosedFormSearch:
         attended = {name: settings[name] for name in _OF_ATTENTION}
         rows = self.held_out.rows
         if self._fitted != fitted:
-            self._B, self._attended, self._smoothed = None, {}, None
+            self._B, self._attended = None, {}
             self._B = self.closed_form.autoencoder(settings, self._kind)
             self._X = _product(rows, self._B)
             self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
         if self._attended != attended:
-            self._A, self._attended, self._smoothed = self.closed_form.attention(settings)[0], attended, None
-            H = two_hops(self._A, settings["two_hop"])
+            A, self._attended = self.closed_form.attention(settings)[0], attended
+            H, self._A = two_hops(A, settings["two_hop"]), compressed(A, self._X.device)
             self._near = (rows @ H).tocsr()
             if isinstance(self._B, Tensor):
                 self._Y = _product(rows, _product(H, self._B))
             else:
                 self._Y = _product(self._near, self._B)
-        damping = settings["popularity_damping"]
-        if self._smoothed != damping:
-            self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
-            self._XA, self._YA, self._smoothed = None, None, damping
-        if settings["output_smoothing"] and self._XA is None:
-            self._XA, self._YA = (_smoothed(self._A, part, self._damping) for part in (self._X, self._Y))
+        self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
 
     def _scores(self, settings: Mapping[str, Any], users: slice) -> Tensor:
         """Scores [users, I] of a block of users."""
-        a, b = settings["enhancement"], settings["output_smoothing"]
-        scores = torch.add(self._X[users], self._Y[users], alpha=a).mul_(self._damping)
-        if b:
-            scores.add_(self._XA[users], alpha=b).add_(self._YA[users], alpha=a * b)
+        scores = torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"])
+        scores *= self._damping
+        if settings["output_smoothing"]:
+            by_item = scores.T.contiguous()  # in the processor's cache, if the block is: fast to multiply by A
+            scores = torch.addmm(by_item, self._A, by_item, alpha=settings["output_smoothing"]).T
         if settings["direct_path"]:
             near = as_batch(self._near[users], scores)
             scores[near.row, near.column] += settings["direct_path"] * near.value
@@ -202,12 +194,3 @@ def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix) -> Tensor:
     if isinstance(B, Tensor):
         return compressed(rows, B.device) @ B.float()
     return torch.from_numpy((rows @ B).toarray().astype(np.float32))
-
-
-def _smoothed(A: sp.csr_matrix, scores: Tensor, damping: Tensor) -> Tensor:
-    """Damped scores [U, I] times A'."""
-    smoothed, attention = torch.empty_like(scores), compressed(A, scores.device)
-    for at in range(0, len(scores), _BLOCK):
-        users = slice(at, at + _BLOCK)
-        smoothed[users] = (attention @ (scores[users] * damping).T.contiguous()).T
-    return smoothed

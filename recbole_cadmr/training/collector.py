@@ -85,7 +85,11 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     result[:, k] = torch.bincount(row, minlength=len(scores))
     groups = _GROUPS * k
     inside = n_items // groups * groups
-    bound = scores[:, :inside].view(len(scores), -1, groups).amax(1).topk(k, dim=1).values[:, -1]
+    if scores.stride(0) == 1:  # stored by items, as what a sparse matrix was multiplied by
+        highest = scores.T[:inside].view(-1, groups, len(scores)).amax(0).T
+    else:
+        highest = scores[:, :inside].view(len(scores), -1, groups).amax(1)
+    bound = highest.topk(k, dim=1).values[:, -1]
     score = scores[row, item]
     near = ~(score < bound[row])  # NaN counts as best, as in topk
     row, score = row[near], score[near]

@@ -11,12 +11,13 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.training.collector import hits_by_rank
 
 _SIZED = ("Recall", "NDCG", "MAP")  # metrics that ask for the number of held-out items
 _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
 ENTRIES = 5e7  # scores of users by items that are looked at
-_BLOCK = 256  # users measured at once, whose scores stay in the processor's cache
+_BLOCK = 128  # users measured at once, whose scores stay in the processor's cache
 _LEAST = 2000  # users that are looked at in any case
 
 
@@ -39,23 +40,22 @@ class HeldOut:
         users, most = np.flatnonzero(np.diff(V.indptr)), max(_LEAST, int(ENTRIES) // R.shape[1])
         if len(users) > most:
             users = np.sort(np.random.default_rng(0).choice(users, most, replace=False))
-        self.users, self.rows, self._held = users, R[users].tocsr(), V[users].tocsr()
-        self._size = np.diff(self._held.indptr)
-        self._seen = (self.rows - self.rows.multiply(self._held)).tocsr()
-        self._seen.eliminate_zeros()
+        self.users, self.rows = users, R[users].tocsr()
+        held = V[users].tocsr()
+        self._size = np.diff(held.indptr)
+        seen = (self.rows - self.rows.multiply(held)).tocsr()
+        seen.eliminate_zeros()
+        self._held, self._seen = RatingRows(held), RatingRows(seen)
 
     def measure(self, scores_of: Callable[[slice], Tensor]) -> np.ndarray:
         """Metrics [users, metrics] of the scores [block, I] that ``scores_of`` gives for a block of the users."""
         blocks = []
         for at in range(0, len(self.users), _BLOCK):
-            users = slice(at, at + _BLOCK)
-            scores = scores_of(users)
-            seen, held = self._seen[users].tocoo(), self._held[users].tocoo()
-            scores[
-                torch.from_numpy(seen.row.astype(np.int64)), torch.from_numpy(seen.col.astype(np.int64))
-            ] = -torch.inf
-            keys = np.sort(held.row.astype(np.int64) * scores.shape[1] + held.col)
-            hits = hits_by_rank(scores, torch.from_numpy(keys).to(scores.device), self.k)
+            scores = scores_of(slice(at, at + _BLOCK))
+            ids = torch.arange(at, at + len(scores))
+            scores[self._seen.entries(ids)] = -torch.inf
+            row, item = self._held.entries(ids)
+            hits = hits_by_rank(scores, (row * scores.shape[1] + item).to(scores.device), self.k)
             blocks.append(hits[:, :-1].bool().cpu().numpy())
         is_hit, values = np.concatenate(blocks), []
         for name in self._names:
