@@ -12,7 +12,7 @@ from recbole_cadmr.training.held_out import ENTRIES
 # A process with torch and RecBole loaded, and the scores, hits and lists of an evaluation.
 _PROCESS = 700 * 2**20
 _COPIES = 6  # of the trained numbers: the parameter, its gradient, two moments, and what is computed on the way
-_LOOKS = 5  # scores of validation users that a closed form holds while it chooses its settings: parts, and their sum
+_LOOKS = 3  # scores of validation users that a closed form holds while it chooses: two parts, and working space
 
 
 def users_and_items(config: Config) -> tuple[int, int]:

@@ -133,6 +133,15 @@ def compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
     return _csr(indptr, column, values, matrix.shape).to(device)
 
 
+def padded_rows(matrix: sp.csr_matrix) -> tuple[Tensor, Tensor]:
+    """Columns (int64) and values (float32) of each row's entries [n, most entries of a row], both 0 behind the last."""
+    length = np.diff(matrix.indptr)
+    filled = np.arange(length.max(initial=0)) < length[:, None]
+    column, value = np.zeros(filled.shape, dtype=np.int64), np.zeros(filled.shape, dtype=np.float32)
+    column[filled], value[filled] = matrix.indices, matrix.data
+    return torch.from_numpy(column), torch.from_numpy(value)
+
+
 def _csr(indptr: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")

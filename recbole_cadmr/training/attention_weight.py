@@ -52,5 +52,5 @@ class AttentionWeight:
         return torch.cat([scores_of(as_batch(rows[at : at + _BLOCK], like)) for at in starts])
 
 
-def _mixture(closed: Tensor, log_p: Tensor, weight: float, users: slice) -> Tensor:
+def _mixture(closed: Tensor, log_p: Tensor, weight: float, users: Tensor) -> Tensor:
     return torch.add(closed[users], log_p[users], alpha=weight)

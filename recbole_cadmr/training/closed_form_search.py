@@ -19,7 +19,7 @@ from torch import Tensor
 from recbole_cadmr.formatting import seconds, text_of
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder, as_batch, popularity_damping
 from recbole_cadmr.layers.content_graph import two_hops
-from recbole_cadmr.layers.sparse import compressed
+from recbole_cadmr.layers.sparse import compressed, padded_rows
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.contents import SearchRecord
@@ -70,6 +70,7 @@ class ClosedFormSearch:
     _fitted: dict[str, Any] = field(default_factory=dict)
     _attended: dict[str, Any] = field(default_factory=dict)
     _A: Any = None
+    _padded: Any = None
     _B: Any = None
     _X: Any = None
     _Y: Any = None
@@ -154,7 +155,9 @@ class ClosedFormSearch:
     def _measured(self, settings: dict[str, Any]) -> Point:
         self.tried += 1
         self._prepare(settings)
-        return Point(settings, self.held_out.measure(partial(self._scores, settings)))
+        return Point(
+            settings, self.held_out.measure(partial(self._scores, settings), partial(self._scores_at, settings))
+        )
 
     def _prepare(self, settings: Mapping[str, Any]) -> None:
         """Compute what the scores of users with these settings are made of, as far as settings before have not."""
@@ -164,33 +167,53 @@ class ClosedFormSearch:
         if self._fitted != fitted:
             self._B, self._attended = None, {}
             self._B = self.closed_form.autoencoder(settings, self._kind)
-            self._X = _product(rows, self._B)
+            self._X = _product(rows, self._B, self._X)
             self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
         if self._attended != attended:
             A, self._attended = self.closed_form.attention(settings)[0], attended
             H, self._A = two_hops(A, settings["two_hop"]), compressed(A, self._X.device)
             self._near = (rows @ H).tocsr()
+            self._near.sort_indices()
+            self._padded = padded_rows(A)
             if isinstance(self._B, Tensor):
-                self._Y = _product(rows, _product(H, self._B))
+                self._Y = _product(rows, _product(H, self._B), self._Y)
             else:
                 self._Y = _product(self._near, self._B)
         self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
 
-    def _scores(self, settings: Mapping[str, Any], users: slice) -> Tensor:
-        """Scores [users, I] of a block of users."""
+    def _damped(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
+        """Scores [n, I] of users before smoothing and the direct path."""
         scores = torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"])
-        scores *= self._damping
+        return scores.mul_(self._damping)
+
+    def _scores(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
+        """Scores [n, I] of users by their places [n]."""
+        scores = self._damped(settings, users)
         if settings["output_smoothing"]:
             by_item = scores.T.contiguous()  # in the processor's cache, if the block is: fast to multiply by A
             scores = torch.addmm(by_item, self._A, by_item, alpha=settings["output_smoothing"]).T
         if settings["direct_path"]:
-            near = as_batch(self._near[users], scores)
+            near = as_batch(self._near[users.numpy()], scores)
             scores[near.row, near.column] += settings["direct_path"] * near.value
         return scores
 
+    def _scores_at(self, settings: Mapping[str, Any], users: Tensor, items: Tensor) -> Tensor:
+        """Scores [n, m] of some items [n, m] alone."""
+        damped = self._damped(settings, users)
+        scores = damped.gather(1, items.to(damped.device))
+        if settings["output_smoothing"]:
+            column, value = (table[items].to(damped.device).flatten(1) for table in self._padded)
+            smoothed = (damped.gather(1, column) * value).view(*items.shape, -1).sum(-1)
+            scores += settings["output_smoothing"] * smoothed
+        if settings["direct_path"]:
+            near = self._near[users.numpy()[:, None], items.numpy()].toarray()
+            scores += settings["direct_path"] * torch.from_numpy(near).to(scores)
+        return scores
 
-def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix) -> Tensor:
-    """Rows [n, I] times B [I, I], dense."""
+
+def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix, out: Tensor | None = None) -> Tensor:
+    """Rows [n, I] times B [I, I], dense; into ``out`` [n, I] if given: new memory takes longer than the product."""
     if isinstance(B, Tensor):
-        return compressed(rows, B.device) @ B.float()
+        out = torch.empty(rows.shape[0], B.shape[1], device=B.device) if out is None else out
+        return torch.addmm(out, compressed(rows, B.device), B.float(), beta=0, out=out)
     return torch.from_numpy((rows @ B).toarray().astype(np.float32))

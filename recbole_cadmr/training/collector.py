@@ -79,16 +79,18 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     best, by their best item, hold ``k`` items as good as the last of these, and what is worse than it is in no list.
     Rows in which a held-out item ties with another one in the list get ``torch.topk``.
     """
-    n_items = scores.shape[1]
+    n_items, groups = scores.shape[1], _GROUPS * k
+    if n_items < groups:
+        return hits(scores.topk(k, dim=1).indices, held_out, n_items)
     row, item = held_out // n_items, held_out % n_items
-    result = torch.zeros(len(scores), k + 1, dtype=torch.int64)
+    result = torch.zeros(len(scores), k + 1, dtype=torch.int64, device=scores.device)
     result[:, k] = torch.bincount(row, minlength=len(scores))
-    groups = _GROUPS * k
-    inside = n_items // groups * groups
+    rounds = n_items // groups
+    inside = rounds * groups
     if scores.stride(0) == 1:  # stored by items, as what a sparse matrix was multiplied by
-        highest = scores.T[:inside].view(-1, groups, len(scores)).amax(0).T
+        highest = scores.T[:inside].view(rounds, groups, len(scores)).amax(0).T
     else:
-        highest = scores[:, :inside].view(len(scores), -1, groups).amax(1)
+        highest = scores[:, :inside].view(len(scores), rounds, groups).amax(1)
     bound = highest.topk(k, dim=1).values[:, -1]
     score = scores[row, item]
     near = ~(score < bound[row])  # NaN counts as best, as in topk

@@ -19,6 +19,9 @@ _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
 ENTRIES = 5e7  # scores of users by items that are looked at
 _BLOCK = 128  # users measured at once, whose scores stay in the processor's cache
 _LEAST = 2000  # users that are looked at in any case
+_FEW = 4  # held-out items of users that may be decided by rivals
+_RIVALS = 2  # rivals a place of the list
+_ROUNDING = 1e-5  # of the largest score: more than what the order of a sum changes
 
 
 class HeldOut:
@@ -46,19 +49,57 @@ class HeldOut:
         seen = (self.rows - self.rows.multiply(held)).tocsr()
         seen.eliminate_zeros()
         self._held, self._seen = RatingRows(held), RatingRows(seen)
+        # Of users with few held-out items: these, the last one again where there are fewer; and items that beat them.
+        place = np.minimum(np.arange(_FEW), self._size[:, None] - 1)
+        self._own = torch.from_numpy(held.indices[held.indptr[:-1, None] + place].astype(np.int64))
+        self._few = torch.from_numpy(self._size <= _FEW)
+        self._rivals = torch.zeros(len(users), min(_RIVALS * self.k, R.shape[1]), dtype=torch.int64)
+        self._has_rivals = torch.zeros(len(users), dtype=torch.bool)
 
-    def measure(self, scores_of: Callable[[slice], Tensor]) -> np.ndarray:
-        """Metrics [users, metrics] of the scores [block, I] that ``scores_of`` gives for a block of the users."""
-        blocks = []
-        for at in range(0, len(self.users), _BLOCK):
-            scores = scores_of(slice(at, at + _BLOCK))
-            ids = torch.arange(at, at + len(scores))
-            scores[self._seen.entries(ids)] = -torch.inf
-            row, item = self._held.entries(ids)
-            hits = hits_by_rank(scores, (row * scores.shape[1] + item).to(scores.device), self.k)
-            blocks.append(hits[:, :-1].bool().cpu().numpy())
-        is_hit, values = np.concatenate(blocks), []
+    def measure(
+        self, scores_of: Callable[[Tensor], Tensor], scores_at: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> np.ndarray:
+        """Metrics [users, metrics] of the scores [n, I] that ``scores_of`` gives for users by their places [n].
+
+        Args:
+            scores_at: scores [n, m] of some items [n, m] alone, for users by their places [n]. With it users need no
+                list where items that beat their held-out ones before still do.
+        """
+        is_hit = np.zeros((len(self.users), self.k), dtype=bool)
+        for users in _blocks(~self._decided(scores_at)):
+            scores = scores_of(users)
+            scores[self._seen.entries(users)] = -torch.inf
+            row, item = self._held.entries(users)
+            hits = hits_by_rank(scores, (row * scores.shape[1] + item).to(scores.device), self.k)[:, :-1].bool().cpu()
+            is_hit[users.numpy()] = hits.numpy()
+            if scores_at is not None:
+                self._name_rivals(users, scores, ~hits.any(1))
+        values = []
         for name in self._names:
             metric: Any = getattr(recbole_metrics, name)({"topk": [self.k], "metric_decimal_place": 16})
             values.append(metric.metric_info(is_hit, *([self._size] if name in _SIZED else []))[:, self.k - 1])
         return np.stack(values, 1).astype(np.float64)
+
+    def _decided(self, scores_at: Callable[[Tensor, Tensor], Tensor] | None) -> Tensor:
+        """Which users [users] surely have no held-out item in their lists: as many rivals as fill it are better."""
+        decided = torch.zeros(len(self.users), dtype=torch.bool)
+        if scores_at is None:
+            return decided
+        for users in _blocks(self._has_rivals):
+            scores = scores_at(users, torch.cat([self._own[users], self._rivals[users]], 1))
+            own = scores[:, :_FEW].amax(1, keepdim=True) + _ROUNDING * scores.abs().amax(1, keepdim=True)
+            decided[users] = ((scores[:, _FEW:] > own).sum(1) >= self.k).cpu()
+        return decided
+
+    def _name_rivals(self, users: Tensor, scores: Tensor, unlisted: Tensor) -> None:
+        """Let the best items be rivals of the held-out ones of users in whose lists these are not."""
+        few = unlisted & self._few[users]
+        best = scores[few.to(scores.device)].topk(self._rivals.shape[1], dim=1)
+        enough = best.values[:, -1].cpu() > -torch.inf
+        named = users[few][enough]
+        self._rivals[named], self._has_rivals[named] = best.indices.cpu()[enough], True
+
+
+def _blocks(users: Tensor) -> list[Tensor]:
+    """Places of the users marked in a mask, as many at once as are measured together."""
+    return [block for block in users.nonzero().squeeze(1).split(_BLOCK) if len(block)]

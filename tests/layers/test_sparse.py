@@ -9,7 +9,7 @@ import torch
 
 from recbole_cadmr.data.graph import ItemGraph
 from recbole_cadmr.layers.propagation import bipartite, neighbour_matrix, row_normalised, symmetric_normalised
-from recbole_cadmr.layers.sparse import EdgeMatrix, SparseMatrix
+from recbole_cadmr.layers.sparse import EdgeMatrix, SparseMatrix, padded_rows
 
 PLACES = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]])
 
@@ -49,6 +49,12 @@ def test_products_along_edges_and_their_gradients(with_mkl):
 def test_a_softmax_of_each_row_survives_large_scores():
     weight = EdgeMatrix(sp.csr_matrix(PLACES)).softmax(torch.tensor([1000.0, 1000.0, 0.0, 1.0, 1.0]))
     assert weight.tolist() == pytest.approx([0.5, 0.5, 1 / (1 + 2 * np.e), *2 * [np.e / (1 + 2 * np.e)]])
+
+
+def test_rows_of_different_lengths_are_padded():
+    column, value = padded_rows(sp.csr_matrix(np.float32([[0, 2, 0, 3], [0, 0, 0, 0], [5, 0, 0, 0]])))
+    assert column.tolist() == [[1, 3], [0, 0], [0, 0]] and value.tolist() == [[2, 3], [0, 0], [5, 0]]
+    assert padded_rows(sp.csr_matrix((2, 4), dtype=np.float32))[0].shape == (2, 0)
 
 
 def test_normalised_graphs_by_hand():

@@ -108,8 +108,13 @@ def test_what_is_tried_is_what_the_closed_form_scores(fit):
         form.fit()
         expected = form.scores(dense_to_batch(torch.from_numpy(held_out.rows.toarray())))
         search._prepare({**DEFAULTS, **changes, **values})
-        own = search._scores({**DEFAULTS, **changes, **values}, slice(None))
-        assert torch.allclose(own, expected, atol=1e-4 * float(expected.abs().max()))
+        users = torch.arange(len(held_out.users))
+        own = search._scores({**DEFAULTS, **changes, **values}, users)
+        atol = 1e-4 * float(expected.abs().max())
+        assert torch.allclose(own, expected, atol=atol)
+        items = torch.from_numpy(drawn.integers(0, expected.shape[1], (len(users), 7)))
+        at = search._scores_at({**DEFAULTS, **changes, **values}, users, items)
+        assert torch.allclose(at, expected.gather(1, items), atol=atol)
 
 
 def test_a_killed_search_repeats_no_fit_and_ends_alike(tmp_path, monkeypatch):
