@@ -55,9 +55,14 @@ class RP3beta(ItemWeightsRecommender):
 
 def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The matrix with the ``k`` largest entries of each row alone; of equal ones those of lower columns."""
-    length = np.diff(matrix.indptr)
-    row = np.repeat(np.arange(matrix.shape[0]), length)
-    order = np.lexsort((matrix.indices, -matrix.data, row))
-    kept = order[np.arange(len(row)) - np.repeat(matrix.indptr[:-1], length) < k]
-    entries = matrix.data[kept], (row[kept], matrix.indices[kept])
-    return sp.csr_matrix(entries, shape=matrix.shape)
+    matrix = matrix.sorted_indices()
+    length, kept = np.diff(matrix.indptr), np.ones(matrix.nnz, dtype=bool)
+    for row in np.flatnonzero(length > k):
+        at = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        entries = matrix.data[at]
+        least = np.partition(entries, -k)[-k]
+        larger = entries > least
+        kept[at] = larger
+        kept[at][np.flatnonzero(entries == least)[: k - larger.sum()]] = True
+    indptr = np.append(0, np.minimum(length, k).cumsum())
+    return sp.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
