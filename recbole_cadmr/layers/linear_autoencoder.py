@@ -40,7 +40,9 @@ def guided_autoencoder(gram: Tensor, A: Tensor, reg_weight: float, guide_weight:
     Raises:
         ModelError: if the regularised Gram matrix is singular in its precision.
     """
-    P = _inverse(gram, reg_weight + guide_weight, _singular(reg_weight))
+    largest = max((reg_weight, "reg_weight"), (guide_weight, "content_weight"))
+    too_large = largest[0] > np.finfo(np.float32).max
+    P = _inverse(gram, reg_weight + guide_weight, _singular(*largest) if too_large else _singular(reg_weight))
     B = (P @ A).mul_(guide_weight)
     P *= (1 + B.diagonal()) / P.diagonal()
     B -= P

@@ -138,6 +138,8 @@ def test_a_catalogue_past_memory_is_refused(tmp_path, name, monkeypatch):
     ("model", "setting", "said"),
     [
         ("L3AE", "--reg_weight=-500", "singular at reg_weight -500; raise it"),
+        ("L3AE", "--content_weight=1e39", "content_weight 1e+39 is too large to compute with; lower it"),
+        ("L3AE", "--reg_weight=1e39", "reg_weight 1e+39 is too large to compute with; lower it"),
         ("AddEASE", "--content_weight=1.5", "content_weight must be at most 1"),
         ("AddEASE", "--content_reg_weight=1e39", "content_reg_weight 1e+39 is too large"),
         ("MMGF", "--coefficients=[]", "coefficients must not be empty"),
