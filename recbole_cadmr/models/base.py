@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -73,3 +74,14 @@ class HistoryRecommender(CachingRecommender):
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1."""
         return self._scores_of(dense_to_batch(rows[:, 1:]))
+
+
+def weights_of_items(weights: Tensor | sp.csr_matrix, n_items: int, device: torch.device) -> Tensor | sp.csr_matrix:
+    """Weights of items by items [I, I] out of a checkpoint in float32, dense on the device or sparse in main memory.
+
+    Raises:
+        ValueError: if they are none, as in a checkpoint that was edited.
+    """
+    if not isinstance(weights, (Tensor, sp.spmatrix)) or tuple(weights.shape) != (n_items, n_items):
+        raise ValueError(f"its weights are no matrix of {n_items:,} items by {n_items:,}")
+    return weights.to(device).float() if isinstance(weights, Tensor) else weights.tocsr().astype("float32")

@@ -16,7 +16,7 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
-from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
 
 
@@ -55,7 +55,7 @@ class ItemWeightsRecommender(HistoryRecommender):
 
     @weights.setter
     def weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
-        self._weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
+        self._weights = None if weights is None else weights_of_items(weights, self.n_items - 1, self.device)
 
     def rating_gram(self) -> Tensor:
         """``R'R`` [I, I], on the device."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch
-from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 
 
@@ -53,7 +53,8 @@ class LinearCADMR(ClosedFormRecommender):
 
     @_weights.setter
     def _weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
-        self.closed_form.weights = weights.to(self.device) if isinstance(weights, Tensor) else weights
+        given = None if weights is None else weights_of_items(weights, self.n_items - 1, self.device)
+        self.closed_form.weights = given
         self._fitted = None
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 
@@ -125,6 +126,16 @@ def test_a_run_has_one_epoch_and_its_checkpoint_holds_the_fit(tmp_path, name):
     assert len(run.result["history"]) == 1
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
     assert torch.equal(recbole_cadmr.load(run.checkpoint).session.model.weights, fitted(tmp_path, name).weights)
+
+
+@pytest.mark.parametrize("name", ["CEASE", "RP3beta", "LinearCADMR"])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_weights_of_another_shape_in_a_checkpoint_are_one_sentence(tmp_path, name, sparse):
+    model = open_micro(write_micro(tmp_path), name).model
+    for shape in ((3, 3), (4, 3)):
+        given = sp.csr_matrix(shape, dtype=np.float32) if sparse else torch.zeros(shape)
+        with pytest.raises(ValueError, match="its weights are no matrix of 4 items by 4"):
+            setattr(model, model.other_parameter_name[0], given)
 
 
 @pytest.mark.parametrize("name", MODELS)
