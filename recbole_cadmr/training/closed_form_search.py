@@ -65,6 +65,7 @@ class ClosedFormSearch:
     fits: int = 0
     tried: int = 0
     _recorded: dict[str, Any] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)
     _best: Point | None = None
     _kind: str | None = None
     _fitted: dict[str, Any] = field(default_factory=dict)
@@ -115,16 +116,17 @@ class ClosedFormSearch:
     def _part(self, name: str, settings: dict[str, Any], walk: Callable[[], Point]) -> Point:
         """What a part of the search comes to: as the record has it, or by a walk that is then recorded."""
         key, parts = json.dumps([name, settings], sort_keys=True), self._recorded
-        self.fits += 1
-        begin = perf_counter()
+        begin, again = perf_counter(), key in self._asked
         if key not in parts:
             point = walk()
             parts[key] = {"settings": point.settings, "metrics": point.metrics, "tried": self.tried}
             if self.record is not None:
                 save_checkpoint(self.record, {"parts": parts})
-        self.tried = parts[key]["tried"]
         point = Point(parts[key]["settings"], parts[key]["metrics"])
-        self._report(point, perf_counter() - begin)
+        if not again:  # a descent asks for what it came from more than once
+            self._asked.add(key)
+            self.fits, self.tried = self.fits + 1, parts[key]["tried"]
+            self._report(point, perf_counter() - begin)
         return point
 
     def _values(self, settings: Mapping[str, Any], name: str, direction: int) -> Iterator[Any]:

@@ -150,6 +150,26 @@ def test_a_budget_is_kept(budget):
     assert search.fits <= budget
 
 
+@pytest.mark.parametrize("seed", [0, 4, 7])
+def test_settings_that_come_again_count_once(seed):
+    asked, measured = [], []
+
+    class Counted(ClosedFormSearch):
+        def _measured(self, settings):
+            measured.append(settings)
+            return super()._measured(settings)
+
+        def _part(self, name, settings, walk):
+            asked.append(f"{name} {settings}")
+            return super()._part(name, settings, walk)
+
+    R, V, _, A = world(seed, 0.15, "useful")
+    search = Counted(closed_form(R, A), HeldOut(R, V, "Recall@10", 10), LADDERS, 60)
+    search.run()
+    assert len(set(asked)) < len(asked)
+    assert (search.fits, search.tried) == (len(set(asked)), len(measured))
+
+
 def test_measures_are_those_of_recboles_evaluation(tmp_path):
     run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={**QUIET, "adaptive_fits": 1})
     session = recbole_cadmr.load(run.checkpoint).session
