@@ -20,7 +20,7 @@ from recbole_cadmr.reports.results_table import row_settings
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.result import RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS
-from recbole_cadmr.tuning.plan import has_space
+from recbole_cadmr.tuning.plan import OF_TRIALS, has_space
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.tune import NothingFoundError, tune
@@ -97,7 +97,8 @@ class Cells:
             return plain  # which say why
         best = search.winner.best(search.plan.bigger)
         chosen = search.winner.values_at(best["epoch"] if best else 0)
-        cells = self.of(replace(spec, settings={**spec.settings, **chosen}))
+        of_trials = {name: search.plan.settings[name] for name in OF_TRIALS if name in search.plan.settings}
+        cells = self.of(replace(spec, settings={**spec.settings, **of_trials, **chosen}))
         _adopt(search.run, cells[0])
         tried = sum(record.best(search.plan.bigger) is not None for record in search.records)
         self.tried |= {cell.run: tried for cell in cells}

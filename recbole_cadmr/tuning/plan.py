@@ -31,6 +31,7 @@ SEARCH = "search.json"
 SCHEMA_VERSION = 1
 DEFAULT_TRIALS = 20
 Positive = Annotated[int, Meta(ge=1, le=2**31)]
+OF_TRIALS = {"attention_trials": 1}  # unless given or searched: a trial has the settings that the search gives it
 _MOST_TRIALS = 100_000
 _LEAST_MEMBERS = 4  # of a population: its worst quarter takes over from its best
 
@@ -157,8 +158,9 @@ def make_plan(
     searched = {name: dimension for name, dimension in searched.items() if name not in fixed}
     if not searched:
         raise UserError(f"{origin} has nothing left to search: all of its settings are given")
-    if "attention_trials" in config and not {"attention_trials"} & (fixed.keys() | searched.keys()):
-        fixed["attention_trials"] = 1  # a trial has the settings that the search gives it
+    of_trials = {n: v for n, v in OF_TRIALS.items() if n in config and n not in (*fixed, *searched)}
+    if of_trials:
+        fixed |= of_trials
         config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     most = max(_most_epochs(config, searched), 1)
     plan = Plan(

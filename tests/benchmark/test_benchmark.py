@@ -410,6 +410,17 @@ def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(f
     assert (tmp_path / "out" / "table.md").read_text() == text
 
 
+def test_cells_of_a_search_have_one_training_of_the_attention_as_its_trials_had(finished, tmp_path):
+    settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
+    settings["CADMR.linear_settings"] = {"adaptive_fits": 1}
+    benchmark(["CADMR@best"], ["micro"], [1, 2], tmp_path / "out", settings=settings, tune=2)
+    results = [read_result(tmp_path / "out" / "cells" / name / "run") for name in cells(tmp_path / "out")]
+    assert len(results) == 2
+    for result in results:  # 1 is the default, which the preset changes
+        assert result["settings"].get("attention_trials", 1) == 1
+        assert {entry["phase"] for entry in result["history"]} <= {"training", "weight"}
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
