@@ -31,7 +31,8 @@ class ClosedFormRecommender(HistoryRecommender):
         closed_form: the autoencoder and its content attention.
         own_settings: those of an attention that learns which may be chosen, too, as they are given.
         chosen: what was chosen, as the text of a JSON object with ``settings``, ``fits`` and ``tried``, so that it is
-            part of every checkpoint; empty if nothing was.
+            part of every checkpoint; empty if nothing was. Also ``found``, settings that were better alone but
+            not by enough, as long as there is no last choice between both.
     """
 
     least_gain = 0.0
@@ -57,7 +58,8 @@ class ClosedFormRecommender(HistoryRecommender):
         """
         try:
             choices = json.loads(self.chosen or "{}")
-            parts = (choices.get("settings", {}), self._defaults), (choices.get("attention", {}), self.own_settings)
+            owners = {"settings": self._defaults, "found": self._defaults, "attention": self.own_settings}
+            parts = [(choices.get(name, {}), own) for name, own in owners.items()]
             values = [value for part, _ in parts for value in part.values()]
             numbers = [n for value in values for n in (value if isinstance(value, list) else [value])]
             known = all(part.keys() <= own.keys() for part, own in parts)

@@ -37,7 +37,7 @@ class ClosedFormTrainer(RunTrainer):
         """
         super().load_model_state(state)
         choices = self.model.choices()
-        for part, owner in (("settings", "LinearCADMR"), ("attention", "CADMR")):
+        for part, owner in (("settings", "LinearCADMR"), ("found", "LinearCADMR"), ("attention", "CADMR")):
             declared = own_settings(owner)
             for name, value in choices.get(part, {}).items():
                 declared[name].check(value, "the checkpoint was edited")
@@ -81,12 +81,13 @@ class _ChooseSettings(TrainingCallback):
         search = ClosedFormSearch(
             model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
         )
-        chosen = search.run()
+        found = chosen = search.run()
         if model.least_gain and (gain := search.gain()) < model.least_gain:
             least = f"{model.least_gain:.0%}"
-            trainer.logger.info(f"found {gain:.1%} better settings; below {least} those at hand are kept")
+            trainer.logger.info(f"found {gain:.1%} better settings; below {least} those at hand are kept for now")
             chosen = {}
-        model.chosen = json.dumps({"settings": chosen, "fits": search.fits, "tried": search.tried})
+        counts = {"fits": search.fits, "tried": search.tried}
+        model.chosen = json.dumps({"settings": chosen, **({} if chosen == found else {"found": found}), **counts})
         if trainer.config["resume_step"]:
             trainer.save_state()  # so that a kill from now on repeats no fit
         (trainer.folder / _RECORD).unlink()

@@ -24,8 +24,8 @@ class SoftmaxTrainer(ClosedFormTrainer):
 
     Every training starts from the same parameters and stops early by itself; which settings come next follows by
     coordinate descent along their ladders. Every validation chooses the weight of the attention beside the closed
-    form. At the end the best epoch of all is scored without the attention, too, and beside the closed form by the
-    settings as given where it has chosen others; again the best is kept.
+    form. At the end the best epoch of all is scored without the attention, too, and by the other settings of the
+    closed form, those that it found or those given, with and without it; again the best is kept.
     """
 
     model: SoftmaxCADMR
@@ -138,13 +138,17 @@ class SoftmaxTrainer(ClosedFormTrainer):
         return self._weight
 
     def _choose(self, valid_data: Any, show_progress: bool) -> tuple[float, dict[str, float] | None]:
-        """Whether attention and closed form by its own settings are better than without."""
+        """Whether the attention, and the settings of the closed form beside it, are better than without."""
         self._choosing, self._losses = True, {}
+        choices = self.model.choices()
+        found = choices.pop("found", None)
+        self._note(choices)
         if self.model.attention_weights[1:]:
             best = self.model.chosen, float(self.model.attention_weight)
             beside = [(best[0], 0.0)]
-            if self.model.choices().get("settings"):
-                self.model.chosen = json.dumps({**self.model.choices(), "settings": {}})
+            other = {} if choices.get("settings") else found
+            if other is not None:
+                self._note({**choices, "settings": other})
                 self._weight_by(valid_data).best()
                 beside += [(self.model.chosen, weight) for weight in (float(self.model.attention_weight), 0.0)]
             for chosen, weight in beside:

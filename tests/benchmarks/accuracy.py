@@ -155,6 +155,7 @@ def ablation(arguments: argparse.Namespace) -> None:
             if seed and variant[0] in SEEDLESS:
                 continue
             settings = {**arguments.settings, "seed": seed, "evaluate_test": arguments.test}
+            settings["save_lists"] = arguments.test
             folders.append(arguments.output / f"{name_of(name)}-{seed}")
             rows.setdefault(name, []).append(run(folders[-1], arguments.dataset, variant, **settings))
     table(arguments.dataset, rows, "test" if arguments.test else "validation")
