@@ -25,7 +25,8 @@ class SoftmaxTrainer(ClosedFormTrainer):
     Every training starts from the same parameters and stops early by itself; which settings come next follows by
     coordinate descent along their ladders. Every validation chooses the weight of the attention beside the closed
     form. At the end the best epoch of all is scored without the attention, too, and by the other settings of the
-    closed form, those that it found or those given, with and without it; again the best is kept.
+    closed form, those that it found or those given, with and without it; again the best is kept, but no attention
+    that is better than none by chance alone.
     """
 
     model: SoftmaxCADMR
@@ -145,12 +146,15 @@ class SoftmaxTrainer(ClosedFormTrainer):
         self._note(choices)
         if self.model.attention_weights[1:]:
             best = self.model.chosen, float(self.model.attention_weight)
-            beside = [(best[0], 0.0)]
+            beside, attention = [(best[0], 0.0)], self._weight_by(valid_data)
+            if not attention.is_clear():
+                self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
             other = {} if choices.get("settings") else found
             if other is not None:
                 self._note({**choices, "settings": other})
-                self._weight_by(valid_data).best()
-                beside += [(self.model.chosen, weight) for weight in (float(self.model.attention_weight), 0.0)]
+                attention.best()
+                weights = [float(self.model.attention_weight)] if attention.is_clear() else []
+                beside += [(self.model.chosen, weight) for weight in (*weights, 0.0)]
             for chosen, weight in beside:
                 self.model.chosen = chosen
                 self.model.attention_weight.fill_(weight)

@@ -120,6 +120,15 @@ def test_long_trainings_are_not_repeated(tmp_path, monkeypatch):
     assert "1 of 4 trainings with different settings" in next((run.folder / "log").glob("*")).read_text()
 
 
+def test_an_attention_that_learned_nothing_is_left_out(tmp_path):
+    nothing = {"content_scale": 0.0, "content_smoothing": 0.0, "cooccurrence_smoothing": 0.0, "learning_rate": 1e-9}
+    weights = []
+    for name, settings in (("nothing", nothing), ("something", {})):
+        run = trained(tmp_path / name, attention_trials=1, **{"epochs": 12, **settings})
+        weights.append(float(recbole_cadmr.load(run.checkpoint).session.model.attention_weight))
+    assert weights[0] == 0.0 < weights[1]
+
+
 def test_without_validation_nothing_is_chosen(tmp_path):
     run = trained(tmp_path / "run", attention_trials=4, eval_step=0)
     assert run.result["history"] == [] and run.result["choices"] is None and run.result["epochs_run"] == 2

@@ -233,7 +233,7 @@ def test_best_keeps_its_settings_unless_the_gain_is_clear(tmp_path, monkeypatch)
         result = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / str(least), settings=settings).result
         last = [entry["valid_score"] for entry in result["history"] if entry["phase"] == "weight"]
         # In the end the closed form by its own settings alone is a candidate either way.
-        assert len(last) == 3 and min(abs(score - alone["best_valid_score"]) for score in last) < 1e-6
+        assert len(last) >= 2 and min(abs(score - alone["best_valid_score"]) for score in last) < 1e-6
         assert result["best_valid_score"] >= alone["best_valid_score"] - 1e-6
         assert result["choices"]["tried"] > 12 and "found" not in result["choices"]
         assert result["choices"]["settings"] in (alone["choices"]["settings"], {})
