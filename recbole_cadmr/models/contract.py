@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import scipy.sparse as sp
+from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
 from torch import Tensor
 
@@ -80,6 +82,21 @@ class Recommender(TrainingHooks, GeneralRecommender):
     def form(cls, settings: Mapping[str, Any]) -> type[Recommender]:
         """The class that these settings ask for, of a model of several forms."""
         return cls
+
+    def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
+        """Scores of a few candidates of each user, where the catalogue is too large to score all of it.
+
+        Args:
+            interaction: the users, as ``full_sort_predict`` gets them; any number of them.
+
+        Returns:
+            float32 [B, n_items] whose stored entries, zeros included, are the candidates: each once, in any order,
+            scored as ``full_sort_predict`` does, among them items that the user has, but never the padding item. All
+            others rank behind them. Users of whom fewer are left than a list is long are ranked by
+            ``full_sort_predict``. Of equal scores, the item of the lower id comes first. None, for all users alike, if
+            the catalogue is scored whole.
+        """
+        return None
 
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
