@@ -14,6 +14,7 @@ from recbole_cadmr.arrays import read_arrays
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder, write_aside
+from recbole_cadmr.neighbours import nearest_rows
 
 
 @dataclass(frozen=True)
@@ -96,26 +97,22 @@ def align_graph(idx: torch.Tensor, cos: torch.Tensor, own: torch.Tensor, n_items
     return ItemGraph(graph_idx, graph_cos)
 
 
-def nearest_items(modality: Modality, k: int, block: int = 1024) -> ItemGraph:
-    """The exact graph of the ``k`` nearest items by cosine, computed in blocks of ``block`` items.
+def nearest_items(modality: Modality, k: int) -> ItemGraph:
+    """The graph of the ``k`` nearest items by cosine: exact up to 100,000 items, approximate beyond.
 
-    Items without the modality neither have nor are neighbours. Memory: block x n_items floats.
+    Items without the modality neither have nor are neighbours. Memory: a copy of the features, and what
+    :func:`nearest_rows` says.
     """
     n_items = len(modality.present)
     items = modality.present.nonzero().squeeze(1)
-    unit = torch.nn.functional.normalize(modality.features[items], dim=1)
     k = min(k, max(len(items) - 1, 1))
-    idx = torch.zeros(n_items, k, dtype=torch.long)
-    cos = torch.zeros(n_items, k)
-    if len(items) < 2:
-        return ItemGraph(idx, cos)
-    for start in range(0, len(items), block):
-        rows = torch.arange(start, min(start + block, len(items)))
-        similarity = unit[rows] @ unit.T
-        similarity[torch.arange(len(rows)), rows] = -torch.inf
-        best = similarity.topk(k, dim=1)
-        idx[items[rows]], cos[items[rows]] = items[best.indices], best.values
-    return ItemGraph(idx, cos)
+    graph = ItemGraph(torch.zeros(n_items, k, dtype=torch.long), torch.zeros(n_items, k))
+    if len(items) > 1:
+        unit = modality.features[items]
+        unit /= unit.norm(dim=1, keepdim=True).clamp_(min=1e-12)  # in place: there may be gigabytes of them
+        idx, graph.cos[items] = nearest_rows(unit, k)
+        graph.idx[items] = items[idx]
+    return graph
 
 
 def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:

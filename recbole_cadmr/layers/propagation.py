@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import ItemGraph
 from recbole_cadmr.layers.sparse import EdgeMatrix, SparseMatrix
+from recbole_cadmr.neighbours import nearest_rows
 
 
 def bipartite(R: sp.csr_matrix) -> sp.csr_matrix:
@@ -146,23 +147,19 @@ class EdgeSum:
         return SparseMatrix(sp.csr_matrix(entries, self.parts[0][0].shape), value.device)
 
 
-@torch.no_grad()
-def nearest_edges(X: Tensor, items: Tensor, k: int, block: int = 1024) -> EdgeMatrix:
+def nearest_edges(X: Tensor, items: Tensor, k: int) -> EdgeMatrix:
     """Edges from each of the ``items`` to itself and to the ``k - 1`` of them that are nearest to it by cosine.
 
-    Exact. Time is quadratic in the number of items; memory is block x items.
+    Exact up to 100,000 items; time and memory are those of :func:`nearest_rows`.
 
     Args:
         X: rows of all items [n_items, d].
         items: ids of those that take part, ascending.
     """
-    unit, k = F.normalize(X[items], dim=1), min(k, len(items))
-    nearest = torch.empty(len(items), k, dtype=torch.long, device=X.device)
-    for rows in torch.arange(len(items), device=X.device).split(block) if len(items) else ():
-        cosine = unit[rows] @ unit.T
-        cosine[rows - rows[0], rows] = torch.inf  # the item itself, whatever duplicates it has
-        nearest[rows] = cosine.topk(k, dim=1).indices
-    row, column = (index.flatten().cpu().numpy() for index in (items[:, None].expand(-1, k), items[nearest]))
+    n_others = max(min(k, len(items)) - 1, 0)
+    nearest, _ = nearest_rows(F.normalize(X[items].detach(), dim=1), n_others)
+    row = torch.cat([items, items.repeat_interleave(n_others)]).cpu().numpy()
+    column = torch.cat([items, items[nearest].flatten()]).cpu().numpy()
     return EdgeMatrix(sp.csr_matrix((np.ones(len(row)), (row, column)), 2 * (len(X),)), X.device)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,14 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.graph import nearest_items
+from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
+
+_BLOCK = 2**22  # numbers of a block of features
+_OVERSAMPLING = 16  # directions beyond those asked for
+_ROUNDS = 12  # of subspace iteration
 
 
 def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
@@ -75,21 +80,54 @@ def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -
 def unit_features(dataset: MultimodalDataset, most: int = sys.maxsize) -> tuple[Tensor, bool]:
     """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
 
+    Memory beside the result: a block of rows, however large the features are.
+
     Args:
         most: columns of a modality; a wider one is reduced to as many principal components.
 
     Returns:
         The features, and whether any modality was reduced.
     """
-    parts, reduced = [], False
-    for modality in dataset.modalities().values():
-        present = modality.present[1:]
-        features = modality.features[1:][present]
-        features = F.normalize(features - features.mean(0), dim=1)
-        width = min(most, *features.shape)
-        if modality.width > most:
-            features, reduced = F.normalize(features @ torch.pca_lowrank(features, width, center=False)[2], dim=1), True
-        part = torch.zeros(len(present), features.shape[1])
-        part[present] = features
-        parts.append(part)
-    return torch.cat(parts, 1), reduced
+    units = [_UnitRows(modality) for modality in dataset.modalities().values()]
+    bases = [principal_components(unit, most) if unit.width > most else None for unit in units]
+    widths = [unit.width if V is None else V.shape[1] for unit, V in zip(units, bases)]
+    features = torch.empty(dataset.item_num - 1, sum(widths))
+    for unit, V, columns in zip(units, bases, features.split(widths, 1)):
+        for rows, block in zip(columns.split(unit.step), unit):
+            rows.copy_(block if V is None else F.normalize(block @ V, dim=1))
+    return features, any(V is not None for V in bases)
+
+
+class _UnitRows:
+    """The rows [I, width] of a modality, centred and of length 1, or 0 if missing, in blocks of ``step``."""
+
+    def __init__(self, modality: Modality) -> None:
+        self.width = modality.width
+        self.step = max(_BLOCK // self.width, 1)
+        self._features, self._present = modality.features[1:], modality.present[1:, None]
+        total = sum((rows.sum(0, dtype=torch.float64) for rows in self._features.split(self.step)), torch.zeros(1))
+        self._mean = (total / max(int(self._present.sum()), 1)).float()  # rows that are missing are zeros
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for rows, present in zip(self._features.split(self.step), self._present.split(self.step)):
+            yield F.normalize((rows - self._mean) * present, dim=1)
+
+
+def principal_components(X: Iterable[Tensor], n_components: int) -> Tensor:
+    """V [width, n_components], the directions in which the rows of X [n, width], not centred, are longest.
+
+    One pass over the rows gives ``X'X``, whose memory is width x width; then subspace iteration from random directions
+    (Halko, Martinsson and Tropp 2011, algorithm 4.4). The same rows give the same result. There are no more components
+    than columns, or rows.
+
+    Args:
+        X: the rows, in blocks.
+    """
+    n, gram = 0, torch.zeros(())
+    for rows in X:
+        n, gram = n + len(rows), gram + rows.T @ rows
+    k = min(n_components, n, len(gram))
+    Q = torch.randn(len(gram), min(k + _OVERSAMPLING, len(gram)), generator=torch.Generator().manual_seed(0))
+    for _ in range(_ROUNDS):
+        Q = torch.linalg.qr(gram @ Q)[0]
+    return Q @ torch.linalg.eigh(Q.T @ gram @ Q)[1].flip(1)[:, :k]

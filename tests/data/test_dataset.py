@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_cadmr import neighbours
 from recbole_cadmr.data import graph as graph_module
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.graph import cached_nearest_items, nearest_items
@@ -152,12 +153,13 @@ def test_features_that_no_item_has_are_refused(tmp_path):
         open_micro(write_micro(tmp_path / "c", modalities="[../text]"))
 
 
-def test_nearest_items_agree_with_a_full_sort():
+def test_nearest_items_agree_with_a_full_sort(monkeypatch):
+    monkeypatch.setattr(neighbours, "_NUMBERS", 7 * 37)  # blocks of 7 items
     torch.manual_seed(0)
     present = torch.ones(40, dtype=torch.bool)
     present[[0, 7, 9]] = False
     modality = Modality("text", torch.randn(40, 5) * present[:, None], present)
-    graph = nearest_items(modality, 4, block=7)
+    graph = nearest_items(modality, 4)
     unit = torch.nn.functional.normalize(modality.features, dim=1)
     for item in range(40):
         if not present[item]:
