@@ -20,7 +20,9 @@ def write_atomic(path: Path, columns: Sequence[str], rows: Iterable[str]) -> Non
         columns: such as ``user_id:token``.
         rows: lines without their end, their fields joined by tabs.
     """
-    path.write_text("\n".join(["\t".join(columns), *rows, ""]), encoding="utf-8", newline="\n")
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(columns) + "\n")
+        file.writelines(f"{row}\n" for row in rows)
 
 
 def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> list[str]:

@@ -21,8 +21,9 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, binary
 from recbole_cadmr.errors import UserError
 
-# Scores held at once in evaluation; RecBole's default of 4,096 would score one user a step.
-_SCORES = 2**23
+# Scores held at once in evaluation, which fit a cache (32 MiB and more are asked of the system anew each time, which
+# costs as much as the product that fills them); RecBole's default of 4,096 would score one user a step.
+_SCORES = 2**22
 # Of models that score pairs alone (NeuMF, NNCF, ConvNCF) and hold far more than a number for each.
 _PAIRS = 2**15
 
@@ -229,8 +230,17 @@ class FullRankingLoader(FullSortEvalDataLoader):
         self.step = self._users_at_once
         self.set_batch_size(self.step * self._dataset.item_num)
 
-    def collate_fn(self, index: Sequence[int]) -> tuple[Any, ...]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        start = 0
+        while start < self.sample_size:  # the step may change from batch to batch
+            at = torch.arange(start, min(start + self.step, self.sample_size))
+            yield self.collate_fn(at)
+            start += len(at)
+
+    def __len__(self) -> int:
+        return -(-self.sample_size // self.step)
+
+    def collate_fn(self, at: torch.Tensor) -> tuple[Any, ...]:
         """Users, (row, item) of their known items, and row and item of their held-out ones."""
-        at = torch.as_tensor(index)
         users = self.uid_list[at]
         return self.user_df[at], self._history.entries(users), *self._positive.entries(users)

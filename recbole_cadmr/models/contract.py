@@ -66,6 +66,21 @@ class TrainingHooks:
         """``settings`` that the model chose on validation by itself, and how many it ``tried``; {} if it does not."""
         return {}
 
+    def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
+        """Scores of a few candidates of each user, where the catalogue is too large to score all of it.
+
+        Args:
+            interaction: the users, as ``full_sort_predict`` gets them; any number of them.
+
+        Returns:
+            float32 [B, n_items] whose stored entries, zeros included, are the candidates: each once, in any order,
+            scored as ``full_sort_predict`` does, among them items that the user has, but never the padding item. All
+            others rank behind them. Users of whom fewer are left than a list is long are ranked by
+            ``full_sort_predict``. Of equal scores, the item of the lower id comes first. None, for all users alike, if
+            the catalogue is scored whole.
+        """
+        return None
+
 
 class Recommender(TrainingHooks, GeneralRecommender):
     """Base of the package's models.
@@ -82,21 +97,6 @@ class Recommender(TrainingHooks, GeneralRecommender):
     def form(cls, settings: Mapping[str, Any]) -> type[Recommender]:
         """The class that these settings ask for, of a model of several forms."""
         return cls
-
-    def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
-        """Scores of a few candidates of each user, where the catalogue is too large to score all of it.
-
-        Args:
-            interaction: the users, as ``full_sort_predict`` gets them; any number of them.
-
-        Returns:
-            float32 [B, n_items] whose stored entries, zeros included, are the candidates: each once, in any order,
-            scored as ``full_sort_predict`` does, among them items that the user has, but never the padding item. All
-            others rank behind them. Users of whom fewer are left than a list is long are ranked by
-            ``full_sort_predict``. Of equal scores, the item of the lower id comes first. None, for all users alike, if
-            the catalogue is scored whole.
-        """
-        return None
 
     def score_rows(self, rows: Tensor) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.

@@ -22,10 +22,12 @@ from recbole_cadmr.files import path_of, read_text, write_aside
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
+from recbole_cadmr.training.ranking import ListedScores, best
 from recbole_cadmr.training.refusals import check_scores
 
 _LEFT_OUT = {"train": 1, "train+valid": 2, "all": 3, "none": 0}  # how many of the parts
 _COLUMNS = ["user_id", "item_id", "rank", "score"]
+_BLOCK = 2**18  # rows of a table that are turned into text at once
 _BLANKS = re.compile(" +")
 
 
@@ -74,7 +76,7 @@ class Recommender:
         rows = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
         history = RatingRows(self._interactions(leave_out))
 
-        def scores_of(batch: slice) -> Tensor:
+        def scores_of(batch: slice) -> Tensor | ListedScores:
             user = torch.from_numpy(rows[batch])
             interaction = Interaction({self._dataset.uid_field: user})
             return self.session.trainer.rank((interaction, history.entries(user), None, None))
@@ -154,17 +156,23 @@ class Recommender:
         parts = [data._dataset.inter_matrix(form="csr") for data in loaders[: _LEFT_OUT[leave_out]]]
         return sum(parts, sp.csr_matrix((len(self._users), len(self._items))))
 
-    def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor]) -> pd.DataFrame:
+    def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor | ListedScores]) -> pd.DataFrame:
         """The lists of ``users``, by scores in which -inf marks what is left out."""
-        step = max(self.session.trainer.test_batch_size // len(self._items), 1)
-        frames = []
-        for start in range(0, len(users), step):
-            batch = slice(start, start + step)
-            values, items = (tensor.cpu().numpy() for tensor in scores_of(batch).topk(topk, dim=1))
+        trainer, start = self.session.trainer, 0
+        step = max(trainer.test_batch_size // len(self._items), 1)
+        parts = []
+        while start < len(users):
+            scores = scores_of(slice(start, start + step))
+            values, items = (tensor.cpu().numpy() for tensor in best(scores, topk))
             row, place = np.nonzero(values > -np.inf)
-            columns = (users[batch][row], self._items[items[row, place]], place + 1, values[row, place])
-            frames.append(pd.DataFrame(dict(zip(_COLUMNS, columns))))
-        return pd.concat(frames, ignore_index=True)
+            numbers = row + start, items[row, place], place + 1
+            parts.append((*(column.astype(np.int32) for column in numbers), values[row, place]))
+            start += step
+            step = trainer.users_at_once if isinstance(scores, ListedScores) else step
+        row, item, place, value = (np.concatenate(column) for column in zip(*parts))
+        # Objects, so that rows share the texts of the ids.
+        columns = users.astype(object)[row], self._items.astype(object)[item], place.astype(np.int64), value
+        return pd.DataFrame(dict(zip(_COLUMNS, columns)), copy=False)
 
 
 def ids(values: Any, name: str) -> list[str]:
@@ -242,6 +250,8 @@ def write_recommendations(frame: pd.DataFrame, path: str | os.PathLike[str]) -> 
     if os.path.lexists(path):
         raise UserError(f"{path} is already there; choose another `output`")
     # One format for each row takes half the time of pandas' writer.
-    rows = map("%s\t%s\t%d\t%.6g".__mod__, zip(*(frame[column].tolist() for column in _COLUMNS)))
+    as_text = "%s\t%s\t%d\t%.6g".__mod__
+    parts = (frame[_COLUMNS].iloc[start : start + _BLOCK] for start in range(0, len(frame), _BLOCK))
+    rows = (as_text(row) for part in parts for row in zip(*(part[name].tolist() for name in _COLUMNS)))
     with write_aside(path) as temporary:
         write_atomic(temporary, _COLUMNS, rows)

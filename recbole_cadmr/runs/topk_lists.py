@@ -18,6 +18,7 @@ from recbole_cadmr.runs.folder import LISTS, RESULT
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.training.collector import hits
+from recbole_cadmr.training.ranking import best
 
 RANKING = ("Recall", "NDCG", "Hit", "Precision", "MRR", "MAP")
 _DRAWN = ("Random", "ADMMSLIM")  # RecBole's models that draw with every score, so that no two rankings are the same
@@ -68,10 +69,11 @@ def test_lists(session: Session, k: int) -> TopKLists:
     for batch in data:
         interaction, _, row, item = batch
         scores = trainer.rank(batch)
-        top.append(_best(scores, min(k, n_items - 1)))
-        top_cold.append(_best(scores.masked_fill(~cold, -torch.inf), min(k, n_cold)))
+        data.step = trainer.users_at_once
+        top.append(_listed(best(scores, min(k, n_items - 1))))
+        top_cold.append(_listed(best(scores, min(k, n_cold), cold)))
         rows.append(row + seen)
-        seen += len(scores)
+        seen += len(interaction)
         users.append(interaction[field].cpu())
         items.append(item)
     who, lists, cold_lists, held_row, held_item = (
@@ -86,9 +88,9 @@ def test_lists(session: Session, k: int) -> TopKLists:
     return TopKLists(who, lists, cold_lists, held_row, held_item, *degrees, missing)
 
 
-def _best(scores: torch.Tensor, k: int) -> torch.Tensor:
-    value, item = scores.topk(k, dim=1)
-    return item.masked_fill(value == -torch.inf, 0).cpu()
+def _listed(lists: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    value, item = lists
+    return item.masked_fill(value == -torch.inf, 0).int().cpu()
 
 
 def write_lists(lists: TopKLists, path: Path) -> None:

@@ -8,8 +8,10 @@ from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.training.ranking import ListedScores, best, contained
 
 _ITEMS, _HITS = "rec.items", "rec.topk"
+_OF_ALL = ("rec.meanrank", "rec.score")
 _GROUPS = 2  # groups of items a place of the list, see hits_by_rank
 _BLOCK = 64  # rows of scores counted at once, which stay in the processor's cache
 
@@ -17,8 +19,9 @@ _BLOCK = 64  # rows of scores counted at once, which stay in the processor's cac
 class RankingCollector(Collector):
     """RecBole's collector without a dense matrix [users, items] of held-out items and without copying what it returns.
 
-    The list of best items (``rec.items``) and where in it the held-out ones are (``rec.topk``) are this class's;
-    everything else is RecBole's. Ties are broken as ``torch.topk`` of the user's scores does.
+    The list of best items (``rec.items``) and where in it the held-out ones are (``rec.topk``) are this class's, in
+    int32; everything else is RecBole's. Ties are broken as ``torch.topk`` of the user's scores does, those of listed
+    candidates by their ids.
     """
 
     def __init__(self, config: Config) -> None:
@@ -27,22 +30,29 @@ class RankingCollector(Collector):
         for key in self._collected:
             setattr(self.register, key, False)  # super() is not to do it, too
 
+    @property
+    def needs_all_scores(self) -> bool:
+        """Whether a metric asks for more than the best items of the users."""
+        return any(map(self.register.need, _OF_ALL))
+
     def eval_batch_collect(
-        self, scores_tensor: Tensor, interaction: Interaction, positive_u: Tensor, positive_i: Tensor
+        self, scores_tensor: Tensor | ListedScores, interaction: Interaction, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Keep what the metrics need of the scores [B, n_items] and the held-out (row, item) pairs of a batch."""
-        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        if isinstance(scores_tensor, Tensor):
+            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
         if not self._collected:
             return
         k, n_items = max(self.topk), scores_tensor.shape[1]
-        held_out = (positive_u * n_items + positive_i).to(scores_tensor.device).unique()  # ascending
+        held_out = (positive_u * n_items + positive_i).unique()  # ascending
         # A GPU's topk is fast, and breaks ties by the shape of the batch, so that it has to be asked for all of it.
-        if _ITEMS not in self._collected and scores_tensor.device.type == "cpu" and n_items >= 2 * _GROUPS * k:
+        by_rank = _ITEMS not in self._collected and n_items >= 2 * _GROUPS * k
+        if by_rank and isinstance(scores_tensor, Tensor) and scores_tensor.device.type == "cpu":
             self._collected[_HITS].append(hits_by_rank(scores_tensor, held_out, k))
             return
-        best = scores_tensor.topk(k, dim=-1).indices
+        items = best(scores_tensor, k)[1]
         for key, batches in self._collected.items():
-            batches.append(best if key == _ITEMS else hits(best, held_out, n_items))
+            batches.append(items.int() if key == _ITEMS else hits(items, held_out.to(items.device), n_items))
 
     def get_data_struct(self) -> DataStruct:
         """All that was collected, on the CPU; what belongs to one evaluation is forgotten here."""
@@ -58,18 +68,18 @@ class RankingCollector(Collector):
         return taken
 
 
-def hits(best: Tensor, held_out: Tensor, n_items: int) -> Tensor:
-    """Where the held-out items are in the lists ``best`` [B, k] of items, and in the last column how many there are.
+def hits(lists: Tensor, held_out: Tensor, n_items: int) -> Tensor:
+    """Where the held-out items are in ``lists`` [B, k] of items, and in the last column how many there are.
 
     Args:
         held_out: int64, ``row * n_items + item`` of each, ascending.
 
     Returns:
-        int64 [B, k + 1], 1 where the list has a held-out item.
+        int32 [B, k + 1], 1 where the list has a held-out item.
     """
-    rows = torch.arange(len(best), device=best.device)
-    size = torch.bincount(held_out // n_items, minlength=len(best))
-    return torch.cat([_contained(rows[:, None] * n_items + best, held_out), size[:, None]], dim=1)
+    rows = torch.arange(len(lists), device=lists.device)
+    size = torch.bincount(held_out // n_items, minlength=len(lists))
+    return torch.cat([contained(rows[:, None] * n_items + lists, held_out).int(), size[:, None].int()], dim=1)
 
 
 def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
@@ -83,7 +93,7 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     if n_items < groups:
         return hits(scores.topk(k, dim=1).indices, held_out, n_items)
     row, item = held_out // n_items, held_out % n_items
-    result = torch.zeros(len(scores), k + 1, dtype=torch.int64, device=scores.device)
+    result = torch.zeros(len(scores), k + 1, dtype=torch.int32, device=scores.device)
     result[:, k] = torch.bincount(row, minlength=len(scores))
     rounds = n_items // groups
     inside = rounds * groups
@@ -104,13 +114,5 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     listed = better < k
     result[row[listed], better[listed]] = 1
     if len(tied):
-        result[tied, :k] = _contained(tied[:, None] * n_items + scores[tied].topk(k, dim=-1).indices, held_out)
+        result[tied, :k] = contained(tied[:, None] * n_items + scores[tied].topk(k, dim=-1).indices, held_out).int()
     return result
-
-
-def _contained(keys: Tensor, ascending: Tensor) -> Tensor:
-    """1 for each of ``keys`` that is in ``ascending``, else 0."""
-    if not len(ascending):
-        return torch.zeros_like(keys)
-    place = torch.searchsorted(ascending, keys).clamp(max=len(ascending) - 1)
-    return (ascending[place] == keys).long()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from pkgutil import resolve_name
 from time import perf_counter
@@ -15,18 +14,16 @@ import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
 from recbole.utils import get_trainer as get_recbole_trainer
-from torch import Tensor
 
 from recbole_cadmr.compat import tensorboard_in
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.data.loaders import eval_batch_size
 from recbole_cadmr.errors import ModelError, UserError
-from recbole_cadmr.models.contract import training_hooks, traits
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
-from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.contents import ResumeContent, TrainerState, Validation
-from recbole_cadmr.training.refusals import check_scores, check_weights, refusals
+from recbole_cadmr.training.ranking_trainer import RankingTrainer
+from recbole_cadmr.training.refusals import check_weights
 from recbole_cadmr.training.state import (
     AttributeWatch,
     check_progress,
@@ -42,7 +39,7 @@ _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settin
 _DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
 
 
-class RunTrainer(recbole.trainer.Trainer):
+class RunTrainer(RankingTrainer):
     """Mixed in before a trainer of RecBole's, this makes its run one that can be interrupted and resumed exactly.
 
     It leaves RecBole's ``fit`` alone and works through what ``fit`` calls: ``_train_epoch`` (writes ``resume.pt``
@@ -61,7 +58,6 @@ class RunTrainer(recbole.trainer.Trainer):
     """
 
     optimizer: Any
-    item_tensor: Any
     eval_step: int
 
     def __init__(
@@ -74,14 +70,7 @@ class RunTrainer(recbole.trainer.Trainer):
     ) -> None:
         self.folder = Path(config["checkpoint_dir"])
         with tensorboard_in(self.folder / "log_tensorboard"):
-            super().__init__(config, model)
-        self.hooks = training_hooks(model)
-        ranks_all_items = traits(type(model)).ranks_all_items
-        self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
-        self.eval_collector = RankingCollector(config)
-        self.eval_collector.data_collect(train_data)
-        self.tot_item_num = model.n_items
-        self._train_data = train_data
+            super().__init__(config, model, train_data)
         self.saved_model_file = str(self.folder / BEST)
         self.metadata = metadata
         self.history: list[Validation] = []
@@ -300,32 +289,10 @@ class RunTrainer(recbole.trainer.Trainer):
         if load_best_model:
             self.load_best()
         start = perf_counter()
-        with self._refusals("score"):
-            result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         self.seconds["evaluation"] += perf_counter() - start
         self.evaluations += 1
         return {name: float(value) for name, value in result.items()}
-
-    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
-        """RecBole's, which refuses scores that are NaN or infinite before it leaves items out by -inf."""
-        interaction, history, *held_out = batched_data
-        with self._refusals("score"):
-            batch = super()._full_sort_batch_eval((interaction, None, *held_out))
-        scores = batch[1]
-        check_scores(scores[:, 1:], self.config)  # the padding item's are -inf by now
-        if history is not None:
-            scores[history] = -torch.inf
-        return batch
-
-    @torch.no_grad()
-    def rank(self, batch: Any) -> Tensor:
-        """The scores [B, n_items] of a batch as the loaders of held-out parts yield it; -inf marks what is left out."""
-        if self.item_tensor is None:  # of models that score pairs
-            self.item_tensor = self._train_data._dataset.get_item_feature().to(self.device)
-        return self._full_sort_batch_eval(batch)[1]
-
-    def _refusals(self, doing: str) -> AbstractContextManager[None]:
-        return refusals(self.config, type(self.model), doing)
 
 
 def get_trainer(model_class: type[AbstractRecommender]) -> type[RunTrainer]:

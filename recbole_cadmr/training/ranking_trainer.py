@@ -1,0 +1,95 @@
+"""The part of every trainer that ranks all items for users."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import recbole.trainer
+import torch
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.model.abstract_recommender import GeneralRecommender
+from torch import Tensor
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.data.loaders import FullRankingLoader, eval_batch_size
+from recbole_cadmr.models.contract import training_hooks, traits
+from recbole_cadmr.training.collector import RankingCollector
+from recbole_cadmr.training.ranking import ListedScores, contained
+from recbole_cadmr.training.refusals import check_scores, refusals
+
+
+class RankingTrainer(recbole.trainer.Trainer):
+    """RecBole's trainer, which ranks users by the candidates that a model lists, if it does, or by the scores of all.
+
+    Attributes:
+        hooks: what the model answers beside losses and scores.
+        users_at_once: how many users to rank next, by the scores that were held for those before.
+    """
+
+    item_tensor: Any
+
+    def __init__(self, config: Config, model: GeneralRecommender, train_data: AbstractDataLoader) -> None:
+        super().__init__(config, model)
+        self.hooks = training_hooks(model)
+        ranks_all_items = traits(type(model)).ranks_all_items
+        self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
+        self.tot_item_num = model.n_items
+        self.users_at_once = self._fewest = max(self.test_batch_size // model.n_items, 1)
+        self.eval_collector = RankingCollector(config)
+        self.eval_collector.data_collect(train_data)
+        self._train_data = train_data
+        self._ranked: FullRankingLoader | None = None  # by `evaluate`
+
+    @torch.no_grad()
+    def evaluate(
+        self, eval_data: Any, load_best_model: bool = True, model_file: Any = None, show_progress: bool = False
+    ) -> Any:
+        """RecBole's evaluation and result."""
+        self._ranked = eval_data
+        with self._refusals("score"):
+            result = super().evaluate(eval_data, load_best_model, model_file, show_progress)
+        self._ranked = None
+        return result
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        """RecBole's, or by the candidates that the model lists, with as many users in the next batch as these suit."""
+        interaction, history, *held_out = batched_data
+        scores: Tensor | ListedScores
+        listed = None if self.eval_collector.needs_all_scores else self.hooks.listed_scores(interaction.to(self.device))
+        if listed is None:
+            self.users_at_once, scores = self._fewest, self._all_scores(interaction, history)
+        else:
+            check_scores(torch.from_numpy(listed.data)[None], self.config)
+            fitting = self.test_batch_size // 2 * len(interaction) // max(listed.nnz, 1)  # a key takes eight bytes
+            self.users_at_once = max(min(fitting, 2 * len(interaction)), self._fewest)
+            scores = ListedScores.of(listed, history, partial(self._scores_of_some, interaction, history), self._fewest)
+        if self._ranked is not None:
+            self._ranked.step = self.users_at_once
+        return interaction, scores, *held_out
+
+    def _scores_of_some(self, interaction: Any, history: tuple[Tensor, Tensor], users: Tensor) -> Tensor:
+        """Scores of all items for the users at some ascending places [b] of a batch."""
+        row, item = history
+        theirs = contained(row, users)
+        return self._all_scores(interaction[users], (torch.searchsorted(users, row[theirs]), item[theirs]))
+
+    def _all_scores(self, interaction: Any, history: tuple[Tensor, Tensor] | None) -> Tensor:
+        """RecBole's scores, refused where they are NaN or infinite before items are left out by -inf."""
+        with self._refusals("score"):
+            scores: Tensor = super()._full_sort_batch_eval((interaction, None, None, None))[1]
+        check_scores(scores[:, 1:], self.config)  # the padding item's are -inf by now
+        if history is not None:
+            scores[history] = -torch.inf
+        return scores
+
+    @torch.no_grad()
+    def rank(self, batch: Any) -> Tensor | ListedScores:
+        """The scores of a batch as the loaders of held-out parts yield it, for :func:`best`."""
+        if self.item_tensor is None:  # of models that score pairs
+            self.item_tensor = self._train_data._dataset.get_item_feature().to(self.device)
+        return self._full_sort_batch_eval(batch)[1]
+
+    def _refusals(self, doing: str) -> AbstractContextManager[None]:
+        return refusals(self.config, type(self.model), doing)
