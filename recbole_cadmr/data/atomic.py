@@ -18,7 +18,7 @@ def write_atomic(path: Path, columns: Sequence[str], rows: Iterable[str]) -> Non
 
     Args:
         columns: such as ``user_id:token``.
-        rows: lines without their end, their fields joined by tabs.
+        rows: lines without their end, their fields joined by tabs; also several lines in one text.
     """
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(columns) + "\n")

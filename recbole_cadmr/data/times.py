@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from calendar import month_name
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from recbole_cadmr.data.text_columns import arrow_text, distinct_text
 from recbole_cadmr.errors import UserError
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -32,6 +35,8 @@ _CLOCK = (
 _THEN = rf"(?:(?:T|,?\s+){_CLOCK})?"
 # A date without separators, which is a number, too.
 _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?")
+_COMPACT_NUMBERS = tuple((19000101 * 10**n, 20991232 * 10**n) for n in (0, 4, 6))
+_ISO = "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
 ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _DATES = [
@@ -80,21 +85,79 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     Raises:
         UserError: if the column can be read in two ways, or more than 5 % of it cannot be read at all.
     """
-    codes, unique = pd.factorize(pd.Series(texts, dtype=object).fillna(""))
-    unique = [text.strip() for text in unique]
-    column = _Column(unique, np.bincount(codes, minlength=len(unique)), name, option)
-    if how is None or how in FORMATS:
-        values, reading = column.read(how)
-    elif "%" in how:
-        values, reading = _by_format(unique, how, option), f"by the format {how}"
-    else:
-        raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
-    read = np.array([value is not None for value in values], dtype=bool)
-    n_bad, advice = int(column.rows[~read].sum()), f", or say how it is to be read with {option}"
-    refuse_unreadable((unique[at] for at in np.flatnonzero(~read)), n_bad, len(codes), name, "a time", advice)
+    text = arrow_text(texts)
+    if how is None or how in _ORDERS:
+        instants = _iso_seconds(text)
+        if instants is not None:
+            return Times(instants, np.ones(len(instants), dtype=bool), "dates, as s since 1970")
+    kind, number = _whole_numbers(text) if how is None or how in FORMATS else (np.zeros(len(text), dtype=np.int8), None)
+    while True:
+        codes, unique, rows = _distinct(text, kind)
+        column = _Column(unique, rows, name, option)
+        if how is None or how in FORMATS:
+            values, reading = column.read(how)
+        elif "%" in how:
+            values, reading = _by_format(unique, how, option), f"by the format {how}"
+        else:
+            raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
+        if not reading.startswith("dates") or not kind.any():
+            break
+        kind[:] = 0  # numbers among dates are converted, each by itself
+    known = np.array([value is not None for value in values], dtype=bool)
+    n_bad, advice = int(rows[~known].sum()), f", or say how it is to be read with {option}"
+    read = known[codes]
+    refuse_unreadable(_first_unread(text, read), n_bad, len(codes), name, "a time", advice)
     whole = all(isinstance(value, int) for value in values if value is not None)
-    numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)
-    return Times(numbers[codes], read[codes], reading)
+    numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)[codes]
+    as_they_stand = read & (kind > 0)
+    if number is not None and as_they_stand.any():
+        numbers[as_they_stand] = number[as_they_stand]
+    return Times(numbers, read, reading)
+
+
+def _iso_seconds(text: pa.ChunkedArray) -> np.ndarray | None:
+    """Seconds since 1970 of a column of nothing but dates such as ``2024-01-31 12:30:00``, at once; else None."""
+    if not len(text) or not pc.all(pc.match_substring_regex(text, _ISO)).as_py():
+        return None
+    try:
+        return pc.cast(text, pa.timestamp("s")).cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:  # no such day
+        return None
+
+
+def _whole_numbers(text: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Which texts are whole numbers that are no dates, by size (1 to 5, 0 for other texts), and these numbers.
+
+    Those of one size are read alike, so that one of them can stand for all; there may be one a row.
+    """
+    plain = pc.match_substring_regex(text, "^[0-9]{1,18}$").to_numpy()
+    number = np.zeros(len(text), dtype=np.int64)
+    number[plain] = pc.cast(text.filter(pa.array(plain)), pa.int64()).to_numpy()
+    for low, high in _COMPACT_NUMBERS:
+        plain &= (number < low) | (number > high)
+    size = np.searchsorted([_EARLIEST, 10**11, 10**14, 10**17], number, side="right").astype(np.int8) + 1
+    return np.where(plain, size, 0).astype(np.int8), number
+
+
+def _distinct(text: pa.ChunkedArray, kind: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Of each row the place of its text among the distinct ones, these in order, and how many rows each has.
+
+    Of the rows of a ``kind`` other than 0, the first text stands for all.
+    """
+    others = np.flatnonzero(kind == 0)
+    places, texts = distinct_text(text.filter(pa.array(kind == 0)))
+    codes = kind + np.int32(len(texts) - 1)
+    codes[others] = places
+    place, first, rows = np.unique(codes, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    rank = np.zeros(len(texts) + 6, dtype=np.int32)
+    rank[place[order]] = np.arange(len(order))
+    unique = [one.strip() for one in text.take(pa.array(first[order])).to_pylist()]
+    return rank[codes], unique, rows[order]
+
+
+def _first_unread(text: pa.ChunkedArray, read: np.ndarray) -> Iterator[str]:
+    yield from (one.strip() for one in pc.unique(text.filter(pa.array(~read))).to_pylist())
 
 
 def refuse_unreadable(bad: Iterable[str], n: int, of: int, name: str, what: str, advice: str = "") -> None:
