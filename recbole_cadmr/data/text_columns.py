@@ -104,7 +104,9 @@ def text_table(names: Sequence[str], rows: Iterable[Sequence[str]], ids: Collect
 def stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tables of the same columns below one another, numbered anew; categories stay such."""
     if len(tables) == 1:
-        return tables[0].reset_index(drop=True)
+        return tables[0]
+    if any(list(table) != list(tables[0]) for table in tables):
+        return pd.concat(tables, ignore_index=True)
     return pd.DataFrame({name: _joined([table[name] for table in tables]) for name in tables[0]})
 
 
@@ -123,7 +125,7 @@ def as_category(column: pd.Series) -> pd.Categorical:
 
 
 def _category(codes: np.ndarray, ids: Iterable[str]) -> pd.Categorical:
-    """Rows of ids by their numbers; lone surrogates, which pandas refuses, are escaped in a text that no id may have."""
+    """Rows of ids by their numbers; what has lone surrogates, which pandas refuses, becomes a text no id may be."""
     texts = [
         f"{text.encode('utf-8', 'backslashreplace').decode()}\r" if _LONE_SURROGATE.search(text) else text
         for text in ids

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_cadmr.data.text_columns import arrow_text, distinct_text
+from recbole_cadmr.data.text_columns import arrow_text
+from recbole_cadmr.data.times_at_once import EARLIEST, distinct_times, iso_seconds, whole_numbers
 from recbole_cadmr.errors import UserError
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -24,7 +25,6 @@ _ORDERS = {"day-first": (2, 1, 0), "month-first": (2, 0, 1), "iso": (0, 1, 2)}
 _IN_WORDS = {"day-first": "day first", "month-first": "month first", "iso": "year first"}
 FORMATS = (*UNITS, *_ORDERS)
 _SHARE = 0.05  # of unreadable values that a column may have
-_EARLIEST = 10**8  # seconds from which on a number is surely one of a clock: March 1973
 _SHOWN = 3
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
@@ -35,8 +35,6 @@ _CLOCK = (
 _THEN = rf"(?:(?:T|,?\s+){_CLOCK})?"
 # A date without separators, which is a number, too.
 _COMPACT = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?")
-_COMPACT_NUMBERS = tuple((19000101 * 10**n, 20991232 * 10**n) for n in (0, 4, 6))
-_ISO = "^[12][0-9]{3}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-5][0-9]:[0-5][0-9]$"
 ZONED = re.compile(r":\d\d.*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)", re.IGNORECASE)
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+)?"
 _DATES = [
@@ -87,12 +85,12 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     """
     text = arrow_text(texts)
     if how is None or how in _ORDERS:
-        instants = _iso_seconds(text)
+        instants = iso_seconds(text)
         if instants is not None:
             return Times(instants, np.ones(len(instants), dtype=bool), "dates, as s since 1970")
-    kind, number = _whole_numbers(text) if how is None or how in FORMATS else (np.zeros(len(text), dtype=np.int8), None)
+    kind, number = whole_numbers(text) if how is None or how in FORMATS else (np.zeros(len(text), dtype=np.int8), None)
     while True:
-        codes, unique, rows = _distinct(text, kind)
+        codes, unique, rows = distinct_times(text, kind)
         column = _Column(unique, rows, name, option)
         if how is None or how in FORMATS:
             values, reading = column.read(how)
@@ -113,47 +111,6 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     if number is not None and as_they_stand.any():
         numbers[as_they_stand] = number[as_they_stand]
     return Times(numbers, read, reading)
-
-
-def _iso_seconds(text: pa.ChunkedArray) -> np.ndarray | None:
-    """Seconds since 1970 of a column of nothing but dates such as ``2024-01-31 12:30:00``, at once; else None."""
-    if not len(text) or not pc.all(pc.match_substring_regex(text, _ISO)).as_py():
-        return None
-    try:
-        return pc.cast(text, pa.timestamp("s")).cast(pa.int64()).to_numpy()
-    except pa.ArrowInvalid:  # no such day
-        return None
-
-
-def _whole_numbers(text: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Which texts are whole numbers that are no dates, by size (1 to 5, 0 for other texts), and these numbers.
-
-    Those of one size are read alike, so that one of them can stand for all; there may be one a row.
-    """
-    plain = pc.match_substring_regex(text, "^[0-9]{1,18}$").to_numpy()
-    number = np.zeros(len(text), dtype=np.int64)
-    number[plain] = pc.cast(text.filter(pa.array(plain)), pa.int64()).to_numpy()
-    for low, high in _COMPACT_NUMBERS:
-        plain &= (number < low) | (number > high)
-    size = np.searchsorted([_EARLIEST, 10**11, 10**14, 10**17], number, side="right").astype(np.int8) + 1
-    return np.where(plain, size, 0).astype(np.int8), number
-
-
-def _distinct(text: pa.ChunkedArray, kind: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Of each row the place of its text among the distinct ones, these in order, and how many rows each has.
-
-    Of the rows of a ``kind`` other than 0, the first text stands for all.
-    """
-    others = np.flatnonzero(kind == 0)
-    places, texts = distinct_text(text.filter(pa.array(kind == 0)))
-    codes = kind + np.int32(len(texts) - 1)
-    codes[others] = places
-    place, first, rows = np.unique(codes, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    rank = np.zeros(len(texts) + 6, dtype=np.int32)
-    rank[place[order]] = np.arange(len(order))
-    unique = [one.strip() for one in text.take(pa.array(first[order])).to_pylist()]
-    return rank[codes], unique, rows[order]
 
 
 def _first_unread(text: pa.ChunkedArray, read: np.ndarray) -> Iterator[str]:
@@ -281,7 +238,7 @@ def _number(text: str) -> int | Decimal | None:
 def _unit_of(number: int | Decimal) -> str | None:
     """The unit in which a number is a time between 1973 and 5138, None for smaller ones."""
     size = abs(int(number))
-    if size < _EARLIEST:
+    if size < EARLIEST:
         return None
     return "s" if size < 10**11 else "ms" if size < 10**14 else "us" if size < 10**17 else "ns"
 

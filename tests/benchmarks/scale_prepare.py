@@ -2,9 +2,10 @@
 
     python tests/benchmarks/scale_prepare.py [--sizes 1000000 3000000 30000000] [--format csv] [--output DIR]
 
-A size is a number of interactions; users and items are in proportion (1M users, 500k items at 30M), or as given. Ids are
-texts, each interaction has a time, each item a title and a vector. Every step is a process of its own, so that its peak
-memory is that of the step. ``growth`` is how many times more than at the size before, beside that of the interactions.
+A size is a number of interactions, of which a few drawn twice fall away; users and items are in proportion (1M users,
+500k items at 30M), or as given. Ids are texts, each interaction has a time, each item a title and a vector. Every step
+is a process of its own, so that its peak memory is that of the step. Growth is how many times more than at the size
+before, beside that of the interactions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parent))
-from generated import Shape, draw, write_features  # noqa: E402
+from generated import Shape, draw, write_features
 
 PREPARE = """
 from recbole_cadmr.cli.main import main

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.data.text_columns import arrow_text, as_category, distinct_text
+from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.errors import UserError
 
 PADDING = "[PAD]"  # RecBole's own id
