@@ -163,7 +163,8 @@ class TripleLoader(_TrainLoader):
         if self.shuffle:
             order = torch.randperm(len(users), generator=self.generator)
             users, items = users[order], items[order]
-        columns = (users, items, self.negative_items(users))
+        # To the device at once: a copy in every step would let a GPU wait.
+        columns = (column.to(self.config["device"]) for column in (users, items, self.negative_items(users)))
         for batch in zip(*(column.split(self.step) for column in columns)):
             yield Interaction(dict(zip(self._fields, batch)))
 

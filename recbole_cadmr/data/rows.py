@@ -30,9 +30,9 @@ class RowBatch:
 
     @cached_property
     def dense(self) -> torch.Tensor:
-        """The rows as float32 [n_rows, n_columns]."""
-        zeros = torch.zeros(self.n_rows, self.n_columns, device=self.value.device)
-        return zeros.index_put((self.row, self.column), self.value)
+        """The rows [n_rows, n_columns]."""
+        zeros = torch.zeros(self.n_rows, self.n_columns, dtype=self.value.dtype, device=self.value.device)
+        return zeros.index_put_((self.row, self.column), self.value)
 
     @property
     def csr(self) -> sp.csr_matrix:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.content_autoencoder import as_batch
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
@@ -67,7 +68,7 @@ class ItemWeightsRecommender(HistoryRecommender):
         return content @ content.T
 
     def _on_device(self, matrix: sp.csr_matrix) -> Tensor:
-        return torch.from_numpy(matrix.toarray()).to(self.device)
+        return as_batch(matrix, torch.empty(0, device=self.device)).dense
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch; the loss is 0 and teaches nothing.

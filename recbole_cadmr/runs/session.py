@@ -56,6 +56,8 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
     torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
     # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
+    if config["reproducibility"]:  # else sums of cuBLAS may be added up in another order each time
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     config["checkpoint_dir"] = str(folder)
     split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
     init_seed(split_seed, config["reproducibility"])

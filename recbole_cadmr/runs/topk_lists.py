@@ -60,7 +60,7 @@ def test_lists(session: Session, k: int) -> TopKLists:
     field, n_items = data.uid_field, session.dataset.item_num
     train_matrix = train.inter_matrix(form="csr")
     item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
-    cold = torch.from_numpy(item_degree == 0).to(trainer.device)
+    cold = torch.from_numpy(item_degree == 0)
     cold[0] = False
     n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
     session.model.eval()

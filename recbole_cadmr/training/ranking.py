@@ -100,7 +100,7 @@ def best(scores: Tensor | ListedScores, k: int, among: Tensor | None = None) -> 
     """
     if isinstance(scores, ListedScores):
         return scores.best(k, among)
-    value, item = (scores if among is None else scores.masked_fill(~among, -torch.inf)).topk(k, dim=1)
+    value, item = (scores if among is None else scores.masked_fill(~among.to(scores.device), -torch.inf)).topk(k, dim=1)
     return value, item
 
 
