@@ -92,6 +92,12 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
 
 
+def add_ray_address(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Declare the cluster that does the work of a command."""
+    where = f"a Ray cluster, or 'local': {purpose}"
+    parser.add_argument("--ray-address", "--ray_address", metavar="ADDRESS", help=where)
+
+
 def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings of what is begun, the place of its data among them."""
     return {**arguments.settings, **({"data_path": arguments.data_path} if arguments.data_path else {})}

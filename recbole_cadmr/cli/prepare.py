@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from types import ModuleType
 
-from recbole_cadmr.cli.options import add_command
+from recbole_cadmr.cli.options import add_command, add_ray_address
 from recbole_cadmr.locking import terminated_as_interrupted
 
 
@@ -30,13 +31,20 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
 def _declare(load: Callable[[], ModuleType], parser: argparse.ArgumentParser) -> None:
     module = load()
     module.add_arguments(parser)
+    if parser.get_default("text_model"):  # it encodes
+        add_ray_address(parser, "encode texts and pictures there, in shards")
     parser.set_defaults(run=partial(run, module))
 
 
 def run(source: ModuleType, arguments: argparse.Namespace) -> int:
     """Run a module that makes a data set: ``source.run(arguments)`` returns the folder it wrote."""
     try:
-        with terminated_as_interrupted():
+        with ExitStack() as stack:
+            stack.enter_context(terminated_as_interrupted())
+            if address := getattr(arguments, "ray_address", None):
+                from recbole_cadmr.execution.ray_blocks import over_cluster
+
+                arguments.over = stack.enter_context(over_cluster(address))
             folder = source.run(arguments)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt("stopped; the same command resumes with what has been fetched and computed") from error

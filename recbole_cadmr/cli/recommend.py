@@ -6,7 +6,7 @@ import argparse
 
 from recbole_cadmr.arguments import whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
-from recbole_cadmr.cli.options import refuse_existing
+from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
 
 
@@ -20,7 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--leave_out",
         help="interactions not recommended again: train (default), train+valid, all, none",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="tab-separated user_id, item_id, rank, score")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="tab-separated user_id, item_id, rank, score; with --ray-address a new folder of parquet files",
+    )
+    add_ray_address(parser, "recommend there, in blocks of users")
     parser.set_defaults(run=run)
 
 
@@ -38,6 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
+    if arguments.ray_address:
+        if history is not None:
+            raise UserError("--history is for this machine; leave out --ray-address")
+        return _run_on_cluster(arguments, users)
     recommender = workflow.Recommender(arguments.checkpoint, arguments.data_path)
     if history is not None:
         frame, unknown = recommender.recommend_from_history(history, arguments.topk)
@@ -47,8 +57,21 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         frame = recommender.recommend(users, arguments.topk, arguments.leave_out or "train")
         asked = len(recommender.users) if users is None else len(users)
-    if without := asked - frame["user_id"].nunique():
-        print(f"{without} of {asked} users get no list: nothing is known about them, or no item is left")
     workflow.write_recommendations(frame, arguments.output)
-    print(f"{len(frame):,} rows for {frame['user_id'].nunique():,} users in {arguments.output}")
+    _report(asked, frame["user_id"].nunique(), len(frame), arguments.output)
     return 0
+
+
+def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None) -> int:
+    from recbole_cadmr.execution.recommendations import write_in_parts
+
+    how = {"topk": arguments.topk, "leave_out": arguments.leave_out or "train", "data_path": arguments.data_path}
+    counts = write_in_parts(arguments.checkpoint, arguments.output, arguments.ray_address, users, **how)
+    _report(*counts, arguments.output)
+    return 0
+
+
+def _report(asked: int, served: int, rows: int, output: str) -> None:
+    if without := asked - served:
+        print(f"{without} of {asked} users get no list: nothing is known about them, or no item is left")
+    print(f"{rows:,} rows for {served:,} users in {output}")

@@ -1,1 +1,1 @@
-"""Runs as processes: on this machine and on a Ray cluster."""
+"""Runs as processes, and blocks of work: on this machine and on a Ray cluster."""

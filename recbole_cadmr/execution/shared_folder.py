@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.nodes import ask
 from recbole_cadmr.files import write_aside
 
 MARK = ".mark"
@@ -34,19 +35,6 @@ def sees(root: Path, mark: str) -> bool:
 
 def check_shared(ray: Any, root: Path, mark: str) -> None:
     """Raise :class:`UserError` unless all nodes of a cluster have this package and see the folder that was marked."""
-    from ray.exceptions import RayError, RayTaskError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    answers = {}
-    for node in (node for node in ray.nodes() if node["Alive"]):
-        place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-        look = ray.remote(sees).options(num_cpus=0, scheduling_strategy=place)
-        answers[look.remote(root, mark)] = f"{node['NodeManagerAddress']} of the Ray cluster"
-    for answer, node in answers.items():
-        try:
-            if not ray.get(answer):
-                raise UserError(f"{node} does not see {root}; choose an --output on storage that all nodes share")
-        except RayTaskError as error:
-            raise UserError(f"{node} cannot run recbole_cadmr: {str(error).splitlines()[-1]}") from error
-        except RayError:
-            continue  # the node has died meanwhile
+    for node, answer in ask(ray, sees, root, mark):
+        if not answer:
+            raise UserError(f"{node} does not see {root}; choose an --output on storage that all nodes share")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,15 +14,15 @@ _FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 _WHITE = (1, 2**8 - 1, 2**16 - 1, 2**32 - 1)
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(source: Path | BinaryIO) -> Image.Image:
     """The picture in 8-bit colours: upright, its first frame, what is transparent on white.
 
     Raises:
         Exception: whatever a damaged file makes Pillow's decoders raise, also for more pixels than Pillow thinks safe.
     """
-    with Image.open(path, formats=_FORMATS) as file:
+    with Image.open(source, formats=_FORMATS) as file:
         if file.width * file.height > (Image.MAX_IMAGE_PIXELS or 0):  # up to twice as many, Pillow only warns
-            raise Image.DecompressionBombError(f"{path} has {file.width} x {file.height} pixels")
+            raise Image.DecompressionBombError(f"it has {file.width} x {file.height} pixels")
         file.load()
         return _in_colours(_upright(file))
 

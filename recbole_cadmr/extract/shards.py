@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from recbole_cadmr.arrays import read_arrays
+from recbole_cadmr.blocks import Over, here, open_store
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_aside, write_rows
 
@@ -37,9 +37,14 @@ class Extracted:
     card: dict[str, str]
 
 
-# A slice of the catalogue to its vectors [n, width] and what became of each: one of the three below.
+# What became of an input.
 PRESENT, ABSENT, DAMAGED = 0, 1, 2
-Compute = Callable[[slice], tuple[np.ndarray, np.ndarray]]
+# The inputs of a slice of the catalogue to their vectors [n, width] and what became of each, one of these.
+Compute = Callable[[Any], tuple[np.ndarray, np.ndarray]]
+
+
+def _itself(part: slice) -> slice:
+    return part
 
 
 def in_shards(
@@ -53,25 +58,35 @@ def in_shards(
     dtype: str = "float32",
     label: str = "features",
     size: int = SHARD,
+    read: Callable[[slice], Any] = _itself,
+    over: Over = here,
 ) -> Extracted:
     """Vectors of places 0 to n - 1, computed in shards that are kept in ``store`` until the last is there.
 
     Args:
         key: what the vectors depend on; shards in ``store`` that were computed for another one are discarded.
         dtype: of the file, float16 or float32.
+        read: gives ``compute`` the inputs of a slice.
+        over: who computes the shards.
 
     Raises:
         UserError: if a vector is too large for ``dtype`` or not finite.
     """
-    _open_store(store, {**key, "dtype": dtype, "n": str(n), "shard": str(size)})
+    open_store(store, {**key, "dtype": dtype, "n": str(n), "shard": str(size)})
     starts = range(0, n, size)
-    with tqdm(total=n, desc=label, unit=" items") as bar:
+
+    def missing() -> Iterator[tuple[int, Any]]:
         for start in starts:
             part = slice(start, min(start + size, n))
-            if not _is_whole(_shard(store, start), (part.stop - start, width), dtype):
-                vectors, state = compute(part)
-                _write_shard(_shard(store, start), vectors.astype(dtype), state, start)
-            bar.update(part.stop - part.start)
+            if _is_whole(_shard(store, start), (part.stop - start, width), dtype):
+                bar.update(part.stop - start)
+            else:
+                yield start, read(part)
+
+    with tqdm(total=n, desc=label, unit=" items") as bar:
+        for start, (vectors, state) in over(compute, missing()):
+            _write_shard(_shard(store, start), vectors.astype(dtype), state, start)
+            bar.update(len(vectors))
     target, states, zeros = store / "features.npy", [], []
 
     def blocks() -> Iterator[np.ndarray]:
@@ -85,15 +100,6 @@ def in_shards(
     state, empty = np.concatenate(states), np.concatenate(zeros)
     damaged, present = np.flatnonzero(state == DAMAGED).tolist(), state == PRESENT
     return Extracted(target, present & ~empty, damaged, int((present & empty).sum()), {**card, "type": dtype})
-
-
-def _open_store(store: Path, key: Mapping[str, str]) -> None:
-    """Keep the shards of an earlier run if they were computed for the same key."""
-    stamp, text = store / "key.json", json.dumps(key, sort_keys=True, indent=1)
-    if store.is_dir() and not (stamp.is_file() and stamp.read_bytes() == text.encode()):
-        shutil.rmtree(store)
-    with write_aside(stamp) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _shard(store: Path, start: int) -> Path:

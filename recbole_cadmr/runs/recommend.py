@@ -49,11 +49,21 @@ class Recommender:
         self._dataset = self.session.dataset
         self._users = self._dataset.field2id_token[self._dataset.uid_field]
         self._items = self._dataset.field2id_token[self._dataset.iid_field]
+        self._histories: dict[str, RatingRows] = {}
 
     @property
     def users(self) -> list[str]:
         """The ids of all users."""
         return list(self._users[1:])
+
+    @property
+    def users_at_once(self) -> int:
+        """Users whose scores are computed together."""
+        return max(self.session.trainer.test_batch_size // len(self._items), 1)
+
+    def checked_users(self, users: Iterable[Any] | None) -> list[str]:
+        """The ids that :meth:`recommend` would recommend to, with its errors."""
+        return self.users if users is None else list(self._users[self._user_ids(users)])
 
     def recommend(self, users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train") -> pd.DataFrame:
         """The ``topk`` items of highest score for each user.
@@ -74,7 +84,9 @@ class Recommender:
             raise UserError(f"leave_out must be one of {', '.join(_LEFT_OUT)}, not {leave_out!r}")
         topk = self._checked_topk(topk)
         rows = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
-        history = RatingRows(self._interactions(leave_out))
+        if leave_out not in self._histories:
+            self._histories[leave_out] = RatingRows(self._interactions(leave_out))
+        history = self._histories[leave_out]
 
         def scores_of(batch: slice) -> Tensor | ListedScores:
             user = torch.from_numpy(rows[batch])
@@ -159,7 +171,7 @@ class Recommender:
     def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor | ListedScores]) -> pd.DataFrame:
         """The lists of ``users``, by scores in which -inf marks what is left out."""
         trainer, start = self.session.trainer, 0
-        step = max(trainer.test_batch_size // len(self._items), 1)
+        step = self.users_at_once
         parts = []
         while start < len(users):
             scores = scores_of(slice(start, start + step))

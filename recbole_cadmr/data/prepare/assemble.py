@@ -74,7 +74,8 @@ def _encoded(
     content: Content, items: Sequence[str], work: Path, options: Options, skipped: SkippedRows
 ) -> list[Features]:
     """Vectors of texts and pictures."""
-    how: dict[str, Any] = {"dtype": options.dtype, "batch_size": options.batch_size, "device": options.device}
+    shared = ("dtype", "batch_size", "device", "over")
+    how: dict[str, Any] = {name: getattr(options, name) for name in shared}
     extracted = []
     if content.texts and options.text_model != NONE:
         from recbole_cadmr.extract.text import extract_text

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from recbole_cadmr.arguments import real, seed, whole_number
+from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
@@ -51,12 +52,15 @@ class Options:
     )
     time_format: Annotated[str | None, _told(f"how times are written: {_FORMATS}", metavar="FORMAT")] = None
     strict: Annotated[bool, _told("stop at the first malformed line, do not skip it", action="store_true")] = False
+    over: Over = here  # who encodes; no option, but a program's choice
 
     def __post_init__(self) -> None:
         if Path(self.name).name != self.name or self.name.startswith(".") or not self.name.strip():
             raise UserError(f"a data set is named by one word such as 'baby', not {self.name!r}")
         if self.weights and self.image_model == NONE:
             raise UserError("--weights belongs to an image model, and --image_model is none")
+        if self.over is not here and self.text_model == self.image_model == NONE:
+            raise UserError("--ray-address is for encoding, and both --text_model and --image_model are none")
 
     @property
     def folder(self) -> Path:
@@ -68,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser, only: Collection[str] = (), **d
     """Declare the shared options, or some of them only; ``defaults`` are the source's own."""
     told = get_type_hints(Options, include_extras=True)
     for option in fields(Options):
-        if not only or option.name in only:
+        if option.name != "over" and (not only or option.name in only):
             default = defaults.get(option.name, None if option.name == "name" else option.default)
             parser.add_argument(f"--{option.name}", default=default, **told[option.name].__metadata__[0])
 

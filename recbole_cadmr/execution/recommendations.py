@@ -1,0 +1,112 @@
+"""Recommendations to many users by a cluster: blocks of users, a parquet file each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from recbole_cadmr.blocks import KEY, open_store
+from recbole_cadmr.data.working_folder import working_folder
+from recbole_cadmr.execution.dataset_archive import pack, unpack
+from recbole_cadmr.execution.ray_blocks import over_cluster
+from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
+from recbole_cadmr.runs.recommend import Recommender
+from recbole_cadmr.runs.session import versions
+
+PART = 1024  # users at least, if there are as many
+_SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int64()), ("score", pa.float32())])
+
+
+def write_in_parts(
+    checkpoint: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    address: str,
+    users: Sequence[str] | None = None,
+    topk: int = 50,
+    leave_out: str = "train",
+    data_path: str | os.PathLike[str] | None = None,
+    part: int = PART,
+) -> tuple[int, int, int]:
+    """Write the folder ``output`` of parquet files, which together hold what :meth:`Recommender.recommend` returns.
+
+    Their names sort as the users do, so that ``pandas.read_parquet(output)`` is the same table, bit for bit where a
+    node computes with as many threads as this machine. The folder is there when all are: until then they lie in
+    ``.NAME.work`` beside it, from where the same call goes on. A node needs neither the checkpoint nor the data set.
+
+    Args:
+        checkpoint, data_path: as of :class:`Recommender`.
+        address: of the cluster, as of :func:`over_cluster`.
+        users, topk, leave_out: as of :meth:`Recommender.recommend`.
+        part: users of a block, rounded up to whole batches, so that scores are computed in the same ones.
+
+    Returns:
+        How many users were asked for, how many of them have a list, and the number of rows.
+
+    Raises:
+        UserError: if ``output`` exists, and as of :class:`Recommender` and :func:`over_cluster`.
+    """
+    recommender = Recommender(checkpoint, data_path)
+    recommender.recommend((users or recommender.users)[:1], topk, leave_out)  # what is wrong is said before any work
+    everyone = recommender.checked_users(users)
+    size = -(-part // recommender.users_at_once) * recommender.users_at_once
+    config, place = recommender.session.config, Path(output)
+    compute = _UserBlocks(read_bytes(checkpoint), pack(config.data_folder), config["dataset"], topk, leave_out)
+    key = {
+        "checkpoint": sha256_of(checkpoint),
+        "data": json.dumps(recommender.session.fingerprint, sort_keys=True),
+        "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
+        "lists": f"{topk} without {leave_out}, {size} users a part",
+        "versions": json.dumps(versions()),
+    }
+    del recommender
+    with working_folder(place) as work, over_cluster(address, config["threads"]) as over:
+        store = work / "parts"
+        open_store(store, key)
+        paths = {start: store / f"part-{start // size:05d}.parquet" for start in range(0, len(everyone), size)}
+        missing = ((at, everyone[at : at + size]) for at, path in paths.items() if not path.is_file())
+        for at, frame in over(compute, missing):
+            with write_aside(paths[at]) as temporary:
+                pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), temporary)
+        counts = [_count(path) for path in paths.values()]
+        (store / KEY).unlink()
+        remove_temporaries(store)
+        store.rename(place)
+    served, rows = map(sum, zip(*counts))
+    return len(everyone), served, rows
+
+
+def _count(path: Path) -> tuple[int, int]:
+    """How many users have a list in a part, and its rows."""
+    column = pa.parquet.read_table(path, columns=["user_id"])["user_id"]
+    return len(column.unique()), len(column)
+
+
+@dataclass(frozen=True)
+class _UserBlocks:
+    """The lists of blocks of users, by a checkpoint and a packed data set, which are read at the first block."""
+
+    checkpoint: bytes
+    data: bytes
+    dataset: str
+    topk: int
+    leave_out: str
+
+    def __call__(self, users: Sequence[str]) -> pd.DataFrame:
+        return self._recommender.recommend(users, self.topk, self.leave_out)
+
+    @cached_property
+    def _recommender(self) -> Recommender:
+        with TemporaryDirectory(prefix="recbole_cadmr-") as folder:
+            file = Path(folder) / "model.pt"
+            file.write_bytes(self.checkpoint)
+            return Recommender(file, unpack(self.data, self.dataset))
