@@ -30,7 +30,9 @@ REQUIREMENTS = [
     "sentence-transformers>=3",
     # RecBole's own lower bound; no upper one, as compat restores what scipy 1.13 removed.
     "scipy>=1.6",
-    # How many threads scipy's BLAS uses; scikit-learn, which RecBole needs, brings it.
+    # Randomised SVD; RecBole needs it, too.
+    "scikit-learn>=0.23.2",
+    # How many threads scipy's BLAS uses; scikit-learn brings it.
     "threadpoolctl>=3",
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",

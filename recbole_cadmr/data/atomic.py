@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import csv
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
+from recbole_cadmr.data.text_columns import TEXT, empty_columns
 from recbole_cadmr.errors import UserError
+
+_LONGEST = 2**24  # bytes of a line
 
 
 def write_atomic(path: Path, columns: Sequence[str], rows: Iterable[str]) -> None:
@@ -18,7 +23,7 @@ def write_atomic(path: Path, columns: Sequence[str], rows: Iterable[str]) -> Non
 
     Args:
         columns: such as ``user_id:token``.
-        rows: lines without their end, their fields joined by tabs.
+        rows: lines without their end, their fields joined by tabs; also several lines in one text.
     """
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(columns) + "\n")
@@ -41,42 +46,68 @@ def read_header(path: Path, separator: str = "\t", encoding: str = "utf-8") -> l
     return columns
 
 
-def read_table(path: Path, separator: str = "\t", encoding: str = "utf-8") -> pd.DataFrame:
-    """All fields as text: ``NA`` and quotes are what they are, and an empty field is ``""``.
+def read_table(
+    path: Path,
+    separator: str = "\t",
+    encoding: str = "utf-8",
+    columns: Collection[str] | None = None,
+    ids: Collection[str] = (),
+) -> pd.DataFrame:
+    """Fields as text: ``NA`` and quotes are what they are, and an empty field is ``""``.
 
     Blank lines are left out; the row with index i stands in line i + 2 of the file.
+
+    Args:
+        columns: those that are read, as the header names them (default: all).
+        ids: as of :func:`text_table`, for a table of many rows.
 
     Raises:
         UserError: if the file is not text, or a line has another number of fields than the header.
     """
-    columns = read_header(path, separator, encoding)
+    header, code = read_header(path, separator, encoding), _past_mark(encoding)
+    read = empty_columns([name for name in header if columns is None or name in columns], ids)
+
+    unequal: list[int] = []  # numbers of lines; an exception would be lost in Arrow
+
+    def note(row: pa.csv.InvalidRow) -> str:
+        unequal.append(row.number)
+        return "error"
+
     try:
-        table = pd.read_csv(
+        with pa.csv.open_csv(
             path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            quoting=csv.QUOTE_NONE,
-            encoding=_past_mark(encoding),
-            skip_blank_lines=False,  # they count as lines
-        )
+            pa.csv.ReadOptions(
+                use_threads=False,
+                block_size=_LONGEST,
+                skip_rows=1,
+                column_names=header,
+                encoding=code.removesuffix("-sig"),
+            ),
+            pa.csv.ParseOptions(
+                delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=note
+            ),
+            pa.csv.ConvertOptions(column_types=dict.fromkeys(header, TEXT), include_columns=list(read)),
+        ) as batches:
+            for batch in batches:
+                for name, column in read.items():
+                    column.add_array(batch.column(name))
     except UnicodeError as error:
         raise UserError(f"{path} is not {encoding.upper()} text") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} is malformed: {str(error).split('error:')[-1].strip()}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus first field for an index
-        raise UserError(f"{path} line 2 is malformed: it must have {len(columns)} columns")
-    table.columns = pd.Index(columns)
-    suspect = np.flatnonzero((table.to_numpy() == "").any(axis=1))
-    if not len(suspect):
+    except pa.ArrowInvalid as error:
+        if unequal:
+            message = f"{path} line {unequal[0]} is malformed: it must have {len(header)} columns"
+            raise UserError(message) from error
+        if "straddling" in str(error):
+            raise UserError(f"{path} has a line of more than {_LONGEST:,} bytes") from error
+        if not re.search("Empty CSV|initial 1 rows", str(error)):  # there is nothing, or a header alone
+            raise UserError(f"{path} is not {encoding.upper()} text") from error
+    table = pd.DataFrame({name: column.values() for name, column in read.items()})
+    empty = np.logical_and.reduce([table[name] == "" for name in table]).nonzero()[0] if len(table) else ()
+    if not len(empty):
         return table
-    # pandas fills a short line with empty fields: the text itself tells it from a line that has them.
-    with open(path, encoding=_past_mark(encoding)) as file:
-        lines = file.read().split("\n")[1:]
-    for row in suspect:
-        if lines[row] and lines[row].count(separator) + 1 != len(columns):
-            raise UserError(f"{path} line {row + 2} is malformed: it must have {len(columns)} columns")
-    return table.drop(index=[row for row in suspect if not lines[row]])
+    with open(path, encoding=code) as file:  # a blank line is no line of empty fields
+        blank = set(empty).intersection(row for row, line in enumerate(file, -1) if line == "\n")
+    return table.drop(index=sorted(blank))
 
 
 def _past_mark(encoding: str) -> str:

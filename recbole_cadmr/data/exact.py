@@ -7,13 +7,17 @@ nanoseconds. What is compared (times, ends of intervals) is compared as written 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from recbole_cadmr.data.text_columns import arrow_text
 from recbole_cadmr.data.times import ZONED, read_times
 from recbole_cadmr.errors import UserError
 
@@ -28,7 +32,10 @@ def numbers(path: Path, text: pd.Series) -> pd.Series:
     Raises:
         UserError: on anything else, naming the line.
     """
-    text = text.where(text != "", "nan")
+    with suppress(pa.ArrowInvalid):
+        filled = pc.replace_substring_regex(arrow_text(text), "^$", "nan")
+        return pd.Series(np.array(filled.cast(pa.float64())), text.index, name=text.name)
+    text = text.astype(object).where(text != "", "nan")
     try:
         return text.astype(np.float64)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.exact import exact_dates, exact_numbers, numbers, parse_intervals, within
+from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.errors import UserError, did_you_mean, refusals_of
 
 
@@ -25,6 +27,7 @@ class InteractionDataset(Dataset):
     """
 
     inter_feat: Any
+    field2seqlen: dict[str, int]
 
     def _get_preset(self) -> None:
         super()._get_preset()
@@ -58,6 +61,20 @@ class InteractionDataset(Dataset):
             raise UserError(f"the train part of {self.dataset_name} is empty; prepare the data set again")
         self._check_columns()
 
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        """RecBole's, but that the ids of the parts are put together as categories, not as texts."""
+        if self.benchmark_filename_list is None:
+            super()._load_inter_feat(token, dataset_path)
+            return
+        parts: list[pd.DataFrame] = []
+        longest: defaultdict[str, int] = defaultdict(int)
+        for part in self.benchmark_filename_list:
+            rows = self._load_feat(str(Path(dataset_path) / f"{token}.{part}.inter"), FeatureSource.INTERACTION)
+            parts += [] if rows is None else [rows]
+            longest.update({field: max(longest[field], length) for field, length in self.field2seqlen.items()})
+        self.inter_feat, self.file_size_list = stacked(parts), [len(part) for part in parts]
+        self.field2seqlen = longest
+
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
         """RecBole's reading of an atomic file, but for tokens like ``NA`` or with quotes, which stay what they are."""
         load_col, unload_col = self._get_load_and_unload_col(source)
@@ -66,7 +83,8 @@ class InteractionDataset(Dataset):
                 raise UserError(f"load_col must name the columns of inter: {self.uid_field} and {self.iid_field}")
             return None
         path, separator, encoding = Path(filepath), self.config["field_separator"], self.config["encoding"] or "utf-8"
-        types = _column_types(path, read_header(path, separator, encoding))
+        header = read_header(path, separator, encoding)
+        types = _column_types(path, header)
         for setting, names in (("load_col", load_col), ("unload_col", unload_col)):
             unknown = sorted(set(names or ()) - types.keys() - {self.uid_field, self.iid_field})
             if unknown:
@@ -80,8 +98,11 @@ class InteractionDataset(Dataset):
                 near = "" if field in types else did_you_mean(field, types)
                 loaded = "" if field not in types or field in used else ", and load_col and unload_col must load it"
                 raise UserError(f"{path} must have a column {field}:token in its header{loaded}{near}")
-        table = read_table(path, separator, encoding)
-        table.columns = pd.Index(types)
+        tokens = [field for field, kind in used.items() if kind == FeatureType.TOKEN]
+        names = dict(zip(types, header))
+        many = map(names.get, tokens) if source == FeatureSource.INTERACTION else ()
+        table = read_table(path, separator, encoding, [names[field] for field in used], [*many])
+        table.columns = pd.Index(used)
         for field in ids:
             if (table[field] == "").any():
                 raise UserError(f"{path} line {(table[field] == '').idxmax() + 2} is malformed: its {field} is empty")
@@ -109,7 +130,7 @@ class InteractionDataset(Dataset):
             if used[field] not in (FeatureType.FLOAT, FeatureType.TOKEN):
                 raise UserError(f"{path}: {field} is of type {used[field].value}, so that there is no order of time")
             read = exact_numbers if used[field] == FeatureType.FLOAT else exact_dates
-            exact = read(path, table[field])
+            exact = read(path, table[field].astype(object))
             self._exact[field] = exact.set_axis(table.index.get_indexer(exact.index))
         self._lines = table.index + 2
 
@@ -117,7 +138,8 @@ class InteractionDataset(Dataset):
         """A column of text as RecBole wants it; an empty field of an attribute is a missing value."""
         self.field2seqlen[text.name] = 1
         if kind == FeatureType.TOKEN:
-            return text.where(text != "", np.nan)
+            missing = text == ""
+            return text.where(~missing, np.nan) if missing.any() else text
         if kind == FeatureType.FLOAT:
             return numbers(path, text)
         separator, longest = self.config["seq_separator"], (self.config["seq_len"] or {}).get(text.name)
@@ -128,6 +150,20 @@ class InteractionDataset(Dataset):
             sizes = rows.map(len).cumsum().to_numpy()
             return pd.Series(np.split(flat.to_numpy(), sizes[:-1]) if len(rows) else [], rows.index, dtype=object)
         return rows.map(np.array)
+
+    def _remap(self, remap_list: list[tuple[pd.DataFrame, str, FeatureType]]) -> None:
+        """RecBole's numbers of tokens, by their first row; of categories it is told the distinct ones alone."""
+        distinct, numbered = [], []
+        for feat, field, kind in remap_list:
+            if isinstance(feat[field].dtype, pd.CategoricalDtype):
+                places, tokens = pd.factorize(feat[field])
+                table = pd.DataFrame({field: tokens.astype(object)})
+                distinct.append((feat, field, places, table))
+                feat = table
+            numbered.append((feat, field, kind))
+        super()._remap(numbered)
+        for feat, field, places, table in distinct:
+            feat[field] = np.append(table[field].to_numpy(), 0)[places]  # -1, what is missing, becomes 0
 
     def _check_columns(self) -> None:
         """Refuse settings that name a column which is not there, or is of a type that they cannot mean."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from calendar import month_name
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from recbole_cadmr.data.text_columns import arrow_text
+from recbole_cadmr.data.times_at_once import EARLIEST, distinct_times, iso_seconds, whole_numbers
 from recbole_cadmr.errors import UserError
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -21,7 +25,6 @@ _ORDERS = {"day-first": (2, 1, 0), "month-first": (2, 0, 1), "iso": (0, 1, 2)}
 _IN_WORDS = {"day-first": "day first", "month-first": "month first", "iso": "year first"}
 FORMATS = (*UNITS, *_ORDERS)
 _SHARE = 0.05  # of unreadable values that a column may have
-_EARLIEST = 10**8  # seconds from which on a number is surely one of a clock: March 1973
 _SHOWN = 3
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
@@ -80,21 +83,38 @@ def read_times(texts: Iterable[str], name: str, how: str | None = None, option: 
     Raises:
         UserError: if the column can be read in two ways, or more than 5 % of it cannot be read at all.
     """
-    codes, unique = pd.factorize(pd.Series(texts, dtype=object).fillna(""))
-    unique = [text.strip() for text in unique]
-    column = _Column(unique, np.bincount(codes, minlength=len(unique)), name, option)
-    if how is None or how in FORMATS:
-        values, reading = column.read(how)
-    elif "%" in how:
-        values, reading = _by_format(unique, how, option), f"by the format {how}"
-    else:
-        raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
-    read = np.array([value is not None for value in values], dtype=bool)
-    n_bad, advice = int(column.rows[~read].sum()), f", or say how it is to be read with {option}"
-    refuse_unreadable((unique[at] for at in np.flatnonzero(~read)), n_bad, len(codes), name, "a time", advice)
+    text = arrow_text(texts)
+    if how is None or how in _ORDERS:
+        instants = iso_seconds(text)
+        if instants is not None:
+            return Times(instants, np.ones(len(instants), dtype=bool), "dates, as s since 1970")
+    kind, number = whole_numbers(text) if how is None or how in FORMATS else (np.zeros(len(text), dtype=np.int8), None)
+    while True:
+        codes, unique, rows = distinct_times(text, kind)
+        column = _Column(unique, rows, name, option)
+        if how is None or how in FORMATS:
+            values, reading = column.read(how)
+        elif "%" in how:
+            values, reading = _by_format(unique, how, option), f"by the format {how}"
+        else:
+            raise UserError(f"{option} is one of {', '.join(FORMATS)}, or a format such as %d.%m.%Y, not {how!r}")
+        if not reading.startswith("dates") or not kind.any():
+            break
+        kind[:] = 0  # numbers among dates are converted, each by itself
+    known = np.array([value is not None for value in values], dtype=bool)
+    n_bad, advice = int(rows[~known].sum()), f", or say how it is to be read with {option}"
+    read = known[codes]
+    refuse_unreadable(_first_unread(text, read), n_bad, len(codes), name, "a time", advice)
     whole = all(isinstance(value, int) for value in values if value is not None)
-    numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)
-    return Times(numbers[codes], read[codes], reading)
+    numbers = np.array([0 if value is None else value for value in values], dtype=np.int64 if whole else object)[codes]
+    as_they_stand = read & (kind > 0)
+    if number is not None and as_they_stand.any():
+        numbers[as_they_stand] = number[as_they_stand]
+    return Times(numbers, read, reading)
+
+
+def _first_unread(text: pa.ChunkedArray, read: np.ndarray) -> Iterator[str]:
+    yield from (one.strip() for one in pc.unique(text.filter(pa.array(~read))).to_pylist())
 
 
 def refuse_unreadable(bad: Iterable[str], n: int, of: int, name: str, what: str, advice: str = "") -> None:
@@ -218,7 +238,7 @@ def _number(text: str) -> int | Decimal | None:
 def _unit_of(number: int | Decimal) -> str | None:
     """The unit in which a number is a time between 1973 and 5138, None for smaller ones."""
     size = abs(int(number))
-    if size < _EARLIEST:
+    if size < EARLIEST:
         return None
     return "s" if size < 10**11 else "ms" if size < 10**14 else "us" if size < 10**17 else "ns"
 

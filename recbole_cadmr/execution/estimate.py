@@ -17,14 +17,13 @@ _LOOKS = 3  # scores of validation users that a closed form holds while it choos
 
 def users_and_items(config: Config) -> tuple[int, int]:
     """How many there are in the files of a data set, before any filter; zeros if they cannot be read."""
-    ids: dict[str, set[str]] = {config["USER_ID_FIELD"]: set(), config["ITEM_ID_FIELD"]: set()}
+    ids: dict[str, set[str]] = {f"{config[field]}:token": set() for field in ("USER_ID_FIELD", "ITEM_ID_FIELD")}
     try:
         for part in config["benchmark_filename"] or [None]:
             file = config.data_folder / ".".join(filter(None, (config["dataset"], part, "inter")))
-            table = read_table(file, config["field_separator"], config["encoding"] or "utf-8")
-            table.columns = [str(column).partition(":")[0] for column in table.columns]
+            table = read_table(file, config["field_separator"], config["encoding"] or "utf-8", ids, ids)
             for column, values in ids.items():
-                values.update(table[column])
+                values.update(table[column].unique())
     except (OSError, KeyError, UserError):  # the runs will say what is wrong
         return 0, 0
     users, items = ids.values()

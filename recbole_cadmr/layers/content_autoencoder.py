@@ -14,10 +14,14 @@ from torch import Tensor
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import two_hops
-from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, sparse_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse, with_content
 from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 1024  # items smoothed at once
+_LARGEST = 20_000  # items of a catalogue that is fitted exactly without being asked to; time grows with their cube
+_ENTRIES = 2**25  # of a sparse fit's components unless told otherwise
+_LEAST, _MOST = 64, 512  # and how many components that makes
 
 
 class ContentAutoencoder:
@@ -39,7 +43,7 @@ class ContentAutoencoder:
         attention: as given.
         settings: what the next fit uses; :meth:`use` changes it.
         modality_weights: by name, of the attention in use.
-        weights: S as a dense tensor, or B as a sparse matrix if S would not fit in memory; None before the fit.
+        weights: S, dense or as low rank plus sparse; None before the fit.
     """
 
     def __init__(
@@ -50,12 +54,12 @@ class ContentAutoencoder:
         device: torch.device,
     ) -> None:
         self.R, self.attention, self._device = R, attention, device
-        self.weights: Tensor | sp.csr_matrix | None = None
+        self.weights: Tensor | LowRankPlusSparse | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
     def use(self, settings: Mapping[str, Any]) -> None:
-        """Take these settings for the fit and for what a sparse fit is completed by."""
+        """Take these settings for the next fit."""
         self.settings = dict(settings)
         self._A, self.modality_weights = self.attention(settings)
         self._H = two_hops(self._A, settings["two_hop"])
@@ -66,7 +70,7 @@ class ContentAutoencoder:
         return bool(self._A.nnz)
 
     def fit(self, kind: str | None = None) -> str:
-        """Fit :attr:`weights`, exactly by Cholesky or sparse, and return which: ``exact`` or ``sparse``.
+        """Fit :attr:`weights` and return how: ``exact``, by Cholesky, or ``sparse``, as low rank plus sparse.
 
         Args:
             kind: which it has to be; if not given, the setting ``fit`` and the free memory say.
@@ -77,25 +81,24 @@ class ContentAutoencoder:
         self.weights = None  # before free memory is looked at
         B = self.autoencoder(self.settings, kind)
         damping = popularity_damping(self.R, self.settings)
-        if not isinstance(B, Tensor):
-            self.weights = (B @ sp.diags(damping)).tocsr().astype(np.float32)
+        if isinstance(B, LowRankAutoencoder):
+            self.weights = self._low_rank(B, damping)
             return "sparse"
         B *= torch.from_numpy(damping).to(B)
         self.weights = self._with_content(B).float()
         return "exact"
 
-    def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | sp.csr_matrix:
-        """B [I, I] for unscaled rows, dense or sparse as in :meth:`fit`."""
+    def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | LowRankAutoencoder:
+        """B [I, I] for unscaled rows, dense or low rank plus sparse as in :meth:`fit`."""
         left = _degree(self.R) ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
         scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
-        gram = (scaled.T @ scaled).tocsr()
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
-        unscaled = (self.R.multiply(rows[:, None] ** 2)).sum()
-        reg_weight = settings["reg_weight"] * float(gram.diagonal().sum() / max(unscaled, 1e-12))
-        if not self._is_dense(gram.nnz, kind or settings["fit"]):
-            B = sparse_autoencoder(gram, reg_weight, settings["sparse_neighbours"])
-            return (sp.diags(left) @ B @ sp.diags(1 / left)).tocsr()
+        unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
+        reg_weight = settings["reg_weight"] * float(size / max(unscaled, 1e-12))
+        if not self._is_dense(kind or settings["fit"]):
+            return LowRankAutoencoder.fit(scaled, left, reg_weight, self._rank)
+        gram = (scaled.T @ scaled).tocsr()
         dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
         # Dense on the device alone.
         B = exact_autoencoder(as_batch(gram, torch.empty(0, dtype=dtype, device=self._device)).dense, reg_weight)
@@ -103,23 +106,40 @@ class ContentAutoencoder:
         B /= torch.from_numpy(left).to(B)
         return B
 
-    def _is_dense(self, gram_entries: int, kind: str) -> bool:
-        """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
+    @property
+    def _rank(self) -> int:
+        """Components of a sparse fit."""
         n_items = self.R.shape[1]
+        return self.settings["sparse_rank"] or min(max(_ENTRIES // n_items, _LEAST), _MOST)
+
+    def _is_dense(self, kind: str) -> bool:
+        """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
+        n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
+        # Both sides of the singular vectors, held a few times; the rows kept, held twice as they are put together.
+        sparse = 4 * self._rank * (3 * n_users + 4 * n_items) + 16 * n_items * self.settings["sparse_neighbours"]
         available = free_bytes(self._device)
-        fits = needed < 0.8 * available
-        entries = min(n_items * self.settings["sparse_neighbours"], gram_entries)
-        sparse = 16 * gram_entries + 40 * entries  # values and indices; B is held twice while it is put together
         sizes = (
             f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "
             f"the sparse one {sparse / 2**30:.1f} GiB"
         )
+        fits = needed < 0.8 * available
         if kind == "exact" and not fits:
             raise UserError(f"{sizes}; choose fit: sparse")
-        dense = kind == "exact" or (kind == "auto" and fits)
+        quick = n_items <= _LARGEST or self._device.type == "cuda"
+        dense = kind == "exact" or (kind == "auto" and fits and quick)
+        if not dense and sparse > available:
+            raise UserError(f"{sizes}; free some, or lower sparse_neighbours and sparse_rank")
         logging.getLogger("recbole_cadmr").info(f"{sizes}; fit: {'exact' if dense else 'sparse'}")
         return dense
+
+    def _low_rank(self, B: LowRankAutoencoder, damping: np.ndarray) -> LowRankPlusSparse:
+        """``(I + a H) B diag(damping) (I + b A') + d H`` of a B that is never formed."""
+        settings, one = self.settings, sp.identity(len(damping), np.float32, "csr")
+        enhancing = (one + settings["enhancement"] * self._H).tocsr()
+        smoothing = (one + settings["output_smoothing"] * self._A.T).tocsr()
+        direct = (settings["direct_path"] * self._H).tocsr()
+        return with_content(B, enhancing, damping, smoothing, direct, settings["sparse_neighbours"], self._device)
 
     def _with_content(self, S: Tensor) -> Tensor:
         """``(I + a H) S (I + b A') + d H`` of a dense S, in its place."""
@@ -140,15 +160,7 @@ class ContentAutoencoder:
             return torch.zeros(batch.n_rows, batch.n_columns, device=batch.value.device)
         if isinstance(self.weights, Tensor):
             return batch.matmul(self.weights)
-        return self._sparse_scores(batch, self.weights).to(batch.value.device)
-
-    def _sparse_scores(self, batch: RowBatch, B: sp.csr_matrix) -> Tensor:
-        settings, R = self.settings, batch.csr
-        near = R @ self._H
-        scores = ((R + settings["enhancement"] * near) @ B).toarray()
-        smoothed = (self._A @ scores.T).T if settings["output_smoothing"] else 0.0
-        scores += settings["output_smoothing"] * smoothed + settings["direct_path"] * near
-        return torch.from_numpy(np.asarray(scores, dtype=np.float32))
+        return self.weights.product(batch.csr)
 
 
 def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -26,7 +25,7 @@ def exact_autoencoder(gram: Tensor, reg_weight: float, name: str = "reg_weight")
     Raises:
         ModelError: if the regularised Gram matrix is singular in its precision.
     """
-    P = _inverse(gram, reg_weight, _singular(reg_weight, name))
+    P = _inverse(gram, reg_weight, singular(reg_weight, name))
     P /= -P.diagonal().clone()
     return P.fill_diagonal_(0)
 
@@ -42,7 +41,7 @@ def guided_autoencoder(gram: Tensor, A: Tensor, reg_weight: float, guide_weight:
     """
     largest = max((reg_weight, "reg_weight"), (guide_weight, "content_weight"))
     too_large = largest[0] > np.finfo(np.float32).max
-    P = _inverse(gram, reg_weight + guide_weight, _singular(*largest) if too_large else _singular(reg_weight))
+    P = _inverse(gram, reg_weight + guide_weight, singular(*largest) if too_large else singular(reg_weight))
     B = (P @ A).mul_(guide_weight)
     P *= (1 + B.diagonal()) / P.diagonal()
     B -= P
@@ -86,46 +85,8 @@ def _by_lapack(matrix: Tensor) -> tuple[Tensor, int]:
     return P, int(info)
 
 
-def sparse_autoencoder(gram: sp.csr_matrix, reg_weight: float, n_neighbours: int) -> sp.csr_matrix:
-    """The same with at most ``n_neighbours`` entries a column, for catalogues whose dense B would not fit in memory.
-
-    Column j of the exact B is the ridge regression of item j on all others; here it is the one on the items most
-    similar to j by the cosine of their columns of X, solved exactly. The result is exact where these are all items.
-
-    Args:
-        gram: X'X [I, I], sparse.
-    """
-    n_items = gram.shape[0]
-    norm = np.sqrt(np.maximum(gram.diagonal(), 1e-12))
-    gram = gram.tocsr()
-    rows, columns, values = [], [], []
-    for item in range(n_items):
-        at = slice(gram.indptr[item], gram.indptr[item + 1])
-        near, product = gram.indices[at], gram.data[at]
-        near, product = near[near != item], product[near != item]
-        if len(near) > n_neighbours:
-            best = np.argpartition(-product / norm[near], n_neighbours)[:n_neighbours]
-            near, product = near[best], product[best]
-        if not len(near):
-            continue
-        local = gram[near][:, near].toarray()
-        local[np.diag_indices_from(local)] += reg_weight
-        try:
-            # Not numpy's, which says nothing where it had no memory to work in.
-            weight = scipy.linalg.solve(local, product, assume_a="pos", overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError as error:
-            raise _singular(reg_weight) from error
-        rows.append(near)
-        columns.append(np.full(len(near), item))
-        values.append(weight)
-    if not rows:
-        return sp.csr_matrix((n_items, n_items), dtype=gram.dtype)
-    entries = np.concatenate(values).astype(gram.dtype)
-    place = np.concatenate(rows), np.concatenate(columns)
-    return sp.csr_matrix((entries, place), shape=(n_items, n_items))
-
-
-def _singular(reg_weight: float, name: str = "reg_weight") -> ModelError:
+def singular(reg_weight: float, name: str = "reg_weight") -> ModelError:
+    """What to raise where the ridge is too small for the regularised Gram matrix to be inverted, or beyond a float."""
     if reg_weight > np.finfo(np.float32).max:
         return ModelError(f"{name} {reg_weight:g} is too large to compute with; lower it")
     return ModelError(f"the Gram matrix is singular at {name} {reg_weight:g}; raise it")

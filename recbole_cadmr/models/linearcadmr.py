@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 
@@ -48,13 +50,19 @@ class LinearCADMR(ClosedFormRecommender):
         self.nothing_to_learn = nn.Parameter(torch.zeros(1))  # RecBole's trainer wants an optimiser
 
     @property
-    def _weights(self) -> Tensor | sp.csr_matrix | None:
-        return self.closed_form.weights
+    def _weights(self) -> Tensor | dict[str, Any] | None:
+        weights = self.closed_form.weights
+        return vars(weights) if isinstance(weights, LowRankPlusSparse) else weights
 
     @_weights.setter
-    def _weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
-        given = None if weights is None else weights_of_items(weights, self.n_items - 1, self.device)
-        self.closed_form.weights = given
+    def _weights(self, weights: Tensor | dict[str, Any] | None) -> None:
+        n_items = self.n_items - 1
+        if isinstance(weights, dict):
+            self.closed_form.weights = LowRankPlusSparse.from_parts(weights, n_items, self.device)
+        elif sp.issparse(weights):
+            raise ValueError("its weights are of a sparse fit of an earlier version; train it again")
+        else:
+            self.closed_form.weights = None if weights is None else weights_of_items(weights, n_items, self.device)
         self._fitted = None
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

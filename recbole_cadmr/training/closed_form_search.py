@@ -19,6 +19,7 @@ from torch import Tensor
 from recbole_cadmr.formatting import seconds, text_of
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder, as_batch, popularity_damping
 from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder
 from recbole_cadmr.layers.sparse import compressed, padded_rows
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
@@ -213,9 +214,9 @@ class ClosedFormSearch:
         return scores
 
 
-def _product(rows: sp.csr_matrix, B: Tensor | sp.csr_matrix, out: Tensor | None = None) -> Tensor:
+def _product(rows: sp.csr_matrix, B: Tensor | LowRankAutoencoder, out: Tensor | None = None) -> Tensor:
     """Rows [n, I] times B [I, I], dense; into ``out`` [n, I] if given: new memory takes longer than the product."""
     if isinstance(B, Tensor):
         out = torch.empty(rows.shape[0], B.shape[1], device=B.device) if out is None else out
         return torch.addmm(out, compressed(rows, B.device), B.float(), beta=0, out=out)
-    return torch.from_numpy((rows @ B).toarray().astype(np.float32))
+    return torch.from_numpy(B.product(rows).astype(np.float32, copy=False))

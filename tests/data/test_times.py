@@ -6,10 +6,12 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_cadmr.data import times
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.errors import UserError
 
@@ -187,3 +189,37 @@ def test_dates_that_python_writes_come_back(moments, how):
     assert times.values.tolist() == [
         (moment - epoch) // timedelta(microseconds=1) * size // 10**6 for moment in moments
     ]
+
+
+def test_what_is_read_at_once_is_read_as_one_by_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    kinds = [
+        lambda: str(rng.integers(1_200_000_000, 1_700_000_000)),
+        lambda: str(rng.integers(1_200_000_000_000, 1_700_000_000_000)),
+        lambda: str(rng.integers(1000)),
+        lambda: f"2019{rng.integers(1, 13):02d}{rng.integers(1, 29):02d}",
+        lambda: f"2019-{rng.integers(1, 13):02d}-{rng.integers(1, 31):02d} 10:{rng.integers(60):02d}:59",
+        lambda: f" {rng.integers(1_200_000_000, 1_700_000_000)}.5 ",
+        lambda: ["never", "", None, "03/04/2019", "2019-01-01T00:00:00Z", "\ud800", "-5", "007"][rng.integers(8)],
+    ]
+    columns = [[]]
+    for main in kinds:
+        columns.append([main() for _ in range(50)])
+        columns += [[main() for _ in range(60)] + [one() for _ in range(n)] for one in kinds for n in (2, 40)]
+    rng.shuffle(columns[-1])
+    cases = [(texts, how) for texts in columns for how in (None, "s", "day-first")]
+
+    def outcomes():
+        for texts, how in cases:
+            try:
+                times = read_times(texts, "t", how)
+                yield times.values.tolist(), times.values.dtype, times.read.tolist(), times.reading
+            except UserError as error:
+                yield str(error)
+
+    at_once = list(outcomes())
+    monkeypatch.setattr(times, "iso_seconds", lambda text: None)
+    none = lambda text: (np.zeros(len(text), dtype=np.int8), np.zeros(len(text), dtype=np.int64))  # noqa: E731
+    monkeypatch.setattr(times, "whole_numbers", none)
+    assert at_once == list(outcomes())
+    assert sum(isinstance(outcome, tuple) for outcome in at_once) > 50 < sum(isinstance(o, str) for o in at_once)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, sparse_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
 from tests.oracles.linear import ridge_columns
 
 
@@ -34,31 +33,10 @@ def test_the_exact_fit_is_stored_by_rows(rows, dtype):
     assert exact_autoencoder(torch.from_numpy(rows.T @ rows).to(dtype), 4.0).is_contiguous()
 
 
-def test_the_sparse_fit_is_the_exact_one_where_all_items_are_neighbours(rows):
-    gram = sp.csr_matrix(rows.T @ rows)
-    assert np.abs(sparse_autoencoder(gram, 4.0, 11).toarray() - ridge_columns(rows, 4.0)).max() < 1e-12
-
-
-def test_the_sparse_fit_is_exact_on_the_nearest_items(rows):
-    gram = rows.T @ rows
-    B = sparse_autoencoder(sp.csr_matrix(gram), 4.0, 3).toarray()
-    cosine = gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
-    np.fill_diagonal(cosine, -1)
-    for j in range(12):
-        near = np.argsort(-cosine[:, j], kind="stable")[:3]
-        assert set(np.flatnonzero(B[:, j])) == set(near)
-        expected = np.linalg.solve(gram[np.ix_(near, near)] + 4 * np.eye(3), gram[near, j])
-        assert np.abs(B[near, j] - expected).max() < 1e-12
-
-
 def test_items_without_interactions_get_no_weights(rows):
     rows[:, 5] = 0
-    gram = rows.T @ rows
-    for B in (
-        exact_autoencoder(torch.from_numpy(gram.copy()), 4.0).numpy(),
-        sparse_autoencoder(sp.csr_matrix(gram), 4.0, 5),
-    ):
-        assert not B[5].sum() and not B[:, [5]].sum()
+    B = exact_autoencoder(torch.from_numpy(rows.T @ rows), 4.0).numpy()
+    assert not B[5].sum() and not B[:, 5].sum()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -67,5 +45,3 @@ def test_a_singular_gram_matrix_is_one_sentence(rows, dtype):
     gram = (rows.T @ rows).astype(dtype)
     with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
         exact_autoencoder(torch.from_numpy(gram), 0.0)
-    with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
-        sparse_autoencoder(sp.csr_matrix(gram), 0.0, 11)

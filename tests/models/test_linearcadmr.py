@@ -13,6 +13,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, train_matrix, write_micro
 from tests.oracles.linear import linear_cadmr_scores
 
@@ -33,7 +34,7 @@ def scores_of(model):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
     monkeypatch.setattr(content_autoencoder, "_BLOCK", 3)
-    together = [*TRAIN, "cid b"]  # cid has all items, so that each is a candidate of each in the sparse fit
+    together = [*TRAIN, "cid b"]  # cid has all items
     folder = write_micro(tmp_path, train=together)
     model = fitted(folder, modality_weights=[0.7, 0.3], two_hop=0.3, fit=fit, fit_dtype=dtype)
     scores = scores_of(model)
@@ -148,12 +149,17 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
 
 def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypatch):
     folder = write_micro(tmp_path)
-    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 100)
+    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 200)
+    settings = {"sparse_rank": 1, "sparse_neighbours": 1}
     with pytest.raises(UserError, match=r"the exact fit of 4 items needs .*, the sparse one .* choose fit: sparse"):
         fitted(folder, fit="exact")
-    model = fitted(folder, fit="auto")
-    assert model._weights.format == "csr"
-    assert torch.equal(scores_of(model), scores_of(fitted(folder, fit="sparse")))
+    with pytest.raises(
+        UserError, match=r"the sparse one .* GiB; free some, or lower sparse_neighbours and sparse_rank"
+    ):
+        fitted(folder, fit="auto")
+    model = fitted(folder, fit="auto", **settings)
+    assert isinstance(model.closed_form.weights, LowRankPlusSparse)
+    assert torch.equal(scores_of(model), scores_of(fitted(folder, fit="sparse", **settings)))
 
 
 def test_it_beats_every_linear_baseline_on_the_embedded_set(tmp_path):

@@ -99,7 +99,7 @@ def test_useful_content_is_used():
 def test_what_is_tried_is_what_the_closed_form_scores(fit):
     R, V, _, A = world(3, 0.15, "useful")
     held_out = HeldOut(R, V, "Recall@10", 10)
-    changes = {"fit": fit, "two_hop": 0.2, "sparse_neighbours": 20}
+    changes = {"fit": fit, "two_hop": 0.2, "sparse_rank": 4}
     search = ClosedFormSearch(closed_form(R, A, **changes), held_out, LADDERS, 3)
     drawn = np.random.default_rng(0)
     for _ in range(6):

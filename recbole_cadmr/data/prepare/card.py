@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.prepare.content import Features, Prepared
+from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.files import sha256_of
 
 
 def card_text(prepared: Prepared) -> str:
     """``dataset_card.md`` of a data set."""
     parts, features = prepared.parts, prepared.features
-    everything = pd.concat(parts.values())
+    everything = stacked([*parts.values()])
     users, items = everything["user_id"].nunique(), everything["item_id"].nunique()
     counts = " / ".join(f"{len(rows):,}" for rows in parts.values())
     facts = {
@@ -29,7 +28,7 @@ def card_text(prepared: Prepared) -> str:
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     if features:
         lines.append("\n| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|")
-        lines += [_modality_row(modality, set(everything["item_id"])) for modality in features]
+        lines += [_modality_row(modality, set(everything["item_id"].unique())) for modality in features]
     if prepared.notes:
         lines += ["\n## Skipped\n", *(f"- {note}" for note in prepared.notes)]
     lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|"]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.text_columns import arrow_text, as_category, distinct_text
 from recbole_cadmr.data.times import read_times, refuse_unreadable
 from recbole_cadmr.errors import UserError
 
@@ -33,7 +34,7 @@ def read_values(
     Raises:
         UserError: if an option needs a column that is missing, or too much of one cannot be read.
     """
-    table, steps = interactions.copy(), {}
+    table, steps = interactions.copy(deep=False), {}
     for option, column in (("min_rating", "rating"), ("time_format", "timestamp")):
         if getattr(options, option) is not None and column not in table:
             raise UserError(f"--{option} needs a {column} of each interaction, which {path.name} does not have")
@@ -44,7 +45,7 @@ def read_values(
             table[name], usable, steps["times"] = times.values, times.read, times.reading
         else:
             texts = table[name]
-            table[name] = pd.to_numeric(texts, errors="coerce").astype(float)
+            table[name] = _numbers(texts)
             usable = np.isfinite(table[name].to_numpy())
             name_of = f"the {name} of {path.name}"
             refuse_unreadable(texts[~usable], int((~usable).sum()), len(table), name_of, "a number")
@@ -57,6 +58,13 @@ def read_values(
     if "quantity" in table:
         table = _without(table, table["quantity"] <= 0, "without a positive quantity", skipped).drop(columns="quantity")
     return table.reset_index(drop=True), steps
+
+
+def _numbers(texts: pd.Series) -> np.ndarray:
+    """Texts as float64, NaN where one is no number; each distinct text is read once."""
+    places, distinct = distinct_text(arrow_text(texts))
+    numbers = pd.to_numeric(pd.Series(distinct.to_pylist(), dtype=object), errors="coerce")
+    return numbers.to_numpy(float)[places]
 
 
 def _without(table: pd.DataFrame, left_out: pd.Series, kind: str, skipped: SkippedRows) -> pd.DataFrame:
@@ -75,20 +83,25 @@ def clean(interactions: pd.DataFrame, skipped: SkippedRows) -> pd.DataFrame:
     Raises:
         UserError: if an id is RecBole's padding token.
     """
-    unusable = np.zeros(len(interactions), dtype=bool)
-    for name in ("user_id", "item_id"):
-        codes, ids = pd.factorize(interactions[name])  # -1 for what is missing
-        if PADDING in ids:
-            raise UserError(f"the {name} '{PADDING}' is RecBole's padding token; rename it in the source")
-        wrong = np.array([not text or _UNWRITABLE.search(text) is not None for text in ids] + [True])
+    columns = {name: as_category(interactions[name]) for name in ("user_id", "item_id")}
+    table = interactions.assign(**columns)
+    unusable = np.zeros(len(table), dtype=bool)
+    for name, column in columns.items():
+        codes, ids = column.codes, column.categories
+        wrong = np.array([not text or _UNWRITABLE.search(text) is not None for text in ids] + [True])  # -1: missing
         unusable |= wrong[codes]
+        if PADDING in ids and (codes == ids.get_loc(PADDING)).any():
+            raise UserError(f"the {name} '{PADDING}' is RecBole's padding token; rename it in the source")
     skipped.note("interactions without a usable user or item id", n=int(unusable.sum()))
-    kept = interactions[~unusable]
-    if "timestamp" in kept:
-        kept = kept.sort_values("timestamp", kind="stable")
-    repeated = kept.duplicated(["user_id", "item_id"])
-    skipped.note("repeated interactions of a user with an item", n=int(repeated.sum()))
-    return kept[~repeated].sort_index().reset_index(drop=True)
+    kept = table[~unusable].reset_index(drop=True)
+    users, items = (kept[name].array for name in columns)
+    pairs = users.codes.astype(np.int64) * len(items.categories) + items.codes
+    several = kept[pd.Series(pairs).duplicated(keep=False)]
+    if "timestamp" in several:
+        several = several.sort_values("timestamp", kind="stable")
+    repeated = several.index[several.duplicated(["user_id", "item_id"])]
+    skipped.note("repeated interactions of a user with an item", n=len(repeated))
+    return kept.drop(index=repeated).reset_index(drop=True)
 
 
 def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = None) -> pd.DataFrame:
@@ -100,7 +113,7 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
     Raises:
         UserError: if nothing is left.
     """
-    codes = [pd.factorize(interactions[name])[0] for name in ("user_id", "item_id")]
+    codes = [pd.factorize(interactions[name])[0].astype(np.int32) for name in ("user_id", "item_id")]
     kept, rounds = np.arange(len(interactions)), 0
     while len(kept):
         enough = np.ones(len(kept), dtype=bool)

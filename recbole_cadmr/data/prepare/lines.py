@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
+from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError
 
 Line = tuple[int, str]
@@ -126,7 +126,7 @@ def interaction_table(
             else:
                 skipped.malformed(path, number, f"it lacks {ids[0]} or {ids[1]}")
 
-    table = text_table(("user_id", "item_id", "rating", "timestamp"), rows())
+    table = text_table(("user_id", "item_id", "rating", "timestamp"), rows(), ids=("user_id", "item_id"))
     unrated, untimed = (int((table[name] == "").sum()) for name in ("rating", "timestamp"))
     if unrated and not all_rated:
         skipped.note("interactions without a rating, so that ratings are dropped", n=unrated)
@@ -135,12 +135,3 @@ def interaction_table(
         skipped.note("interactions without a timestamp, so that there are no times", n=untimed)
         table = table.drop(columns="timestamp")
     return table
-
-
-def text_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> pd.DataFrame:
-    """Rows of text as a table with columns of these names; equal texts are stored once."""
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    for row in rows:
-        for column, value in zip(columns.values(), row):
-            column.append(sys.intern(value))
-    return pd.DataFrame(columns, dtype=object)

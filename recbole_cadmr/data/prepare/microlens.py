@@ -10,12 +10,13 @@ import pandas as pd
 
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content
-from recbole_cadmr.data.prepare.lines import lines_of, text_table, the_file
+from recbole_cadmr.data.prepare.lines import lines_of, the_file
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.texts import one_line
+from recbole_cadmr.data.text_columns import text_table
 
 _LICENCE = "Published for research by its authors (Ni et al., 2023); see the MicroLens repository for its terms."
 
@@ -54,7 +55,7 @@ def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     the columns ``user``, ``item`` and ``timestamp``.
     """
     if path.suffix == ".csv":
-        rows = read_rows(path, skipped, ("user", "item", "timestamp"))
+        rows = read_rows(path, skipped, ("user", "item", "timestamp"), ids=("user", "item"))
         return rows.set_axis(["user_id", "item_id", "timestamp"], axis="columns")
 
     def pairs() -> Iterator[tuple[str, str]]:
@@ -65,7 +66,7 @@ def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:
             else:
                 skipped.malformed(path, number, "it must hold a user, a tab and items")
 
-    return text_table(("user_id", "item_id"), pairs())
+    return text_table(("user_id", "item_id"), pairs(), ids=("user_id", "item_id"))
 
 
 def read_titles(path: Path, items: set[str], skipped: SkippedRows) -> dict[str, str]:

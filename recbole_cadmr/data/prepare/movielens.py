@@ -12,12 +12,13 @@ from recbole_cadmr.data.archive import extract_zip
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
-from recbole_cadmr.data.prepare.lines import lines_of, text_table
+from recbole_cadmr.data.prepare.lines import lines_of
 from recbole_cadmr.data.prepare.options import add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.texts import one_line
+from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError
 
 RELEASE = "movielens"
@@ -78,10 +79,10 @@ def _find(folder: Path) -> tuple[Path, Path] | None:
 def read_ratings(path: Path, skipped: SkippedRows) -> pd.DataFrame:
     """``user_id, item_id, rating, timestamp`` of ``u.data``, ``ratings.dat`` or ``ratings.csv``, as text."""
     if path.suffix == ".csv":
-        rows = read_rows(path, skipped, ["userId", "movieId", "rating", "timestamp"])
+        rows = read_rows(path, skipped, ["userId", "movieId", "rating", "timestamp"], ids=("userId", "movieId"))
         return rows.set_axis(_RATINGS, axis="columns")
     separator = "::" if path.suffix == ".dat" else "\t"
-    return text_table(_RATINGS, _fields(path, separator, len(_RATINGS), skipped))
+    return text_table(_RATINGS, _fields(path, separator, len(_RATINGS), skipped), ids=_RATINGS[:2])
 
 
 def read_movies(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:

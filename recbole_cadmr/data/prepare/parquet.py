@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ import pyarrow.parquet
 
 from recbole_cadmr.data.prepare.separated import Choice
 from recbole_cadmr.data.prepare.texts import as_text
+from recbole_cadmr.data.text_columns import TEXT, Column, empty_columns
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
 
+_BATCH = 2**18  # rows read at once
 
-def read_parquet(path: Path, choose: Choice) -> pd.DataFrame:
+
+def read_parquet(path: Path, choose: Choice, ids: Collection[str]) -> pd.DataFrame:
     """The columns that ``choose`` picks, as text.
+
+    Args:
+        ids: as of :func:`text_table`.
 
     Raises:
         UserError: if the file is damaged, encrypted or does not fit in memory, or a column cannot be text.
@@ -29,21 +35,36 @@ def read_parquet(path: Path, choose: Choice) -> pd.DataFrame:
             # The least that a table of texts takes: a hundred bytes can declare a billion rows.
             if 8 * file.metadata.num_rows * len(chosen) > free_bytes():
                 raise UserError(f"{path} declares {file.metadata.num_rows:,} rows, more than fit in memory")
-            table = file.read(chosen)
+            columns = empty_columns(chosen, ids)
+            for batch in file.iter_batches(_BATCH, columns=chosen):
+                for name, column in columns.items():
+                    _fill(column, path, name, batch.column(name))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, MemoryError):
             raise
         raise UserError(f"{path} is damaged, encrypted, or not a parquet file") from error
-    return pd.DataFrame({name: _column(path, name, table[name]) for name in chosen}, dtype=object)
+    return pd.DataFrame({name: column.values() for name, column in columns.items()})
 
 
-def _column(path: Path, name: str, column: pa.ChunkedArray) -> Sequence[str]:
+def _fill(column: Column, path: Path, name: str, array: pa.Array) -> None:
+    """Append to a column the values of an array, as text."""
     try:
-        column.validate(full=True)
-        text = [value for chunk in column.chunks for value in _texts(chunk)]
+        array.validate(full=True)
+        if isinstance(array, pa.ExtensionArray) or _is_made_of_others(array.type):
+            column.add(_texts(array))
+        else:
+            column.add_array(_cast(array))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, RecursionError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: the column '{name}' ({column.type}) cannot be read as text") from error
-    return text
+        raise UserError(f"{path}: the column '{name}' ({array.type}) cannot be read as text") from error
+
+
+def _is_made_of_others(kind: pa.DataType) -> bool:
+    """Whether Arrow's own text of a type is not what is wanted."""
+    return pa.types.is_dictionary(kind) or pa.types.is_nested(kind) or pa.types.is_floating(kind)
+
+
+def _cast(array: pa.Array) -> pa.Array:
+    return array.cast(TEXT).fill_null("")
 
 
 def _texts(array: pa.Array) -> list[str]:
@@ -59,7 +80,7 @@ def _texts(array: pa.Array) -> list[str]:
         numbers = array.cast(pa.float64()).fill_null(float("nan")).to_pylist()
         written = zip(numbers, array.cast(pa.string()).to_pylist())  # Arrow would write 1e+16
         return ["" if math.isnan(n) else f"{n + 0:.0f}" if n.is_integer() else text for n, text in written]
-    return array.cast(pa.large_string()).fill_null("").to_pylist()
+    return _cast(array).to_pylist()
 
 
 def _values(array: pa.Array) -> list[Any]:

@@ -65,16 +65,26 @@ class DatasetProfile:
 def profile(folder: Path, name: str) -> DatasetProfile:
     """Look at the data set ``name`` in ``folder``."""
     settings = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    columns = {"user_id:token": "user", "item_id:token": "item"}
-    parts = {
-        part: read_table(folder / f"{name}.{part}.inter")[list(columns)].rename(columns=columns)
+    columns = ("user_id:token", "item_id:token")
+    tables = {
+        part: read_table(folder / f"{name}.{part}.inter", columns=columns, ids=columns)
         for part in settings["benchmark_filename"]
     }
-    everything = pd.concat(parts.values())
-    users, items = (pd.Index(sorted(everything[column].unique())) for column in ("user", "item"))
+    users, items = (
+        pd.Index(sorted(set().union(*(table[column].cat.categories for table in tables.values()))))
+        for column in columns
+    )
+    # Places in these, by part.
+    parts = {
+        part: {
+            side: known.get_indexer(table[column].cat.categories)[table[column].cat.codes]
+            for side, column, known in zip(("user", "item"), columns, (users, items))
+        }
+        for part, table in tables.items()
+    }
     train = parts["train"]
-    ones = np.ones(len(train), dtype=np.float32)
-    place = (items.get_indexer(train["item"]), users.get_indexer(train["user"]))
+    ones = np.ones(len(train["user"]), dtype=np.float32)
+    place = (train["item"], train["user"])
     chosen = sp.csr_matrix((ones, place), shape=(len(items), len(users)))  # items x users
     popularity = np.diff(chosen.indptr)
     names = list(dict.fromkeys([*settings.get("modalities", []), *settings.get("item_graphs", [])]))
@@ -85,7 +95,7 @@ def profile(folder: Path, name: str) -> DatasetProfile:
         name=name,
         n_users=len(users),
         n_items=len(items),
-        counts={part: len(rows) for part, rows in parts.items()},
+        counts={part: len(table) for part, table in tables.items()},
         degrees={
             side: {part: _degrees(rows[side[:-1]]) for part, rows in parts.items()} for side in ("users", "items")
         },
@@ -96,8 +106,9 @@ def profile(folder: Path, name: str) -> DatasetProfile:
     )
 
 
-def _degrees(ids: pd.Series) -> dict[int, int]:
-    return ids.value_counts().value_counts().sort_index().to_dict()
+def _degrees(places: np.ndarray) -> dict[int, int]:
+    degrees, n = np.unique(np.bincount(places), return_counts=True)
+    return {degree: count for degree, count in zip(degrees.tolist(), n.tolist()) if degree}
 
 
 def _titles(path: Path) -> dict[str, str]:

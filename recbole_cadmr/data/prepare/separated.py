@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.data.prepare.lines import text_table, watched
+from recbole_cadmr.data.prepare.lines import watched
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
+from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError
 
 _SEPARATORS = ",;\t|"
@@ -22,13 +23,20 @@ Choice = Callable[[Sequence[str]], list[str]]
 
 
 def read_separated(
-    path: Path, skipped: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None, separator: str | None
+    path: Path,
+    skipped: SkippedRows,
+    choose: Choice,
+    wanted: Sequence[str],
+    encoding: str | None,
+    separator: str | None,
+    ids: Collection[str],
 ) -> pd.DataFrame:
     """The columns that ``choose`` picks; a line with another number of fields than the header is skipped.
 
     Args:
         wanted: columns by which the separator of a ``.csv`` is recognised.
         separator: one character; if not given, a tab in a ``.tsv``, and what the header has in a ``.csv``.
+        ids: as of :func:`text_table`.
     """
     literal = path.name.lower().endswith((".tsv", ".tsv.gz"))
     lines = text_lines(path, encoding, newline="\n" if literal else "")
@@ -58,7 +66,7 @@ def read_separated(
             elif row:
                 skipped.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
 
-    return text_table(chosen, whole())
+    return text_table(chosen, whole(), ids)
 
 
 def _holds_rows(row: list[str], separator: str) -> bool:

@@ -93,7 +93,10 @@ def _by_time(interactions: pd.DataFrame) -> np.ndarray:
 
 def _places(ids: pd.Series, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each row: how many rows of its id come before it in ``order``, and how many there are."""
-    groups = ids.iloc[order].groupby(ids.iloc[order].to_numpy(), sort=False)
+    codes = pd.factorize(ids)[0].astype(np.int32)[order]
+    by_id = np.argsort(codes, kind="stable")
+    size = np.bincount(codes)
+    first = np.repeat(size.cumsum() - size, size)
     place, n = np.empty((2, len(order)), dtype=np.int64)
-    place[order], n[order] = groups.cumcount(), groups.transform("size")
+    place[order[by_id]], n[order] = np.arange(len(order)) - first, size[codes]
     return place, n

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.data.prepare.lines import json_lines, text_table
+from recbole_cadmr.data.prepare.lines import json_lines
 from recbole_cadmr.data.prepare.parquet import read_parquet
 from recbole_cadmr.data.prepare.separated import Choice, read_separated
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.texts import as_text
+from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError, did_you_mean
 
 _SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -29,6 +30,7 @@ def read_rows(
     optional: Sequence[str] = (),
     encoding: str | None = None,
     separator: str | None = None,
+    ids: Collection[str] = (),
 ) -> pd.DataFrame:
     """The rows of a table with a header, as text; a missing value is ``""``.
 
@@ -37,6 +39,7 @@ def read_rows(
         optional: those that are read if present.
         encoding: of csv, tsv and JSON lines; a byte order mark takes precedence (default: UTF-8).
         separator: of csv and tsv (default: that of the header).
+        ids: as of :func:`text_table`, for a table of many rows.
 
     Raises:
         UserError: if the file is missing, damaged, of another format, lacks a column, or names one twice.
@@ -56,11 +59,11 @@ def read_rows(
         return [column for column in wanted if column in names]
 
     if name.endswith(_JSON):
-        return _objects(path, skipped, choose, wanted, encoding)
+        return _objects(path, skipped, choose, wanted, encoding, ids)
     if name.endswith(".parquet"):
-        return read_parquet(path, choose)
+        return read_parquet(path, choose, ids)
     if name.endswith(_SEPARATED):
-        return read_separated(path, skipped, choose, wanted, encoding, separator)
+        return read_separated(path, skipped, choose, wanted, encoding, separator, ids)
     raise UserError(f"{path} must be one of {', '.join(FORMATS)}")
 
 
@@ -78,7 +81,7 @@ def separator(text: str) -> str:
 
 
 def _objects(
-    path: Path, skipped: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None
+    path: Path, skipped: SkippedRows, choose: Choice, wanted: Sequence[str], encoding: str | None, ids: Collection[str]
 ) -> pd.DataFrame:
     """Columns of JSON lines, whose names are the keys of all objects; an object that lacks one has ``""`` there."""
     keys: dict[str, None] = {}
@@ -91,5 +94,5 @@ def _objects(
             except RecursionError:
                 skipped.malformed(path, number, "it is nested too deeply")
 
-    table = text_table(wanted, rows())
+    table = text_table(wanted, rows(), ids)
     return table[choose(list(keys))] if len(table) else table

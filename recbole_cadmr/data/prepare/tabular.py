@@ -17,6 +17,7 @@ from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import is_separated, read_rows, separator
 from recbole_cadmr.data.prepare.texts import one_line, without_empty
+from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.errors import UserError
 
 
@@ -93,9 +94,9 @@ def read_interactions(arguments: argparse.Namespace, skipped: SkippedRows) -> pd
     tables = []
     for path in arguments.inter:
         needed = list(dict.fromkeys(columns.values()))
-        rows = read_rows(path, skipped, needed, encoding=arguments.encoding, separator=arguments.separator)
+        rows = read_rows(path, skipped, needed, (), arguments.encoding, arguments.separator, ids=needed[:2])
         tables.append(pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()}))
-    return pd.concat(tables, ignore_index=True)
+    return stacked(tables)
 
 
 def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: SkippedRows) -> Content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from recbole_cadmr.data.prepare.page import write_page
 from recbole_cadmr.files import write_rows
 
 _BLOCK = 4096  # rows copied at once
+_LINES = 2**17  # lines made at once
 _OPTIONAL = ("rating", "timestamp")
 
 
@@ -30,8 +32,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
     for part, rows in prepared.parts.items():
         kept = [column for column in _OPTIONAL if column in rows]
         columns = ["user_id:token", "item_id:token", *(f"{column}:float" for column in kept)]
-        fields = [rows["user_id"], rows["item_id"], *(_numerals(rows[column]) for column in kept)]
-        write_atomic(folder / f"{name}.{part}.inter", columns, map("\t".join, zip(*fields)))
+        write_atomic(folder / f"{name}.{part}.inter", columns, _lines(rows[["user_id", "item_id", *kept]]))
     if prepared.titles:
         titled = [f"{item}\t{title}" for item, title in sorted(prepared.titles.items())]
         write_atomic(folder / f"{name}.item", ("item_id:token", "title:token_seq"), titled)
@@ -71,6 +72,13 @@ def _write_features(path: Path, features: Features) -> None:
     if features.graph:
         idx, cos = features.graph
         np.savez(path.with_name(f"{path.name}.knn.npz"), idx=idx.astype(np.int32), cos=cos.astype(np.float32))
+
+
+def _lines(rows: pd.DataFrame) -> Iterator[str]:
+    """The lines of some rows after the other, joined by line ends."""
+    for start in range(0, len(rows), _LINES):
+        user, item, *values = (column for _, column in rows.iloc[start : start + _LINES].items())
+        yield "\n".join(map("\t".join, zip(user, item, *map(_numerals, values))))
 
 
 def _numerals(values: pd.Series) -> pd.Series:

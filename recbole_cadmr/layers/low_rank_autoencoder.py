@@ -1,0 +1,198 @@
+"""The linear item-item autoencoder of catalogues for which no matrix of items by items fits: low rank plus sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from recbole_cadmr.layers.linear_autoencoder import singular
+from recbole_cadmr.layers.sparse import padded_rows
+
+BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
+_OVERSAMPLES = 32  # directions looked at beyond those kept
+_ROUNDS = 4  # power iterations
+
+RowsOf: TypeAlias = Callable[[slice], sp.csr_matrix]
+BlockMap: TypeAlias = Callable[[RowsOf, Sequence[slice]], Iterable[sp.csr_matrix]]
+
+
+@dataclass(frozen=True)
+class LowRankAutoencoder:
+    """B of :func:`exact_autoencoder`, its leading components exact and the rest to first order.
+
+    ``B = (W - diag W) / (1 - diag W)`` by columns, where ``W = G (G + reg_weight I)^-1`` and ``G = X'X``, brought from
+    the scale of X to that of the rows it was made from. With G's largest eigenvalues ``theta_1 >= ... >= theta_r`` and
+    their vectors V (by a randomised SVD of X: Halko, Martinsson and Tropp, 2011), ``f(t) = t / (t + reg_weight)`` and
+    ``a = f(theta_r) / theta_r``,
+
+        ``W ~ V diag(f(theta) - a theta) V' + a G``:
+
+    what f does to the smaller eigenvalues is taken to be linear, which it nearly is below ``reg_weight``. B is exact
+    where r is the rank of X, and is never formed.
+
+    Attributes:
+        X, X_T: [U, I] and its transpose, sparse.
+        V: [I, r].
+        weight: ``f(theta) - a theta`` [r].
+        slope: a.
+        diagonal: of W [I].
+        scale: [I], by which the columns of X were multiplied.
+    """
+
+    X: sp.csr_matrix
+    X_T: sp.csr_matrix
+    V: np.ndarray
+    weight: np.ndarray
+    slope: float
+    diagonal: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, X: sp.csr_matrix, scale: np.ndarray, reg_weight: float, rank: int) -> LowRankAutoencoder:
+        """The autoencoder of X [U, I] by its ``rank`` leading components.
+
+        Raises:
+            ModelError: if a column of X is the sum of others to its precision, and the ridge too small.
+        """
+        V, theta = leading_components(X, min(rank, *X.shape))
+        f = theta / (theta + reg_weight)
+        slope = float(f[-1] / theta[-1]) if len(theta) else 0.0
+        weight = f - slope * theta
+        degree = np.asarray(X.multiply(X).sum(0), dtype=np.float64).ravel()
+        diagonal = (V.astype(np.float64) ** 2) @ weight + slope * degree
+        if not np.isfinite(diagonal).all() or diagonal.max() >= 1:
+            raise singular(reg_weight)
+        return cls(X, X.T.tocsr(), V, weight.astype(V.dtype), slope, diagonal, scale)
+
+    def product(self, rows: sp.csr_matrix) -> np.ndarray:
+        """``rows B`` [n, I] of sparse rows [n, I], dense."""
+        rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.V.dtype)
+        product = ((rows @ self.X_T) @ self.X).toarray() * self.slope
+        product += (rows @ self.V) * self.weight @ self.V.T
+        entries = rows.tocoo()
+        np.subtract.at(product, (entries.row, entries.col), entries.data * self.diagonal[entries.col])
+        return product * self.of_column.astype(product.dtype)
+
+    @property
+    def of_column(self) -> np.ndarray:
+        """What a column of ``W - diag W`` is multiplied by [I]."""
+        return 1 / ((1 - self.diagonal) * self.scale)
+
+
+def leading_components(X: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], largest first; none of size 0."""
+    if not X.nnz:
+        return np.zeros((X.shape[1], 0), X.dtype), np.zeros(0)
+    _, size, vectors = randomized_svd(X, rank, n_oversamples=_OVERSAMPLES, n_iter=_ROUNDS, random_state=0)
+    theta = size.astype(np.float64) ** 2
+    kept = theta > theta[0] * np.finfo(X.dtype).eps
+    return np.ascontiguousarray(vectors[kept].T), theta[kept]
+
+
+@dataclass(frozen=True)
+class LowRankPlusSparse:
+    """A matrix of items by items ``left right' + sparse``.
+
+    Attributes:
+        left, right: float32 [I, r].
+        sparse: float32 [I, I].
+    """
+
+    left: Tensor
+    right: Tensor
+    sparse: sp.csr_matrix
+
+    @classmethod
+    def from_parts(cls, parts: Mapping[str, Any], n_items: int, device: torch.device) -> LowRankPlusSparse:
+        """The matrix of parts by name, as they are out of a checkpoint.
+
+        Raises:
+            ValueError: if they are none, as in a checkpoint that was edited.
+        """
+        factors = [part for name in ("left", "right") if isinstance(part := parts.get(name), Tensor) and part.ndim == 2]
+        sparse: Any = parts.get("sparse")
+        shapes = {tuple(part.shape) for part in factors}
+        is_square = sp.issparse(sparse) and sparse.shape == (n_items, n_items)
+        if len(factors) < 2 or len(shapes) > 1 or len(factors[0]) != n_items or not is_square:
+            raise ValueError(f"its weights are no matrix of {n_items:,} items by {n_items:,}")
+        left, right = (part.to(device).float() for part in factors)
+        return cls(left, right, sparse.tocsr().astype(np.float32))
+
+    def product(self, rows: sp.csr_matrix) -> Tensor:
+        """``rows`` [n, I] times the matrix, dense: float32 [n, I]."""
+        near = (rows @ self.sparse).tocoo()
+        low_rank = torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left)
+        product = low_rank @ self.right.T
+        place = (torch.from_numpy(index.astype(np.int64)).to(product.device) for index in (near.row, near.col))
+        return product.index_put_(tuple(place), torch.from_numpy(near.data).to(product), accumulate=True)
+
+
+def in_threads(rows_of: RowsOf, blocks: Sequence[slice]) -> Iterable[sp.csr_matrix]:
+    """``rows_of`` of every block, on as many threads as torch uses."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        yield from pool.map(rows_of, blocks)
+
+
+def with_content(
+    B: LowRankAutoencoder,
+    enhancing: sp.csr_matrix,
+    scale: np.ndarray,
+    smoothing: sp.csr_matrix,
+    direct: sp.csr_matrix,
+    n_entries: int,
+    device: torch.device,
+    map_blocks: BlockMap = in_threads,
+) -> LowRankPlusSparse:
+    """``enhancing B diag(scale) smoothing + direct`` [I, I], of whose sparse part a row keeps ``n_entries``.
+
+    Args:
+        enhancing, smoothing, direct: [I, I], sparse.
+        scale: [I], of the columns.
+        map_blocks: computes rows of the sparse part, a block of items at a time.
+    """
+    of_column = B.of_column * scale
+    enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.V.dtype)
+    right = smoothing.T @ (B.V * of_column[:, None].astype(B.V.dtype))
+    left = (enhancing @ B.V) * B.weight
+    rows_of = partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries)
+    n_items = len(scale)
+    blocks = [slice(start, min(start + BLOCK, n_items)) for start in range(0, n_items, BLOCK)]
+    sparse = sp.vstack(list(map_blocks(rows_of, blocks)), "csr", np.float32)
+    factors = (torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device) for part in (left, right))
+    return LowRankPlusSparse(next(factors), next(factors), sparse)
+
+
+def _sparse_rows(
+    B: LowRankAutoencoder,
+    enhancing: sp.csr_matrix,
+    of_column: np.ndarray,
+    smoothing: sp.csr_matrix,
+    direct: sp.csr_matrix,
+    n_entries: int,
+    block: slice,
+) -> sp.csr_matrix:
+    rows = enhancing[block]
+    of_gram = B.slope * ((rows @ B.X_T) @ B.X) - rows @ sp.diags(B.diagonal)
+    near = strongest((of_gram @ sp.diags(of_column)).tocsr().astype(np.float32), n_entries)
+    return strongest((near @ smoothing + direct[block]).tocsr().astype(np.float32), n_entries)
+
+
+def strongest(matrix: sp.csr_matrix, n_entries: int) -> sp.csr_matrix:
+    """The matrix with the ``n_entries`` largest entries of each row by magnitude, the others 0."""
+    if np.diff(matrix.indptr).max(initial=0) <= n_entries:
+        return matrix
+    columns, values = padded_rows(matrix)
+    place = values.abs().topk(n_entries, dim=1, sorted=False).indices
+    column, value = columns.gather(1, place).numpy(), values.gather(1, place).numpy()
+    filled = value != 0
+    indptr = np.append(0, filled.sum(1).cumsum())
+    return sp.csr_matrix((value[filled], column[filled].astype(np.int32), indptr), matrix.shape)

@@ -1,0 +1,94 @@
+"""The autoencoder as low rank plus sparse, against the ridge regressions that it stands for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.low_rank_autoencoder import (
+    LowRankAutoencoder,
+    LowRankPlusSparse,
+    strongest,
+    with_content,
+)
+from tests.oracles.linear import ridge_columns
+
+
+@pytest.fixture
+def rows():
+    return (np.random.default_rng(3).random((60, 12)) < 0.3).astype(np.float64)
+
+
+def fit(rows, reg_weight, rank, scale=None):
+    scale = np.ones(rows.shape[1]) if scale is None else scale
+    return LowRankAutoencoder.fit(sp.csr_matrix(rows * scale), scale, reg_weight, rank)
+
+
+def dense(B):
+    return B.product(sp.identity(len(B.scale), format="csr"))
+
+
+def test_it_is_the_exact_one_with_all_components(rows):
+    assert np.abs(dense(fit(rows, 4.0, 12)) - ridge_columns(rows, 4.0)).max() < 1e-12
+
+
+def test_scaled_columns_are_brought_back(rows):
+    scale = np.linspace(0.5, 1.5, 12)
+    expected = scale[:, None] * ridge_columns(rows * scale, 4.0) / scale
+    assert np.abs(dense(fit(rows, 4.0, 12, scale)) - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_the_other_components_enter_to_first_order(rows, rank):
+    gram = rows.T @ rows
+    theta, V = np.linalg.eigh(gram)
+    theta, V = theta[::-1], V[:, ::-1]
+    f = theta / (theta + 4)
+    f[rank:] = theta[rank:] * f[rank - 1] / theta[rank - 1]
+    W = (V * f) @ V.T
+    expected = (W - np.diag(np.diag(W))) / (1 - np.diag(W))
+    assert np.abs(dense(fit(rows, 4.0, rank)) - expected).max() < 1e-10
+
+
+def test_more_components_come_nearer(rows):
+    exact = ridge_columns(rows, 30.0)
+    errors = [np.abs(dense(fit(rows, 30.0, rank)) - exact).max() for rank in (1, 4, 8, 12)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-12
+
+
+def test_without_interactions_there_are_no_weights():
+    assert not dense(fit(np.zeros((3, 4)), 1.0, 2)).any()
+
+
+def test_a_ridge_that_does_not_help_is_one_sentence(rows):
+    with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
+        fit(rows, 0.0, 12)
+
+
+@pytest.mark.parametrize("rank", [2, 12])
+def test_content_around_it(rows, rank, monkeypatch):
+    monkeypatch.setattr("recbole_cadmr.layers.low_rank_autoencoder.BLOCK", 5)
+    B, rng = fit(rows, 4.0, rank), np.random.default_rng(0)
+    enhancing, smoothing, direct = (sp.csr_matrix(rng.random((12, 12)) * (rng.random((12, 12)) < 0.3)) for _ in "123")
+    scale = rng.random(12)
+    S = with_content(B, enhancing, scale, smoothing, direct, 12, torch.device("cpu"))
+    expected = enhancing @ dense(B) @ np.diag(scale) @ smoothing + direct
+    assert np.abs(S.product(sp.identity(12, np.float32, "csr")).numpy() - expected).max() < 1e-5
+
+
+def test_the_strongest_entries_are_kept():
+    matrix = sp.csr_matrix(np.array([[0, 3.0, -4, 1], [0, 0, 2, 0], [-1, -2, -3, -4]], dtype=np.float32))
+    assert np.array_equal(strongest(matrix, 2).toarray(), [[0, 3, -4, 0], [0, 0, 2, 0], [0, 0, -3, -4]])
+    assert strongest(matrix, 4) is matrix
+
+
+def test_parts_of_an_edited_checkpoint_are_refused():
+    parts = {"left": torch.ones(3, 2), "right": torch.ones(3, 2), "sparse": sp.identity(3, format="csr")}
+    whole = LowRankPlusSparse.from_parts(parts, 3, torch.device("cpu"))
+    assert torch.equal(whole.product(sp.identity(3, np.float32, "csr")), 2 * torch.ones(3, 3) + torch.eye(3))
+    for name, value in (("left", None), ("right", torch.ones(3, 1)), ("sparse", sp.identity(2)), ("sparse", 1)):
+        with pytest.raises(ValueError, match="no matrix of 3 items by 3"):
+            LowRankPlusSparse.from_parts({**parts, name: value}, 3, torch.device("cpu"))
