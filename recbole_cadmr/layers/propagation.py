@@ -85,10 +85,7 @@ def co_occurrence(R: sp.csr_matrix, k: int, block: int = 1024) -> sp.csr_matrix:
 
 def mean_of_layers(A: SparseMatrix, E: Tensor, n_layers: int) -> Tensor:
     """Mean of ``E, A E, ..., A^n E`` (LightGCN, equations 7 and 4)."""
-    layers = [E]
-    for _ in range(n_layers):
-        layers.append(A.matmul(layers[-1]))
-    return torch.stack(layers).mean(0)
+    return A.mean_of_powers(E, n_layers)
 
 
 def smoothed(S: SparseMatrix | EdgeSum | SharedHyperedges, E: Tensor, n_layers: int) -> Tensor:

@@ -27,6 +27,10 @@ class SparseMatrix:
         """``M' E`` for a dense E [n, d]."""
         return _Product.apply(self._transposed, self._matrix, E)
 
+    def mean_of_powers(self, E: Tensor, n: int) -> Tensor:
+        """The mean of ``E, M E, ..., M^n E`` for a dense E [m, d] and a square M."""
+        return _MeanOfPowers.apply(self._matrix, self._transposed, E, n)
+
 
 class _Product(torch.autograd.Function):
     # torch's own gradient of this product transposes the matrix anew in every step.
@@ -38,6 +42,25 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
         return None, None, ctx.transposed @ gradients[0].contiguous()
+
+
+class _MeanOfPowers(torch.autograd.Function):
+    # By Horner's scheme, forth and back: one layer is held at a time; autograd would hold all and their gradients.
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, E: Tensor, n: int) -> Tensor:
+        ctx.transposed, ctx.n = transposed, n
+        return _mean_of_powers(matrix, E, n)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor, None]:
+        return None, None, _mean_of_powers(ctx.transposed, gradients[0].contiguous(), ctx.n), None
+
+
+def _mean_of_powers(matrix: Tensor, E: Tensor, n: int) -> Tensor:
+    total = E
+    for _ in range(n):
+        total = torch.addmm(E, matrix, total)
+    return total / (n + 1)
 
 
 class EdgeMatrix:

@@ -95,7 +95,8 @@ class MultimodalRecommender(CachingRecommender):
 
     def users_and_items(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Users and items of vectors [n_users + n_items, d]."""
-        return vectors[: self.n_users], vectors[self.n_users :]
+        users, items = vectors.split([self.n_users, self.n_items])
+        return users, items
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of the batch's users for all items [B, n_items]."""

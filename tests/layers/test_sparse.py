@@ -76,3 +76,15 @@ def test_an_item_counts_among_its_neighbours():
     weighted = neighbour_matrix(graph, 3, weighted=True).toarray()
     assert weighted.tolist() == np.float32([[0] * 4, [0, 1, 0.9, 0.5], [0, 0.8, 1, 0], [0] * 4]).tolist()
     assert neighbour_matrix(graph, 1, with_self=False).toarray()[1].tolist() == [0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_the_mean_of_powers_and_its_gradient(n):
+    M, E = sp.random(6, 6, 0.4, "csr", random_state=0), torch.randn(6, 3, requires_grad=True)
+    dense = torch.from_numpy(M.toarray()).float()
+    expected = sum(torch.linalg.matrix_power(dense, power) for power in range(n + 1)) / (n + 1)
+    mean = SparseMatrix(M).mean_of_powers(E, n)
+    assert torch.allclose(mean, expected @ E, atol=1e-6)
+    G = torch.randn(6, 3)
+    mean.backward(G)
+    assert torch.allclose(E.grad, expected.T @ G, atol=1e-6)
