@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from recbole_cadmr.formatting import p_value, signed
 from recbole_cadmr.html_page import write_page
 from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity, learning_curves, seed_spread
-from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
+from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.tables import Marks, headline, protocol_lines, published_table, stratum_text
 
 _NEAR = 0.95  # of the best value
@@ -67,6 +67,7 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
         "training_seconds": costs[TRAINING],
         "evaluation_seconds": costs[EVALUATION],
         "peak_memory_bytes": costs[MEMORY],
+        "peak_gpu_memory_bytes": costs.get(GPU_MEMORY),
         "parameters": int(costs[PARAMETERS]),
         "comparisons": compared[["other", "difference", "p"]].to_dict("index"),
         "settings": results.models.at[model, "settings"],

@@ -23,7 +23,7 @@ from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
 TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
-MEMORY, PARAMETERS = "peak memory bytes", "parameters"
+MEMORY, GPU_MEMORY, PARAMETERS = "peak memory bytes", "peak GPU memory bytes", "parameters"
 # Settings that the head of the tables says, or the name of the model.
 _SAID = (
     *("benchmark_filename", "modalities", "item_graphs", "data_note", "split_seed", "eval_args", "preset"),
@@ -92,9 +92,10 @@ class Results:
     @cached_property
     def costs(self) -> pd.DataFrame:
         """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
-        ``EVALUATION``, the largest ``MEMORY``, and ``PARAMETERS``."""
-        costs = self._over_runs(RUN, "mean").assign(**{MEMORY: self._over_runs(RUN, "max")[MEMORY]})
-        return costs[[TRAINING, EVALUATION, MEMORY, PARAMETERS]].fillna(0.0)
+        ``EVALUATION``, the largest ``MEMORY``, of runs on a GPU also ``GPU_MEMORY``, and ``PARAMETERS``."""
+        means, largest = self._over_runs(RUN, "mean"), self._over_runs(RUN, "max")
+        memory = largest[[name for name in (MEMORY, GPU_MEMORY) if name in largest]]
+        return means[[TRAINING, EVALUATION]].join(memory).join(means[PARAMETERS]).fillna(0.0)
 
     def _over_runs(self, part: str, statistic: str) -> pd.DataFrame:
         of_part = self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
@@ -234,6 +235,7 @@ def _measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, f
         TRAINING: sum(result["seconds"].values()),
         EVALUATION: result["seconds_per_evaluation"],
         MEMORY: result["peak_memory_bytes"],
+        **({GPU_MEMORY: gpu["peak_allocated_bytes"]} if (gpu := result.get("gpu")) else {}),
         PARAMETERS: result["parameters"],
         "epochs": result["epochs_run"],
     }

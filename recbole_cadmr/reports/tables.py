@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.formatting import markdown_table, memory, p_value, plain, seconds
-from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results
+from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import COLD
 
 SIGNIFICANT = "statistically significantly better than every other"
 _TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
-_COUNTS = (MEMORY, PARAMETERS, "epochs")  # whole numbers
+_COUNTS = (MEMORY, GPU_MEMORY, PARAMETERS, "epochs")  # whole numbers
 _LATEX = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {sign: f"\\{sign}" for sign in "{}&%$#_"}
@@ -56,6 +56,7 @@ def headline(results: Results, escaped: Callable[[Any], str], marks: Marks) -> p
             "training": map(seconds, costs[TRAINING]),
             "evaluation": map(seconds, costs[EVALUATION]),
             "peak memory": map(memory, costs[MEMORY]),
+            **({"of the GPU": map(memory, costs[GPU_MEMORY])} if GPU_MEMORY in costs else {}),
             "parameters": map("{:,.0f}".format, costs[PARAMETERS]),
         },
     )

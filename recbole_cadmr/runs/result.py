@@ -53,6 +53,14 @@ class Coverage(TypedDict):
     width: Count
 
 
+class Gpu(TypedDict):
+    """The GPU of a run, and the largest amount of its memory that tensors took, and that torch had reserved."""
+
+    name: str
+    peak_allocated_bytes: Count
+    peak_reserved_bytes: Count
+
+
 class Choices(TypedDict):
     """What a model chose on validation by itself.
 
@@ -71,7 +79,7 @@ class Choices(TypedDict):
 class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
-    Files of earlier versions lack ``id`` and ``modalities``.
+    ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities`` and ``gpu``.
     """
 
     schema_version: int
@@ -91,6 +99,7 @@ class RunResult(TypedDict):
     seconds_per_evaluation: Seconds | None
     epochs_run: Count
     peak_memory_bytes: Count
+    gpu: NotRequired[Gpu | None]
     parameters: Count
     settings: dict[str, Any]
     choices: NotRequired[Choices | None]
@@ -139,6 +148,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
         "seconds_per_evaluation": evaluation / trainer.evaluations if trainer.evaluations else None,
         "epochs_run": len(trainer.train_loss_dict),
         "peak_memory_bytes": peak_memory(),
+        "gpu": gpu_memory(session.config["device"]),
         "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
         "settings": session.config.changed,
         "choices": cast(Choices, choices) if (choices := trainer.hooks.choices()) else None,
@@ -234,7 +244,9 @@ def metric_frame(result: Mapping[str, float]) -> pd.DataFrame:
 
 
 def reset_peak_memory() -> None:
-    """Let :func:`peak_memory` count from now on, where the system can (Linux)."""
+    """Let :func:`gpu_memory` count from now on, and :func:`peak_memory` where the system can (Linux)."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -250,3 +262,14 @@ def peak_memory() -> int:
 
     peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def gpu_memory(device: torch.device) -> Gpu | None:
+    """What this process has taken of a GPU's memory at most; None for a device that is none."""
+    if device.type != "cuda":
+        return None
+    return {
+        "name": torch.cuda.get_device_name(device),
+        "peak_allocated_bytes": torch.cuda.max_memory_allocated(device),
+        "peak_reserved_bytes": torch.cuda.max_memory_reserved(device),
+    }

@@ -18,13 +18,14 @@ from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.models.vbpr import VBPR
 from recbole_cadmr.runs.evaluate import evaluate
 from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.runs.topk_lists import test_lists as lists_of
 from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training.callbacks import TrainingCallback
 from tests.micro import SMALL, write_micro
 from tests.models.conformance import Cut
-from tests.pretended_cuda import CUDA, PretendedCuda
+from tests.pretended_cuda import ALLOCATED, CUDA, RESERVED, PretendedCuda
 
 CASES = {
     name.removeprefix("Test"): case
@@ -139,6 +140,8 @@ def test_a_run_is_cut_resumed_evaluated_and_recommends(cuda, data, tmp_path):
         train("CADMR", "micro", output=tmp_path / "cut", settings=settings, callbacks=[Cutter()])
     again = resume(tmp_path / "cut")
     assert again.result["test_result"] == whole.result["test_result"]
+    gpu = {"name": "pretended", "peak_allocated_bytes": ALLOCATED, "peak_reserved_bytes": RESERVED}
+    assert read_result(whole.folder)["gpu"] == whole.result["gpu"] == gpu
     assert evaluate(whole.checkpoint)["result"] == whole.result["test_result"]
     model = load(whole.checkpoint)
     assert model.session.model.attention_weight.is_cuda

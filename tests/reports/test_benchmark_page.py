@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -17,7 +18,17 @@ from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.formatting import seconds
 from recbole_cadmr.reports import frame
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
-from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, Results, read_results
+from recbole_cadmr.reports.frame import (
+    ALL,
+    EVALUATION,
+    GPU_MEMORY,
+    MEMORY,
+    PARAMETERS,
+    RUN,
+    TRAINING,
+    Results,
+    read_results,
+)
 from recbole_cadmr.reports.measure import COLD
 from recbole_cadmr.reports.tables import csv_text, latex, markdown
 from recbole_cadmr.runs.result import read_result
@@ -141,6 +152,19 @@ def test_the_figures_are_those_of_the_table(table, tmp_path):
     assert "<b>slow &lt;b&gt;x&lt;/b&gt;</b><span>best by recall@20: 0.3100 ± 0.0141</span>" in glance
     assert "<b>+0.0100</b><span>ahead of quick; p = 0.02, statistically significant</span>" in glance
     assert "<b>quick</b><span>fastest within 5% of the best: 8.0 s of training, 0.3000</span>" in glance
+
+
+def test_memory_of_the_gpu_stands_beside_the_other_where_a_run_had_one(table, tmp_path):
+    last = table.runs.query(f"model == 'quick' and metric == '{MEMORY}'").iloc[0]
+    mine = pd.DataFrame([{**last, "metric": GPU_MEMORY, "value": 2.0 * 2**30}])
+    with_gpu = replace(table, runs=pd.concat([table.runs, mine], ignore_index=True))
+    write_benchmark_page([with_gpu], tmp_path / "report.html")
+    page, facts = read(tmp_path / "report.html")
+    assert cells(page, "quick", "sortable")[-4:] == ["0.2 s", "1.5 GB", "2.0 GB", "12,345"]
+    assert [model["peak_gpu_memory_bytes"] for model in facts["datasets"][0]["models"][:2]] == [0.0, 2**31]
+    assert "| peak memory | of the GPU | parameters |" in markdown([with_gpu])
+    assert f"shop <1>,quick,0,{GPU_MEMORY},{2**31}\n" in csv_text([with_gpu])
+    assert "of the GPU" not in markdown([table]) and table.costs.columns[-1] == PARAMETERS
 
 
 def test_strata_tell_who_cannot_score_cold_items(table, tmp_path):

@@ -85,6 +85,7 @@ def put(content, path, value):
         ("seconds.training", -1.0),
         ("seconds_per_evaluation", "x"),
         ("peak_memory_bytes", None),
+        ("gpu", {"name": "a", "peak_allocated_bytes": -1, "peak_reserved_bytes": 1}),
         ("parameters", 10**400),
         ("history", [5]),
         ("history", []),
