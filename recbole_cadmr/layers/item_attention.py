@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.sparse import SparseMatrix
+
+_LOGITS = 2**22  # held at once, where a sum is all that is wanted of them
 
 
 class Smoothing:
@@ -133,3 +136,31 @@ def sampled_attention_entries(
     in_sample = sample[torch.searchsorted(sample, column).clamp(max=len(sample) - 1)] == column
     own = 1 - log_weight[column].exp() * in_sample
     return numerator / (total[row] + own * numerator)
+
+
+def log_totals(query: Tensor, key: Tensor) -> Tensor:
+    """``log sum_j exp(q_i . k_j)`` [n] of queries [n, d] over all keys [I, d], a block of queries at a time."""
+    step = max(_LOGITS // len(key), 1)
+    return torch.cat([(block @ key.T).exp_().sum(1) for block in query.split(step)]).log()
+
+
+def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBatch, items: Tensor) -> Tensor:
+    """``log mean_(i in row) A_ij`` [B, C] at the items [B, C] of each row of a batch alone; 0 for empty rows.
+
+    Args:
+        query, key: [I, d].
+        log_total: [I], of :func:`log_totals`.
+    """
+    length = torch.bincount(batch.row, minlength=batch.n_rows)
+    first = length.cumsum(0) - length
+    longest = max(int(length.max()), 1)
+    result = torch.zeros(items.shape, device=key.device)
+    for rows in torch.arange(batch.n_rows, device=key.device).split(max(_LOGITS // (longest * items.shape[1]), 1)):
+        step = torch.arange(int(length[rows].max()), device=key.device)
+        inside = step < length[rows, None]
+        asking = batch.column[torch.where(inside, first[rows, None] + step, 0)]
+        logits = query[asking] @ key[items[rows]].mT - log_total[asking][..., None]
+        logits = logits.masked_fill_(~inside[..., None], -torch.inf)
+        log_mean = logits.logsumexp(1) - length[rows, None].log()
+        result[rows] = log_mean.masked_fill_((length[rows] == 0)[:, None], 0.0)
+    return result

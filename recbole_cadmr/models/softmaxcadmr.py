@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -18,15 +19,25 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch, cap_row_lengths, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.item_attention import ItemAttention, Smoothing, attention_entries, sampled_attention_entries
+from recbole_cadmr.layers.item_attention import (
+    ItemAttention,
+    Smoothing,
+    attention_entries,
+    log_mean_entries,
+    log_totals,
+    sampled_attention_entries,
+)
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
+from recbole_cadmr.models.candidates import BestItems
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.content import unit_features
 
 _TINY = 1e-30  # least probability, within float32
 _FULL = 2**16  # items up to which the softmax runs over all of them unless told otherwise
 _SAMPLED = 2**14  # and how many it runs over beyond
+_CANDIDATES = 500  # items of the closed form that the attention looks at where that is fitted sparse
 _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
 # What an attention may choose by itself, in this order.
@@ -72,6 +83,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         super().__init__(config, dataset, linear, config.changed.get("linear_settings", ()))
         R, (A, _) = self.closed_form.R, self.closed_form.attention(linear)
         self.fit_kind: str | None = None
+        self._best: BestItems | None = None
         self.history_weight = config["history_weight"]
         self.free = [name for name in _ADAPTED if name not in config.changed and (A.nnz or name != "content_smoothing")]
         self.own_settings = {name: config[name] for name in _ADAPTED}
@@ -166,14 +178,49 @@ class SoftmaxCADMR(ClosedFormRecommender):
         self.adopt_choices()
         if self.closed_form.weights is None:
             # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
-            self.fit_kind = self.fit_closed_form(self.fit_kind)
+            self.fit_kind, self._best = self.fit_closed_form(self.fit_kind), None
 
     # Scores
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
         self.fit()
         scores = self.closed_form.scores(batch)
-        return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))
+        if not self._has_candidates:
+            return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))
+        items = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=1).indices
+        log_p = self.attention_weight * self.log_p_at(batch, items)
+        behind = log_p.amin(1, keepdim=True)  # what is no candidate is behind all that are
+        return F.pad((scores + behind).scatter_add_(1, items, log_p - behind), (1, 0))
+
+    @property
+    def _has_candidates(self) -> bool:
+        """Whether the attention looks at the best items of the closed form alone: in a catalogue fitted sparse."""
+        return isinstance(self.closed_form.weights, LowRankPlusSparse)
+
+    def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
+        """Scores of the items that the closed form ranks first, where it is fitted sparse."""
+        self.fit()
+        if not self._has_candidates:
+            return None
+        users = interaction[self.USER_ID]
+        if self._best is None:
+            self._best = BestItems(self.rating_rows, self.closed_form.scores, _CANDIDATES)
+        items, scores = self._best.of(users)
+        scores = scores + self.attention_weight * self.log_p_at(self.rating_rows.batch(users), items)
+        place = 1 + items.flatten().cpu().numpy(), np.arange(len(users) + 1) * items.shape[1]
+        return sp.csr_matrix((scores.flatten().cpu().numpy(), *place), shape=(len(users), self.n_items))
+
+    def log_p_at(self, batch: RowBatch, items: Tensor) -> Tensor:
+        """``log p(j | u)`` [B, C] of the items [B, C] alone, a mean over the members; 0 for empty rows."""
+        return torch.stack(
+            [self._log_p_at(f"attention {i}", m, batch, items) for i, m in enumerate(self._members)]
+        ).mean(0)
+
+    def _log_p_at(self, name: str, member: ItemAttention, batch: RowBatch, items: Tensor) -> Tensor:
+        """The same by one member."""
+        query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
+        log_total = self._cached(f"{name}: totals", lambda: log_totals(query, key))
+        return log_mean_entries(query, key, log_total, batch, items)
 
     def log_p(self, batch: RowBatch) -> Tensor:
         """``log p(j | u)`` [B, I], a mean over the members; 0 for empty rows."""
