@@ -197,6 +197,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         """Whether the attention looks at the best items of the closed form alone: in a catalogue fitted sparse."""
         return isinstance(self.closed_form.weights, LowRankPlusSparse)
 
+    @torch.no_grad()
     def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
         """Scores of the items that the closed form ranks first, where it is fitted sparse."""
         self.fit()

@@ -247,3 +247,29 @@ def test_attention_and_content_are_each_worth_something_on_the_embedded_set(tmp_
         assert worst > 1.1 * max(result[metric] for result in results["linear"])
         assert worst > 1.3 * max(result[metric] for result in results["no content"])
     assert min(result["recall@20"] for result in results["best"]) > 0.32
+
+
+def test_in_a_large_catalogue_the_attention_looks_at_candidates(tmp_path, monkeypatch):
+    folder, settings = write_micro(tmp_path), {"attention_weights": [0.3], "ensemble_size": 2}
+    sparse = {"linear_settings": {"reg_weight": 2.0, "fit": "sparse"}}
+    whole, model = model_of(folder, **settings), model_of(folder, **settings, **sparse)
+    model.load_state_dict(whole.state_dict())
+    assert whole.listed_scores(EVERYBODY) is None
+    scores = scores_of(model)
+    assert torch.allclose(scores, scores_of(whole), atol=1e-5)  # all four are candidates
+    with torch.no_grad():
+        for users in (torch.tensor([2, 5]), torch.arange(1, 6), torch.tensor([5, 3])):  # computed, then kept
+            listed = model.listed_scores(Interaction({"user_id": users}))
+            assert listed.nnz == 4 * len(users)
+            assert np.allclose(listed.toarray(), scores[users], atol=1e-5)
+    monkeypatch.setattr(softmaxcadmr, "_CANDIDATES", 2)
+    fewer = model_of(folder, **settings, **sparse)
+    fewer.load_state_dict(model.state_dict())
+    listed, dense = fewer.listed_scores(EVERYBODY).toarray()[:, 1:], scores_of(fewer)[1:, 1:].numpy()
+    closed = fewer.closed_form.scores(fewer.rating_rows.batch(torch.arange(1, 6))).numpy()
+    for user in range(4):
+        best = np.argsort(-closed[user])[:2]
+        assert set(np.flatnonzero(listed[user])) == set(best)
+        assert np.allclose(listed[user, best], scores[user + 1, best + 1], atol=1e-5)
+        assert np.allclose(dense[user, best], listed[user, best], atol=1e-6)
+        assert np.delete(dense[user], best).max() < dense[user, best].min()
