@@ -20,6 +20,8 @@ from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
 
+_LARGE = 2**15  # items of a catalogue in which sparse scores are not made dense
+
 
 class ItemWeightsRecommender(HistoryRecommender):
     """Scores ``R W`` with item weights W [I, I], computed in one step; a subclass gives :meth:`item_weights`.
@@ -89,6 +91,15 @@ class ItemWeightsRecommender(HistoryRecommender):
                 f"{type(self).__name__} weighs {n_items:,} items by each other, for which it needs "
                 f"{needed / 2**30:.1f} GiB of {available / 2**30:.1f} GiB free; LinearCADMR does without (fit: sparse)"
             )
+
+    def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
+        """``R W`` by its entries in a large catalogue, if W is sparse and has none below 0, the score of others."""
+        W = self._weights
+        if self.n_items < _LARGE or W is None or isinstance(W, Tensor) or (W.data < 0).any():
+            return None
+        scores = self.rating_rows.batch(interaction[self.USER_ID]).csr @ W
+        shape = scores.shape[0], self.n_items
+        return sp.csr_matrix((scores.data, scores.indices + 1, scores.indptr), shape=shape)
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
         if self._weights is None:

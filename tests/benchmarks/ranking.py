@@ -177,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, torch.no_grad():
         folder = Path(place)
         if given.candidates:
-            shape = Shape(given.users, given.items, 30 * given.users)
+            shape = Shape(given.users, given.items, 30 * given.users + given.items)  # all items, and 30 a user
             rows += of_candidates(folder, shape, given.candidates, given.threads)
         else:
             for shape in given.shapes:

@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import ModelError
-from recbole_cadmr.models import rp3beta
+from recbole_cadmr.models import item_weights, rp3beta
 from recbole_cadmr.models.rp3beta import largest_of_rows
 from tests.micro import open_drawn, open_micro, train_matrix, write_drawn, write_micro
 from tests.oracles.linear import rp3beta_weights
@@ -67,6 +67,24 @@ def test_what_nobody_else_has_leads_nowhere_and_people_without_a_history_score_n
     assert not scores[ann].any()
     assert scores[bob, ids["item_id"]["c"]] == scores[bob, ids["item_id"]["b"]] == 1
     assert not model.score_rows(torch.zeros(1, model.n_items)).any()
+
+
+def test_large_catalogues_are_ranked_by_the_entries_of_sparse_scores(tmp_path, monkeypatch):
+    draw = np.random.default_rng(4)
+    rows = [f"u{user} i{item}" for user, item in np.argwhere(draw.random((30, 40)) < 0.2)]
+    settings = {"alpha": 0.7, "beta": 0.3, "neighbours": 3, "topk": [2, 5], "valid_metric": "NDCG@5"}
+    session = open_drawn(write_drawn(tmp_path, rows), "RP3beta", **settings)
+    model, users = fitted(session), Interaction({"user_id": torch.arange(session.dataset.user_num)})
+    assert model.listed_scores(users) is None
+    expected = session.trainer.evaluate(session.test_data, load_best_model=False)
+    monkeypatch.setattr(item_weights, "_LARGE", 0)
+    listed = model.listed_scores(users)
+    assert np.array_equal(listed.toarray(), scores_of(model)) and not listed[:, 0].nnz
+    assert 0 < listed.nnz < listed.shape[0] * listed.shape[1] / 2
+    assert session.trainer.evaluate(session.test_data, load_best_model=False) == expected
+    assert expected["ndcg@5"] > 0
+    model._weights = model.weights - 2 * model.weights  # below the items without an entry
+    assert model.listed_scores(users) is None
 
 
 def test_a_history_scores_as_the_user_who_has_it(tmp_path):
