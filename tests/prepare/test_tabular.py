@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -329,3 +330,35 @@ def test_examples_of_what_was_passed_over_fit_a_card(tmp_path):
     assert prepare(tmp_path, "--inter", tmp_path / "i.jsonl", "--rating_column", "n") == 0
     (said,) = [line for line in card(tmp_path).split("\n") if "malformed lines" in line]
     assert r"the line of \ud83d a bxxx" in said and len(said) < 500
+
+
+def test_ready_made_vectors_follow_the_rows_of_the_items(tmp_path):
+    inter = write(tmp_path / "i.csv", PAIRS)
+    (tmp_path / "items.csv").write_text("item_id\n" + "\n".join(["i2", "elsewhere", "i0", "i3", "i0", "i1"]) + "\n")
+    np.save(tmp_path / "v.npy", np.array([[2, 1], [9, 9], [0.5, 1], [0, 0], [8, 8], [1, 1]], dtype=np.float16))
+    given = ["--inter", inter, "--items", tmp_path / "items.csv", "--vectors", f"sound={tmp_path / 'v.npy'}"]
+    assert prepare(tmp_path, *given) == 0
+    folder = tmp_path / "out" / "d"
+    assert (folder / "d.sound").read_text() == "item_id:token\ni0\ni1\ni2\n"
+    vectors = np.load(folder / "d.sound.npy")
+    assert vectors.dtype == np.float16 and vectors.tolist() == [[0.5, 1], [1, 1], [2, 1]]
+    assert "items whose sound vector is zeros, so that they lack sound: 1" in card(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("text=v.npy", "has 2 rows, but 4 items can be read of --items"),
+        ("text", "--vectors takes MODALITY=FILE"),
+        ("test=v.npy", "cannot be the modality 'test'"),
+        ("text=v.pt", "save it as .npy"),
+        ("image=v.npy", "give --image_model none"),
+        ("text=none.npy", "there is no file none.npy"),
+    ],
+)
+def test_vectors_that_do_not_fit(tmp_path, capsys, monkeypatch, given, sentence):
+    monkeypatch.chdir(tmp_path)
+    items = write(tmp_path / "items.csv", [(f"i{item}",) for item in range(4)], ("item_id",))
+    np.save("v.npy", np.ones((2, 3)))
+    assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", PAIRS), "--items", items, "--vectors", given) == 2
+    assert sentence in error(capsys)

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.arrays import map_rows, missing_rows
+from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.atomic import read_table
-from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.data.prepare.content import Features, Prepared
 from recbole_cadmr.data.prepare.interactions import clean
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import PARTS, SPLITS, split_parts
+from recbole_cadmr.data.prepare.vectors import check_vectors, named_files, rows_of_zeros
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
@@ -93,17 +93,7 @@ def run(arguments: argparse.Namespace) -> Path:
 
 def features_of(texts: Sequence[str]) -> dict[str, Path]:
     """Files by modality from ``MODALITY=FILE``; ``none`` alone means no file at all."""
-    if list(texts) == [NONE]:
-        return {}
-    files: dict[str, Path] = {}
-    for text in texts:
-        name, _, file = text.partition("=")
-        if not name or not file:
-            raise UserError(f"--features takes MODALITY=FILE, as in text=all-MiniLM-L6-v2.npy, not {text!r}")
-        if name in files:
-            raise UserError(f"--features names the modality '{name}' twice")
-        files[name] = Path(file)
-    return files
+    return {} if list(texts) == [NONE] else named_files(texts, "--features")
 
 
 @dataclass(frozen=True)
@@ -145,9 +135,7 @@ def _find_features(source: Path, named: Mapping[str, Path] | None, skipped: Skip
     graphs = _by_modality(sorted(source.glob("*_knn*.npz")), "_knn")
     for name, file in (named or {}).items():
         path = file if file.exists() else source / file
-        if path.suffix not in (".npy", ".npz"):
-            raise UserError(f"{file} cannot be read: save it as .npy, a row an item (numpy.save('FILE.npy', array))")
-        _check_name(name, file)
+        check_vectors(name, file, (".npy", ".npz"))
         (graphs if path.suffix == ".npz" else vectors)[name] = path
     taken = {os.path.realpath(path) for path in (*vectors.values(), *graphs.values())}
     arrays = [file for file in sorted(source.iterdir()) if file.suffix in _ARRAYS]
@@ -171,16 +159,9 @@ def _by_modality(files: list[Path], mark: str) -> dict[str, Path]:
         name = file.name.split(mark)[0]
         if name in by_name:
             raise UserError(f"{by_name[name].name} and {file.name} are both of the modality '{name}'; keep one of them")
-        _check_name(name, file)
+        check_vectors(name, file, (".npy", ".npz"))
         by_name[name] = file
     return by_name
-
-
-def _check_name(name: str, file: Path) -> None:
-    if not name.isidentifier():
-        raise UserError(f"{file} does not begin with the name of a modality; name it with --features MODALITY=FILE")
-    if name.lower() in RESERVED:
-        raise UserError(f"{file} cannot be the modality '{name}': a data set has another file of that name; rename it")
 
 
 def _read(files: _Files, items: Sequence[int], skipped: SkippedRows) -> Features:
@@ -191,13 +172,9 @@ def _read(files: _Files, items: Sequence[int], skipped: SkippedRows) -> Features
     from recbole_cadmr.data.graph import read_graph, rows_of
 
     vectors = map_rows(files.vectors) if files.vectors else None
-    if vectors is not None:
+    if files.vectors and vectors is not None:
         _enough(files.vectors, len(vectors), items)
-        try:
-            missing = missing_rows(vectors)
-        except ValueError as error:
-            message = f"{files.vectors} holds NaN or infinite numbers (as float32), first in row {error.args[0]}"
-            raise UserError(message) from error
+        missing = rows_of_zeros(files.vectors, vectors)
     graph = read_graph(files.graph, None if vectors is None else len(vectors)) if files.graph else None
     if graph is not None:
         _enough(files.graph, len(graph[0]), items)

@@ -10,13 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_cadmr.arguments import names
+from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.prepare.assemble import assemble
-from recbole_cadmr.data.prepare.content import Content
+from recbole_cadmr.data.prepare.content import Content, Features
 from recbole_cadmr.data.prepare.options import NONE, add_options, read_options
 from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import is_separated, read_rows, separator
 from recbole_cadmr.data.prepare.texts import one_line, without_empty
+from recbole_cadmr.data.prepare.vectors import check_vectors, named_files, rows_of_zeros
 from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.errors import UserError
 
@@ -35,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--title_column", default="title", help="of --items (default: %(default)s)")
     add("--text_columns", type=names, metavar="A,B", help="of --items, read by the text model (default: the title)")
     add("--image_column", help="of --items, names of files in --images (default: ITEM.jpg)")
+    add(
+        "--vectors",
+        nargs="+",
+        metavar="MODALITY=FILE",
+        help="ready-made vectors, as in text=MiniLM.npy, a row for each of --items in its order",
+    )
     add("--encoding", help="of csv, tsv and jsonl (default: utf-8, or as a byte order mark says)")
     add(
         "--separator",
@@ -56,6 +64,7 @@ def run(arguments: argparse.Namespace) -> Path:
         return read_items(arguments, items, skipped)
 
     files = [*inter, *([items_file] if items_file else [])]
+    files += named_files(arguments.vectors or (), "--vectors").values()
     about = ("Made from a user's own files.", "Its licence is that of these files.", files)
     return assemble(read_interactions(arguments, skipped), read_content, options, skipped, *about)
 
@@ -71,10 +80,16 @@ def _check(arguments: argparse.Namespace) -> None:
         ("time_format", "time_column"),
         ("text_columns", "items"),
         ("image_column", "items"),
+        ("vectors", "items"),
     ):
         if getattr(arguments, option) is not None and getattr(arguments, needed) is None:
             raise UserError(f"--{option} needs --{needed}")
     files = [*arguments.inter, *([arguments.items] if arguments.items else [])]
+    for name, file in named_files(arguments.vectors or (), "--vectors").items():
+        check_vectors(name, file)
+        if name in ("text", "image") and getattr(arguments, f"{name}_model") != NONE:
+            raise UserError(f"--vectors {name} is in place of a model that computes them; give --{name}_model {NONE}")
+        map_rows(file)  # before anything long
     if arguments.separator is not None and not any(map(is_separated, files)):
         raise UserError("--separator is for csv and tsv files")
     if arguments.encoding is not None and all(path.name.lower().endswith(".parquet") for path in files):
@@ -108,10 +123,11 @@ def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: Ski
     if not arguments.items:
         return Content(pictures=_pictures(arguments, items, skipped, None))
     path, item, title = arguments.items, arguments.item_column, arguments.title_column
-    text_columns = arguments.text_columns or [title]
-    columns = dict.fromkeys([item, *text_columns, *([arguments.image_column] if arguments.image_column else [])])
-    # A title is read beside --text_columns if there is one.
+    # Beside --text_columns or --vectors a title is read if there is one.
+    needed = arguments.text_columns or ([] if arguments.vectors else [title])
+    columns = dict.fromkeys([item, *needed, *([arguments.image_column] if arguments.image_column else [])])
     rows = read_rows(path, skipped, list(columns), [title], arguments.encoding, arguments.separator)
+    text_columns = arguments.text_columns or [column for column in [title] if column in rows]
     kept = rows[rows[item].isin(items)]
     if kept.empty:
         there, here = (", ".join(map(repr, ids[:3])) or "none" for ids in (rows[item].unique(), items))
@@ -120,18 +136,35 @@ def read_items(arguments: argparse.Namespace, items: Sequence[str], skipped: Ski
             f"here, and must match"
         )
     skipped.note("items without interactions that are kept", n=len(rows) - len(kept))
-    rows = kept.drop_duplicates(item).set_index(item, drop=False)
+    first = kept.drop_duplicates(item)
+    features = [
+        _vectors(name, file, len(rows), first[item].sort_values(), skipped)
+        for name, file in named_files(arguments.vectors or (), "--vectors").items()
+    ]
+    rows = first.set_index(item, drop=False)
     skipped.note("repeated items", n=len(kept) - len(rows))
     skipped.note("items that are not among --items", n=len(set(items) - set(rows.index)))
     titles = _texts(rows, [title]) if title in rows else {}
     texts = _texts(rows, text_columns)
-    if not texts:
+    if text_columns and not texts:
         message = f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {path.name}"
         if arguments.text_model != NONE:
             raise UserError(f"{message}; name other --text_columns, or give --text_model none")
         skipped.remark(message)
     pictures = dict(rows[arguments.image_column]) if arguments.image_column else None
-    return Content(titles, texts, _pictures(arguments, items, skipped, pictures))
+    return Content(titles, texts, _pictures(arguments, items, skipped, pictures), features)
+
+
+def _vectors(name: str, file: Path, n: int, items: pd.Series, skipped: SkippedRows) -> Features:
+    """The vectors of ``items``, whose index says which of the ``n`` rows of the file each has."""
+    vectors = map_rows(file)
+    if len(vectors) != n:
+        raise UserError(
+            f"{file} has {len(vectors):,} rows, but {n:,} items can be read of --items; it needs one for each"
+        )
+    there = items[~rows_of_zeros(file, vectors)[items.index]]
+    skipped.note(f"items whose {name} vector is zeros, so that they lack {name}", n=len(items) - len(there))
+    return Features(name, list(there), file, there.index.to_numpy(), made_by=f"the user: {file.name}")
 
 
 def _pictures(
