@@ -47,13 +47,14 @@ def assemble(
     from recbole_cadmr.data.prepare.write import with_graph, write_data_set  # heavy: torch and plotly
 
     refuse_used_folder(options.folder)
-    table, steps = read_values(interactions, sources[0], options, skipped)
+    interactions, steps = read_values(interactions, sources[0], options, skipped)
     try:
-        kept = k_core(clean(table, skipped), options.k_core, steps)
+        interactions = k_core(clean(interactions, skipped), options.k_core, steps)
     except UserError as error:  # what was skipped may be the cause
         raise UserError("; ".join([str(error), *skipped.lines()])) from error
-    parts = split_parts(kept, options.split, options.seed, skipped)
-    items = sorted(kept["item_id"].unique())
+    parts = split_parts(interactions, options.split, options.seed, skipped)
+    items = sorted(interactions["item_id"].unique())
+    del interactions  # nothing that is no longer needed takes memory
     with working_folder(options.folder) as work:
         content = read_content(items, work)
         features = [
