@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_item
 from recbole_cadmr.data.interactions import InteractionDataset
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import cache_folder
 from recbole_cadmr.memory import free_bytes
+
+_MAPPED = 2**30  # bytes from which on a table of features is mapped
 
 
 class MultimodalDataset(InteractionDataset):
@@ -120,11 +125,7 @@ class MultimodalDataset(InteractionDataset):
                 f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
             )
         width = file.rows.shape[1]
-        needed, free = 4 * self.item_num * width, free_bytes()
-        if needed > free:
-            raise UserError(f"the {width:,}-D features of {file.path} need {needed:,} bytes, but {free:,} are free")
-        features = torch.zeros(self.item_num, width)
-        view, step = features.numpy(), max(1, 2**20 // width)
+        view, step = _table(file.path, self.item_num, width), max(1, 2**20 // width)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused below
             for start in range(0, len(used), step):  # in blocks, so that no second copy is made
                 rows = used[start : start + step]
@@ -143,7 +144,7 @@ class MultimodalDataset(InteractionDataset):
             self.logger.warning(f"{zeros:,} items have a row of zeros in {file.path.name}: they lack {name}")
         if len(used) < len(ids):
             self.logger.info(f"{file.path.name} names {len(ids) - len(used):,} items that have no interaction")
-        return Modality(name, features, present)
+        return Modality(name, torch.from_numpy(view), present)
 
     def _read_graph(self, name: str) -> ItemGraph:
         file = self._read_features(name)
@@ -155,6 +156,31 @@ class MultimodalDataset(InteractionDataset):
         if file.rows is not None:  # an item whose vector is zeros is no neighbour, whatever the graph says
             own = torch.where(self.modality(name).present[own], own, 0)
         return align_graph(idx, cos, own, self.item_num)
+
+
+def _table(path: Path, n_items: int, width: int) -> np.ndarray:
+    """float32 zeros [n_items, width] for the features of ``path``.
+
+    A large table lies in a file without a name, mapped: where memory is short the system takes its pages back.
+
+    Raises:
+        UserError: if there is no room for it.
+    """
+    needed = 4 * n_items * width
+    if needed >= _MAPPED:
+        cache = cache_folder()
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=cache) as file:
+                os.posix_fallocate(file.fileno(), 0, needed)  # a disk that is full later on would be a crash
+                return np.memmap(file, np.float32, "r+", shape=(n_items, width))
+        except (OSError, AttributeError):  # no room, or a system that cannot reserve it: as a small one
+            pass
+    if needed > free_bytes():
+        raise UserError(
+            f"the {width:,}-D features of {path} need {needed:,} bytes, but {free_bytes():,} are free in memory"
+        )
+    return np.zeros((n_items, width), dtype=np.float32)
 
 
 def _mapped_anew(rows: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recbole_cadmr import neighbours
+from recbole_cadmr.data import dataset as dataset_module
 from recbole_cadmr.data import graph as graph_module
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.graph import cached_nearest_items, nearest_items
@@ -234,3 +235,21 @@ def test_every_part_shares_the_features(tmp_path):
     parts = [data._dataset for data in (session.train_data, session.valid_data, session.test_data)]
     assert all(isinstance(part, MultimodalDataset) for part in parts)
     assert len({part.modality("text").features.data_ptr() for part in parts}) == 1
+
+
+def test_a_large_table_of_features_is_mapped_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(dataset_module, "_MAPPED", 0)
+    dataset = open_micro(write_micro(tmp_path / "set")).dataset
+    assert vectors(dataset, "text") == approx({token: TEXT[token] for token in "abcd"})
+    assert isinstance(dataset_module._table(tmp_path, 3, 2), np.memmap)
+    assert not any((tmp_path / "cache" / "recbole_cadmr").iterdir())
+
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(dataset_module.os, "posix_fallocate", full)
+    assert not isinstance(dataset_module._table(tmp_path, 3, 2), np.memmap)
+    monkeypatch.setattr(dataset_module, "free_bytes", lambda: 23)
+    with pytest.raises(UserError, match="the 2-D features of .* need 24 bytes, but 23 are free"):
+        dataset_module._table(tmp_path, 3, 2)
