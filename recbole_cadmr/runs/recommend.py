@@ -47,8 +47,9 @@ class Recommender:
         with scratch_folder() as folder:
             self.session: Session = load_session(file, folder, place)
         self._dataset = self.session.dataset
-        self._users = self._dataset.field2id_token[self._dataset.uid_field]
-        self._items = self._dataset.field2id_token[self._dataset.iid_field]
+        fields = self._dataset.uid_field, self._dataset.iid_field
+        # As objects, so that the rows of a table share the texts of the ids.
+        self._users, self._items = (self._dataset.field2id_token[field].astype(object) for field in fields)
         self._histories: dict[str, RatingRows] = {}
 
     @property
@@ -137,7 +138,7 @@ class Recommender:
             scores[:, 0] = -torch.inf
             return scores
 
-        return self._table(np.asarray(names), topk, scores_of), int((items == 0).sum())
+        return self._table(np.asarray(names, dtype=object), topk, scores_of), int((items == 0).sum())
 
     def _checked_topk(self, topk: Any) -> int:
         most = len(self._items) - 1
@@ -182,8 +183,7 @@ class Recommender:
             start += step
             step = trainer.users_at_once if isinstance(scores, ListedScores) else step
         row, item, place, value = (np.concatenate(column) for column in zip(*parts))
-        # Objects, so that rows share the texts of the ids.
-        columns = users.astype(object)[row], self._items.astype(object)[item], place.astype(np.int64), value
+        columns = users[row], self._items[item], place.astype(np.int64), value
         return pd.DataFrame(dict(zip(_COLUMNS, columns)), copy=False)
 
 

@@ -71,6 +71,8 @@ def test_other_candidates_may_be_all_that_count():
     expected = np.argsort(-np.where(stored & among, scores, -np.inf), axis=1)[:, :4]
     assert np.array_equal(items.numpy(), expected)
     assert np.array_equal(values.numpy(), np.take_along_axis(scores, expected, 1))
+    _, items = best(torch.from_numpy(scores), 4, torch.from_numpy(among))
+    assert np.array_equal(items.numpy(), np.argsort(-np.where(among, scores, -np.inf), axis=1)[:, :4])
 
 
 class Listing:
@@ -97,26 +99,24 @@ class Listing:
 
 
 @pytest.fixture
-def session(tmp_path):
+def recommender(tmp_path):
     rng = np.random.default_rng(0)
     rows = [f"u{user} i{item}" for user, item in zip(*np.nonzero(rng.random((N_USERS, N_ITEMS)) < 0.3))]
     write_drawn(tmp_path, rows)
     settings = {"topk": [3, 10], "valid_metric": "Recall@10", "metrics": ["Recall", "NDCG", "ItemCoverage"]}
-    return open_drawn(tmp_path, **settings, eval_batch_size=4 * (N_ITEMS + 1))
+    session = open_drawn(tmp_path, **settings, eval_batch_size=4 * (N_ITEMS + 1))
+    session.trainer._save_checkpoint(0)
+    return Recommender(tmp_path / "run" / "model.pt")
 
 
-def recommender_of(session):
-    made = Recommender.__new__(Recommender)
-    made.session, made._dataset = session, session.dataset
-    made._users, made._items = (
-        session.dataset.field2id_token[field] for field in (session.dataset.uid_field, session.dataset.iid_field)
-    )
-    return made
+@pytest.fixture
+def session(recommender):
+    return recommender.session
 
 
-def test_metrics_lists_and_recommendations_are_those_of_all_scores(session):
-    model = Listing(session)
-    recommender, results = recommender_of(session), []
+def test_metrics_lists_and_recommendations_are_those_of_all_scores(recommender):
+    session = recommender.session
+    model, results = Listing(session), []
     for hook in (lambda interaction: None, model.listed_scores):
         session.trainer.hooks.listed_scores = hook
         metrics = session.trainer.evaluate(session.test_data, load_best_model=False)
