@@ -34,6 +34,8 @@ REQUIREMENTS = [
     "scikit-learn>=0.23.2",
     # How many threads scipy's BLAS uses; scikit-learn brings it.
     "threadpoolctl>=3",
+    # A hash of arrays; brought by the same.
+    "joblib>=1.3",
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",
     "filelock>=3.24",

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_cadmr.arguments import files
-from recbole_cadmr.cli.options import add_subject, begun_with, refuse_beside_resume
+from recbole_cadmr.cli.options import add_ray_address, add_subject, begun_with, refuse_beside_resume
 from recbole_cadmr.errors import UserError
+
+if TYPE_CHECKING:
+    from recbole_cadmr.training.callbacks import TrainingCallback
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +21,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
     parser.add_argument("--resume", metavar="DIR", help="resume the interrupted run in DIR")
     parser.add_argument("--download", action="store_true", help="get the data set first, if it is not there")
+    add_ray_address(parser, "fit the closed form of a large catalogue there, in blocks of items")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or resume."""
+    if not arguments.ray_address:
+        return _run(arguments)
+    from recbole_cadmr.execution.ray_blocks import over_cluster
+    from recbole_cadmr.training.closed_form_blocks import FitOver
+
+    with over_cluster(arguments.ray_address, use_gpu=False) as over:
+        return _run(arguments, FitOver(over))
+
+
+def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
     from recbole_cadmr.runs.train import resume, train
 
     if arguments.resume:
         refuse_beside_resume(arguments, "model", "dataset", "preset", "config_files", "output", "download")
-        resume(arguments.resume, arguments.data_path)
+        resume(arguments.resume, arguments.data_path, callbacks=callbacks)
         return 0
     if arguments.download:
         from recbole_cadmr.data.prepare.catalog import get
@@ -41,5 +56,6 @@ def run(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         config_files=files(arguments.config_files),
         settings=begun_with(arguments),
+        callbacks=callbacks,
     )
     return 0

@@ -15,7 +15,13 @@ from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import two_hops
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
-from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse, with_content
+from recbole_cadmr.layers.low_rank_autoencoder import (
+    BlockMap,
+    LowRankAutoencoder,
+    LowRankPlusSparse,
+    in_threads,
+    with_content,
+)
 from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 1024  # items smoothed at once
@@ -44,6 +50,7 @@ class ContentAutoencoder:
         settings: what the next fit uses; :meth:`use` changes it.
         modality_weights: by name, of the attention in use.
         weights: S, dense or as low rank plus sparse; None before the fit.
+        map_blocks: computes the rows of the sparse part.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class ContentAutoencoder:
     ) -> None:
         self.R, self.attention, self._device = R, attention, device
         self.weights: Tensor | LowRankPlusSparse | None = None
+        self.map_blocks: BlockMap = in_threads
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
@@ -96,7 +104,7 @@ class ContentAutoencoder:
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
         unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
         reg_weight = settings["reg_weight"] * float(size / max(unscaled, 1e-12))
-        if not self._is_dense(kind or settings["fit"]):
+        if not self.is_dense(kind):
             return LowRankAutoencoder.fit(scaled, left, reg_weight, self._rank)
         gram = (scaled.T @ scaled).tocsr()
         dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
@@ -112,8 +120,9 @@ class ContentAutoencoder:
         n_items = self.R.shape[1]
         return self.settings["sparse_rank"] or min(max(_ENTRIES // n_items, _LEAST), _MOST)
 
-    def _is_dense(self, kind: str) -> bool:
-        """Whether S is fitted and kept as a dense matrix; says what that takes, and what a sparse one would."""
+    def is_dense(self, kind: str | None = None) -> bool:
+        """Whether S is fitted, as in :meth:`fit`, and kept as a dense matrix; says what that and a sparse one take."""
+        kind = kind or self.settings["fit"]
         n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
         # Both sides of the singular vectors, held a few times; the rows kept, held twice as they are put together.
@@ -139,7 +148,8 @@ class ContentAutoencoder:
         enhancing = (one + settings["enhancement"] * self._H).tocsr()
         smoothing = (one + settings["output_smoothing"] * self._A.T).tocsr()
         direct = (settings["direct_path"] * self._H).tocsr()
-        return with_content(B, enhancing, damping, smoothing, direct, settings["sparse_neighbours"], self._device)
+        n_entries = settings["sparse_neighbours"]
+        return with_content(B, enhancing, damping, smoothing, direct, n_entries, self._device, self.map_blocks)
 
     def _with_content(self, S: Tensor) -> Tensor:
         """``(I + a H) S (I + b A') + d H`` of a dense S, in its place."""

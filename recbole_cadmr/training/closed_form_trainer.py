@@ -26,7 +26,7 @@ class ClosedFormTrainer(RunTrainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``."""
-        self.callbacks.insert(0, _ChooseSettings(valid_data))
+        self.callbacks.append(_ChooseSettings(valid_data))
         return super().fit(train_data, valid_data, **options)
 
     def load_model_state(self, state: Mapping[str, Any]) -> None:
