@@ -7,6 +7,7 @@ import pytest
 from recbole.data.dataset import Dataset
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.data import atomic
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
@@ -242,3 +243,32 @@ def test_held_out_users_and_repeated_interactions_are_counted(tmp_path, caplog):
     assert sum("1 interactions of micro repeat a user and an item" in line for line in said) == 1
     (both,) = (line for line in said if "interactions, too" in line)
     assert "1 of 3 held-out test interactions of micro are train interactions" in both and "rm_dup_inter" in both
+
+
+def test_columns_and_ids_of_a_table(tmp_path):
+    (tmp_path / "t").write_text("u\tt\ti\nb\t1\tx\na\t2\ty\n\t\t\n\nb\t3\t\n")
+    table = read_table(tmp_path / "t", columns=["i", "u"], ids=["u"])
+    assert table.index.tolist() == [0, 1, 2, 4] and list(table) == ["u", "i"]
+    assert table["u"].tolist() == ["b", "a", "", "b"] and table["u"].cat.codes.tolist() == [0, 1, 2, 0]
+    assert table["i"].tolist() == ["x", "y", "", ""]
+
+
+def test_a_line_beyond_the_longest_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "t").write_text("a\tb\n" + "1" * 1000 + "\tx\n")
+    monkeypatch.setattr(atomic, "_LONGEST", 200)
+    with pytest.raises(UserError, match="has a line of more than 200 bytes"):
+        read_table(tmp_path / "t")
+
+
+def test_parts_with_their_tokens_are_numbered_as_recbole_does(tmp_path):
+    folder = write_micro(tmp_path)
+    lines = ["item_id:token\tkind:token", "z\tn", "a\tm", "c\t", "d\tn"]
+    (folder / "micro" / "micro.item").write_text("\n".join(lines) + "\n")
+    columns = {"inter": ["user_id", "item_id"], "item": ["item_id", "kind"]}
+    config = open_micro(folder, "BPR", load_col=columns).config
+    ours, theirs = (kind(config) for kind in (MultimodalDataset, Dataset))
+    for field in ("user_id", "item_id", "kind"):
+        assert ours.field2id_token[field].tolist() == theirs.field2id_token[field].tolist()
+        assert ours.field2token_id[field] == theirs.field2token_id[field]
+    assert ours.inter_feat.to_dict("list") == theirs.inter_feat.to_dict("list")
+    assert ours.file_size_list == theirs.file_size_list and ours.field2seqlen == theirs.field2seqlen

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.data.prepare import assemble as assembling
 
 NAMES = ("user_id", "item_id")
 
@@ -362,3 +363,13 @@ def test_vectors_that_do_not_fit(tmp_path, capsys, monkeypatch, given, sentence)
     np.save("v.npy", np.ones((2, 3)))
     assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", PAIRS), "--items", items, "--vectors", given) == 2
     assert sentence in error(capsys)
+
+
+def test_more_interactions_than_memory_holds(tmp_path, capsys, monkeypatch):
+    inter = write(tmp_path / "i.csv", PAIRS)
+    monkeypatch.setattr(assembling, "free_bytes", lambda: 64 * len(PAIRS) - 1)
+    assert prepare(tmp_path, "--inter", inter) == 2
+    assert "12 interactions of i.csv need at least 768 bytes of memory beside" in error(capsys)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(assembling, "free_bytes", lambda: 64 * len(PAIRS))
+    assert prepare(tmp_path, "--inter", inter) == 0

@@ -18,6 +18,9 @@ from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside, refuse_used_folder
+from recbole_cadmr.memory import free_bytes
+
+_LEAST = 64  # bytes for an interaction: its numbers, an order of them, and a copy
 
 
 def assemble(
@@ -47,6 +50,12 @@ def assemble(
     from recbole_cadmr.data.prepare.write import with_graph, write_data_set  # heavy: torch and plotly
 
     refuse_used_folder(options.folder)
+    needed, free = _LEAST * len(interactions), free_bytes()
+    if needed > free:
+        raise UserError(
+            f"{len(interactions):,} interactions of {sources[0].name} need at least {needed:,} bytes of memory beside "
+            f"those they are in, but {free:,} are free; give the process more, or fewer interactions"
+        )
     interactions, steps = read_values(interactions, sources[0], options, skipped)
     try:
         interactions = k_core(clean(interactions, skipped), options.k_core, steps)
