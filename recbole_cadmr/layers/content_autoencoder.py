@@ -20,6 +20,7 @@ from recbole_cadmr.layers.low_rank_autoencoder import (
     LowRankAutoencoder,
     LowRankPlusSparse,
     in_threads,
+    leading_components,
     with_content,
 )
 from recbole_cadmr.memory import free_bytes
@@ -63,6 +64,7 @@ class ContentAutoencoder:
         self.R, self.attention, self._device = R, attention, device
         self.weights: Tensor | LowRankPlusSparse | None = None
         self.map_blocks: BlockMap = in_threads
+        self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
@@ -105,7 +107,7 @@ class ContentAutoencoder:
         unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
         reg_weight = settings["reg_weight"] * float(size / max(unscaled, 1e-12))
         if not self.is_dense(kind):
-            return LowRankAutoencoder.fit(scaled, left, reg_weight, self._rank)
+            return LowRankAutoencoder.fit(scaled, left, reg_weight, self._leading_components(scaled, settings))
         gram = (scaled.T @ scaled).tocsr()
         dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
         # Dense on the device alone.
@@ -113,6 +115,14 @@ class ContentAutoencoder:
         B *= torch.from_numpy(left).to(B)[:, None]
         B /= torch.from_numpy(left).to(B)
         return B
+
+    def _leading_components(self, X: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Those of X, which the settings scale; kept, as one ridge after the other asks for the same."""
+        of = [settings[name] for name in ("row_scaling", "item_scaling", "fit_dtype")]
+        if self._components is None or self._components[0] != of:
+            self._components = None
+            self._components = of, leading_components(X, self._rank)
+        return self._components[1]
 
     @property
     def _rank(self) -> int:

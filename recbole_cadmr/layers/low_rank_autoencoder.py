@@ -57,13 +57,18 @@ class LowRankAutoencoder:
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, X: sp.csr_matrix, scale: np.ndarray, reg_weight: float, rank: int) -> LowRankAutoencoder:
-        """The autoencoder of X [U, I] by its ``rank`` leading components.
+    def fit(
+        cls, X: sp.csr_matrix, scale: np.ndarray, reg_weight: float, components: tuple[np.ndarray, np.ndarray]
+    ) -> LowRankAutoencoder:
+        """The autoencoder of X [U, I].
+
+        Args:
+            components: V and theta, of :func:`leading_components`.
 
         Raises:
             ModelError: if a column of X is the sum of others to its precision, and the ridge too small.
         """
-        V, theta = leading_components(X, min(rank, *X.shape))
+        V, theta = components
         f = theta / (theta + reg_weight)
         slope = float(f[-1] / theta[-1]) if len(theta) else 0.0
         weight = f - slope * theta
@@ -89,7 +94,8 @@ class LowRankAutoencoder:
 
 
 def leading_components(X: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], largest first; none of size 0."""
+    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first."""
+    rank = min(rank, *X.shape)
     if not X.nnz:
         return np.zeros((X.shape[1], 0), X.dtype), np.zeros(0)
     _, size, vectors = randomized_svd(X, rank, n_oversamples=_OVERSAMPLES, n_iter=_ROUNDS, random_state=0)

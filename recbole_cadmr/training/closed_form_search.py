@@ -184,14 +184,9 @@ class ClosedFormSearch:
                 self._Y = _product(self._near, self._B)
         self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
 
-    def _damped(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
-        """Scores [n, I] of users before smoothing and the direct path."""
-        scores = torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"])
-        return scores.mul_(self._damping)
-
     def _scores(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
         """Scores [n, I] of users by their places [n]."""
-        scores = self._damped(settings, users)
+        scores = torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"]).mul_(self._damping)
         if settings["output_smoothing"]:
             by_item = scores.T.contiguous()  # in the processor's cache, if the block is: fast to multiply by A
             scores = torch.addmm(by_item, self._A, by_item, alpha=settings["output_smoothing"]).T
@@ -202,11 +197,15 @@ class ClosedFormSearch:
 
     def _scores_at(self, settings: Mapping[str, Any], users: Tensor, items: Tensor) -> Tensor:
         """Scores [n, m] of some items [n, m] alone."""
-        damped = self._damped(settings, users)
-        scores = damped.gather(1, items.to(damped.device))
+
+        def damped(at: Tensor) -> Tensor:
+            place = users.to(at.device)[:, None], at
+            return torch.add(self._X[place], self._Y[place], alpha=settings["enhancement"]).mul_(self._damping[at])
+
+        scores = damped(items.to(self._X.device))
         if settings["output_smoothing"]:
-            column, value = (table[items].to(damped.device).flatten(1) for table in self._padded)
-            smoothed = (damped.gather(1, column) * value).view(*items.shape, -1).sum(-1)
+            column, value = (table[items].to(self._X.device).flatten(1) for table in self._padded)
+            smoothed = (damped(column) * value).view(*items.shape, -1).sum(-1)
             scores += settings["output_smoothing"] * smoothed
         if settings["direct_path"]:
             near = self._near[users.numpy()[:, None], items.numpy()].toarray()

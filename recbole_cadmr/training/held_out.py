@@ -17,7 +17,7 @@ from recbole_cadmr.training.collector import hits_by_rank
 _SIZED = ("Recall", "NDCG", "MAP")  # metrics that ask for the number of held-out items
 _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
 ENTRIES = 5e7  # scores of users by items that are looked at
-_BLOCK = 128  # users measured at once, whose scores stay in the processor's cache
+_BLOCK, _IN_CACHE = 128, 2**20  # users measured at once at most, and scores of them
 _LEAST = 2000  # users that are looked at in any case
 _FEW = 4  # held-out items of users that may be decided by rivals
 _RIVALS = 2  # rivals a place of the list
@@ -66,7 +66,7 @@ class HeldOut:
                 list where items that beat their held-out ones before still do.
         """
         is_hit = np.zeros((len(self.users), self.k), dtype=bool)
-        for users in _blocks(~self._decided(scores_at)):
+        for users in self._blocks(~self._decided(scores_at)):
             scores = scores_of(users)
             scores[self._seen.entries(users)] = -torch.inf
             row, item = self._held.entries(users)
@@ -85,7 +85,7 @@ class HeldOut:
         decided = torch.zeros(len(self.users), dtype=torch.bool)
         if scores_at is None:
             return decided
-        for users in _blocks(self._has_rivals):
+        for users in self._blocks(self._has_rivals):
             scores = scores_at(users, torch.cat([self._own[users], self._rivals[users]], 1))
             own = scores[:, :_FEW].amax(1, keepdim=True) + _ROUNDING * scores.abs().amax(1, keepdim=True)
             decided[users] = ((scores[:, _FEW:] > own).sum(1) >= self.k).cpu()
@@ -99,7 +99,7 @@ class HeldOut:
         named = users[few][enough]
         self._rivals[named], self._has_rivals[named] = best.indices.cpu()[enough], True
 
-
-def _blocks(users: Tensor) -> list[Tensor]:
-    """Places of the users marked in a mask, as many at once as are measured together."""
-    return [block for block in users.nonzero().squeeze(1).split(_BLOCK) if len(block)]
+    def _blocks(self, users: Tensor) -> list[Tensor]:
+        """Places of the users marked in a mask, as many at once as are measured together."""
+        step = max(min(_BLOCK, _IN_CACHE // self.rows.shape[1]), 1)
+        return [block for block in users.nonzero().squeeze(1).split(step) if len(block)]

@@ -11,6 +11,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.low_rank_autoencoder import (
     LowRankAutoencoder,
     LowRankPlusSparse,
+    leading_components,
     strongest,
     with_content,
 )
@@ -24,7 +25,8 @@ def rows():
 
 def fit(rows, reg_weight, rank, scale=None):
     scale = np.ones(rows.shape[1]) if scale is None else scale
-    return LowRankAutoencoder.fit(sp.csr_matrix(rows * scale), scale, reg_weight, rank)
+    X = sp.csr_matrix(rows * scale)
+    return LowRankAutoencoder.fit(X, scale, reg_weight, leading_components(X, rank))
 
 
 def dense(B):
