@@ -19,6 +19,7 @@ from recbole_cadmr.files import cache_folder
 from recbole_cadmr.memory import free_bytes
 
 _MAPPED = 2**30  # bytes from which on a table of features is mapped
+_NEAREST = 20  # items looked for, if fewer are asked for: a search asks for more and more
 
 
 class MultimodalDataset(InteractionDataset):
@@ -64,7 +65,7 @@ class MultimodalDataset(InteractionDataset):
         """The ``k`` nearest other items by one modality: of the graph that came with it if it has as many."""
         graph = self.item_graph(name)
         if graph is None or graph.idx.shape[1] < min(k, int(self.modality(name).present.sum()) - 1):
-            graph = cached_nearest_items(self.modality(name), k)
+            graph = cached_nearest_items(self.modality(name), max(k, _NEAREST))
         return graph
 
     def coverage(self) -> dict[str, dict[str, int]]:
