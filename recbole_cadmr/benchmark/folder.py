@@ -20,7 +20,7 @@ from recbole_cadmr.reports.results_table import first_difference
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.result import check_model, read_result
 from recbole_cadmr.runs.session import load_session
-from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists, test_lists, write_lists
+from recbole_cadmr.runs.topk_lists import LISTS, check_figures, rank_test, read_lists, write_lists
 from recbole_cadmr.schema import checked, read_json, read_versioned
 from recbole_cadmr.training.checkpoint import BEST
 
@@ -133,4 +133,4 @@ def complete_lists(run: Path, path: Path, data_path: str | None = None) -> None:
     check_model(run, read_result(run))
     with scratch_folder() as scratch:
         session = load_session(run / BEST, scratch, data_path)
-        write_lists(test_lists(session, max(session.config["topk"])), path)
+        write_lists(rank_test(session, max(session.config["topk"]))[1], path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import recbole.evaluator.metrics as recbole_metrics
@@ -53,29 +54,33 @@ class TopKLists:
     missing: np.ndarray
 
 
-@torch.no_grad()
-def test_lists(session: Session, k: int) -> TopKLists:
-    """Rank the test part once more with the session's model; lists are ``k`` long, or as long as there are items."""
-    trainer, data, train = session.trainer, session.test_data, session.train_data._dataset
-    field, n_items = data.uid_field, session.dataset.item_num
+def rank_test(session: Session, k: int) -> tuple[dict[str, float], TopKLists]:
+    """Metrics of the test part by the session's model, and the lists, ``k`` long or as long as there are items."""
+    trainer, config, train = session.trainer, session.config, session.train_data._dataset
+    field, n_items = train.uid_field, session.dataset.item_num
     train_matrix = train.inter_matrix(form="csr")
     item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
-    cold = torch.from_numpy(item_degree == 0)
+    cold = torch.from_numpy(item_degree == 0).to(trainer.device)
     cold[0] = False
     n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
-    session.model.eval()
     users, top, top_cold, rows, items = [], [], [], [], []
     seen = 0
-    for batch in data:
-        interaction, _, row, item = batch
-        scores = trainer.rank(batch)
-        data.step = trainer.users_at_once
+
+    def keep(batch: Any) -> None:
+        nonlocal seen
+        interaction, scores, row, item = batch
         top.append(_listed(best(scores, min(k, n_items - 1))))
         top_cold.append(_listed(best(scores, min(k, n_cold), cold)))
         rows.append(row + seen)
         seen += len(interaction)
         users.append(interaction[field].cpu())
         items.append(item)
+
+    trainer.on_ranking = keep
+    try:
+        metrics = trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
+    finally:
+        trainer.on_ranking = None
     who, lists, cold_lists, held_row, held_item = (
         torch.cat(part).numpy().astype(np.int32) for part in (users, top, top_cold, rows, items)
     )
@@ -85,7 +90,7 @@ def test_lists(session: Session, k: int) -> TopKLists:
         present = [session.dataset.modality(name).present for name in session.dataset.modality_names]
         missing = ~torch.stack(present).all(0).numpy()
     degrees = user_degree.astype(np.int32), item_degree.astype(np.int32)
-    return TopKLists(who, lists, cold_lists, held_row, held_item, *degrees, missing)
+    return cast(dict[str, float], metrics), TopKLists(who, lists, cold_lists, held_row, held_item, *degrees, missing)
 
 
 def _listed(lists: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

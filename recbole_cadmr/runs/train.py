@@ -32,12 +32,11 @@ from recbole_cadmr.runs.session import (
     read_checkpoint,
     restore_config,
 )
-from recbole_cadmr.runs.topk_lists import test_lists, write_lists
+from recbole_cadmr.runs.topk_lists import rank_test, write_lists
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent
-from recbole_cadmr.training.state import random_state, set_random_state
 
 _log = logging.getLogger("recbole_cadmr")
 
@@ -221,11 +220,11 @@ def _read_test(session: Session, folder: RunFolder) -> dict[str, float] | None:
         session.trainer.load_best()
     else:
         session = load_session(folder.best, folder.path)
-    config, state = session.config, random_state()
-    test = session.trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
-    if config["save_lists"] and test is not None:
-        set_random_state(state)  # so that the lists are those of the metrics where scores are drawn
-        write_lists(test_lists(session, max(config["topk"])), folder.lists)
+    config = session.config
+    if not config["save_lists"] or not len(session.test_data):
+        return session.trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
+    test, lists = rank_test(session, max(config["topk"]))
+    write_lists(lists, folder.lists)
     return test
 
 

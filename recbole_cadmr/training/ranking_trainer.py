@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ class RankingTrainer(recbole.trainer.Trainer):
     Attributes:
         hooks: what the model answers beside losses and scores.
         users_at_once: how many users to rank next, by the scores that were held for those before.
+        on_ranking: called with every batch that was ranked, as the collector gets it.
     """
 
     item_tensor: Any
@@ -40,6 +42,7 @@ class RankingTrainer(recbole.trainer.Trainer):
         self.eval_collector = RankingCollector(config)
         self.eval_collector.data_collect(train_data)
         self._train_data = train_data
+        self.on_ranking: Callable[[Any], None] | None = None
         self._ranked: FullRankingLoader | None = None  # by `evaluate`
 
     @torch.no_grad()
@@ -67,7 +70,10 @@ class RankingTrainer(recbole.trainer.Trainer):
             scores = ListedScores.of(listed, history, partial(self._scores_of_some, interaction, history), self._fewest)
         if self._ranked is not None:
             self._ranked.step = self.users_at_once
-        return interaction, scores, *held_out
+        batch = interaction, scores, *held_out
+        if self.on_ranking is not None:
+            self.on_ranking(batch)
+        return batch
 
     def _scores_of_some(self, interaction: Any, history: tuple[Tensor, Tensor], users: Tensor) -> Tensor:
         """Scores of all items for the users at some ascending places [b] of a batch."""

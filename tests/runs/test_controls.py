@@ -51,7 +51,7 @@ def assert_above_controls(dataset, data_path, folder):
     for name, (model, options) in models.items():
         settings = {**QUIET, "data_path": str(data_path)}
         run = recbole_cadmr.train(model, dataset, output=folder / name, settings=settings, **options)
-        lists = topk_lists.test_lists(recbole_cadmr.load(run.checkpoint).session, 20)
+        lists = topk_lists.rank_test(recbole_cadmr.load(run.checkpoint).session, 20)[1]
         of[name] = topk_lists.by_user(lists, [20], ["recall", "ndcg"])
         print(f"{name}: " + ", ".join(f"{metric} {values.mean():.4f}" for metric, values in of[name].items()))
     for name, controls in (("best", ("LinearCADMR", "EASE", "ItemKNN")), ("LinearCADMR", ("EASE", "ItemKNN"))):

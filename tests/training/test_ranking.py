@@ -11,7 +11,7 @@ import torch
 
 from recbole_cadmr.errors import ModelError
 from recbole_cadmr.runs.recommend import Recommender
-from recbole_cadmr.runs.topk_lists import test_lists as lists_of_the_test_part
+from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.training import ranking
 from recbole_cadmr.training.ranking import ListedScores, best
 from tests.micro import open_drawn, write_drawn
@@ -119,8 +119,8 @@ def test_metrics_lists_and_recommendations_are_those_of_all_scores(recommender):
     model, results = Listing(session), []
     for hook in (lambda interaction: None, model.listed_scores):
         session.trainer.hooks.listed_scores = hook
-        metrics = session.trainer.evaluate(session.test_data, load_best_model=False)
-        lists = lists_of_the_test_part(session, 10)
+        metrics, lists = rank_test(session, 10)
+        assert metrics == session.trainer.evaluate(session.test_data, load_best_model=False)
         results.append((metrics, dataclasses.asdict(lists), recommender.recommend(topk=8, leave_out="train+valid")))
         if not model.sizes:
             assert set(model.all_items) <= {4, 1, 2, 3}
