@@ -95,8 +95,14 @@ def text_table(names: Sequence[str], rows: Iterable[Sequence[str]], ids: Collect
         ids: columns of ids, in a table of many rows; they become categories, and the others texts in Arrow's arrays.
     """
     columns, rows = empty_columns(names, ids), iter(rows)
-    while block := list(islice(rows, _BLOCK)):
-        for column, texts in zip(columns.values(), zip(*block)):
+    while True:
+        block: list[list[str]] = [[] for _ in names]  # by column: rows that are kept would keep the collector busy
+        for row in islice(rows, _BLOCK):
+            for texts, text in zip(block, row):
+                texts.append(text)
+        if not any(block):
+            break
+        for column, texts in zip(columns.values(), block):
             column.add(texts)
     return pd.DataFrame({name: column.values() for name, column in columns.items()})
 
