@@ -68,7 +68,7 @@ class RatingRows:
         csr.sum_duplicates()
         self.n_rows, self.n_columns = csr.shape
         self._start = torch.from_numpy(csr.indptr.astype("int64")).to(device)
-        self._column = torch.from_numpy(csr.indices.astype("int64")).to(device)
+        self._column = torch.from_numpy(csr.indices.astype("int32")).to(device)
 
     def entries(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of the ones in rows ``ids`` [B]: their place in ``ids`` and their column, [nnz] each."""
@@ -77,7 +77,7 @@ class RatingRows:
         row = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), length)
         first = length.cumsum(0) - length  # where each row begins in the result
         place = torch.arange(len(row), device=ids.device) - first[row] + start[row]
-        return row, self._column[place]
+        return row, self._column[place].long()
 
     def batch(self, ids: torch.Tensor) -> RowBatch:
         """Rows ``ids`` [B], every entry 1."""
