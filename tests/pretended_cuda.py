@@ -36,6 +36,7 @@ _CUDA: dict[str, Callable[..., Any]] = {
     "reset_peak_memory_stats": lambda device=None: None,
     "get_device_name": lambda device=None: "pretended",
     "synchronize": lambda device=None: None,
+    "empty_cache": lambda: None,
 }
 
 

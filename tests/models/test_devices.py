@@ -20,7 +20,7 @@ from recbole_cadmr.runs.evaluate import evaluate
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.session import open_session
-from recbole_cadmr.runs.topk_lists import test_lists as lists_of
+from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training.callbacks import TrainingCallback
 from tests.micro import SMALL, write_micro
@@ -65,12 +65,13 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def cuda(monkeypatch):
-    """A GPU for every run."""
+    """A GPU for every run that may use one."""
     own = Config._init_device
 
     def with_gpu(config: Config) -> None:
         own(config)
-        config.final_config_dict["device"] = CUDA
+        if config["use_gpu"]:
+            config.final_config_dict["device"] = CUDA
 
     monkeypatch.setattr(Config, "_init_device", with_gpu)
     with PretendedCuda() as pretended:
@@ -86,7 +87,8 @@ def come_to(config: Config, on_cuda: bool) -> tuple[Any, Any, float]:
         trainer, batches = session.trainer, session.train_data
         trainer.fit(batches, session.valid_data)
         figures = [(entry["losses"], entry["valid_result"]) for entry in trainer.history]
-        lists = lists_of(session, 2)
+        result, lists = rank_test(session, 2)
+        figures.append(({}, result))
         waits = 0.0
         if pretended is not None and not issubclass(type(session.model), (ItemWeightsRecommender, LinearCADMR)):
             pretended.waits.clear()
