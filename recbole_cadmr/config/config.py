@@ -266,6 +266,8 @@ class Config(recbole.config.Config):
             raise UserError(f"valid_metric_bigger follows from valid_metric {final['valid_metric']}; leave it out")
         if issubclass(self.model_class, Recommender):
             self.model_class = self.model_class.form(final)
+            if final["enable_amp"]:
+                raise UserError(f"{final['model']} computes in float32 alone; leave out enable_amp")
         if final["mask_valid_at_test"] is None:
             final["mask_valid_at_test"] = not final["benchmark_filename"]
 

@@ -9,6 +9,7 @@ import torch
 
 from recbole_cadmr.config import config as room
 from recbole_cadmr.config.config import Config, given_devices, set_devices
+from recbole_cadmr.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,13 @@ def test_what_a_run_on_a_gpu_chooses_is_not_taken_for_a_launcher_s_choice(monkey
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     set_devices("1")
     assert Config("BPR")["gpu_id"] == "1" and given_devices() == "1"
+
+
+def test_mixed_precision_is_for_models_of_recbole_alone():
+    assert Config("BPR", settings={"enable_amp": True})["enable_amp"]
+    for model in ("MGCN", "CADMR", "LinearCADMR"):  # sparse products and fits have no other precision
+        with pytest.raises(UserError, match=f"^{model} computes in float32 alone; leave out enable_amp$"):
+            Config(model, settings={"enable_amp": True})
 
 
 def test_a_gpu_that_is_named_stands_above_the_launcher_s(monkeypatch):
