@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_LOGITS = 2**19  # held at once; a block fits in a cache
+_LOGITS = 2**20  # held at once; a block fits in a cache
+_ROWS = 8  # of a block at least: with fewer, products are slow
 
 
 def bpr(users: Tensor, positive: Tensor, negative: Tensor, weight: Tensor | float = 1.0) -> Tensor:
@@ -55,7 +56,7 @@ class _SumOfLogPartitions(torch.autograd.Function):
     def forward(ctx: Any, A: Tensor, C: Tensor, left_out: Tensor | None) -> Tensor:
         total, of_A, of_C = A.new_zeros(()), torch.empty_like(A), torch.zeros_like(C)
         extended = torch.cat([C, C.new_ones(len(C), 1)], 1)  # its last column sums rows of weights up
-        step = max(_LOGITS // max(len(C), 1), 1)
+        step = max(_LOGITS // max(len(C), 1), _ROWS)
         for start in range(0, len(A), step):
             a = A[start : start + step]
             weight = a @ C.T
