@@ -15,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from recbole_cadmr.layers.linear_autoencoder import singular
-from recbole_cadmr.layers.sparse import padded_rows
+from recbole_cadmr.layers.sparse import compressed, padded_rows
 
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
 _OVERSAMPLES = 32  # directions looked at beyond those kept
@@ -81,11 +81,13 @@ class LowRankAutoencoder:
     def product(self, rows: sp.csr_matrix) -> np.ndarray:
         """``rows B`` [n, I] of sparse rows [n, I], dense."""
         rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.V.dtype)
-        product = ((rows @ self.X_T) @ self.X).toarray() * self.slope
+        product = ((rows @ self.X_T) @ self.X).toarray()
+        product *= self.slope
         product += (rows @ self.V) * self.weight @ self.V.T
         entries = rows.tocoo()
         np.subtract.at(product, (entries.row, entries.col), entries.data * self.diagonal[entries.col])
-        return product * self.of_column.astype(product.dtype)
+        product *= self.of_column
+        return product
 
     @property
     def of_column(self) -> np.ndarray:
@@ -135,11 +137,8 @@ class LowRankPlusSparse:
 
     def product(self, rows: sp.csr_matrix) -> Tensor:
         """``rows`` [n, I] times the matrix, dense: float32 [n, I]."""
-        near = (rows @ self.sparse).tocoo()
         low_rank = torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left)
-        product = low_rank @ self.right.T
-        place = (torch.from_numpy(index.astype(np.int64)).to(product.device) for index in (near.row, near.col))
-        return product.index_put_(tuple(place), torch.from_numpy(near.data).to(product), accumulate=True)
+        return compressed(rows @ self.sparse, self.left.device).to_dense().addmm_(low_rank, self.right.T)
 
 
 def in_threads(rows_of: RowsOf, blocks: Sequence[slice]) -> Iterable[sp.csr_matrix]:

@@ -18,7 +18,7 @@ _SIZED = ("Recall", "NDCG", "MAP")  # metrics that ask for the number of held-ou
 _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
 ENTRIES = 5e7  # scores of users by items that are looked at
 _BLOCK, _IN_CACHE = 128, 2**20  # users measured at once at most, and scores of them
-_LEAST = 2000  # users that are looked at in any case
+_LEAST, _MOST = 2000, 2.5e8  # users that are looked at in any case, and scores of them at most
 _FEW = 4  # held-out items of users that may be decided by rivals
 _RIVALS = 2  # rivals a place of the list
 _ROUNDING = 1e-5  # of the largest score: more than what the order of a sum changes
@@ -40,7 +40,10 @@ class HeldOut:
         name, _, length = metric.partition("@")
         self.k = min(int(length or k), R.shape[1])
         self._names = dict.fromkeys(["NDCG", *(known for known in _RANKING if known.lower() == name.lower())])
-        users, most = np.flatnonzero(np.diff(V.indptr)), max(_LEAST, int(ENTRIES) // R.shape[1])
+        users, most = (
+            np.flatnonzero(np.diff(V.indptr)),
+            max(min(_LEAST, int(_MOST) // R.shape[1]), int(ENTRIES) // R.shape[1], 1),
+        )
         if len(users) > most:
             users = np.sort(np.random.default_rng(0).choice(users, most, replace=False))
         self.users, self.rows = users, R[users].tocsr()
