@@ -27,7 +27,7 @@ from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 1024  # items smoothed at once
 _LARGEST = 20_000  # items of a catalogue that is fitted exactly without being asked to; time grows with their cube
-_ENTRIES = 2**25  # of a sparse fit's components unless told otherwise
+_ENTRIES = 2**24  # of a sparse fit's components unless told otherwise
 _LEAST, _MOST = 64, 512  # and how many components that makes
 
 
