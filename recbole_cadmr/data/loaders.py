@@ -26,6 +26,8 @@ from recbole_cadmr.errors import UserError
 _SCORES = 2**22
 # Of models that score pairs alone (NeuMF, NNCF, ConvNCF) and hold far more than a number for each.
 _PAIRS = 2**15
+# Steps of an epoch times items, where a step looks at the whole catalogue whatever rows it takes.
+_EPOCH_WORK = 2_000_000
 
 
 def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) -> int:
@@ -194,10 +196,13 @@ class RowLoader(_TrainLoader):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
 
     def _init_batch_size_and_step(self) -> None:
+        self.step = self.config["train_batch_size"]
         # RecBole's Config has no get.
         entries = self.config["batch_entries"] if "batch_entries" in self.config else None  # noqa: SIM401
-        most = round(entries * self.sample_size / len(self._dataset)) if entries else self.config["train_batch_size"]
-        self.step = max(1, min(self.config["train_batch_size"], most))
+        if entries:
+            most = round(entries * self.sample_size / len(self._dataset))
+            least = self.sample_size * self._dataset.item_num // _EPOCH_WORK
+            self.step = max(1, min(self.step, most), least)
         self.set_batch_size(self.step)
 
     def collate_fn(self, index: Sequence[int]) -> Interaction:

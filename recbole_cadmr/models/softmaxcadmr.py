@@ -35,8 +35,8 @@ from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.content import unit_features
 
 _TINY = 1e-30  # least probability, within float32
-_FULL = 2**16  # items up to which the softmax runs over all of them unless told otherwise
-_SAMPLED = 2**14  # and how many it runs over beyond
+_FULL = 20_000  # items up to which the softmax runs over all of them unless told otherwise
+_SAMPLED = 2**13  # and how many it runs over beyond
 _CANDIDATES = 500  # items of the closed form that the attention looks at where that is fitted sparse
 _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
 _LOOKED_AT = 512  # items whose attention the diagnostics look at

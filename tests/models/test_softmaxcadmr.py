@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.data import loaders
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.models import softmaxcadmr
@@ -273,3 +274,10 @@ def test_in_a_large_catalogue_the_attention_looks_at_candidates(tmp_path, monkey
         assert np.allclose(listed[user, best], scores[user + 1, best + 1], atol=1e-5)
         assert np.allclose(dense[user, best], listed[user, best], atol=1e-6)
         assert np.delete(dense[user], best).max() < dense[user, best].min()
+
+
+@pytest.mark.parametrize(("work", "rows"), [(2_000_000, 2), (8, 2), (7, 2), (5, 4), (1, 20)])
+def test_a_step_takes_more_rows_where_an_epoch_would_be_long(tmp_path, monkeypatch, work, rows):
+    monkeypatch.setattr(loaders, "_EPOCH_WORK", work)
+    # 8 entries in 4 rows of 5 ids of items, the padding item among them: 4 entries are 2 rows
+    assert open_micro(write_micro(tmp_path), **SMALL, batch_entries=4).train_data.step == rows
