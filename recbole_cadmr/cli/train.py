@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_cadmr.arguments import files
+from recbole_cadmr.arguments import files, whole_number
 from recbole_cadmr.cli.options import add_ray_address, add_subject, begun_with, refuse_beside_resume
 from recbole_cadmr.errors import UserError
 
@@ -21,19 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
     parser.add_argument("--resume", metavar="DIR", help="resume the interrupted run in DIR")
     parser.add_argument("--download", action="store_true", help="get the data set first, if it is not there")
+    parser.add_argument(
+        "--nproc",
+        type=whole_number(1, 1024),
+        default=1,
+        metavar="N",
+        help="processes that share each batch and evaluation",
+    )
     add_ray_address(parser, "fit the closed form of a large catalogue there, in blocks of items")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, or resume."""
-    if not arguments.ray_address:
-        return _run(arguments)
-    from recbole_cadmr.execution.ray_blocks import over_cluster
-    from recbole_cadmr.training.closed_form_blocks import FitOver
+    with ExitStack() as stack:
+        callbacks: list[TrainingCallback] = []
+        if arguments.nproc > 1:
+            from recbole_cadmr.execution.data_parallel import processes
 
-    with over_cluster(arguments.ray_address, use_gpu=False) as over:
-        return _run(arguments, FitOver(over))
+            stack.enter_context(processes(arguments.nproc))
+        if arguments.ray_address:
+            from recbole_cadmr.execution.ray_blocks import over_cluster
+            from recbole_cadmr.training.closed_form_blocks import FitOver
+
+            callbacks.append(FitOver(stack.enter_context(over_cluster(arguments.ray_address, use_gpu=False))))
+        return _run(arguments, *callbacks)
 
 
 def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:

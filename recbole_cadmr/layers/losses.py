@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.layers.shared_batch import gathered, places
+
 _LOGITS = 2**20  # held at once; a block fits in a cache
 _ROWS = 8  # of a block at least: with fewer, products are slow
 
@@ -19,8 +21,15 @@ def bpr(users: Tensor, positive: Tensor, negative: Tensor, weight: Tensor | floa
 
 def info_nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
     """Mean cross-entropy of telling each row's counterpart in ``other`` [B, d] among all of its rows, by cosine."""
-    logits = F.normalize(one, dim=1) @ F.normalize(other, dim=1).T / temperature
-    return (logits.logsumexp(1) - logits.diagonal()).mean()
+    return in_batch_cross_entropy(F.normalize(one, dim=1), F.normalize(other, dim=1) / temperature)
+
+
+def in_batch_cross_entropy(one: Tensor, other: Tensor) -> Tensor:
+    """Mean cross-entropy of telling each row's counterpart in ``other`` [B, d] among its rows, by inner product.
+
+    Of a batch that processes share, the rows of ``other`` are those of all.
+    """
+    return F.cross_entropy(one @ gathered(other).T, places(len(one), one.device))
 
 
 def info_nce_of_views(one: Tensor, other: Tensor, temperature: float, rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.propagation import mean_of_layers
+from recbole_cadmr.layers.shared_batch import dropout
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 
@@ -71,7 +72,7 @@ class BM3(MultimodalRecommender):
         return loss + self.reg_weight * (users.norm() + items.norm()) / self.n_items
 
     def _target(self, x: Tensor) -> Tensor:
-        return F.dropout(x.detach(), self.dropout)
+        return dropout(x.detach(), self.dropout)
 
     def _distance(self, x: Tensor, target: Tensor) -> Tensor:
         return 1 - F.cosine_similarity(self.P(x), target).mean()

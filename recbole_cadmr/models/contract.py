@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import scipy.sparse as sp
 from recbole.data.interaction import Interaction
@@ -54,6 +54,15 @@ class TrainingHooks:
     def loss_names(self) -> tuple[str, ...]:
         """Names of what ``calculate_loss`` returns; () for ``loss``, or ``loss0``, ``loss1``, ... of several."""
         return ()
+
+    @property
+    def shared_by(self) -> Literal["rows", "work"] | None:
+        """How processes can share a batch, as :mod:`recbole_cadmr.layers.shared_batch` says; None if they cannot.
+
+        By ``rows``, each has some rows: the loss is a mean over the batch, or asks for the whole one where it is not.
+        By ``work``, each has all rows, and the model shares what is expensive about them.
+        """
+        return None
 
     def before_epoch(self) -> None:
         """Prepare an epoch of training."""
@@ -131,4 +140,14 @@ def traits(model: str | type[AbstractRecommender]) -> ModelTraits:
 
 def training_hooks(model: AbstractRecommender) -> TrainingHooks:
     """The hooks of a model; those that do nothing, of one of RecBole's."""
-    return model if isinstance(model, Recommender) else TrainingHooks()
+    if isinstance(model, Recommender):
+        return model
+    return _SharedByRows() if type(model).__name__ in _BY_ROWS else TrainingHooks()
+
+
+# RecBole's models whose loss is a mean over the batch, but for its EmbLoss.
+_BY_ROWS = ("BPR", "LightGCN")
+
+
+class _SharedByRows(TrainingHooks):
+    shared_by = "rows"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, sum_of_log_partitions
 from recbole_cadmr.layers.propagation import mean_of_layers, row_normalised, smoothed
+from recbole_cadmr.layers.shared_batch import gathered
 from recbole_cadmr.layers.sparse import SparseMatrix
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
@@ -103,8 +104,10 @@ class LGMRec(MultimodalRecommender):
         u, i, j = (vectors[place] for place in places)
         pairs = combinations((hypergraphs[name] for name in sorted(hypergraphs)), 2)  # image among text, as published
         apart = sum((self._contrast(*pair, user, positive) for pair in pairs), u.new_zeros(()))
-        lengths = (u.norm() + i.norm() + j.norm()) / len(u)
-        return bpr(u, i, j) + self.contrast_weight * apart + self.reg_weight * lengths
+        whole = [gathered(vectors) for vectors in (u, i, j)]  # neither term is a mean over the batch
+        size, lengths = len(whole[0]), torch.stack([vectors.norm() for vectors in whole]).sum()
+        regularisation = self.contrast_weight * size / len(u) * apart + self.reg_weight / size * lengths
+        return bpr(u, i, j) + regularisation
 
     def _contrast(self, one: Hypergraph, other: Hypergraph, user: Tensor, item: Tensor) -> Tensor:
         """Sum of the cross-entropies of telling a user's (an item's) Y_m in the other modality among all of them."""

@@ -47,6 +47,8 @@ class MENTOR(MultimodalRecommender):
         self.reg_weight, self.align_weight = config["reg_weight"], config["align_weight"]
         self.mask_weight, self.dropout = config["mask_weight"], config["dropout"]
         self.noise_weight, self.temperature, self.noise = (config[k] for k in ("noise_weight", "temperature", "noise"))
+        if self.noise_weight or self.mask_weight:
+            self.shared_by = None  # both compare the distinct users and items of a batch
         self.features = self.feature_tables()
         self.items, self.id_users = self.item_embedding(), self.user_embedding()
         self.users = nn.ParameterDict({name: self.user_embedding().weight for name in self.features})

@@ -87,6 +87,8 @@ class REARM(MultimodalRecommender):
     features and interests are trained. Settings are declared in ``properties/model/REARM.yaml``.
     """
 
+    shared_by = None  # its contrast is between the distinct users and items of a batch
+
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_ui_layers = config["n_ui_layers"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.layers.losses import info_nce
+from recbole_cadmr.layers.losses import in_batch_cross_entropy, info_nce
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 
@@ -96,8 +96,7 @@ class SLMRec(MultimodalRecommender):
         x, loss = ids, rows.new_zeros(())
         for name, from_finer, from_modality in zip(self.order, self.from_finer, self.from_modality):
             x = from_finer(x)  # [B, d of this space]
-            logits = x @ from_modality(channel[name]).T / self.ssl_temperature
-            loss = loss + F.cross_entropy(logits, torch.arange(len(x), device=x.device))
+            loss = loss + in_batch_cross_entropy(x, from_modality(channel[name]) / self.ssl_temperature)
         return loss
 
     def _two_views(self, channels: Tensor, user: Tensor, item: Tensor) -> Tensor:

@@ -67,6 +67,8 @@ class SMORE(TwoViewRecommender):
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.dropout, d = config["dropout"], self.size
+        if self.dropout:
+            self.shared_by = None  # dropout is drawn for the distinct users and items of a batch
         self.spectral = SpectralFusion(list(self.features), d)
         self.purifier = nn.ModuleDict({name: gate(d) for name in self.features})
         self.query = nn.ModuleDict({name: _query(d) for name in self.features})

@@ -28,6 +28,7 @@ from recbole_cadmr.layers.item_attention import (
     sampled_attention_entries,
 )
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
+from recbole_cadmr.layers.shared_batch import agreed, rank, share, summed
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.candidates import BestItems
@@ -70,6 +71,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         fits_sparse=True,
     )
     loss_names = ("cross_entropy",)
+    shared_by = "work"
     # The defaults suit the attention beside them: a closed form that is a little better alone is worse in company.
     least_gain = 0.05
     attention_weight: Tensor
@@ -151,23 +153,30 @@ class SoftmaxCADMR(ClosedFormRecommender):
     def _cross_entropy(
         self, member: ItemAttention, n_rows: int, row: Tensor, column: Tensor, held_row: Tensor, held_column: Tensor
     ) -> Tensor:
-        """Loss of entries (``held_row``, ``held_column``) given those at (``row``, ``column``)."""
+        """Loss of entries (``held_row``, ``held_column``) given those at (``row``, ``column``).
+
+        Of processes that share a batch, each computes the softmax of some of the asking items.
+        """
         query, key = member(self.features)
         if not len(held_row):
             return query.sum() * 0.0  # nobody in the batch has two items
-        item, place = column.unique(return_inverse=True)
+        items, place = column.unique(return_inverse=True)
         asks, answers = row_pairs(row, held_row, n_rows)
         asks_known, known = row_pairs(row, row, n_rows)
         pair, target = torch.cat([asks, asks_known]), torch.cat([held_column[answers], column[known]])
-        asking = query.index_select(0, item), key, place[pair], target
+        slot = torch.cat([answers, len(held_row) + row[asks_known]])  # what a pair's probability is added to
+        own = share(len(items))
+        mine = ((place[pair] >= own.start) & (place[pair] < own.stop)).nonzero().squeeze(1)
+        pair, target, slot = pair[mine], target[mine], slot[mine]
+        asking = query.index_select(0, items[own]), key, place[pair] - own.start, target
         if self.n_sampled is None:
             probability = attention_entries(*asking)
         else:
             sample = torch.multinomial(self._drawn, self.n_sampled, replacement=True).unique()
             probability = sampled_attention_entries(*asking, sample, self._log_weight)
         probability = probability / torch.bincount(row, minlength=n_rows)[row[pair]]
-        of_held = torch.zeros(len(held_row), device=row.device).index_add(0, answers, probability[: len(asks)])
-        of_known = torch.zeros(n_rows, device=row.device).index_add(0, row[asks_known], probability[len(asks) :])
+        total = torch.zeros(len(held_row) + n_rows, device=row.device).index_add(0, slot, probability)
+        of_held, of_known = summed(total).split([len(held_row), n_rows])
         unknown = (1 - of_known).clamp(min=1e-6)[held_row]  # what is left for the items that are not in the row
         weight = torch.bincount(held_row, minlength=n_rows)[held_row].float() ** (self.history_weight - 1)
         loss = unknown.log() - of_held.clamp(min=_TINY).log()
@@ -177,8 +186,14 @@ class SoftmaxCADMR(ClosedFormRecommender):
         """Fit the closed form, unless that is done."""
         self.adopt_choices()
         if self.closed_form.weights is None:
-            # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded.
+            # A fit of the other kind would give other scores, whatever memory is free when a checkpoint is loaded, or
+            # in another process that shares the training.
+            is_first, is_open = rank() == 0, self.fit_kind is None
+            if is_open and not is_first:
+                self.fit_kind = agreed(None)
             self.fit_kind, self._best = self.fit_closed_form(self.fit_kind), None
+            if is_open and is_first:
+                agreed(self.fit_kind)
 
     # Scores
 

@@ -18,6 +18,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json
 from recbole_cadmr.formatting import covered
+from recbole_cadmr.layers.shared_batch import ProcessLost
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.folder import RunFolder, create_run_folder, refuse_used, run_log
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
@@ -37,6 +38,7 @@ from recbole_cadmr.schema import checked
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent
+from recbole_cadmr.training.data_parallel import led
 
 _log = logging.getLogger("recbole_cadmr")
 
@@ -172,15 +174,21 @@ def _reopen(
     return session
 
 
+def pauses(session: Session) -> list[TrainingCallback]:
+    """A pause before every epoch at which ``settings_schedule`` changes settings."""
+    schedule = session.config["settings_schedule"] or {}
+    return [PauseBefore(epoch) for epoch in sorted(schedule) if epoch > session.trainer.start_epoch]
+
+
 def _fit(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> tuple[Session, float, Any]:
     """Train to the end; a change of settings on the way takes a new session."""
     while True:
-        trainer, schedule = session.trainer, session.config["settings_schedule"] or {}
-        pauses = [PauseBefore(epoch) for epoch in sorted(schedule) if epoch > trainer.start_epoch]
-        trainer.callbacks += [HistoryWriter(folder.history), *pauses, *callbacks]
+        trainer = session.trainer
+        trainer.callbacks += [HistoryWriter(folder.history), *pauses(session), *callbacks]
         show_progress = bool(session.config["show_progress"])
         try:
-            return session, *trainer.fit(session.train_data, session.valid_data, show_progress=show_progress)
+            with led(trainer):
+                return session, *trainer.fit(session.train_data, session.valid_data, show_progress=show_progress)
         except Paused:
             session = _reopen(read_state(folder.last), folder)
         finally:
@@ -189,16 +197,19 @@ def _fit(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
 
 def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
     _log.info(_summary(session))
+    way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
     try:
         session, score, valid = _fit(session, folder, callbacks)
         config, trainer = session.config, session.trainer
         test = _read_test(session, folder) if config["evaluate_test"] else None
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
-            f"stopped; the state is kept, resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
+            f"stopped; the state is kept, {way_on}"
             if folder.last.is_file()
             else f"stopped before the first epoch; nothing is kept of {folder.path}"
         ) from error
+    except ProcessLost as error:
+        raise ProcessLost(f"{error}; {way_on}" if folder.last.is_file() else str(error)) from error
     result = training_result(session, score, valid, test)
     note = f" ({config['data_note']})" if config["data_note"] else ""
     masked = "train and validation" if config["mask_valid_at_test"] else "train"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.layers.content_autoencoder import as_batch
+from recbole_cadmr.layers.shared_batch import agreed
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.training.coordinate_descent import Point, better, descend
 from recbole_cadmr.training.held_out import HeldOut
@@ -37,14 +38,14 @@ class AttentionWeight:
             return sorted((w for w in weights if (w - at[name]) * direction > 1e-6), reverse=direction < 0)
 
         best = descend(beside({_WEIGHT: start}), [_WEIGHT], values, beside, margin=0.0)
-        model.attention_weight.fill_(best.settings[_WEIGHT])
+        model.attention_weight.fill_(agreed(best.settings[_WEIGHT]))
 
     @torch.no_grad()
     def is_clear(self) -> bool:
         """Whether the attention, at the weight that the model has, is better than none by more than noise."""
         beside = self._beside()
         none, own = beside({_WEIGHT: 0.0}), beside({_WEIGHT: float(self._model.attention_weight)})
-        return better(none, own, _CLEAR) is own
+        return agreed(better(none, own, _CLEAR) is own)
 
     def _beside(self) -> Callable[[dict[str, Any]], Point]:
         """What the attention comes to beside the closed form, by its weight."""

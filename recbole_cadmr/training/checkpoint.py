@@ -64,7 +64,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}; train the model again"
         )
     try:
-        return _from_plain(content, iter(range(_MOST_ENTRIES)))
+        return from_plain(content)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged or was edited: {error}") from error
 
@@ -90,12 +90,13 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def _from_plain(value: Any, left: Iterator[int]) -> Any:
-    """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise.
+def from_plain(value: Any) -> Any:
+    """The inverse of :func:`to_plain`; what is wrong in a tagged tensor raises what torch, numpy and scipy raise."""
+    return _from_plain(value, iter(range(_MOST_ENTRIES)))
 
-    Args:
-        left: as many as there may be entries: lists that hold one another many times would take for ever.
-    """
+
+def _from_plain(value: Any, left: Iterator[int]) -> Any:
+    # As many entries may be left: lists that hold one another many times would take for ever.
     if next(left, None) is None:
         raise ValueError(f"it holds more than {_MOST_ENTRIES:,} entries")
     if isinstance(value, dict):

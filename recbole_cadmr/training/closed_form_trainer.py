@@ -9,6 +9,7 @@ from typing import Any
 
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import binary
+from recbole_cadmr.layers.shared_batch import rank
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
@@ -64,7 +65,9 @@ class _ChooseSettings(TrainingCallback):
         self._valid_data = valid_data
 
     def on_epoch_start(self, trainer: Any, epoch: int) -> None:
-        """Choose the settings, unless that is done."""
+        """Choose the settings, unless that is done; one process chooses for all that share the training."""
+        if rank():
+            return
         model: ClosedFormRecommender = trainer.model
         settings = model.closed_form.settings
         ladders = _ladders(settings, model)

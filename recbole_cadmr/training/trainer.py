@@ -18,10 +18,13 @@ from recbole.utils import get_trainer as get_recbole_trainer
 from recbole_cadmr.compat import tensorboard_in
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
+from recbole_cadmr.layers.shared_batch import agreed, rank
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
-from recbole_cadmr.training.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
+from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
 from recbole_cadmr.training.contents import ResumeContent, TrainerState, Validation
+from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
+from recbole_cadmr.training.learning_rate import share_of_rate
 from recbole_cadmr.training.ranking_trainer import RankingTrainer
 from recbole_cadmr.training.refusals import check_weights
 from recbole_cadmr.training.state import (
@@ -34,9 +37,7 @@ from recbole_cadmr.training.state import (
     set_random_state,
 )
 
-_LEAST_RATE = 0.05  # of the learning rate, at the end of a cosine schedule
 _OF_SETTINGS = {"lr", "weight_decay"}  # what an optimiser takes from the settings
-_DECAY, _DECAY_EPOCHS = 0.96, 50  # factor of an exponential schedule, and the epochs it takes
 
 
 class RunTrainer(RankingTrainer):
@@ -71,6 +72,7 @@ class RunTrainer(RankingTrainer):
         self.folder = Path(config["checkpoint_dir"])
         with tensorboard_in(self.folder / "log_tensorboard"):
             super().__init__(config, model, train_data)
+        self.evaluator = SharedEvaluator(config)
         self.saved_model_file = str(self.folder / BEST)
         self.metadata = metadata
         self.history: list[Validation] = []
@@ -112,12 +114,13 @@ class RunTrainer(RankingTrainer):
         """Train as RecBole's ``fit`` does (same arguments and result); the best model is always saved."""
         options |= {"verbose": False, "saved": True}  # what is logged, this class logs
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
-        self._ensure_optimizer()
+        self.ensure_optimizer()
         with self._refusals("train"):
             score, result = super().fit(train_data, valid_data, **options)
         return float(score), result
 
-    def _ensure_optimizer(self) -> None:
+    def ensure_optimizer(self) -> None:
+        """Make the optimiser, which RecBole's constructor was denied."""
         if self.optimizer is None:
             self.optimizer = self._build_optimizer()
 
@@ -131,6 +134,7 @@ class RunTrainer(RankingTrainer):
             self.save_state()
         for callback in self.callbacks:
             callback.on_epoch_start(self, epoch_idx)
+        loss_func = start_epoch(self) or loss_func
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
         self.hooks.before_epoch()
@@ -148,33 +152,43 @@ class RunTrainer(RankingTrainer):
 
     def save_state(self) -> None:
         """Write ``resume.pt``: all that the epoch which is about to start depends on. For use between epochs."""
-        state = {
-            **self._model_state(),
+        if rank() == 0:
+            save_checkpoint(self.folder / LAST, {**self.metadata, **self.state()})
+        self._saved_at = perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """All that the epoch which is about to start depends on, and where training is."""
+        return {
+            **self.epoch_state(),
             "epoch": self.epoch,
             "phase": self.phase,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
-            "random": random_state(),
-            "loader": self._train_data.generator.get_state(),
             "trainer": {
                 **{name: getattr(self, name) for name in sorted(TrainerState.__required_keys__)},
                 "n_validations": len(self.history),
                 "history_hash": history_hash(self.history),
             },
         }
-        save_checkpoint(self.folder / LAST, {**self.metadata, **state})
-        self._saved_at = perf_counter()
+
+    def epoch_state(self) -> dict[str, Any]:
+        """The model and the random numbers that an epoch starts from."""
+        loader = self._train_data.generator.get_state()
+        return {**self._model_state(), **(self._pending or {"random": random_state(), "loader": loader})}
+
+    def load_epoch_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`epoch_state` gave."""
+        self.load_model_state(state)
+        set_random_state(state["random"])
+        self._train_data.generator.set_state(state["loader"].cpu())
 
     def _set_learning_rate(self, epoch: int) -> None:
         """The learning rate of ``epoch`` by the setting ``learning_rate_schedule``."""
-        schedule, share = self.config["learning_rate_schedule"], 1.0
-        if schedule == "cosine":
-            done = (epoch - self._first_epoch) / max(self.epochs - self._first_epoch, 1)
-            share = _LEAST_RATE + (1 - _LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2
-        elif schedule == "exponential":
-            share = _DECAY ** ((epoch - self._first_epoch) / _DECAY_EPOCHS)
-        if schedule != "constant":
-            for group in (group for optimizer in self._optimizers().values() for group in optimizer.param_groups):
-                group["lr"] = share * group.setdefault("initial_lr", group["lr"])
+        schedule = self.config["learning_rate_schedule"]
+        if schedule == "constant":
+            return
+        share = share_of_rate(schedule, epoch - self._first_epoch, self.epochs - self._first_epoch)
+        for group in (group for optimizer in self._optimizers().values() for group in optimizer.param_groups):
+            group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
@@ -234,12 +248,15 @@ class RunTrainer(RankingTrainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         check_weights(self.model, self.config)
+        if rank():
+            return
         best = {"epoch": epoch, "phase": self.phase, "best_valid_score": float(self.best_valid_score)}
         save_checkpoint(self.saved_model_file, {**self.metadata, **best, **self._model_state()})
 
     def load_best(self) -> None:
         """Load the best state of the run from ``model.pt``."""
-        self.load_model_state(load_checkpoint(self.saved_model_file, self.device))
+        state = to_plain(load_checkpoint(self.saved_model_file, self.device)) if rank() == 0 else None
+        self.load_model_state(from_plain(agreed(state)))
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         own = {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
@@ -264,7 +281,7 @@ class RunTrainer(RankingTrainer):
         for name in TrainerState.__required_keys__:
             setattr(self, name, kept[name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
-        self._ensure_optimizer()
+        self.ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
             raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")
         for name, optimizer in self._optimizers().items():
@@ -289,7 +306,7 @@ class RunTrainer(RankingTrainer):
         if load_best_model:
             self.load_best()
         start = perf_counter()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        result = super().evaluate(own_users(eval_data), load_best_model=False, show_progress=show_progress)
         self.seconds["evaluation"] += perf_counter() - start
         self.evaluations += 1
         return {name: float(value) for name, value in result.items()}

@@ -53,7 +53,7 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(config, Path(folder))
         trainer, ours, theirs = session.trainer, session.train_data, recboles_train_loader(session)
-        trainer._ensure_optimizer()
+        trainer.ensure_optimizer()
         runs: list[tuple[float, float]] = []
         for _ in range(arguments.repeats + 1):  # in turn, so that whatever else runs slows both; the first warms up
             runs.append(tuple(seconds(lambda b=b: trainer._train_epoch(b, 0)) for b in (ours, theirs)))  # type: ignore

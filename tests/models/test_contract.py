@@ -50,7 +50,7 @@ def test_the_form_of_a_model_has_traits_and_a_trainer_of_its_own():
 
 def test_hooks_of_a_model_that_has_none_do_nothing(tmp_path):
     folder = write_micro(tmp_path)
-    ours, recboles = (open_micro(folder, model).model for model in ("CADMR", "BPR"))
+    ours, recboles = (open_micro(folder, model).model for model in ("CADMR", "EASE"))
     assert training_hooks(ours) is ours and (ours.phase, ours.loss_names) == ("pretrain", ("reconstruction",))
     hooks = training_hooks(recboles)
     assert type(hooks) is TrainingHooks

@@ -21,7 +21,7 @@ def test_a_cosine_falls_to_a_twentieth_and_a_constant_stays(tmp_path):
     for schedule, expected in (("cosine", [0.01, 0.00525, 0.0007325]), ("constant", [0.01, 0.01, 0.01])):
         settings = {"objective": "softmax", "epochs": 10, "learning_rate": 0.01, "learning_rate_schedule": schedule}
         trainer = open_micro(folder, **settings).trainer
-        trainer._ensure_optimizer()
+        trainer.ensure_optimizer()
         assert rates(trainer, [0, 5, 9]) == pytest.approx(expected, rel=1e-4)
 
 
