@@ -37,10 +37,10 @@ class BestItems:
                 )
             missing = place[~self._known[place]].unique()
             if len(missing):
-                items, self._scores[missing] = self._computed(missing)
+                items, self._scores[missing] = self._computed(missing.to(users.device))
                 self._items[missing], self._known[missing] = items.int(), True
             return self._items[place].long().to(users.device), self._scores[place].to(users.device)
-        items, scores = self._computed(place)
+        items, scores = self._computed(users)
         return items.to(users.device), scores.to(users.device)
 
     def _computed(self, users: Tensor) -> tuple[Tensor, Tensor]:

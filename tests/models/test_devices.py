@@ -13,6 +13,7 @@ import torch
 import tests.models.test_conformance as conformance
 from recbole_cadmr import load, train
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.models import item_weights
 from recbole_cadmr.models.item_weights import ItemWeightsRecommender
 from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.models.vbpr import VBPR
@@ -48,7 +49,9 @@ OTHERS = {
         {**SMALL, "pretrain_epochs": 1, "tc_estimator": "discriminator", "gate": "sigmoid"},
         {**SMALL, "pretrain_epochs": 1, "rows": "items", "missing_modality": "learned", "fusion": "gated"},
         {"preset": "best", "attention_size": 4, "sampled_items": 2, "content_components": 2, "attention_trials": 1},
+        {"preset": "best", "attention_size": 4, "linear_settings": {"fit": "sparse", "adaptive_fits": 1}},
     ],
+    "RP3beta": [{}],
     "LinearCADMR": [{"fit": "sparse", "adaptive_fits": 2}, {"fit_dtype": "float64", "reg_weight": [1.0, 2.0]}],
     "MMHCL": [{"contrast_rows": 2, "equal_users": True}],
     "MENTOR": [{"noise_weight": 0.1, "mask_weight": 0.1}],
@@ -118,9 +121,10 @@ def test_a_model_is_trained_and_scores_as_on_the_cpu_and_seldom_waits(data, name
 
 
 @pytest.mark.parametrize(("model", "given"), [(model, given) for model, several in OTHERS.items() for given in several])
-def test_so_is_what_takes_other_ways_through_the_code(data, model, given):
+def test_so_is_what_takes_other_ways_through_the_code(data, monkeypatch, model, given):
+    monkeypatch.setattr(item_weights, "_LARGE", 0)  # candidates are listed in any catalogue
     brief = {"epochs": 2, "topk": [2], "valid_metric": "Recall@2", "data_path": str(data), "show_progress": False}
-    if model in ("EASE", "LinearCADMR"):
+    if model in ("EASE", "LinearCADMR", "RP3beta"):
         del brief["epochs"]
     check_alike(lambda: Config(model, "micro", settings={**brief, **given}))
 
