@@ -44,8 +44,9 @@ class LATTICE(MultimodalRecommender):
     have, are taken for 0, and items without a modality stay out of its graphs.
 
     Expensive: the learned neighbours are searched among all items, once an epoch and once an evaluation, in time
-    quadratic in their number. ``learned_weight: 0`` leaves the learned graph out, and features with it ("frozen
-    LATTICE" in the paper of FREEDOM). Settings are declared in ``properties/model/LATTICE.yaml``.
+    quadratic in their number (up to 100,000; beyond, by clusters), in memory linear in it. ``learned_weight: 0`` leaves
+    the learned graph out, and features with it ("frozen LATTICE" in the paper of FREEDOM). Settings are declared in
+    ``properties/model/LATTICE.yaml``.
     """
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

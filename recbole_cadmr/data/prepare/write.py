@@ -53,7 +53,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
 
 
 def with_graph(features: Features, k: int) -> Features:
-    """The same with the graph of the ``k`` nearest items by cosine, exact."""
+    """The same with the graph of the ``k`` nearest items by cosine."""
     if not features.rows or k < 1 or len(features.items) < 2:
         return features
     rows = map_rows(features.rows)
