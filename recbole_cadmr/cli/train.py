@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that share each batch and evaluation",
     )
-    add_ray_address(parser, "fit the closed form of a large catalogue there, in blocks of items")
+    add_ray_address(
+        parser, "fit the closed form of a large catalogue there, in blocks of items; with --nproc, its processes"
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,11 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, or resume."""
     with ExitStack() as stack:
         callbacks: list[TrainingCallback] = []
-        if arguments.nproc > 1:
+        if arguments.nproc > 1 and arguments.ray_address:
+            from recbole_cadmr.execution.ray_data_parallel import processes_on
+
+            stack.enter_context(processes_on(arguments.ray_address, arguments.nproc))
+        elif arguments.nproc > 1:
             from recbole_cadmr.execution.data_parallel import processes
 
             stack.enter_context(processes(arguments.nproc))
-        if arguments.ray_address:
+        elif arguments.ray_address:
             from recbole_cadmr.execution.ray_blocks import over_cluster
             from recbole_cadmr.training.closed_form_blocks import FitOver
 

@@ -29,7 +29,7 @@ from recbole_cadmr.training.callbacks import Paused
 from recbole_cadmr.training.contents import ResumeContent
 from recbole_cadmr.training.data_parallel import followed, order
 
-_PATIENCE = timedelta(days=30)  # with the others' work; of one that ends, the connection is closed
+PATIENCE = timedelta(days=30)  # with the others' work; of one that ends, the connection is closed
 
 
 @contextmanager
@@ -51,14 +51,12 @@ def processes(n: int) -> Iterator[None]:
     with TemporaryDirectory(prefix="recbole_cadmr-", ignore_cleanup_errors=True) as place:
         others = [_start(Path(place), rank, n) for rank in range(1, n)]
         try:
-            _join(Path(place), 0, n, others)
-            yield
+            with joined(_meet(Path(place), 0, n, others), 0, n):
+                yield
         except ProcessLost as error:
             raise UserError(f"{_why_ended(Path(place), others)}: {error}") from error
         finally:
             torch.set_num_threads(threads)
-            if dist.is_initialized():
-                dist.destroy_process_group()
             for process in others:
                 process.stdin.close()  # type: ignore[union-attr]
             for process in others:
@@ -77,18 +75,32 @@ def _start(place: Path, rank: int, n: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _join(place: Path, rank: int, n: int, others: Sequence[subprocess.Popen[bytes]] = ()) -> None:
-    """Join the process group that meets in the folder ``place``, over the loopback device."""
-    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-    if loopback:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+@contextmanager
+def joined(store: dist.Store, rank: int, n: int, loopback: bool = True) -> Iterator[None]:
+    """A process group of ``n`` that meet in ``store``, connected over the loopback device or over the network."""
+    name, device = "GLOO_SOCKET_IFNAME", next((d for _, d in socket.if_nameindex() if d.startswith("lo")), None)
+    given = os.environ.get(name)
+    if loopback and device and given is None:
+        os.environ[name] = device
+    try:
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=n, timeout=PATIENCE)
+    finally:
+        if given is None:
+            os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet(place: Path, rank: int, n: int, others: Sequence[subprocess.Popen[bytes]] = ()) -> dist.Store:
+    """What the processes meet in, once all are there."""
     (place / f"{rank} is ready").touch()
     while others and len(list(place.glob("* is ready"))) < n:
         if any(process.poll() is not None for process in others):
             raise UserError(_why_ended(place, others))
         time.sleep(POLL)
-    store = dist.FileStore(str(place / "store"), n)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=n, timeout=_PATIENCE)
+    return dist.FileStore(str(place / "store"), n)
 
 
 def _why_ended(place: Path, others: Sequence[subprocess.Popen[bytes]]) -> str:
@@ -131,9 +143,9 @@ def _end_with_the_first() -> None:
 
 def _main(place: str, rank: str, n: str) -> None:
     threading.Thread(target=_end_with_the_first, daemon=True).start()
-    _join(Path(place), int(rank), int(n))
     try:
-        follow()
+        with joined(_meet(Path(place), int(rank), int(n)), int(rank), int(n)):
+            follow()
     except ProcessLost:  # the first has all that it wanted, or says itself what went wrong
         sys.exit(0)
     except UserError as error:

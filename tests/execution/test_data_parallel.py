@@ -14,6 +14,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.data_parallel import processes
+from recbole_cadmr.execution.ray_data_parallel import processes_on
 from recbole_cadmr.models.contract import training_hooks
 from recbole_cadmr.models.registry import MODELS
 from recbole_cadmr.training.callbacks import TrainingCallback
@@ -141,3 +142,15 @@ def test_a_run_that_is_cut_goes_on_with_another_number_of_processes(tmp_path, mi
 def test_a_number_of_processes_is_one_at_least(capsys):
     assert main(["train", "--nproc=0"]) == 2
     assert capsys.readouterr().err.startswith("error: --nproc must be at least 1, not '0'")
+
+
+def test_processes_of_a_cluster_train_what_one_does(tmp_path, micro):
+    settings = {**ON_MICRO, "data_path": micro, "neighbours": 2}
+    alone = train("VBPR", tmp_path / "alone", **settings)
+    with processes_on("local", 2):
+        shared = train("VBPR", tmp_path / "shared", **settings)
+        with pytest.raises(UserError, match="already"), processes(2):
+            pass
+    check_same(alone, shared, 1e-4)
+    with pytest.raises(UserError, match="has 2 cores, too few for 3 processes"), processes_on("local", 4):
+        pass
