@@ -29,6 +29,7 @@ _BLOCK = 1024  # items smoothed at once
 _LARGEST = 20_000  # items of a catalogue that is fitted exactly without being asked to; time grows with their cube
 _ENTRIES = 2**24  # of a sparse fit's components unless told otherwise
 _LEAST, _MOST = 64, 512  # and how many components that makes
+_A_NEIGHBOUR = 5  # entries that a row of a sparse fit keeps for each neighbour
 
 
 class ContentAutoencoder:
@@ -130,13 +131,18 @@ class ContentAutoencoder:
         n_items = self.R.shape[1]
         return self.settings["sparse_rank"] or min(max(_ENTRIES // n_items, _LEAST), _MOST)
 
+    @property
+    def _row_entries(self) -> int:
+        """Entries of an item's row in a sparse fit: content brings further ones than those of its neighbours."""
+        return min(_A_NEIGHBOUR * int(self.settings["sparse_neighbours"]), self.R.shape[1])
+
     def is_dense(self, kind: str | None = None) -> bool:
         """Whether S is fitted, as in :meth:`fit`, and kept as a dense matrix; says what that and a sparse one take."""
         kind = kind or self.settings["fit"]
         n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
         # Both sides of the singular vectors, held a few times; the rows kept, held twice as they are put together.
-        sparse = 4 * self._rank * (3 * n_users + 4 * n_items) + 16 * n_items * self.settings["sparse_neighbours"]
+        sparse = 4 * self._rank * (3 * n_users + 4 * n_items) + 16 * n_items * self._row_entries
         available = free_bytes(self._device)
         sizes = (
             f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "
@@ -158,7 +164,7 @@ class ContentAutoencoder:
         enhancing = (one + settings["enhancement"] * self._H).tocsr()
         smoothing = (one + settings["output_smoothing"] * self._A.T).tocsr()
         direct = (settings["direct_path"] * self._H).tocsr()
-        n_entries = settings["sparse_neighbours"]
+        n_entries = self._row_entries
         return with_content(B, enhancing, damping, smoothing, direct, n_entries, self._device, self.map_blocks)
 
     def _with_content(self, S: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.memory import free_bytes
 
-_SCORES = 2**23  # held at once
+_SCORES = 2**22  # held at once
 
 
 class BestItems:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -59,10 +58,12 @@ class LinearCADMR(ClosedFormRecommender):
         n_items = self.n_items - 1
         if isinstance(weights, dict):
             self.closed_form.weights = LowRankPlusSparse.from_parts(weights, n_items, self.device)
-        elif sp.issparse(weights):
-            raise ValueError("its weights are of a sparse fit of an earlier version; train it again")
+        elif weights is None:
+            self.closed_form.weights = None
+        elif isinstance(own := weights_of_items(weights, n_items, self.device), Tensor):
+            self.closed_form.weights = own
         else:
-            self.closed_form.weights = None if weights is None else weights_of_items(weights, n_items, self.device)
+            raise ValueError("its weights are of a sparse fit of an earlier version; train it again")
         self._fitted = None
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -149,14 +149,14 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
 
 def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypatch):
     folder = write_micro(tmp_path)
-    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 200)
-    settings = {"sparse_rank": 1, "sparse_neighbours": 1}
+    monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 400)
+    settings = {"sparse_rank": 1, "fit_dtype": "float64"}
     with pytest.raises(UserError, match=r"the exact fit of 4 items needs .*, the sparse one .* choose fit: sparse"):
-        fitted(folder, fit="exact")
+        fitted(folder, fit="exact", fit_dtype="float64")
     with pytest.raises(
         UserError, match=r"the sparse one .* GiB; free some, or lower sparse_neighbours and sparse_rank"
     ):
-        fitted(folder, fit="auto")
+        fitted(folder, fit="auto", fit_dtype="float64")
     model = fitted(folder, fit="auto", **settings)
     assert isinstance(model.closed_form.weights, LowRankPlusSparse)
     assert torch.equal(scores_of(model), scores_of(fitted(folder, fit="sparse", **settings)))
