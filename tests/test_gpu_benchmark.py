@@ -8,6 +8,7 @@ import time
 
 import pandas as pd
 import pytest
+import torch
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.models.vbpr import VBPR
@@ -67,10 +68,15 @@ def test_what_cannot_be_measured_is_said(bench, monkeypatch):
 
         return measure
 
-    bench.row("epochs", "tiny", "A", fails("CUDA out of memory. Tried to allocate 20.00 GiB"))
-    assert bench.rows[-1]["note"].startswith("out of memory: CUDA") and not bench.failed
-    bench.row("epochs", "tiny", "B", fails("no kernel\nis there"))
+    resets = []
+    with monkeypatch.context() as initialised:
+        initialised.setattr(torch.cuda, "is_initialized", lambda: True)
+        initialised.setattr(torch.cuda, "reset_peak_memory_stats", lambda: resets.append(len(bench.rows)))
+        bench.row("epochs", "tiny", "A", fails("CUDA out of memory. Tried to allocate 20.00 GiB"))
+        assert bench.rows[-1]["note"].startswith("out of memory: CUDA") and not bench.failed
+        bench.row("epochs", "tiny", "B", fails("no kernel\nis there"))
     assert bench.rows[-1]["note"] == "failed: RuntimeError: no kernel is there" and bench.failed
+    assert resets == [0, 1]  # each row counts its own memory
     started = gpu.Until.on_validation
 
     def and_time_is_over(watch, trainer, validation):

@@ -61,7 +61,7 @@ def _why_ended(ray: Any, tasks: dict[Any, int], answer: Any) -> str:
         ray.get(answer)
     except Exception as error:
         reason = str(getattr(error, "cause", None) or error).strip().splitlines() or [type(error).__name__]
-        return f"process {tasks[answer]} on the Ray cluster failed, {reason[0].rstrip('.')}"
+        return f"process {tasks[answer]} on the Ray cluster failed, {reason[0].partition('. ')[0].rstrip('.')}"
     return f"process {tasks[answer]} on the Ray cluster ended"
 
 

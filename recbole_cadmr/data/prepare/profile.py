@@ -77,7 +77,7 @@ def profile(folder: Path, name: str) -> DatasetProfile:
     # Places in these, by part.
     parts = {
         part: {
-            side: known.get_indexer(table[column].cat.categories)[table[column].cat.codes]
+            side: known.get_indexer(table[column].cat.categories).astype(np.int32)[table[column].cat.codes]
             for side, column, known in zip(("user", "item"), columns, (users, items))
         }
         for part, table in tables.items()
