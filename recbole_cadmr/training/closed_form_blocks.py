@@ -41,9 +41,7 @@ class FitOver(TrainingCallback):
         closed_form = getattr(trainer.model, "closed_form", None)
         if closed_form is None:
             model = trainer.config["model"]
-            raise ModelError(
-                f"--ray-address is for the closed form of LinearCADMR, which {model} has not; leave it out"
-            )
+            raise ModelError(f"--ray-address is for the closed form of LinearCADMR, which {model} has not; add --nproc")
         if closed_form.is_dense():
             raise ModelError("the exact fit is one task, not blocks; leave out --ray-address, or give --fit=sparse")
         closed_form.map_blocks = partial(self._map, trainer.folder / _STORE)

@@ -76,7 +76,7 @@ def test_rows_of_a_killed_run_are_not_computed_again(whole, blocks, tmp_path):
 
 def test_what_is_not_cut_into_blocks_is_refused(tmp_path):
     for model, settings, sentence in (
-        ("BPR", {"epochs": 1}, "--ray-address is for the closed form of LinearCADMR, which BPR has not; leave it out"),
+        ("BPR", {"epochs": 1}, "--ray-address is for the closed form of LinearCADMR, which BPR has not; add --nproc"),
         ("LinearCADMR", {}, "the exact fit is one task, not blocks; leave out --ray-address, or give --fit=sparse"),
     ):
         with pytest.raises(UserError, match=f"^{sentence}$"):
