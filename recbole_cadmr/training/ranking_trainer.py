@@ -75,6 +75,7 @@ class RankingTrainer(recbole.trainer.Trainer):
             self.on_ranking(batch)
         return batch
 
+    @torch.no_grad()  # asked for when the lists are made
     def _scores_of_some(self, interaction: Any, history: tuple[Tensor, Tensor], users: Tensor) -> Tensor:
         """Scores of all items for the users at some ascending places [b] of a batch."""
         row, item = history

@@ -117,6 +117,7 @@ def session(recommender):
 def test_metrics_lists_and_recommendations_are_those_of_all_scores(recommender):
     session = recommender.session
     model, results = Listing(session), []
+    model.scores.requires_grad_()  # as those of parameters
     for hook in (lambda interaction: None, model.listed_scores):
         session.trainer.hooks.listed_scores = hook
         metrics, lists = rank_test(session, 10)
