@@ -46,7 +46,7 @@ ON_EMBEDDED = {
     "LightGCN": {"epochs": 3},
     "FREEDOM": {"epochs": 3, "learning_rate_schedule": "cosine"},
     "CADMR": {"preset": "best", "epochs": 2, "attention_trials": 2,
-              "ensemble_size": 2, "linear_settings": {"adaptive_fits": 2}, "attention_weights": [0.03, 0.01]},
+              "linear_settings": {"adaptive_fits": 2}, "attention_weights": [0.03, 0.01]},
 }
 # fmt: on
 
