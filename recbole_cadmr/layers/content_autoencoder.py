@@ -81,7 +81,7 @@ class ContentAutoencoder:
         return bool(self._A.nnz)
 
     def fit(self, kind: str | None = None) -> str:
-        """Fit :attr:`weights` and return how: ``exact``, by Cholesky, or ``sparse``, as low rank plus sparse.
+        """Fit :attr:`weights` and return how: ``exact``, by Cholesky, or ``low rank``, as low rank plus sparse.
 
         Args:
             kind: which it has to be; if not given, the setting ``fit`` and the free memory say.
@@ -94,7 +94,7 @@ class ContentAutoencoder:
         damping = popularity_damping(self.R, self.settings)
         if isinstance(B, LowRankAutoencoder):
             self.weights = self._low_rank(B, damping)
-            return "sparse"
+            return "low rank"  # not "sparse", which checkpoints of earlier versions call another fit
         B *= torch.from_numpy(damping).to(B)
         self.weights = self._with_content(B).float()
         return "exact"

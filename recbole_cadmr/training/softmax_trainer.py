@@ -77,6 +77,16 @@ class SoftmaxTrainer(ClosedFormTrainer):
             RunTrainer.fit(self, train_data, valid_data, **options)  # the closed form has chosen already
         return self._choose(valid_data, options.get("show_progress", False))
 
+    def load_model_state(self, state: Mapping[str, Any]) -> None:
+        """As of a closed form.
+
+        Raises:
+            ValueError: if its closed form was fitted sparse in another way, so that scores would be others.
+        """
+        super().load_model_state(state)
+        if self.model.fit_kind not in (None, "exact", "low rank"):
+            raise ValueError("its closed form is a sparse fit of an earlier version; train it again")
+
     # Trainings
 
     def _start_next(self) -> bool:

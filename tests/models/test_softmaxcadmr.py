@@ -19,7 +19,7 @@ from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.training.callbacks import TrainingCallback
-from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from tests.micro import TEXT, open_micro, train_matrix, write_micro
 
 SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"reg_weight": 2.0}}
@@ -274,6 +274,20 @@ def test_in_a_large_catalogue_the_attention_looks_at_candidates(tmp_path, monkey
         assert np.allclose(listed[user, best], scores[user + 1, best + 1], atol=1e-5)
         assert np.allclose(dense[user, best], listed[user, best], atol=1e-6)
         assert np.delete(dense[user], best).max() < dense[user, best].min()
+
+
+def test_a_sparse_fit_of_an_earlier_version_is_refused(tmp_path):
+    folder, run = write_micro(tmp_path / "data"), tmp_path / "run"
+    settings = {**SMALL, "linear_settings": {"reg_weight": 2.0, "fit": "sparse"}, "epochs": 1, "show_progress": False}
+    settings |= {"data_path": str(folder), "topk": [1, 2], "valid_metric": "Recall@2"}
+    recbole_cadmr.train("CADMR", "micro", output=run, settings=settings)
+    recbole_cadmr.evaluate(run / "model.pt")
+    content = load_checkpoint(run / "model.pt")
+    assert content["attributes"][":fit_kind"] == "low rank"
+    content["attributes"][":fit_kind"] = "sparse"  # what a sparse fit was called when it was another one
+    save_checkpoint(run / "model.pt", content)
+    with pytest.raises(UserError, match="sparse fit of an earlier version; train it again"):
+        recbole_cadmr.evaluate(run / "model.pt")
 
 
 @pytest.mark.parametrize(("work", "rows"), [(2_000_000, 2), (8, 2), (7, 2), (5, 4), (1, 20)])
