@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -36,7 +37,7 @@ def processes_on(address: str, n: int) -> Iterator[None]:
         if cores < n - 1:
             raise UserError(f"the Ray cluster has {cores} cores, too few for {n - 1} processes beside this one")
         host = _LOOPBACK if address == "local" else ray.util.get_node_ip_address()
-        store = dist.TCPStore(host, 0, n, is_master=True, wait_for_workers=False, timeout=PATIENCE)
+        store = meeting_place(host, n)
         task = ray.remote(_follow).options(num_cpus=1, max_retries=0)
         tasks = {task.remote(host, store.port, rank, n): rank for rank in range(1, n)}
         try:
@@ -54,6 +55,14 @@ def processes_on(address: str, n: int) -> Iterator[None]:
             for answer in tasks:
                 with suppress(Exception):  # it has ended, or the cluster is gone
                     ray.cancel(answer, force=True)
+
+
+def meeting_place(host: str, n: int) -> dist.TCPStore:
+    """What ``n`` processes meet in, at a free port of the address ``host`` alone; by itself, torch listens on all."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, 0), family=family)
+    at: dict[str, Any] = {"port": listening.getsockname()[1], "master_listen_fd": listening.detach()}
+    return dist.TCPStore(host, world_size=n, is_master=True, wait_for_workers=False, timeout=PATIENCE, **at)
 
 
 def _why_ended(ray: Any, tasks: dict[Any, int], answer: Any) -> str:

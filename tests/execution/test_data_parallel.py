@@ -14,7 +14,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.data_parallel import processes
-from recbole_cadmr.execution.ray_data_parallel import processes_on
+from recbole_cadmr.execution.ray_data_parallel import meeting_place, processes_on
 from recbole_cadmr.models.contract import training_hooks
 from recbole_cadmr.models.registry import MODELS
 from recbole_cadmr.training.callbacks import TrainingCallback
@@ -142,6 +142,14 @@ def test_a_run_that_is_cut_goes_on_with_another_number_of_processes(tmp_path, mi
 def test_a_number_of_processes_is_one_at_least(capsys):
     assert main(["train", "--nproc=0"]) == 2
     assert capsys.readouterr().err.startswith("error: --nproc must be at least 1, not '0'")
+
+
+def test_processes_meet_at_one_address_alone():
+    store = meeting_place("127.0.0.1", 2)
+    listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == store.port]
+    assert [address.ip for address in listening] == ["127.0.0.1"]
+    torch.distributed.TCPStore("127.0.0.1", store.port, 2, is_master=False).set("1 is ready", "")
+    assert store.check(["1 is ready"])
 
 
 def test_processes_of_a_cluster_train_what_one_does(tmp_path, micro):
