@@ -31,10 +31,10 @@ def nearest_rows(unit: Tensor, k: int, exact: int = EXACT) -> tuple[Tensor, Tens
 
     Args:
         unit: [n, d], of length 1.
-        k: below n.
+        k: below n; 0 for none at all.
     """
     everything = torch.arange(len(unit), device=unit.device)
-    if len(unit) <= exact:
+    if len(unit) <= exact or not k:
         return _nearest_of(everything, unit, k)
     start = perf_counter()
     generator = torch.Generator().manual_seed(0)

@@ -30,6 +30,10 @@ def sorted_cosines(unit):
     return order, np.take_along_axis(cosine, order, 1)
 
 
+def test_no_neighbours_are_asked_for_beyond_the_exact_search():
+    assert [found.shape for found in nearest_rows(unit_rows(90, 6), 0, exact=10)] == [(90, 0), (90, 0)]
+
+
 @pytest.mark.parametrize("numbers", [1, 7 * 90, 2**26])
 def test_up_to_a_size_it_is_exact_whatever_the_blocks(monkeypatch, numbers):
     monkeypatch.setattr(neighbours, "_NUMBERS", numbers)

@@ -20,6 +20,7 @@ from recbole_cadmr.layers.sparse import compressed, padded_rows
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 4  # power iterations
+_PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
 RowsOf: TypeAlias = Callable[[slice], sp.csr_matrix]
 BlockMap: TypeAlias = Callable[[RowsOf, Sequence[slice]], Iterable[sp.csr_matrix]]
@@ -193,8 +194,12 @@ def _sparse_rows(
 
 def strongest(matrix: sp.csr_matrix, n_entries: int) -> sp.csr_matrix:
     """The matrix with the ``n_entries`` largest entries of each row by magnitude, the others 0."""
-    if np.diff(matrix.indptr).max(initial=0) <= n_entries:
+    longest, n_rows = np.diff(matrix.indptr).max(initial=0), matrix.shape[0]
+    if longest <= n_entries:
         return matrix
+    if (step := max(_PADDED // longest, 1)) < n_rows:
+        parts = (matrix[at : at + step] for at in range(0, n_rows, step))
+        return sp.vstack([strongest(part, n_entries) for part in parts], "csr")
     columns, values = padded_rows(matrix)
     place = values.abs().topk(n_entries, dim=1, sorted=False).indices
     column, value = columns.gather(1, place).numpy(), values.gather(1, place).numpy()

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers import low_rank_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import (
     LowRankAutoencoder,
     LowRankPlusSparse,
@@ -85,6 +86,26 @@ def test_the_strongest_entries_are_kept():
     matrix = sp.csr_matrix(np.array([[0, 3.0, -4, 1], [0, 0, 2, 0], [-1, -2, -3, -4]], dtype=np.float32))
     assert np.array_equal(strongest(matrix, 2).toarray(), [[0, 3, -4, 0], [0, 0, 2, 0], [0, 0, -3, -4]])
     assert strongest(matrix, 4) is matrix
+
+
+def test_long_rows_are_padded_a_few_at_a_time(monkeypatch):
+    rng, shapes = np.random.default_rng(5), []
+    matrix = sp.csr_matrix(
+        rng.standard_normal((30, 40)) * (rng.random((30, 40)) < rng.random((30, 1))), dtype=np.float32
+    )
+    expected = matrix.toarray()
+    np.put_along_axis(expected, np.argsort(np.abs(expected), axis=1)[:, :-5], 0, axis=1)
+    padded_rows = low_rank_autoencoder.padded_rows
+
+    def noted(part):
+        padded = padded_rows(part)
+        shapes.append(padded[0].numel())
+        return padded
+
+    monkeypatch.setattr(low_rank_autoencoder, "padded_rows", noted)
+    monkeypatch.setattr(low_rank_autoencoder, "_PADDED", 100)
+    assert np.array_equal(strongest(matrix, 5).toarray(), expected)
+    assert len(shapes) > 10 and max(shapes) <= 100
 
 
 def test_parts_of_an_edited_checkpoint_are_refused():
