@@ -28,6 +28,8 @@ _SCORES = 2**22
 _PAIRS = 2**15
 # Steps of an epoch times items, where a step looks at the whole catalogue whatever rows it takes.
 _EPOCH_WORK = 2_000_000
+# Entries of such a step at most, each of which may ask a sample of the items: 5 GB at 8,192 of these.
+_MOST_ENTRIES = 2**16
 
 
 def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) -> int:
@@ -200,9 +202,9 @@ class RowLoader(_TrainLoader):
         # RecBole's Config has no get.
         entries = self.config["batch_entries"] if "batch_entries" in self.config else None  # noqa: SIM401
         if entries:
-            most = round(entries * self.sample_size / len(self._dataset))
-            least = self.sample_size * self._dataset.item_num // _EPOCH_WORK
-            self.step = max(1, min(self.step, most), least)
+            rows_an_entry = self.sample_size / len(self._dataset)
+            least = min(self.sample_size * self._dataset.item_num // _EPOCH_WORK, round(_MOST_ENTRIES * rows_an_entry))
+            self.step = max(1, min(self.step, round(entries * rows_an_entry)), least)
         self.set_batch_size(self.step)
 
     def collate_fn(self, index: Sequence[int]) -> Interaction:

@@ -295,3 +295,5 @@ def test_a_step_takes_more_rows_where_an_epoch_would_be_long(tmp_path, monkeypat
     monkeypatch.setattr(loaders, "_EPOCH_WORK", work)
     # 8 entries in 4 rows of 5 ids of items, the padding item among them: 4 entries are 2 rows
     assert open_micro(write_micro(tmp_path), **SMALL, batch_entries=4).train_data.step == rows
+    monkeypatch.setattr(loaders, "_MOST_ENTRIES", 6)  # 3 rows
+    assert open_micro(tmp_path, **SMALL, batch_entries=4).train_data.step == min(rows, 3)
