@@ -62,6 +62,7 @@ def meeting_place(host: str, n: int) -> dist.TCPStore:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, 0), family=family)
     at: dict[str, Any] = {"port": listening.getsockname()[1], "master_listen_fd": listening.detach()}
+    at["use_libuv"] = False  # whose server takes a socket since torch 2.8 alone
     return dist.TCPStore(host, world_size=n, is_master=True, wait_for_workers=False, timeout=PATIENCE, **at)
 
 
