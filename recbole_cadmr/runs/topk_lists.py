@@ -60,7 +60,7 @@ def rank_test(session: Session, k: int) -> tuple[dict[str, float], TopKLists]:
     field, n_items = train.uid_field, session.dataset.item_num
     train_matrix = train.inter_matrix(form="csr")
     item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
-    cold = torch.from_numpy(item_degree == 0).to(trainer.device)
+    cold = torch.from_numpy(item_degree == 0)
     cold[0] = False
     n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
     users, top, top_cold, rows, items = [], [], [], [], []
