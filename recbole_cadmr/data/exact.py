@@ -34,7 +34,8 @@ def numbers(path: Path, text: pd.Series) -> pd.Series:
     """
     with suppress(pa.ArrowInvalid):
         filled = pc.replace_substring_regex(arrow_text(text), "^$", "nan")
-        return pd.Series(np.array(filled.cast(pa.float64())), text.index, name=text.name)
+        if not pc.any(pc.match_substring(filled, "(")).as_py():  # Arrow takes nan(1) for a number
+            return pd.Series(np.array(filled.cast(pa.float64())), text.index, name=text.name)
     text = text.astype(object).where(text != "", "nan")
     try:
         return text.astype(np.float64)

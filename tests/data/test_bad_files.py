@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from recbole.data.dataset import Dataset
@@ -73,11 +75,12 @@ def test_interactions(tmp_path, damage, sentence):
         open_micro(folder)
 
 
-def test_a_rating_that_is_no_number_is_named_with_its_line(tmp_path):
+@pytest.mark.parametrize("bad", ["good", "nan(1)"])
+def test_a_rating_that_is_no_number_is_named_with_its_line(tmp_path, bad):
     folder = write_micro(tmp_path)
     columns = {"inter": ["user_id", "item_id", "rating"]}
-    write_parts(folder / "micro", "rating:float", lambda i: "good" if i == 1 else "1")
-    with pytest.raises(UserError, match="line 3 is malformed: rating cannot be 'good'"):
+    write_parts(folder / "micro", "rating:float", lambda i: bad if i == 1 else "1")
+    with pytest.raises(UserError, match=re.escape(f"line 3 is malformed: rating cannot be '{bad}'")):
         open_micro(folder, "BPR", load_col=columns)
     assert open_micro(folder, "BPR").dataset.inter_num == 13  # a column that is not loaded is not read
 
