@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 
@@ -108,6 +109,14 @@ def test_a_checkpoint_holds_the_fit(tmp_path, fit):
     fresh = open_micro(tmp_path, "LinearCADMR", fit=fit).model
     fresh.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
     assert torch.equal(scores_of(model), scores_of(fresh))
+
+
+def test_a_sparse_fit_of_an_earlier_version_is_refused(tmp_path):
+    model = fitted(write_micro(tmp_path))
+    with pytest.raises(ValueError, match="sparse fit of an earlier version; train it again"):
+        model._weights = sp.identity(4, format="csr")
+    with pytest.raises(ValueError, match="no matrix of 4 items by 4"):
+        model._weights = sp.identity(5, format="csr")
 
 
 def test_of_several_ridges_the_best_on_validation_is_kept(tmp_path):
