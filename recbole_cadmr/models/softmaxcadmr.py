@@ -28,7 +28,7 @@ from recbole_cadmr.layers.item_attention import (
     sampled_attention_entries,
 )
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
-from recbole_cadmr.layers.shared_batch import agreed, rank, share, summed
+from recbole_cadmr.layers.shared_batch import agreed, n_processes, rank, share, summed
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.candidates import BestItems
@@ -166,8 +166,9 @@ class SoftmaxCADMR(ClosedFormRecommender):
         pair, target = torch.cat([asks, asks_known]), torch.cat([held_column[answers], column[known]])
         slot = torch.cat([answers, len(held_row) + row[asks_known]])  # what a pair's probability is added to
         own = share(len(items))
-        mine = ((place[pair] >= own.start) & (place[pair] < own.stop)).nonzero().squeeze(1)
-        pair, target, slot = pair[mine], target[mine], slot[mine]
+        if n_processes() > 1:
+            mine = ((place[pair] >= own.start) & (place[pair] < own.stop)).nonzero().squeeze(1)
+            pair, target, slot = pair[mine], target[mine], slot[mine]
         asking = query.index_select(0, items[own]), key, place[pair] - own.start, target
         if self.n_sampled is None:
             probability = attention_entries(*asking)
