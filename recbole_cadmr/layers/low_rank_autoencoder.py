@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,6 +20,7 @@ from recbole_cadmr.layers.sparse import compressed, padded_rows
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 4  # power iterations
+_HEAVY = 64  # users at most who are rows of the low-rank part
 _PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
 RowsOf: TypeAlias = Callable[[slice], sp.csr_matrix]
@@ -160,6 +161,9 @@ def with_content(
 ) -> LowRankPlusSparse:
     """``enhancing B diag(scale) smoothing + direct`` [I, I], of whose sparse part a row keeps ``n_entries``.
 
+    The users with most items, whose pairs would fill its rows, are in the low-rank part instead: ``a G`` must be nearly
+    whole, as the other terms subtract ``a theta``.
+
     Args:
         enhancing, smoothing, direct: [I, I], sparse.
         scale: [I], of the columns.
@@ -169,12 +173,25 @@ def with_content(
     enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.V.dtype)
     right = smoothing.T @ (B.V * of_column[:, None].astype(B.V.dtype))
     left = (enhancing @ B.V) * B.weight
+    heavy = _heavy_users(B.X, n_entries)
+    if len(heavy):
+        X, others = B.X[heavy], np.setdiff1d(np.arange(B.X.shape[0]), heavy)
+        left = np.hstack([left, B.slope * (enhancing @ X.T).toarray()])
+        right = np.hstack([right, smoothing.T @ (X.T.toarray() * of_column[:, None].astype(X.dtype))])
+        B = replace(B, X=B.X[others], X_T=B.X_T[:, others])
     rows_of = partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries)
     n_items = len(scale)
     blocks = [slice(start, min(start + BLOCK, n_items)) for start in range(0, n_items, BLOCK)]
     sparse = sp.vstack(list(map_blocks(rows_of, blocks)), "csr", np.float32)
     factors = (torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device) for part in (left, right))
     return LowRankPlusSparse(next(factors), next(factors), sparse)
+
+
+def _heavy_users(X: sp.csr_matrix, n_entries: int) -> np.ndarray:
+    """The users of most items, if they have more than a quarter of the entries that a row of items by items keeps."""
+    degree = X.getnnz(1)
+    largest = np.argsort(-degree, kind="stable")[:_HEAVY]
+    return largest[4 * degree[largest] > n_entries]
 
 
 def _sparse_rows(

@@ -82,6 +82,14 @@ def test_content_around_it(rows, rank, monkeypatch):
     assert np.abs(S.product(sp.identity(12, np.float32, "csr")).numpy() - expected).max() < 1e-5
 
 
+def test_a_user_of_all_items_costs_no_entries():
+    pairs = np.repeat(np.eye(20), 2, axis=1)  # each of 20 users has two items of 40, one user has all
+    B, one = fit(np.vstack([np.ones(40), pairs]), 4.0, 1), sp.identity(40, format="csr")
+    S = with_content(B, one, np.ones(40), one, 0 * one, 8, torch.device("cpu"))
+    assert np.abs(S.product(one.astype(np.float32).tocsr()).numpy() - dense(B)).max() < 1e-6
+    assert S.sparse.nnz <= 80
+
+
 def test_the_strongest_entries_are_kept():
     matrix = sp.csr_matrix(np.array([[0, 3.0, -4, 1], [0, 0, 2, 0], [-1, -2, -3, -4]], dtype=np.float32))
     assert np.array_equal(strongest(matrix, 2).toarray(), [[0, 3, -4, 0], [0, 0, 2, 0], [0, 0, -3, -4]])
