@@ -65,6 +65,8 @@ def read_table(
         UserError: if the file is not text, or a line has another number of fields than the header.
     """
     header, code = read_header(path, separator, encoding), _past_mark(encoding)
+    if header == [""]:
+        raise UserError(f"{path} has no header in its first line")
     read = empty_columns([name for name in header if columns is None or name in columns], ids)
 
     unequal: list[int] = []  # numbers of lines; an exception would be lost in Arrow

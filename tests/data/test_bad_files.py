@@ -275,3 +275,10 @@ def test_parts_with_their_tokens_are_numbered_as_recbole_does(tmp_path):
         assert ours.field2token_id[field] == theirs.field2token_id[field]
     assert ours.inter_feat.to_dict("list") == theirs.inter_feat.to_dict("list")
     assert ours.file_size_list == theirs.file_size_list and ours.field2seqlen == theirs.field2seqlen
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\nx\n"])
+def test_a_file_without_a_header_is_refused(tmp_path, content):
+    (tmp_path / "x.inter").write_text(content)
+    with pytest.raises(UserError, match="has no header in its first line"):
+        read_table(tmp_path / "x.inter")
