@@ -201,17 +201,25 @@ class SoftmaxCADMR(ClosedFormRecommender):
     def _scores_of(self, batch: RowBatch) -> Tensor:
         self.fit()
         scores = self.closed_form.scores(batch)
-        if not self._has_candidates:
+        items = self.candidates(scores)
+        if items is None:
             return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))
-        items = scores.topk(min(_CANDIDATES, scores.shape[1]), dim=1).indices
         log_p = self.attention_weight * self.log_p_at(batch, items)
         behind = log_p.amin(1, keepdim=True)  # what is no candidate is behind all that are
         return F.pad((scores + behind).scatter_add_(1, items, log_p - behind), (1, 0))
 
     @property
     def _has_candidates(self) -> bool:
-        """Whether the attention looks at the best items of the closed form alone: in a catalogue fitted sparse."""
         return isinstance(self.closed_form.weights, LowRankPlusSparse)
+
+    def candidates(self, scores: Tensor) -> Tensor | None:
+        """The items [B, C] that the attention looks at, of which ``scores`` [B, I] are the closed form's; None for all.
+
+        Where that is fitted sparse, these are its best, in no order.
+        """
+        if not self._has_candidates:
+            return None
+        return scores.topk(min(_CANDIDATES, scores.shape[1]), dim=1, sorted=False).indices
 
     @torch.no_grad()
     def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.content_autoencoder import as_batch
 from recbole_cadmr.layers.shared_batch import agreed
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
@@ -16,7 +17,7 @@ from recbole_cadmr.training.coordinate_descent import Point, better, descend
 from recbole_cadmr.training.held_out import HeldOut
 
 _WEIGHT = "attention_weight"
-_BLOCK = 1024  # users scored at once
+_BLOCK, _SCORES = 1024, 2**25  # users scored at once at most, and scores of them
 _CLEAR = 1.0  # standard errors by which the attention has to be better than none: it is the best of many epochs
 
 
@@ -26,7 +27,8 @@ class AttentionWeight:
     def __init__(self, model: SoftmaxCADMR, held_out: HeldOut) -> None:
         self._model, self._held_out = model, held_out
         self._settings: dict[str, Any] = {}
-        self._closed = torch.empty(0)
+        self._parts: list[tuple[Tensor, Tensor | None]] = []
+        self._n_items = held_out.rows.shape[1]
 
     @torch.no_grad()
     def best(self) -> None:
@@ -53,19 +55,37 @@ class AttentionWeight:
         model.eval()
         model.fit()
         if self._settings != model.closed_form.settings:
-            self._closed, self._settings = self._scored(model.closed_form.scores), dict(model.closed_form.settings)
-        log_p = self._scored(model.log_p)
+            self._parts = [self._closed_form(batch) for batch in self._batches()]
+            self._settings = dict(model.closed_form.settings)
+        log_p = torch.cat(
+            [
+                model.log_p(batch) if items is None else model.log_p_at(batch, items)
+                for batch, (_, items) in zip(self._batches(), self._parts)
+            ]
+        )
+        closed = torch.cat([scores for scores, _ in self._parts])
+        listed = [items for _, items in self._parts if items is not None]
+        items = torch.cat(listed) if listed else None
+
+        def scores_of(weight: float, users: Tensor) -> Tensor:
+            mixture = torch.add(closed[users], log_p[users], alpha=weight)
+            if items is None:
+                return mixture
+            return mixture.new_full((len(users), self._n_items), -torch.inf).scatter_(1, items[users], mixture)
 
         def beside(weight: dict[str, Any]) -> Point:
-            return Point(weight, held_out.measure(partial(_mixture, self._closed, log_p, weight[_WEIGHT])))
+            return Point(weight, held_out.measure(partial(scores_of, weight[_WEIGHT])))
 
         return beside
 
-    def _scored(self, scores_of: Any) -> Tensor:
+    def _closed_form(self, batch: RowBatch) -> tuple[Tensor, Tensor | None]:
+        """Scores of the closed form, and of which items [n, C] where it lists candidates: else all."""
+        scores = self._model.closed_form.scores(batch)
+        items = self._model.candidates(scores)
+        return (scores, None) if items is None else (scores.gather(1, items), items)
+
+    def _batches(self) -> Iterator[RowBatch]:
         rows, like = self._held_out.rows, self._model.attention_weight
-        starts = range(0, rows.shape[0], _BLOCK)
-        return torch.cat([scores_of(as_batch(rows[at : at + _BLOCK], like)) for at in starts])
-
-
-def _mixture(closed: Tensor, log_p: Tensor, weight: float, users: Tensor) -> Tensor:
-    return torch.add(closed[users], log_p[users], alpha=weight)
+        step = max(min(_BLOCK, _SCORES // self._n_items), 1)
+        for at in range(0, rows.shape[0], step):
+            yield as_batch(rows[at : at + step], like)

@@ -12,6 +12,7 @@ import recbole_cadmr
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models import softmaxcadmr
 from recbole_cadmr.training import softmax_trainer
 from recbole_cadmr.training.attention_trials import following_settings
 from recbole_cadmr.training.attention_weight import AttentionWeight
@@ -161,8 +162,11 @@ def test_edited_settings_of_the_attention_are_refused(tmp_path):
             recbole_cadmr.evaluate(tmp_path / "edited.pt")
 
 
-def test_the_weight_is_the_best_that_a_walk_reaches(tmp_path):
-    run = trained(tmp_path / "run", attention_trials=1, epochs=6)
+@pytest.mark.parametrize("fit", ["exact", "sparse"])
+def test_the_weight_is_the_best_that_a_walk_reaches(tmp_path, fit, monkeypatch):
+    monkeypatch.setattr(softmaxcadmr, "_CANDIDATES", 40)
+    linear = {**SMALL["linear_settings"], "fit": fit}
+    run = trained(tmp_path / "run", attention_trials=1, epochs=6, linear_settings=linear)
     session = recbole_cadmr.load(run.checkpoint).session
     model = session.model
     V = binary(session.valid_data._dataset.inter_matrix(form="csr")[:, 1:])
@@ -181,3 +185,6 @@ def test_the_weight_is_the_best_that_a_walk_reaches(tmp_path):
     start = value[model.attention_weights[0]]
     assert all(np.mean(value[other] / value[found] - 1) <= 1e-9 for other in beside)
     assert np.mean(value[found] / start - 1) >= 0
+    if fit == "sparse":  # what is looked at are the candidates alone
+        seen = AttentionWeight(model, held_out)._beside()({"attention_weight": found}).metrics
+        assert np.allclose(seen.mean(0), value[found], atol=1e-12)
