@@ -109,7 +109,10 @@ def nearest_items(modality: Modality, k: int) -> ItemGraph:
     graph = ItemGraph(torch.zeros(n_items, k, dtype=torch.long), torch.zeros(n_items, k))
     if len(items) > 1:
         unit = modality.features[items]
-        unit /= unit.norm(dim=1, keepdim=True).clamp_(min=1e-12)  # in place: there may be gigabytes of them
+        # In place, as there may be gigabytes; by a power of two first, so that no square leaves float32.
+        largest = torch.linalg.vector_norm(unit, torch.inf, dim=1, keepdim=True)
+        unit *= torch.ldexp(torch.ones_like(largest), -torch.frexp(largest).exponent)
+        unit /= unit.norm(dim=1, keepdim=True).clamp_(min=1e-12)
         idx, graph.cos[items] = nearest_rows(unit, k)
         graph.idx[items] = items[idx]
     return graph

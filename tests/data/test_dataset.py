@@ -253,3 +253,12 @@ def test_a_large_table_of_features_is_mapped_and_leaves_no_file(tmp_path, monkey
     monkeypatch.setattr(dataset_module, "free_bytes", lambda: 23)
     with pytest.raises(UserError, match="the 2-D features of .* need 24 bytes, but 23 are free"):
         dataset_module._table(tmp_path, 3, 2)
+
+
+@pytest.mark.parametrize("scale", [2.0**70, 2.0**-50])
+def test_nearest_items_do_not_depend_on_the_size_of_the_numbers(scale):
+    features = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+    present = torch.arange(30) > 0
+    expected = nearest_items(Modality("text", features, present), 4)
+    found = nearest_items(Modality("text", scale * features, present), 4)
+    assert torch.equal(found.idx, expected.idx) and torch.equal(found.cos, expected.cos)
