@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -149,7 +150,8 @@ def test_processes_meet_at_one_address_alone():
     listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == store.port]
     assert [address.ip for address in listening] == ["127.0.0.1"]
     torch.distributed.TCPStore("127.0.0.1", store.port, 2, is_master=False).set("1 is ready", "")
-    assert store.check(["1 is ready"])
+    store.wait(["1 is ready"], timedelta(seconds=30))  # setting it does not wait for the other side
+    assert store.get("1 is ready") == b""
 
 
 def test_processes_of_a_cluster_train_what_one_does(tmp_path, micro):
