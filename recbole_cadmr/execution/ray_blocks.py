@@ -100,7 +100,7 @@ def _compute(name: str, function: list[Any], block: Any) -> Any:
 
 @contextmanager
 def _in_a_sentence() -> Iterator[None]:
-    """Raise what the user can mend as a :class:`UserError`; a defect of ours, raised on a node, as it was there."""
+    """Raise what the user can correct as a :class:`UserError`; a defect of ours, raised on a node, as it was there."""
     from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayError, RayTaskError
 
     try:

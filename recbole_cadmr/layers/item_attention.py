@@ -138,10 +138,15 @@ def sampled_attention_entries(
     return numerator / (total[row] + own * numerator)
 
 
+@torch.no_grad()
 def log_totals(query: Tensor, key: Tensor) -> Tensor:
     """``log sum_j exp(q_i . k_j)`` [n] of queries [n, d] over all keys [I, d], a block of queries at a time."""
-    step = max(_LOGITS // len(key), 1)
-    return torch.cat([(block @ key.T).exp_().sum(1) for block in query.split(step)]).log()
+    total = query.new_empty(len(query))
+    # Into the same memory: results kept between large blocks that come and go leave holes, gigabytes of them.
+    logits = query.new_empty(min(max(_LOGITS // len(key), 1), len(query)), len(key))
+    for block, result in zip(query.split(len(logits)), total.split(len(logits))):
+        torch.sum(torch.mm(block, key.T, out=logits[: len(block)]).exp_(), 1, out=result)
+    return total.log_()
 
 
 def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBatch, items: Tensor) -> Tensor:
