@@ -12,10 +12,13 @@ from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
+
+from recbole_cadmr.config.config import Config
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda:0")
@@ -101,6 +104,19 @@ class PretendedCuda(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _on_cpu(operation, args, kwargs or {}, self.waits)
+
+
+def for_every_run(monkeypatch: pytest.MonkeyPatch) -> PretendedCuda:
+    """A GPU for every run that may use one, once it is entered."""
+    own = Config._init_device
+
+    def with_gpu(config: Config) -> None:
+        own(config)
+        if config["use_gpu"]:
+            config.final_config_dict["device"] = CUDA
+
+    monkeypatch.setattr(Config, "_init_device", with_gpu)
+    return PretendedCuda()
 
 
 def _on_cpu(operation: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_cadmr.config.config import Config
 from recbole_cadmr.models.vbpr import VBPR
 from tests.benchmarks import gpu
 from tests.benchmarks.generated import write_set
-from tests.pretended_cuda import CUDA, PretendedCuda
+from tests.pretended_cuda import CUDA, for_every_run
 
 BRIEF = {"epochs": 2, "attention_trials": 1, "linear_settings": {"adaptive_fits": 1}}
 
@@ -22,17 +21,9 @@ BRIEF = {"epochs": 2, "attention_trials": 1, "linear_settings": {"adaptive_fits"
 @pytest.fixture
 def bench(monkeypatch, tmp_path):
     """On a pretended GPU, with a small set and all the time there is."""
-    own = Config._init_device
-
-    def with_gpu(config: Config) -> None:
-        own(config)
-        if config["use_gpu"]:
-            config.final_config_dict["device"] = CUDA
-
-    monkeypatch.setattr(Config, "_init_device", with_gpu)
     monkeypatch.setattr(gpu, "ALIKE", "tiny")
     write_set(tmp_path / "dataset" / "tiny", gpu.SHAPES["tiny"], {"text": 16})
-    with PretendedCuda():
+    with for_every_run(monkeypatch):
         yield gpu.Bench(CUDA, tmp_path, math.inf)
 
 

@@ -26,7 +26,7 @@ from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training.callbacks import TrainingCallback
 from tests.micro import SMALL, write_micro
 from tests.models.conformance import Cut
-from tests.pretended_cuda import ALLOCATED, CUDA, RESERVED, PretendedCuda
+from tests.pretended_cuda import ALLOCATED, CUDA, RESERVED, PretendedCuda, for_every_run
 
 CASES = {
     name.removeprefix("Test"): case
@@ -69,15 +69,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def cuda(monkeypatch):
     """A GPU for every run that may use one."""
-    own = Config._init_device
-
-    def with_gpu(config: Config) -> None:
-        own(config)
-        if config["use_gpu"]:
-            config.final_config_dict["device"] = CUDA
-
-    monkeypatch.setattr(Config, "_init_device", with_gpu)
-    with PretendedCuda() as pretended:
+    with for_every_run(monkeypatch) as pretended:
         yield pretended
 
 
