@@ -1,0 +1,43 @@
+"""How orthogonal what an attention adds is to what it is added to, beside what chance gives."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_ROWS = 1024  # of which all pairs are compared for the permuted chance
+
+
+@torch.no_grad()
+def alignment(X: Tensor, added: Tensor) -> dict[str, float]:
+    """Figures about the rows of ``added`` (X') beside those of X, [n, d] each.
+
+    Rows that are zero in either are left out: they have no direction.
+
+    Returns:
+        ``abs_cos``: mean of |cos(x_i, x'_i)|; ``mean_cos``: |mean of cos(x_i, x'_i)|, which opposite signs make small
+        whatever the angles are; ``norm_ratio``: mean of |x'_i| / |x_i|; ``isotropic``: the mean |cos| of independent
+        directions in d dimensions, sqrt(2 / (pi d)); ``permuted``: the mean of |cos(x_i, x'_j)| over i != j of up to
+        1,024 rows, which is chance for vectors whose directions are not uniform. NaN without rows (``permuted``:
+        without two).
+    """
+    X, added = X.detach().float(), added.detach().float()
+    sizes, added_sizes = X.norm(dim=1), added.norm(dim=1)
+    kept = (sizes > 0) & (added_sizes > 0)
+    ratio = (added_sizes[kept] / sizes[kept]).mean()
+    X, added = F.normalize(X[kept], dim=1), F.normalize(added[kept], dim=1)
+    cos = (X * added).sum(1)
+    some = torch.linspace(0, max(len(X) - 1, 0), min(len(X), _ROWS), device=X.device).long()
+    pairs = (X[some] @ added[some].T).abs()
+    n = len(some)
+    others = float(pairs.sum() - pairs.diagonal().sum()) / (n * (n - 1)) if n > 1 else math.nan
+    return {
+        "abs_cos": float(cos.abs().mean()),
+        "mean_cos": float(cos.mean().abs()),
+        "norm_ratio": float(ratio),
+        "isotropic": math.sqrt(2 / (math.pi * X.shape[1])),
+        "permuted": others,
+    }
