@@ -14,10 +14,11 @@ SOURCES = {
     "microlens": "MicroLens: pairs of users and videos, with the titles and covers of the videos",
     "movielens": "MovieLens, 100k to 25M: ratings, titles with genres, and posters from a folder",
     "mmrec": "a folder in the layout of the MMRec toolbox: NAME.inter, *_feat*.npy, *_knn*.npz; its split or another",
+    "cross-domain": "users of two domains with times, in the layout of ABXI: lines of item|time, a map of items",
     "files": "your own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures",
 }
 
 
 def source(name: str) -> ModuleType:
     """The module of a source, imported when it is asked for."""
-    return import_module(f"{__name__}.{'tabular' if name == 'files' else name}")
+    return import_module(f"{__name__}.{'tabular' if name == 'files' else name.replace('-', '_')}")

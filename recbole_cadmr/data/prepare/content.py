@@ -50,13 +50,15 @@ class Prepared:
     """A data set that is ready to be written.
 
     Attributes:
-        parts: ``user_id``, ``item_id`` and, if known, ``rating`` and ``timestamp`` of train, valid and test.
+        parts: ``user_id``, ``item_id`` and, if known, ``rating``, ``timestamp`` and ``order`` (place in the user's
+            sequence) of train, valid and test.
         titles: by item id, one line each.
         origin, licence: what the raw data are, and what is known about their licence, a sentence each.
         sources: the files they were read from.
         notes: what was skipped, a line each.
         steps: what was done, by name, such as ``k-core``: ``5``.
         settings: of ``NAME.yaml``, in addition to those that follow from the rest.
+        domains: the domain of each item, of a data set of several; {} of one.
     """
 
     name: str
@@ -69,3 +71,4 @@ class Prepared:
     notes: Sequence[str]
     steps: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    domains: Mapping[str, str] = field(default_factory=dict)

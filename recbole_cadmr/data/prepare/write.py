@@ -23,7 +23,7 @@ from recbole_cadmr.files import write_rows
 
 _BLOCK = 4096  # rows copied at once
 _LINES = 2**17  # lines made at once
-_OPTIONAL = ("rating", "timestamp")
+_OPTIONAL = ("rating", "timestamp", "order")
 
 
 def write_data_set(folder: Path, prepared: Prepared) -> None:
@@ -33,9 +33,12 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         kept = [column for column in _OPTIONAL if column in rows]
         columns = ["user_id:token", "item_id:token", *(f"{column}:float" for column in kept)]
         write_atomic(folder / f"{name}.{part}.inter", columns, _lines(rows[["user_id", "item_id", *kept]]))
-    if prepared.titles:
-        titled = [f"{item}\t{title}" for item, title in sorted(prepared.titles.items())]
-        write_atomic(folder / f"{name}.item", ("item_id:token", "title:token_seq"), titled)
+    known = {"domain:token": prepared.domains, "title:token_seq": prepared.titles}
+    known = {column: values for column, values in known.items() if values}
+    if known:
+        items = sorted(set().union(*known.values()))
+        about = ("\t".join([item, *(values.get(item, "") for values in known.values())]) for item in items)
+        write_atomic(folder / f"{name}.item", ["item_id:token", *known], about)
     for features in prepared.features:
         _write_features(folder / f"{name}.{features.name}", features)
     settings = {
