@@ -64,7 +64,7 @@ setup(
     package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
     package_data={
         "recbole_cadmr": ["README.md", "templates/*"],
-        "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml"],
+        "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
         # The embedded set alone: prepared sets lie beside it in a checkout and are not ours to hand on.
         "recbole_cadmr.embedded": ["synthetic/*"],
     },

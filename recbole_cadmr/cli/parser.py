@@ -6,7 +6,7 @@ import argparse
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, table, train, tune
+from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, study, table, train, tune
 from recbole_cadmr.cli.options import ArgumentParser, add_command
 
 _COMMANDS = {
@@ -14,6 +14,7 @@ _COMMANDS = {
     "evaluate": (evaluate.add_arguments, "score a checkpoint with other metrics, masking or part"),
     "recommend": (recommend.add_arguments, "write the top items of users, or of people given by their history"),
     "benchmark": (benchmark.add_arguments, "many models on many data sets over several seeds, side by side"),
+    "study": (study.add_arguments, "what parts of a model, or of a protocol, are worth"),
     "tune": (tune.add_arguments, "search settings on validation with Ray Tune"),
     "table": (table.add_arguments, "finished runs side by side, as markdown"),
     "prepare": (prepare.add_sources, "turn other layouts into a data set"),
@@ -36,5 +37,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, summary) in _COMMANDS.items():
-        add_command(commands, name, summary, add_arguments, takes_settings=name in ("train", "benchmark", "tune"))
+        add_command(
+            commands, name, summary, add_arguments, takes_settings=name in ("train", "benchmark", "study", "tune")
+        )
     return parser

@@ -165,7 +165,7 @@ def read_results(
             check_figures(lists, result, folder)
             _check_data(lists, result, folder, first_seen)
             by_run.append(pd.DataFrame(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"])))
-            runs += [(name, seed, *entry) for entry in _measured(lists, result)]
+            runs += [(name, seed, *entry) for entry in measured(lists, result)]
             validations += [
                 (name, seed, entry["epoch"], entry["seconds"], entry["valid_score"])
                 for entry in result["history"]
@@ -227,7 +227,7 @@ def _chosen(result: RunResult, n_tried: int) -> str:
     return chosen
 
 
-def _measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float | None]]:
+def measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float | None]]:
     """Everything that a run's result and its lists say: part, metric and value."""
     topk, metrics = result["protocol"]["topk"], result["protocol"]["metrics"]
     took: dict[str, float | None] = {

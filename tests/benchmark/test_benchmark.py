@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
-from types import SimpleNamespace
+from contextlib import nullcontext
 
 import numpy as np
 import psutil
@@ -22,12 +21,13 @@ import recbole_cadmr
 from recbole_cadmr.benchmark.benchmark import benchmark
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution import local, process
+from recbole_cadmr.execution import process
 from recbole_cadmr.execution.process import command as command_line
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import best_record, read_records
+from tests.cells import no_processes
 from tests.micro import write_micro
 from tests.processes import run_apart
 
@@ -48,29 +48,6 @@ QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--thre
 
 def command(folder, *more):
     return ["benchmark", "--output", str(folder), *QUICK, *more]
-
-
-class Called:
-    """In the place of the process of a cell: its command line, called when it is started."""
-
-    pid = 2**22 + 1  # of no process
-
-    def __init__(self, arguments, stdout, **_):
-        assert arguments[:3] == command_line()
-        with open(stdout.name, "a") as log, redirect_stdout(log), redirect_stderr(log):
-            self.status = main(arguments[3:])
-
-    def poll(self):
-        return self.status
-
-
-@contextmanager
-def no_processes():
-    """Cells run in this process, which is quicker by the start of an interpreter each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "subprocess", SimpleNamespace(Popen=Called, PIPE=subprocess.PIPE))
-        patch.setattr(local, "POLL", 0)
-        yield
 
 
 @pytest.fixture

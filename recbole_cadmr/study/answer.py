@@ -1,0 +1,238 @@
+"""What the runs of a study say, in words and tables, every number of it from the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from recbole_cadmr.formatting import markdown_table, p_value, plain, signed, with_deviation
+from recbole_cadmr.study.effects import LEVEL, flipped
+from recbole_cadmr.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the finished runs of a study say.
+
+    Attributes:
+        data: a row a run and figure: ``dataset``, ``variant``, ``departure`` ("" is the protocol), ``seed``,
+            ``stratum`` ("" are all held-out items), ``figure`` and ``value``.
+        effects: a row a comparison: ``dataset``, ``figure``, ``variant`` and ``departure`` against ``base`` and
+            ``base_departure``; ``value``, ``base_value``, ``difference`` with its 95% interval ``low`` to ``high`` (t),
+            ``p`` (Holm-corrected over all comparisons of the figure), ``n`` and ``unit`` (seeds or users) that it is
+            paired by.
+        orders: a row a departure: Kendall's ``tau`` between the orders of the variants by the first figure under it
+            and under the protocol, mean over seeds, ``low`` to ``high``, ``models``, ``n``.
+        published: ``dataset``, ``variant``, ``figure``, ``value`` and ``source`` of what was published.
+        x: place of variants on the axis.
+        missing: by name, why there is no result.
+        quick: whether this is a trial.
+    """
+
+    plan: Plan
+    data: pd.DataFrame
+    effects: pd.DataFrame
+    orders: pd.DataFrame
+    published: pd.DataFrame
+    x: dict[str, float]
+    missing: dict[str, str]
+    quick: bool
+
+    @property
+    def datasets(self) -> list[str]:
+        """Data sets with a result."""
+        return list(self.data["dataset"].unique())
+
+    def values(self, dataset: str, figure: str) -> pd.DataFrame:
+        """``mean``, ``std`` and ``count`` over the runs by variant and departure, of all held-out items."""
+        rows = self.data[
+            (self.data["dataset"] == dataset) & (self.data["stratum"] == "") & (self.data["figure"] == figure)
+        ]
+        return rows.groupby(["variant", "departure"], sort=False)["value"].agg(["mean", "std", "count"])
+
+    def strata(self, dataset: str, figure: str) -> pd.DataFrame:
+        """Means over the runs under the protocol: a row a variant, a column a stratum."""
+        rows = self.data[
+            (self.data["dataset"] == dataset) & (self.data["departure"] == "") & (self.data["stratum"] != "")
+        ]
+        rows = rows[rows["figure"] == figure]
+        if rows.empty:
+            return pd.DataFrame()
+        table = rows.groupby(["variant", "stratum"], sort=False)["value"].mean().unstack()
+        return table.reindex(columns=list(rows["stratum"].unique()), index=list(rows["variant"].unique()))
+
+    def tables(self) -> str:
+        """Everything as markdown."""
+        parts = [f"# {plain(self.plan.question)}", *([_TRIAL] if self.quick else [])]
+        for dataset in self.datasets:
+            parts += [f"## {plain(dataset)}", markdown_table(self._value_table(dataset))]
+            effects = self.effects[self.effects["dataset"] == dataset]
+            if len(effects):
+                parts.append(markdown_table(effect_table(effects)))
+            if len(orders := self.orders[self.orders["dataset"] == dataset]):
+                parts.append(markdown_table(order_table(orders)))
+            if len(strata := self.strata(dataset, self.plan.figures[0])):
+                texts = strata.map(lambda value: "" if math.isnan(value) else number(value))
+                texts.insert(0, f"{self.plan.figures[0]}, by stratum", [plain(name) for name in strata.index])
+                parts.append(markdown_table(texts))
+        if self.missing:
+            rows = [(plain(name), plain(reason)) for name, reason in self.missing.items()]
+            parts += ["## Missing", markdown_table(pd.DataFrame(rows, columns=["what", "why"]))]
+        return "\n\n".join(parts) + "\n"
+
+    def _value_table(self, dataset: str) -> pd.DataFrame:
+        by_figure = {figure: self.values(dataset, figure) for figure in self.plan.figures}
+        keys = list(dict.fromkeys(key for values in by_figure.values() for key in values.index))
+        rows = []
+        for variant, departure in keys:
+            cells = [
+                with_deviation(values.at[key, "mean"], values.at[key, "std"])
+                if (key := (variant, departure)) in values.index
+                else ""
+                for values in by_figure.values()
+            ]
+            runs = max(int(values["count"].get((variant, departure), 0)) for values in by_figure.values())
+            rows.append([plain(variant), plain(departure), str(runs), *cells])
+        return pd.DataFrame(rows, columns=["variant", "departure", "runs", *by_figure])
+
+    def answer(self) -> str:
+        """The answer as a paragraph a data set, every number of it from the data."""
+        paragraphs = [f"**{plain(self.plan.question)}**" + (f" {_TRIAL}" if self.quick else "")]
+        for dataset in self.datasets:
+            sentences = self._about_orders(dataset) if self.plan.orders else self._about_effects(dataset)
+            paragraphs.append(f"On {plain(dataset)}: " + " ".join([*sentences, *self._about_published(dataset)]))
+        if self.missing:
+            paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(plain, self.missing))}.")
+        return "\n\n".join(paragraphs) + "\n"
+
+    def _about_effects(self, dataset: str) -> list[str]:
+        figure = self.plan.figures[0]
+        of_all = self.effects[self.effects["figure"] == figure]
+        effects = of_all[of_all["dataset"] == dataset]
+        sentences = []
+        for base in dict.fromkeys(zip(effects["base"], effects["base_departure"])):
+            mine = effects[(effects["base"] == base[0]) & (effects["base_departure"] == base[1])]
+            values = self.values(dataset, figure).loc[base]
+            runs = f"{values['count']:.0f} {'seeds' if values['count'] > 1 else 'run'}"
+            value = with_deviation(values["mean"], values["std"])
+            sentences.append(f"{figure} of *{plain(base[0])}* is {value} ({runs}).")
+            is_sure = mine["p"] < LEVEL
+            for what, chosen in (
+                ("higher", mine[is_sure & (mine["difference"] > 0)]),
+                ("lower", mine[is_sure & (mine["difference"] < 0)]),
+                ("not told apart from it", mine[(mine["p"] >= LEVEL)]),
+                ("without a test", mine[mine["p"].isna()]),
+            ):
+                if len(chosen):
+                    listed = "; ".join(_effect_text(effect) for effect in chosen.to_dict("records"))
+                    sentences.append(f"{what[0].upper()}{what[1:]}: {listed}.")
+        tests = int(of_all["p"].notna().sum())
+        if tests:
+            sentences.append(
+                f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
+            )
+        return sentences or [self._plain_values(dataset)]
+
+    def _plain_values(self, dataset: str) -> str:
+        figure = self.plan.figures[0]
+        values = self.values(dataset, figure)["mean"]
+        return f"{figure} is " + ", ".join(f"{number(v)} of *{plain(name)}*" for (name, _), v in values.items()) + "."
+
+    def _about_orders(self, dataset: str) -> list[str]:
+        orders = self.orders[self.orders["dataset"] == dataset]
+        if orders.empty:
+            return ["there are too few results to compare orders."]
+        listed = "; ".join(
+            f"{plain(row['departure'])} {row['tau']:.2f}{_interval(row['low'], row['high'], '.2f')}"
+            for row in orders.sort_values("tau").to_dict("records")
+        )
+        sentences = [
+            f"Kendall's tau between the order of {orders['models'].max()} models by {self.plan.figures[0]} under the "
+            f"protocol and under each departure: {listed}."
+        ]
+        flips, pairs, widest = flipped(self.values(dataset, self.plan.figures[0])["mean"])
+        sentences.append(f"{flips} of {pairs} pairs of models change their order under one departure at least")
+        sentences[-1] += f"; of these the widest apart differ by {widest:.0%} under the protocol." if flips else "."
+        return sentences
+
+    def _about_published(self, dataset: str) -> list[str]:
+        sentences = []
+        for row in self.published[self.published["dataset"] == dataset].to_dict("records"):
+            values = self.values(dataset, row["figure"])
+            if row["figure"] != self.plan.figures[0] or row["variant"] not in values.index:
+                continue
+            means = values.loc[row["variant"]]["mean"].sort_values(ascending=False)
+            reached = [plain(departure or "the protocol itself") for departure in means[means >= row["value"]].index]
+            nearest = f"the highest is {number(means.iloc[0])} ({plain(means.index[0] or 'the protocol itself')})"
+            sentences.append(
+                f"The published {number(row['value'])} of *{plain(row['variant'])}* ({plain(row['source'])}) is "
+                f"reached by {', '.join(reached) if reached else 'nothing that was tried: ' + nearest}."
+            )
+        return sentences
+
+
+_TRIAL = (
+    "(A trial, by --quick: few seeds, short trainings, the embedded data set. It shows that the study works, no more.)"
+)
+
+
+def number(value: float) -> str:
+    """A figure as it is shown."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def _interval(low: float, high: float, form: str = "+.4f") -> str:
+    return "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]".replace("-", "−")
+
+
+def name_of(effect: Mapping[str, object]) -> str:
+    """What is compared: a variant, a departure of it, or both."""
+    return " · ".join(str(effect[key]) for key in ("variant", "departure") if effect[key] and key not in _said(effect))
+
+
+def _said(effect: Mapping[str, object]) -> tuple[str, ...]:
+    return ("variant",) if effect["departure"] and effect["variant"] == effect["base"] else ()
+
+
+def _effect_text(effect: Mapping[str, object]) -> str:
+    low, high, p = (float(str(effect[key])) for key in ("low", "high", "p"))
+    tested = "" if math.isnan(p) else f", {p_value(p)}"
+    return f"*{plain(name_of(effect))}* by {signed(float(str(effect['difference'])))}{_interval(low, high)}{tested}"
+
+
+def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """Effects as texts."""
+    rows = [
+        {
+            "figure": effect["figure"],
+            "variant": plain(effect["variant"]),
+            "departure": plain(effect["departure"]),
+            "against": plain(effect["base"]),
+            "value": number(effect["value"]),
+            "against it": number(effect["base_value"]),
+            "difference": signed(effect["difference"]),
+            "95% interval": _interval(effect["low"], effect["high"]).strip(),
+            "p (Holm)": "" if math.isnan(effect["p"]) else p_value(effect["p"]),
+            "paired by": f"{effect['n']:,} {effect['unit']}",
+        }
+        for effect in effects.to_dict("records")
+    ]
+    table = pd.DataFrame(rows)
+    return table if table["departure"].any() else table.drop(columns="departure")
+
+
+def order_table(orders: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's taus as texts."""
+    rows = [
+        {
+            "order under": plain(row["departure"]),
+            "Kendall's tau": f"{row['tau']:.3f}",
+            "95% interval": _interval(row["low"], row["high"], ".3f").strip(),
+            "models": str(row["models"]),
+        }
+        for row in orders.sort_values("tau").to_dict("records")
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,173 @@
+"""Effects with intervals and corrected p values, and orders of models, out of the data of a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from recbole_cadmr.reports.significance import holm
+from recbole_cadmr.runs.topk_lists import RANKING, by_user, read_lists
+
+LEVEL = 0.05
+_KEY = ["dataset", "variant", "departure"]
+_ORDER_COLUMNS = ["dataset", "departure", "tau", "low", "high", "models", "n"]
+
+
+def effects_of(
+    data: pd.DataFrame,
+    figures: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    lists: Mapping[tuple[str, str], Path],
+) -> pd.DataFrame:
+    """Every comparison in every figure: see ``Findings.effects`` for the columns.
+
+    Args:
+        data: see ``Findings.data``.
+        pairs: variants, and what each is compared with. Departures are compared with the protocol.
+        lists: by data set and variant, the lists of a deterministic model, which is paired by users with another one.
+    """
+    rows = [
+        effect
+        for dataset in data["dataset"].unique()
+        for figure in figures
+        for effect in _effects(data, pairs, lists, dataset, figure)
+    ]
+    columns = [
+        *_KEY,
+        "base",
+        "base_departure",
+        "figure",
+        "value",
+        "base_value",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "n",
+        "unit",
+    ]
+    effects = pd.DataFrame(rows, columns=columns)
+    for _, tested in effects[effects["p"].notna()].groupby("figure"):
+        effects.loc[tested.index, "p"] = holm(tested["p"].tolist())
+    return effects
+
+
+def _effects(
+    data: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    lists: Mapping[tuple[str, str], Path],
+    dataset: str,
+    figure: str,
+) -> list[dict[str, object]]:
+    rows = data[(data["dataset"] == dataset) & (data["figure"] == figure) & (data["stratum"] == "")]
+    by_seed = {key: group.set_index("seed")["value"] for key, group in rows.groupby(_KEY[1:], sort=False)}
+    compared = [((variant, ""), (base, "")) for variant, base in pairs]
+    compared += [((variant, departure), (variant, "")) for variant, departure in by_seed if departure]
+    effects = []
+    for own, base in compared:
+        if own not in by_seed or base not in by_seed:
+            continue
+        one, other = by_seed[own], by_seed[base]
+        differences, unit = difference_by_seed(one, other), "seeds"
+        files = [lists.get((dataset, variant)) for variant, departure in (own, base) if not departure]
+        if len(differences) == 1 and len(files) == 2 and all(files):
+            by_users = [_of_users(Path(str(file)), figure) for file in files]
+            if by_users[0] is not None and by_users[1] is not None and len(by_users[0]) == len(by_users[1]):
+                differences, unit = by_users[0] - by_users[1], "users"
+        effects.append(
+            {
+                **dict(zip(_KEY, (dataset, *own))),
+                **dict(zip(("base", "base_departure"), base)),
+                "figure": figure,
+                "value": one.mean(),
+                "base_value": other.mean(),
+                **interval(differences),
+                "n": len(differences),
+                "unit": unit,
+            }
+        )
+    return effects
+
+
+def difference_by_seed(one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Differences of values by seed; the one run of a deterministic model stands for all seeds."""
+    if len(one) == 1 or len(other) == 1:
+        return np.atleast_1d(np.asarray(one.to_numpy() - other.to_numpy(), dtype=float))
+    return (one - other).dropna().to_numpy(dtype=float)
+
+
+def interval(differences: np.ndarray) -> dict[str, float]:
+    """Mean ``difference``, its 95% t interval ``low`` to ``high``, ``p`` of the paired t-test; NaN without spread."""
+    mean, n = float(differences.mean()), len(differences)
+    if n < 2 or np.ptp(differences) == 0:
+        return {"difference": mean, "low": math.nan, "high": math.nan, "p": math.nan}
+    error = float(stats.sem(differences))
+    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    return {"difference": mean, "low": mean - half, "high": mean + half, "p": p}
+
+
+def _of_users(file: Path, figure: str) -> np.ndarray | None:
+    """A ranking metric of every user; None of another figure."""
+    name, _, k = figure.partition("@")
+    if name not in map(str.lower, RANKING):
+        return None
+    return by_user(read_lists(file), [int(k)], [name])[figure]
+
+
+def orders_of(data: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """How the order of the variants by a figure holds: see ``Findings.orders`` for the columns."""
+    rows = data[(data["figure"] == figure) & (data["stratum"] == "")]
+    found: list[tuple[object, ...]] = []
+    for dataset, group in rows.groupby("dataset", sort=False):
+        tables = {
+            # A column a seed; the one run of a deterministic model stands for all seeds.
+            departure: part.pivot(index="variant", columns="seed", values="value").ffill(axis=1).bfill(axis=1)
+            for departure, part in group.groupby("departure", sort=False)
+        }
+        protocol = tables.get("")
+        if protocol is None or len(protocol) < 3:
+            continue
+        for departure, table in tables.items():
+            both = protocol.index.intersection(table.index)
+            seeds = protocol.columns.intersection(table.columns)
+            if departure and len(both) >= 3:
+                taus = [_tau(protocol.loc[both, seed], table.loc[both, seed]) for seed in seeds]
+                found.append((dataset, departure, *_mean_tau(taus), len(both), len(taus)))
+        taus = [_tau(protocol[one], protocol[other]) for one, other in combinations(protocol.columns, 2)]
+        if taus:  # pairs of seeds share seeds, so that there is no interval
+            found.append((dataset, "another seed", float(np.mean(taus)), math.nan, math.nan, len(protocol), len(taus)))
+    return pd.DataFrame(found, columns=_ORDER_COLUMNS)
+
+
+def _tau(one: pd.Series, other: pd.Series) -> float:
+    return float(stats.kendalltau(one.to_numpy(), other.to_numpy()).statistic)
+
+
+def _mean_tau(taus: Sequence[float]) -> tuple[float, float, float]:
+    values = interval(np.array(taus))
+    return values["difference"], max(values["low"], -1.0), min(values["high"], 1.0)
+
+
+def flipped(means: pd.Series) -> tuple[int, int, float]:
+    """How many pairs of variants change their order under a departure, how many there are, and of those that do the
+    largest difference under the protocol, as a share of the better one.
+
+    Args:
+        means: by variant and departure.
+    """
+    table = means.unstack("departure")
+    flips, widest = 0, 0.0
+    pairs = list(combinations(table.index, 2))
+    for one, other in pairs:
+        difference = (table.loc[one] - table.loc[other]).dropna()
+        if (difference.drop("", errors="ignore") * difference.get("", 0.0) < 0).any():
+            flips += 1
+            widest = max(widest, abs(difference[""]) / max(table.at[one, ""], table.at[other, ""]))
+    return flips, len(pairs), widest

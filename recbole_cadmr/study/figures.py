@@ -1,0 +1,46 @@
+"""The figures of a run that a study compares: names, and how each is read from what the run left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, measured
+from recbole_cadmr.runs.result import RunResult
+from recbole_cadmr.runs.topk_lists import RANKING, TopKLists
+from recbole_cadmr.study.measurements import MEASUREMENTS
+
+TOTAL_CORRELATION = "total correlation"
+# What models say about themselves, by the names that they give it.
+_DIAGNOSTICS = ("gate", "cos/row", "cos/row_chance", "cos/head", "cos/head_chance")
+_OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
+_OF_LISTS = (*map(str.lower, RANKING), "itemcoverage", "giniindex", "tailpercentage")
+
+
+def check_figure(figure: str, measure: Sequence[str]) -> None:
+    """Raise :class:`UserError` unless a figure is one that runs, or what is measured on them, can have."""
+    name, at, k = figure.partition("@")
+    own = {extra for measurement in measure for extra in MEASUREMENTS[measurement].figures}
+    single = {*_OF_RUN, *_DIAGNOSTICS, TOTAL_CORRELATION, *own}
+    if figure in single or (name in _OF_LISTS and at and k.isdecimal()):
+        return
+    near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
+    raise UserError(f"there is no figure '{figure}'{near}")
+
+
+def figures_of(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float]]:
+    """Stratum (``ALL`` for all held-out items, and what the run took), name and value of all that was measured."""
+    for part, name, value in measured(lists, result):
+        if value is not None:
+            yield ALL if part == RUN else part, name, value
+    yield from ((ALL, name, value) for name, value in _diagnostics(result).items())
+
+
+def _diagnostics(result: RunResult) -> dict[str, float]:
+    """What the model said about itself at its best epoch."""
+    best = [entry for entry in result["history"] if entry["epoch"] == result["best_epoch"]]
+    said: Mapping[str, float | None] = (best[-1].get("diagnostics") or {}) if best else {}
+    known = {name: value for name, value in said.items() if value is not None}
+    parts = [value for name, value in known.items() if name.startswith("tc/")]
+    total = {TOTAL_CORRELATION: sum(parts)} if parts else {}
+    return total | {name: known[name] for name in _DIAGNOSTICS if name in known}

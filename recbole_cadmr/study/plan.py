@@ -1,0 +1,162 @@
+"""The yaml file of a study: what is asked, what is run, and what is paired with what."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import field
+
+from recbole_cadmr.benchmark.plan import check_seeds
+from recbole_cadmr.config.yaml_text import read_yaml
+from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.study.figures import check_figure
+from recbole_cadmr.study.measurements import MEASUREMENTS
+
+_FOLDER = Path(str(files("recbole_cadmr.properties"))) / "study"
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+LEAST_SEEDS = 2  # of a comparison by seed
+
+
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Part of a study file."""
+
+
+class Variant(_Entry, frozen=True):
+    """A model with settings.
+
+    Attributes:
+        model: name, with a preset as in ``CADMR@best``; that of the variant ``of`` if not given.
+        of: an earlier variant, whose settings this one starts from and which it is paired with.
+        settings: over those of ``of``.
+        each: the variant stands for several, one for each modality of the data set, or each subset of them; the name
+            holds ``{modalities}``.
+        x: where the variant lies on the axis of a study of one number.
+    """
+
+    name: str
+    model: str | None = None
+    of: str | None = None
+    settings: dict[str, Any] = {}
+    each: Literal["modality", "subset"] | None = None
+    x: float | None = None
+
+
+class Departure(_Entry, frozen=True):
+    """A departure from the protocol that every variant is trained and measured under again.
+
+    Attributes:
+        parts: which of the original parts a part of the data set is made of; parts that are not named stay. What is
+            trained on such a set is measured on the original test part, with the original train items left out.
+        whole: whether the parts are put together again, to be split by the ``eval_args`` of ``settings``.
+    """
+
+    name: str
+    settings: dict[str, Any] = {}
+    parts: dict[Part, list[Part]] = {}
+    whole: bool = False
+
+
+class Quick(_Entry, frozen=True):
+    """What ``--quick`` makes of a study: seeds, and settings for all models that have them."""
+
+    seeds: int = 2
+    settings: dict[str, Any] = {}
+
+
+class Plan(_Entry, frozen=True):
+    """A study.
+
+    Attributes:
+        seeds: how many, or which.
+        figures: what is compared; the answer is about the first of them.
+        hours: on one core, of all variants and seeds, by data set; as far as known.
+        pairs: what is compared beside every variant with the one that it is ``of``.
+        settings: for all variants whose model has them.
+        measure: what is measured on every trained model beside its test metrics.
+        orders: whether the order of the variants is compared between departures, by Kendall's tau.
+        axis: what the ``x`` of the variants is.
+    """
+
+    question: str
+    datasets: list[str]
+    figures: list[str]
+    variants: list[Variant]
+    seeds: int | list[int] = 5
+    hours: dict[str, float] = {}
+    pairs: list[tuple[str, str]] = []
+    settings: dict[str, Any] = {}
+    departures: list[Departure] = []
+    measure: list[str] = []
+    orders: bool = False
+    axis: str = ""
+    quick: Quick = field(default_factory=Quick)
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds themselves."""
+        return list(range(1, self.seeds + 1)) if isinstance(self.seeds, int) else self.seeds
+
+
+def study_names() -> list[str]:
+    """The studies that come with the package."""
+    return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
+
+
+def read_plan(study: str) -> tuple[str, Plan]:
+    """Name and plan of a study, given by its name or by the path of its file.
+
+    Raises:
+        UserError: if there is none, or anything in it is wrong that can be told without a data set.
+    """
+    is_file = study.endswith((".yaml", ".yml"))
+    if not is_file and study not in study_names():
+        near = did_you_mean(study, study_names()) or f"; there are {', '.join(study_names())}"
+        raise UserError(f"there is no study '{study}'{near}; a study of your own is named by the path of its yaml file")
+    file = Path(study) if is_file else _FOLDER / f"{study}.yaml"
+    try:
+        plan = msgspec.convert(read_yaml(file), Plan)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{file}: {str(error).replace('`', chr(39))}") from error
+    try:
+        _check(plan)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    return file.stem, plan
+
+
+def _check(plan: Plan) -> None:
+    for what, entries in (("data set", plan.datasets), ("figure", plan.figures), ("variant", plan.variants)):
+        if not entries:
+            raise UserError(f"a study needs at least one {what}")
+    known: dict[str, Variant] = {}
+    for variant in plan.variants:
+        if variant.name in known:
+            raise UserError(f"two variants are called '{variant.name}'")
+        if variant.of is not None and (variant.of not in known or known[variant.of].each):
+            raise UserError(f"variant '{variant.name}' is of '{variant.of}', which is no single variant before it")
+        if variant.of is None and variant.model is None:
+            raise UserError(f"variant '{variant.name}' names no model; give it a model, or the variant that it is of")
+        if (variant.each is None) == ("{modalities}" in variant.name):
+            raise UserError(f"variant '{variant.name}': each and {{modalities}} in the name need each other")
+        known[variant.name] = variant
+    for name in (name for pair in plan.pairs for name in pair):
+        if name not in known or known[name].each:
+            raise UserError(f"a pair names '{name}', which is no single variant{did_you_mean(name, known)}")
+    names = [departure.name for departure in plan.departures]
+    if len(set(names)) < len(names) or "" in names:
+        raise UserError("departures need names, each another one")
+    for departure in plan.departures:
+        if departure.whole and departure.parts:
+            raise UserError(f"departure '{departure.name}' has parts and is whole; give one of them")
+    for name in plan.measure:
+        if name not in MEASUREMENTS:
+            raise UserError(f"there is no measurement '{name}'; there are {', '.join(MEASUREMENTS)}")
+    for figure in plan.figures:
+        check_figure(figure, plan.measure)
+    check_seeds(plan.seed_list)
+    if plan.quick.seeds < 1:
+        raise UserError("quick.seeds must be at least 1")

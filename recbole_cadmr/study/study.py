@@ -1,0 +1,212 @@
+"""A study from its options to its answer."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from recbole_cadmr.benchmark.benchmark import MOST_GB
+from recbole_cadmr.benchmark.cells import Cells
+from recbole_cadmr.benchmark.plan import check_seeds
+from recbole_cadmr.benchmark.progress import Progress
+from recbole_cadmr.config.model_yaml import Published
+from recbole_cadmr.config.model_yaml import published as published_of
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.local import LocalRunner
+from recbole_cadmr.execution.ray_runner import RayRunner
+from recbole_cadmr.execution.run_spec import Runner, RunSpec
+from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
+from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.runs.result import RunResult, read_result
+from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
+from recbole_cadmr.schema import read_versioned
+from recbole_cadmr.study.answer import Findings
+from recbole_cadmr.study.effects import effects_of, orders_of
+from recbole_cadmr.study.figures import figures_of
+from recbole_cadmr.study.measurements import measured_as, measured_on
+from recbole_cadmr.study.page import write_study_page
+from recbole_cadmr.study.plan import Plan, read_plan
+from recbole_cadmr.study.variants import Trained, check_pairs, trained_variants
+from recbole_cadmr.tuning.search import RAY
+
+STUDY, DATA, TABLES, ANSWER, REPORT = "study.json", "data.csv", "tables.md", "answer.md", "report.html"
+SCHEMA_VERSION = 1
+QUICK_DATASETS = ["synthetic"]
+
+
+class Content(msgspec.Struct, frozen=True):
+    """Content of ``study.json``: what the folder holds the runs of."""
+
+    study: str
+    quick: bool
+    plan: Plan
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A run of a variant on a data set."""
+
+    dataset: str
+    trained: Trained
+    run: RunSpec
+
+
+def study(
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    datasets: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    jobs: int = 1,
+    memory: float | None = None,
+    ray_address: str | None = None,
+) -> Findings:
+    """Run a study and write its data, tables, page and answer to ``output``.
+
+    What is finished in ``output`` is not run again; what was cut is resumed, what failed is tried again.
+
+    Args:
+        name: of a study of the package, or the path of the yaml file of another one.
+        datasets, seeds: in place of those of the study.
+        settings: for all variants whose model has them.
+        quick: a trial on the embedded data set with few seeds and short trainings, as the study says.
+        jobs, memory, ray_address: as of a benchmark.
+
+    Raises:
+        UserError: on anything wrong with the study or the options, and if ``output`` holds something else.
+    """
+    label, plan = read_plan(name)
+    root, settings = Path(output).absolute(), dict(settings or {})
+    if "data_path" in settings:
+        settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
+    if memory is not None and not 0 < memory <= MOST_GB:
+        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
+    limit = int(memory * 2**30) if memory else None
+    if quick:
+        settings = {**plan.quick.settings, **settings}
+    chosen = list(datasets or (QUICK_DATASETS if quick else plan.datasets))
+    numbers = list(seeds or (range(1, plan.quick.seeds + 1) if quick else plan.seed_list))
+    check_seeds(numbers)
+    runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)
+    make = Cells(root, numbers, jobs, limit, ray_address)
+    try:
+        with alone_in(root, "study"), terminated_as_interrupted():
+            _open(root, Content(label, quick, plan))
+            refuse_links(root.resolve(), but=RAY)
+            remove_temporaries(root)
+            cells: list[_Cell] = []
+            left_out: dict[str, str] = {}
+            for dataset in chosen:
+                trained, without = trained_variants(plan, dataset, settings, root)
+                check_pairs(plan, trained, numbers)
+                cells += [_Cell(dataset, one, run) for one in trained for run in make.of(one.spec)]
+                left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
+            print(estimate(plan, chosen, len(numbers), len(cells), quick), flush=True)
+            Progress(list({cell.run.folder: cell.run for cell in cells}.values()), jobs).run(runner)
+            found = _found(plan, cells, left_out, quick)
+            _write(root, label, found)
+    except KeyboardInterrupt as error:
+        how = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
+        raise KeyboardInterrupt(
+            f"stopped; what is finished is kept, resume with the same command: {how} ..."
+        ) from error
+    return found
+
+
+def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, quick: bool) -> str:
+    """How long the runs take by what the study says, as a sentence."""
+    head = f"{plan.question} {n_runs} runs on {', '.join(datasets)}"
+    if quick:
+        return f"{head}, shortened"
+    known = [plan.hours[dataset] * n_seeds / len(plan.seed_list) for dataset in datasets if dataset in plan.hours]
+    unknown = [dataset for dataset in datasets if dataset not in plan.hours]
+    parts = [f"about {sum(known):.1f} hours on one core"] if known else []
+    parts += [f"an unknown time on {', '.join(unknown)}"] if unknown else []
+    return f"{head}; expected: {' and '.join(parts)}"
+
+
+def _open(root: Path, content: Content) -> None:
+    """Keep what the folder is of; refuse one that is of something else."""
+    if (root / STUDY).exists():
+        kept = read_versioned(root / STUDY, Content, SCHEMA_VERSION, "study")
+        if (kept.study, kept.quick) != (content.study, content.quick):
+            how = " --quick" if kept.quick else ""
+            raise UserError(f"{root} holds the study {kept.study}{how}; choose another --output")
+    elif any(path.name != LOCK for path in root.iterdir()):
+        raise UserError(f"{root} is already used, and not by a study; choose another --output")
+    write_json(root / STUDY, msgspec.to_builtins(content))
+
+
+def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: bool) -> Findings:
+    """What the finished runs say."""
+    rows: list[tuple[str, str, str, int, str, str, float | None]] = []
+    missing = dict(left_out)
+    lists_of: dict[tuple[str, str], Path] = {}
+    x: dict[str, float] = {}
+    published: dict[tuple[str, str], Published | None] = {}
+    for cell in cells:
+        trained, run, dataset = cell.trained, cell.run, cell.dataset
+        key = (dataset, trained.variant, trained.departure, run.seed)
+        if not run.is_finished:
+            named = " ".join(filter(None, (trained.variant, trained.departure and f"({trained.departure})")))
+            missing[f"{named} on {dataset}, seed {run.seed}"] = run.failure or "not run"
+            continue
+        if trained.x is not None:
+            x[trained.variant] = trained.x
+        if trained.source is not None:
+            measured = measured_as(run, trained.source.data_folder, dataset)
+            rows += [(*key, "", figure, value) for figure, value in measured.items()]
+            continue
+        result, lists = read_result(run.run), read_lists(run.run / LISTS)
+        check_figures(lists, result, run.run)
+        rows += [(*key, *entry) for entry in figures_of(lists, result)]
+        if not trained.departure:
+            published |= {(dataset, trained.variant): _published(result)}
+            if traits(result["model"]).deterministic:
+                lists_of[dataset, trained.variant] = run.run / LISTS
+            for name in plan.measure:
+                for departure, figures in measured_on(run, name).items():
+                    rows += [
+                        (dataset, trained.variant, departure, run.seed, "", figure, value)
+                        for figure, value in figures.items()
+                    ]
+    columns = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
+    data = pd.DataFrame(rows, columns=columns).astype({"value": float})
+    if data.empty:
+        reasons = "; ".join(dict.fromkeys(missing.values()))
+        raise UserError(f"no run of the study has a result: {reasons}")
+    pairs = [(one.trained.variant, one.trained.base) for one in cells if one.trained.base]
+    references = [
+        (*key, figure, value, known.source)
+        for key, known in published.items()
+        if known is not None
+        for figure, value in known.metrics.items()
+    ]
+    known_results = pd.DataFrame(references, columns=["dataset", "variant", "figure", "value", "source"])
+    effects = effects_of(data, plan.figures, list(dict.fromkeys([*pairs, *plan.pairs])), lists_of)
+    orders = orders_of(data, plan.figures[0]) if plan.orders else pd.DataFrame(columns=["dataset"])
+    return Findings(plan, data, effects, orders, known_results, x, missing, quick)
+
+
+def _published(result: RunResult) -> Published | None:
+    counts = result["fingerprint"]["counts"]["interactions"]
+    return published_of(result["model"], result["settings"].get("preset"), result["dataset"], counts)
+
+
+def _write(root: Path, label: str, found: Findings) -> None:
+    texts = {DATA: found.data.to_csv(index=False), TABLES: found.tables(), ANSWER: found.answer()}
+    for name, text in texts.items():
+        with write_aside(root / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_study_page(found, label, root / REPORT)

@@ -1,0 +1,150 @@
+"""The variants of a study on a data set: models with all of their settings, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.deprecated import current_name, nearest_settings
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.run_spec import ModelSpec
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.study.altered_data import ALTERED, altered, has_times
+from recbole_cadmr.study.plan import LEAST_SEEDS, Departure, Plan, Variant
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A variant as it is trained.
+
+    Attributes:
+        departure: from the protocol; "" for the protocol itself.
+        base: the variant that it is paired with.
+        source: the config of the data set whose parts it is measured on, where it is trained on altered ones.
+    """
+
+    variant: str
+    departure: str
+    spec: ModelSpec
+    base: str | None = None
+    x: float | None = None
+    source: Config | None = None
+
+
+def trained_variants(
+    plan: Plan, dataset: str, settings: Mapping[str, Any], root: Path
+) -> tuple[list[Trained], dict[str, str]]:
+    """Every variant and departure on a data set, and by name what does not go there, with the reason.
+
+    Args:
+        settings: for all variants whose model has them, over those of the plan.
+        root: folder of the study, for altered data sets.
+
+    Raises:
+        UserError: on an unknown model, preset, data set or setting, a modality that the data set lacks, and on two
+            variants that are the same.
+    """
+    shared = {**plan.settings, **settings}
+    place = {"data_path": shared.pop("data_path")} if "data_path" in shared else {}
+    data = ModelSpec("CADMR", None, dataset, place).config
+    used: set[str] = set()
+    made: dict[str, Trained] = {}
+    given: dict[str, Mapping[str, Any]] = {}
+    twins: dict[tuple[str, str], str] = {}
+    for variant in plan.variants:
+        for single in _expanded(variant, list(data["modalities"] or [])):
+            model, _, preset = (single.model or made[str(variant.of)].spec.label).partition("@")
+            own = given[single.name] = {**given.get(str(variant.of), {}), **single.settings}
+            try:
+                declared = ModelSpec(model, preset or None, dataset, place).config.declarations
+                common = {name: value for name, value in shared.items() if current_name(model, name) in declared}
+                used |= common.keys()
+                spec = ModelSpec(model, preset or None, dataset, {**place, **common, **own})
+                _check_modalities(spec.config)
+            except UserError as error:
+                raise UserError(f"variant '{single.name}' on {dataset}: {error}") from error
+            twin = twins.setdefault((spec.label, spec.digest), single.name)
+            if twin == single.name:
+                made[single.name] = Trained(single.name, "", spec, variant.of, single.x)
+            elif variant.each is None:  # else it stands for what is there already
+                raise UserError(f"variants '{twin}' and '{single.name}' are the same model with the same settings")
+    if unknown := next((name for name in shared if name not in used), None):
+        known = {name for one in made.values() for name in one.spec.config.declarations}
+        raise UserError(f"no variant has a setting '{unknown}'{nearest_settings(unknown, known)}")
+    return _with_departures(plan, list(made.values()), data, root)
+
+
+def _with_departures(
+    plan: Plan, made: Sequence[Trained], data: Config, root: Path
+) -> tuple[list[Trained], dict[str, str]]:
+    all_of_them, left_out = list(made), {}
+    for departure in plan.departures:
+        if _needs_times(departure) and not has_times(data):
+            left_out[departure.name] = f"{data['dataset']} has no times"
+            continue
+        place: dict[str, Any] = {}
+        dataset = data["dataset"]
+        if departure.parts or departure.whole:
+            dataset = altered(data, departure, root / ALTERED)
+            place = {"data_path": str(root / ALTERED)}
+        for one in made:
+            settings = {**one.spec.settings, **departure.settings, **place}
+            spec = replace(one.spec, dataset=dataset, settings=settings)
+            try:
+                _check_modalities(spec.config)
+            except UserError as error:
+                raise UserError(f"departure '{departure.name}': {error}") from error
+            all_of_them.append(Trained(one.variant, departure.name, spec, source=data if departure.parts else None))
+    return all_of_them, left_out
+
+
+def _needs_times(departure: Departure) -> bool:
+    arguments = departure.settings.get("eval_args")
+    return isinstance(arguments, dict) and arguments.get("order") == "TO"
+
+
+def _expanded(variant: Variant, modalities: Sequence[str]) -> Iterator[Variant]:
+    """The variants that one stands for on a data set with these modalities."""
+    if variant.each is None:
+        yield variant
+        return
+    sizes = (1,) if variant.each == "modality" else range(1, len(modalities) + 1)
+    for chosen in chain.from_iterable(combinations(modalities, size) for size in sizes):
+        filled = {name: list(chosen) if value == "{modalities}" else value for name, value in variant.settings.items()}
+        name = variant.name.replace("{modalities}", " + ".join(chosen))
+        yield msgspec.structs.replace(variant, name=name, settings=filled)
+
+
+def _check_modalities(config: Config) -> None:
+    """Raise :class:`UserError` if a model reads a modality that its data set lacks."""
+    if not traits(config.model_class).multimodal:
+        return
+    dataset = config["dataset"]
+    names = list(config["modalities"] or [])
+    lacking = [name for name in names if not (config.data_folder / f"{dataset}.{name}").is_file()]
+    if lacking or not names:
+        what = f"the modality {lacking[0]}" if lacking else "item features"
+        raise UserError(f"it needs {what}, which the data set lacks; leave that data set out, or the variant")
+
+
+def check_pairs(plan: Plan, made: Sequence[Trained], seeds: Sequence[int]) -> None:
+    """Raise :class:`UserError` if what is paired by seed has too few seeds."""
+    if len(seeds) >= LEAST_SEEDS:
+        return
+    by_name = {one.variant: one for one in made if not one.departure}
+    pairs = [(one.variant, one.base) for one in by_name.values() if one.base] + list(plan.pairs)
+    pairs += [(one.variant, one.variant) for one in made if one.departure]
+    for name, other in pairs:
+        if name in by_name and not all(
+            traits(by_name[one].spec.config.model_class).deterministic for one in (name, other)
+        ):
+            raise UserError(
+                f"'{name}' and '{other}' are paired by seed, and {len(seeds)} seed is too few; give {LEAST_SEEDS} "
+                f"seeds or more"
+            )

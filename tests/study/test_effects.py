@@ -1,0 +1,72 @@
+"""Effects, intervals and orders against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from recbole_cadmr.study.effects import effects_of, flipped, interval, orders_of
+from recbole_cadmr.study.known_factors import agreement
+
+COLUMNS = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
+
+
+def data_of(values):
+    """Data of one figure: values by variant and departure, a list over seeds."""
+    rows = [
+        ("set", variant, departure, seed, "", "ndcg@10", value)
+        for (variant, departure), by_seed in values.items()
+        for seed, value in enumerate(by_seed, 1)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_the_interval_is_that_of_the_paired_t_test():
+    one, other = np.array([0.31, 0.33, 0.36, 0.30]), np.array([0.30, 0.31, 0.33, 0.31])
+    expected = stats.ttest_rel(one, other)
+    found = interval(one - other)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(expected.confidence_interval()))
+    assert np.isnan(interval(np.array([0.1]))["p"]) and np.isnan(interval(np.array([0.1, 0.1]))["low"])
+
+
+def test_effects_are_paired_by_seed_and_corrected_over_all():
+    data = data_of({
+        ("base", ""): [0.1, 0.2, 0.3],
+        ("other", ""): [0.11, 0.23, 0.32],
+        ("fixed", ""): [0.15],
+        ("base", "leak"): [0.5, 0.7, 0.9],
+    })  # fmt: skip
+    effects = effects_of(data, ["ndcg@10"], [("other", "base"), ("fixed", "base")], {})
+    assert effects["difference"].tolist() == pytest.approx([0.02, -0.05, 0.5])
+    assert effects["n"].tolist() == [3, 3, 3] and set(effects["unit"]) == {"seeds"}
+    raw = [interval(np.array(d))["p"] for d in ([0.01, 0.03, 0.02], [0.05, -0.05, -0.15], [0.4, 0.5, 0.6])]
+    order = np.argsort(raw)
+    holm = np.maximum.accumulate([min(1, raw[i] * (3 - rank)) for rank, i in enumerate(order)])
+    assert effects["p"].to_numpy()[order] == pytest.approx(holm)
+    assert (effects["base_departure"] == "").all() and effects["departure"].tolist() == ["", "", "leak"]
+
+
+def test_orders_are_compared_by_kendalls_tau():
+    data = data_of({
+        ("a", ""): [0.1, 0.1], ("b", ""): [0.2, 0.2], ("c", ""): [0.3, 0.3],
+        ("a", "turned"): [0.3, 0.3], ("b", "turned"): [0.2, 0.2], ("c", "turned"): [0.1, 0.1],
+        ("a", "one swap"): [0.2, 0.1], ("b", "one swap"): [0.1, 0.2], ("c", "one swap"): [0.3, 0.3],
+    })  # fmt: skip
+    orders = orders_of(data, "ndcg@10").set_index("departure")
+    assert orders["tau"].to_dict() == pytest.approx({"turned": -1, "one swap": (1 / 3 + 1) / 2, "another seed": 1})
+    means = data.groupby(["variant", "departure"])["value"].mean()
+    assert flipped(means) == (3, 3, pytest.approx(2 / 3))
+    assert flipped(means.drop("turned", level="departure")) == (0, 3, 0.0)  # 0.15 and 0.15 are no other order
+
+
+def test_latents_that_are_the_factors_explain_and_disentangle_them():
+    factors = np.random.default_rng(0).normal(size=(400, 4))
+    explained, disentangled = agreement(3 * factors, factors)
+    assert explained > 0.99 and disentangled > 0.95
+    mixed = factors @ np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0]
+    assert agreement(mixed, factors)[0] > 0.99 and agreement(mixed, factors)[1] < 0.7
+    noise = np.random.default_rng(2).normal(size=(400, 4))
+    assert agreement(noise, factors)[0] < 0.1

@@ -1,0 +1,180 @@
+"""A study as a user runs it, on the micro set: outputs, resumption, bad input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.declarations import Setting
+from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.study.plan import read_plan, study_names
+from recbole_cadmr.study.variants import trained_variants
+from tests.cells import no_processes
+from tests.micro import write_micro
+
+PLAN = {
+    "question": "What is the attention worth?",
+    "datasets": ["micro"],
+    "seeds": 2,
+    "figures": ["ndcg@2", "parameters"],
+    "settings": {"topk": [1, 2], "valid_metric": "Recall@2", "threads": 1, "epochs": 1, "adaptive_fits": 1},
+    "variants": [
+        {"name": "linear", "model": "LinearCADMR"},
+        {"name": "no attention", "of": "linear", "settings": {"attention": "none"}},
+        {"name": "bpr", "model": "BPR"},
+    ],
+    "pairs": [["bpr", "linear"]],
+    "measure": ["departures"],
+    "departures": [
+        {"name": "trained on all parts", "parts": {"train": ["train", "valid", "test"]}},
+        {"name": "by time", "whole": True, "settings": {"eval_args": {"order": "TO"}}},
+    ],
+    "hours": {"micro": 0.5},
+}
+OUTPUTS = ["answer.md", "data.csv", "report.html", "study.json", "tables.md"]
+
+
+@pytest.fixture(autouse=True)
+def in_this_process():
+    with no_processes():
+        yield
+
+
+def command(place, plan, *more):
+    """The command line of a study of the micro set in ``place``, and its output folder."""
+    file = place / "own.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return ["study", str(file), "--output", str(place / "out"), f"--data_path={place / 'dataset'}", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    place = tmp_path_factory.mktemp("study")
+    write_micro(place / "dataset")
+    with no_processes():
+        assert main(command(place, PLAN)) == 0
+    return place
+
+
+def test_data_are_tidy_and_those_of_the_runs(finished):
+    folder = finished / "out"
+    assert sorted(path.name for path in folder.glob("[!.]*.*")) == OUTPUTS
+    data = pd.read_csv(folder / "data.csv", keep_default_na=False)
+    assert list(data.columns) == ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
+    assert not data.duplicated(list(data.columns[:-1])).any()
+    assert set(data["variant"]) == {"linear", "no attention", "bpr"}
+    mine = data.query("variant == 'bpr' and departure == '' and stratum == '' and figure == 'ndcg@2'")
+    by_seed = {}
+    for run in folder.glob("cells/micro-BPR-*/run"):
+        result = read_result(run)
+        by_seed[result["protocol"]["seed"]] = result["test_result"]["ndcg@2"]
+    assert mine.set_index("seed")["value"].astype(float).to_dict() == by_seed and len(by_seed) == 2
+
+
+def test_the_answer_is_computed_from_the_data(finished):
+    answer = (finished / "out/answer.md").read_text()
+    data = pd.read_csv(finished / "out/data.csv", keep_default_na=False)
+    values = data.query("departure == '' and stratum == '' and figure == 'ndcg@2'").groupby("variant")["value"]
+    means = values.apply(lambda column: column.astype(float).mean())
+    assert answer.startswith(f"**{PLAN['question']}**")
+    assert f"ndcg@2 of *linear* is {means['linear']:.4f} (1 run)" in answer
+    for name in ("bpr", "no attention"):
+        assert f"*{name}* by {means[name] - means['linear']:+.4f}".replace("-", "−") in answer
+    facts = (finished / "out/report.html").read_text().partition('id="facts">')[2].partition("</script>")[0]
+    effects = json.loads(facts)["effects"]
+    paired = {(one["variant"], one["figure"]): (one["n"], one["unit"]) for one in effects if not one["departure"]}
+    assert paired["no attention", "ndcg@2"] == (2, "users") and paired["no attention", "parameters"] == (1, "seeds")
+    assert paired["bpr", "ndcg@2"] == (2, "seeds")
+
+
+def test_a_departure_that_does_not_go_is_said_to_be_missing(finished):
+    assert "by time on micro | micro has no times" in (finished / "out/tables.md").read_text()
+
+
+def test_it_is_resumed_without_another_run(finished, capsys):
+    before = {run: run.stat().st_mtime_ns for run in (finished / "out").glob("cells/*/run/result.json")}
+    assert main(command(finished, PLAN)) == 0
+    out = capsys.readouterr().out
+    assert "about 0.5 hours on one core" in out and "nothing left to run" in out
+    assert {run: run.stat().st_mtime_ns for run in before} == before
+
+
+def test_a_folder_of_another_study_is_refused(finished, capsys):
+    assert main(command(finished, PLAN, "--quick", "--datasets=micro")) == 2
+    assert "holds the study own; choose another --output" in capsys.readouterr().err
+
+
+def with_variant(**changes):
+    return {**PLAN, "pairs": [], "variants": [{"name": "one", "model": "LinearCADMR", **changes}]}
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (with_variant(model="LinearCADMM"), "variant 'one' on micro: there is no model 'LinearCADMM'"),
+        (with_variant(model="CADMR@nest"), "CADMR has no preset 'nest'"),
+        (with_variant(settings={"regweight": 3}), "there is no setting 'regweight'; did you mean reg_weight"),
+        (with_variant(settings={"modalities": ["audio"]}), "it needs the modality audio, which the data set lacks"),
+        (with_variant(of="two"), "variant 'one' is of 'two', which is no single variant before it"),
+        ({**PLAN, "figures": ["ndgc@2"]}, "there is no figure 'ndgc@2'; did you mean ndcg@2"),
+        ({**PLAN, "figures": ["known factors explained"]}, "there is no figure 'known factors explained'"),
+        ({**PLAN, "measure": ["everything"]}, "there is no measurement 'everything'"),
+        ({**PLAN, "seeds": 1}, "'bpr' and 'linear' are paired by seed, and 1 seed is too few"),
+        ({**PLAN, "datasets": ["macro"]}, "there is no data set 'macro'"),
+        ({**PLAN, "settings": {"epoch": 3}}, "no variant has a setting 'epoch'; did you mean epochs"),
+        ({**PLAN, "pairs": [["bpr", "brp"]]}, "a pair names 'brp', which is no single variant; did you mean"),
+        ({**PLAN, "qestion": "?"}, "Object contains unknown field 'qestion'"),
+        ({**PLAN, "variants": []}, "a study needs at least one variant"),
+        ({**PLAN, "variants": [*PLAN["variants"], {"name": "2", "of": "bpr"}]}, "'bpr' and '2' are the same model"),
+    ],
+)  # fmt: skip
+def test_bad_studies_are_one_sentence(tmp_path, capsys, plan, said):
+    write_micro(tmp_path / "dataset")
+    assert main(command(tmp_path, plan)) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not (tmp_path / "out/cells").exists()
+
+
+def test_an_unknown_study_is_one_sentence(tmp_path, capsys):
+    assert main(["study", "head", "--output", str(tmp_path / "out")]) == 2
+    assert "there is no study 'head'; did you mean heads?" in capsys.readouterr().err
+
+
+def test_what_comes_with_the_package_can_be_run(tmp_path, capsys):
+    assert main(["study", "--list"]) == 0
+    listed = capsys.readouterr().out
+    for name in study_names():
+        plan = read_plan(name)[1]
+        assert name in listed and plan.question in listed and plan.hours
+        trained, _ = trained_variants(plan, "synthetic", plan.quick.settings, tmp_path / name)
+        assert len({(one.variant, one.departure) for one in trained}) == len(trained) > 1
+
+
+def test_a_variant_of_each_modality_and_of_each_subset(tmp_path):
+    entries = [
+        {"name": "all", "model": "LinearCADMR"},
+        {"name": "{modalities} alone", "of": "all", "each": "modality", "settings": {"modalities": "{modalities}"}},
+        {"name": "{modalities}", "of": "all", "each": "subset", "settings": {"modalities": "{modalities}"}},
+    ]
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump({**PLAN, "variants": entries, "pairs": [], "departures": []}))
+    write_micro(tmp_path / "dataset")
+    place = {"data_path": str(tmp_path / "dataset")}
+    trained, _ = trained_variants(read_plan(str(file))[1], "micro", place, tmp_path)
+    read = {one.variant: (one.base, one.spec.config["modalities"]) for one in trained}
+    # What is there already, both modalities and each alone, is not there twice.
+    expected = {"text alone": ("all", ["text"]), "image alone": ("all", ["image"])}
+    assert read == {"all": (None, ["text", "image"]), **expected}
+
+
+def test_no_setting_of_a_run_reaches_what_departures_are_trained_on():
+    declared: dict[str, Setting] = Config("CADMR", "synthetic").declarations
+    assert not {"parts", "whole", "departure", "departures", "measure"} & declared.keys()
+    assert np.array_equal(Config("CADMR", "synthetic")["benchmark_filename"], ["train", "valid", "test"])
