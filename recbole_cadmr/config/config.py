@@ -25,6 +25,7 @@ from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.model_yaml import declared_settings, find_preset, own_settings
 from recbole_cadmr.config.rules import (
     check_columns,
+    check_content_controls,
     check_metrics,
     check_sampling,
     check_split,
@@ -44,6 +45,7 @@ DEFAULT_DATASET = "synthetic"
 FIXED_IN_TRAINING = (
     *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
+    "content_controls",
     *("eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
     *dataset_arguments,
 )
@@ -259,6 +261,7 @@ class Config(recbole.config.Config):
             final[name] = None if final[name] is None else interval_text(final[name])
         final["data_path"] = str(self.data_root)
         final["model_is_multimodal"] = traits(self.model_class).multimodal
+        check_content_controls(final)
         super()._set_default_parameters()
         # RecBole would look for ml-100k in its own folder, and nowhere else.
         final["data_path"] = str(self.data_folder)

@@ -113,6 +113,23 @@ def check_columns(settings: Mapping[str, Any]) -> None:
         raise UserError("normalize_all scales what normalize_field names; give one of them")
 
 
+def check_content_controls(settings: Mapping[str, Any]) -> None:
+    """Check ``content_controls`` against the model and the modalities that it reads."""
+    controls, names = settings["content_controls"] or {}, settings["modalities"] or []
+    if not controls.keys() - {"seed"}:
+        return
+    if not settings["model_is_multimodal"]:
+        raise UserError(
+            f"content_controls have no effect on {settings['model']}, which reads no content; leave them out"
+        )
+    shuffled = controls.get("shuffled", False)
+    unknown = [] if isinstance(shuffled, bool) else [name for name in shuffled if name not in names]
+    if unknown:
+        raise UserError(f"content_controls shuffle {unknown[0]}, which is none of the modalities {', '.join(names)}")
+    if "noise" in controls and "noise" in names:
+        raise UserError("content_controls add a modality called noise, and there is one already; leave one of them out")
+
+
 def refuse_inert(sources: Mapping[str, tuple[Any, str]], dataset: str) -> None:
     """Raise :class:`UserError` if one of the settings ``sources`` (value and origin) would split or filter a set that
     comes split: its published parts are what they are.

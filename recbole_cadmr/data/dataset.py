@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from recbole_cadmr.arrays import map_rows, missing_rows
+from recbole_cadmr.data.controls import NOISE, changes, controlled, noise
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph
 from recbole_cadmr.data.interactions import InteractionDataset
@@ -32,7 +35,11 @@ class MultimodalDataset(InteractionDataset):
     @property
     def modality_names(self) -> list[str]:
         """Modalities with features, in the order of the setting."""
-        return list(self.config["modalities"] or [])
+        return [*(self.config["modalities"] or []), *([NOISE] if NOISE in self._controls else [])]
+
+    @property
+    def _controls(self) -> Mapping[str, Any]:
+        return self.config["content_controls"] or {}
 
     @property
     def graph_names(self) -> list[str]:
@@ -46,7 +53,12 @@ class MultimodalDataset(InteractionDataset):
             UserError: if its files are missing or do not fit.
         """
         if name not in self._modalities:
-            self._modalities[name] = self._read_modality(name)
+            is_noise = name == NOISE and NOISE in self._controls
+            self._modalities[name] = (
+                noise(self._controls, self.item_num)
+                if is_noise
+                else controlled(self._read_modality(name), self._controls)
+            )
         return self._modalities[name]
 
     def modalities(self) -> dict[str, Modality]:
@@ -54,8 +66,8 @@ class MultimodalDataset(InteractionDataset):
         return {name: self.modality(name) for name in self.modality_names}
 
     def item_graph(self, name: str) -> ItemGraph | None:
-        """The item graph that came with a modality, or None."""
-        if name not in self.graph_names:
+        """The item graph that came with a modality, or None; of vectors that controls have changed there is none."""
+        if name not in self.graph_names or changes(self._controls, name):
             return None
         if name not in self._graphs:
             self._graphs[name] = self._read_graph(name)

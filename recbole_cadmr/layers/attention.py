@@ -168,6 +168,30 @@ class NeighbourRows(ContentAttention):
         return RowBatch(place // near.shape[1], column, value, batch.n_rows, batch.n_columns)
 
 
+class BothAttentions(nn.Module):
+    """Rating rows ask, and items attend to similar ones: the sum of what a cross-attention and an item-wise one add."""
+
+    def __init__(self, cross: CrossAttention, item: ContentAttention) -> None:
+        super().__init__()
+        self.cross, self.item = cross, item
+
+    def content(self, Z: Tensor) -> tuple[Any, Any]:
+        """What each asks of the items, from Z [I, latent_size]."""
+        return self.cross.content(Z), self.item.content(Z)
+
+    def forward(self, batch: RowBatch, content: tuple[Any, Any]) -> Tensor:
+        """The sum of both outputs [B, width], before gate and residual."""
+        return self.cross(batch, content[0]) + self.item(batch, content[1])
+
+    def folded(self, content: tuple[Any, Any], W: Tensor) -> Any:
+        """What :meth:`projected` needs besides a batch, for a linear layer W [width, h] behind the attention."""
+        return self.cross.folded(content[0], W), self.item.folded(content[1], W)
+
+    def projected(self, batch: RowBatch, folded: Any) -> Tensor:
+        """``forward(batch) W`` [B, h] without the rows in between."""
+        return self.cross.projected(batch, folded[0]) + self.item.projected(batch, folded[1])
+
+
 def _scatter(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
     """A matrix of sums of ``value`` at (``row``, ``column``)."""
     flat = torch.zeros(shape[0] * shape[1], device=value.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from recbole.config import Config
@@ -17,7 +17,14 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.attention import ContentAttention, CrossAttention, Gate, NeighbourRows, merge_candidates
+from recbole_cadmr.layers.attention import (
+    BothAttentions,
+    ContentAttention,
+    CrossAttention,
+    Gate,
+    NeighbourRows,
+    merge_candidates,
+)
 from recbole_cadmr.layers.autoencoder import Autoencoder
 from recbole_cadmr.layers.encoder import Fusion, ModalityEncoder
 from recbole_cadmr.layers.total_correlation import (
@@ -29,6 +36,7 @@ from recbole_cadmr.layers.total_correlation import (
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
+Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
 _BLOCK = 1024  # rows scored at once outside RecBole's own batches
@@ -109,19 +117,22 @@ class CADMR(HistoryRecommender):
         self.register_buffer("phase_index", torch.tensor(0))
         self.apply(_initialise)
 
-    def _build_attention(
-        self, config: Config, dataset: MultimodalDataset, width: int
-    ) -> CrossAttention | ContentAttention | None:
+    def _build_attention(self, config: Config, dataset: MultimodalDataset, width: int) -> Attention | None:
         if config["attention"] == "none":
             return None
         sizes = config["fused_size"], config["attention_size"], config["n_heads"]
+        cross = (
+            CrossAttention(width, *sizes, config["attention_dropout_prob"]) if config["attention"] != "item" else None
+        )
         if config["attention"] == "cross":
-            return CrossAttention(width, *sizes, config["attention_dropout_prob"])
+            return cross
         k = config["attention_neighbours"]
         candidates = merge_candidates([dataset.nearest_items(name, k).idx[1:, :k] for name in self.modality_names])
         if self.by_items:
-            return NeighbourRows(candidates, *sizes, self.rating_rows)
-        return ContentAttention(candidates, *sizes)
+            item: ContentAttention = NeighbourRows(candidates, *sizes, self.rating_rows)
+        else:
+            item = ContentAttention(candidates, *sizes)
+        return BothAttentions(cross, item) if cross else item
 
     # Phases
 
@@ -294,7 +305,7 @@ class CADMR(HistoryRecommender):
         n, widths = int(self.present.all(0).sum()), [h.shape[1] for h in latents]
         return total_correlation_bias(n, sum(widths)) - sum(total_correlation_bias(n, d) for d in widths)
 
-    def _cosines(self, attention: CrossAttention | ContentAttention, content: Any) -> dict[str, float]:
+    def _cosines(self, attention: Attention, content: Any) -> dict[str, float]:
         n = self.rating_rows.n_rows
         batch = self.rating_rows.batch(torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long())
         rows = batch.dense
@@ -302,6 +313,8 @@ class CADMR(HistoryRecommender):
             "cos/row": _mean_abs_cos(rows, attention(batch, content)),
             "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1])),
         }
+        if isinstance(attention, BothAttentions):
+            attention, content = attention.cross, content[0]
         if isinstance(attention, CrossAttention):
             query, answer = attention.heads(attention.W_Q(rows), content)
             cosines["cos/head"] = _mean_abs_cos(query, answer)

@@ -116,9 +116,16 @@ def _expanded(variant: Variant, modalities: Sequence[str]) -> Iterator[Variant]:
         return
     sizes = (1,) if variant.each == "modality" else range(1, len(modalities) + 1)
     for chosen in chain.from_iterable(combinations(modalities, size) for size in sizes):
-        filled = {name: list(chosen) if value == "{modalities}" else value for name, value in variant.settings.items()}
+        filled = _filled(variant.settings, list(chosen))
         name = variant.name.replace("{modalities}", " + ".join(chosen))
         yield msgspec.structs.replace(variant, name=name, settings=filled)
+
+
+def _filled(value: Any, modalities: list[str]) -> Any:
+    """Settings with modalities where ``{modalities}`` stands for them."""
+    if isinstance(value, dict):
+        return {name: _filled(entry, modalities) for name, entry in value.items()}
+    return modalities if value == "{modalities}" else value
 
 
 def _check_modalities(config: Config) -> None:

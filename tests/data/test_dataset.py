@@ -198,7 +198,7 @@ from pathlib import Path
 from recbole_cadmr.data.dataset import MultimodalDataset
 class Bare(MultimodalDataset):
     def __init__(self, folder, n_items):
-        self.config = {"modalities": ["text", "image"], "item_graphs": None}
+        self.config = {"modalities": ["text", "image"], "item_graphs": None, "content_controls": None}
         self.dataset_path, self.dataset_name, self.iid_field = folder, "big", "item_id"
         self.field2token_id = {"item_id": {"[PAD]": 0, **{str(i): i + 1 for i in range(n_items)}}}
         self._modalities, self.n = {}, n_items + 1

@@ -16,6 +16,7 @@ USERS = torch.arange(6)  # padding, ann, bob, cid, dot, eve
 VARIANTS = [
     {},
     {"attention": "item"},
+    {"attention": "both"},
     {"attention": "none"},
     {"rows": "items"},
     {"rows": "items", "attention": "item"},
@@ -115,7 +116,7 @@ def test_losses_agree_with_their_definitions(micro, objective, reduction):
 
 
 def test_fine_tuning_starts_exactly_at_the_pretrained_model(micro):
-    for attention in ("cross", "item"):
+    for attention in ("cross", "item", "both"):
         model = model_of(micro, attention=attention)
         before = scores_of(model)
         model.set_phase("finetune")
@@ -200,7 +201,7 @@ def test_the_padding_item_has_no_influence(micro, attention, rows):
     assert torch.equal(scores_of(other), scores_of(model))
 
 
-@pytest.mark.parametrize("attention", ["cross", "item", "none"])
+@pytest.mark.parametrize("attention", ["cross", "item", "both", "none"])
 def test_a_history_is_scored_as_the_user_who_has_it(micro, attention):
     model = model_of(micro, attention=attention, gate_init=0.5)
     model.set_phase("finetune")
@@ -303,3 +304,17 @@ def test_one_modality_alone(tmp_path):
     model = model_of(folder, gate_init=0.5)
     assert len(model.encoders) == 1
     assert set(model.diagnostics()) >= {"tc/image", "gate"} and "tc/across" not in model.diagnostics()
+
+
+def test_both_attentions_add_what_each_adds(micro):
+    both = model_of(micro, attention="both", gate="none").eval()
+    both.set_phase("finetune")
+    batch = both.rating_rows.batch(torch.arange(1, 6))
+    with torch.no_grad():
+        content = both.attention.content(both.fusion(both._latents()))
+        each = both.attention.cross(batch, content[0]), both.attention.item(batch, content[1])
+        assert torch.allclose(both._enhanced(batch, content), batch.dense + each[0] + each[1], atol=1e-6)
+        assert each[0].abs().max() > 0 and each[1].abs().max() > 0
+        enhanced = both._enhanced(batch, content)
+        assert torch.allclose(scores_of(both)[1:, 1:], both.autoencoder(enhanced), atol=1e-5)  # the folded form
+    assert "cos/head" in both.diagnostics()
