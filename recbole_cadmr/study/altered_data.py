@@ -40,7 +40,10 @@ def altered(source: Config, departure: Departure, root: Path) -> str:
         for file in folder.glob(f"{dataset}.*"):
             if file not in interactions.values() and file.suffix not in (".yaml", ".html"):
                 _link(file, aside / (name + file.name.removeprefix(dataset)))
-        settings = read_yaml(folder / f"{dataset}.yaml")
+        settings = {
+            **read_yaml(folder / f"{dataset}.yaml"),
+            "data_note": f"{dataset} altered for a study: {departure.name}",
+        }
         if departure.whole:
             _join(list(interactions.values()), aside / f"{name}.inter")
             settings = {key: value for key, value in settings.items() if key not in _OF_SPLIT}

@@ -103,7 +103,8 @@ class Findings:
         paragraphs = [f"**{plain(self.plan.question)}**" + (f" {_TRIAL}" if self.quick else "")]
         for dataset in self.datasets:
             sentences = self._about_orders(dataset) if self.plan.orders else self._about_effects(dataset)
-            paragraphs.append(f"On {plain(dataset)}: " + " ".join([*sentences, *self._about_published(dataset)]))
+            sentences += [*self._along_axis(dataset), *self._by_stratum(dataset), *self._about_published(dataset)]
+            paragraphs.append(f"On {plain(dataset)}: " + " ".join(sentences))
         if self.missing:
             paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(plain, self.missing))}.")
         return "\n\n".join(paragraphs) + "\n"
@@ -140,6 +141,28 @@ class Findings:
         figure = self.plan.figures[0]
         values = self.values(dataset, figure)["mean"]
         return f"{figure} is " + ", ".join(f"{number(v)} of *{plain(name)}*" for (name, _), v in values.items()) + "."
+
+    def _along_axis(self, dataset: str) -> list[str]:
+        """The figures beside the first along the axis of the study."""
+        sentences = []
+        for figure in self.plan.figures[1:] if self.x else ():
+            means = self.values(dataset, figure)["mean"]
+            points = {self.x[variant]: mean for (variant, departure), mean in means.items() if variant in self.x}
+            if points:
+                listed = ", ".join(f"{number(points[x])} at {x:g}" for x in sorted(points))
+                sentences.append(f"Along {plain(self.plan.axis)}, {figure} is {listed}.")
+        return sentences
+
+    def _by_stratum(self, dataset: str) -> list[str]:
+        """The best variant of each stratum, where the variants stand for content of other kinds."""
+        table = self.strata(dataset, self.plan.figures[0])
+        if table.empty or not any(variant.each for variant in self.plan.variants):
+            return []
+        best = table.fillna(-math.inf).idxmax()
+        listed = "; ".join(
+            f"{stratum} *{plain(name)}* ({number(table.at[name, stratum])})" for stratum, name in best.items()
+        )
+        return [f"By stratum, the highest are: {listed}."]
 
     def _about_orders(self, dataset: str) -> list[str]:
         orders = self.orders[self.orders["dataset"] == dataset]
@@ -216,7 +239,7 @@ def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
             "difference": signed(effect["difference"]),
             "95% interval": _interval(effect["low"], effect["high"]).strip(),
             "p (Holm)": "" if math.isnan(effect["p"]) else p_value(effect["p"]),
-            "paired by": f"{effect['n']:,} {effect['unit']}",
+            "paired by": f"{effect['n']:,} {effect['unit']}" if effect["n"] > 1 else "one run",
         }
         for effect in effects.to_dict("records")
     ]

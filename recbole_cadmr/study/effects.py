@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from recbole_cadmr.reports.significance import holm
 from recbole_cadmr.runs.topk_lists import RANKING, by_user, read_lists
 
 LEVEL = 0.05
+LEAST_ORDERED = 3  # variants that make an order
 _KEY = ["dataset", "variant", "departure"]
 _ORDER_COLUMNS = ["dataset", "departure", "tau", "low", "high", "models", "n"]
 
@@ -74,7 +75,10 @@ def _effects(
         if own not in by_seed or base not in by_seed:
             continue
         one, other = by_seed[own], by_seed[base]
-        differences, unit = difference_by_seed(one, other), "seeds"
+        stands = [(dataset, variant) in lists for variant, _ in (own, base)]
+        differences, unit = difference_by_seed(one, other, *stands), "seeds"
+        if not len(differences):
+            continue
         files = [lists.get((dataset, variant)) for variant, departure in (own, base) if not departure]
         if len(differences) == 1 and len(files) == 2 and all(files):
             by_users = [_of_users(Path(str(file)), figure) for file in files]
@@ -95,9 +99,9 @@ def _effects(
     return effects
 
 
-def difference_by_seed(one: pd.Series, other: pd.Series) -> np.ndarray:
-    """Differences of values by seed; the one run of a deterministic model stands for all seeds."""
-    if len(one) == 1 or len(other) == 1:
+def difference_by_seed(one: pd.Series, other: pd.Series, one_stands: bool, other_stands: bool) -> np.ndarray:
+    """Differences of values by seed; ``.._stands`` says whether the one run of a model stands for all seeds."""
+    if one_stands or other_stands:
         return np.atleast_1d(np.asarray(one.to_numpy() - other.to_numpy(), dtype=float))
     return (one - other).dropna().to_numpy(dtype=float)
 
@@ -121,33 +125,48 @@ def _of_users(file: Path, figure: str) -> np.ndarray | None:
     return by_user(read_lists(file), [int(k)], [name])[figure]
 
 
-def orders_of(data: pd.DataFrame, figure: str) -> pd.DataFrame:
-    """How the order of the variants by a figure holds: see ``Findings.orders`` for the columns."""
+def orders_of(data: pd.DataFrame, figure: str, lists: Mapping[tuple[str, str], Path]) -> pd.DataFrame:
+    """How the order of the variants by a figure holds: see ``Findings.orders`` for the columns.
+
+    Args:
+        data, lists: as of :func:`effects_of`.
+    """
     rows = data[(data["figure"] == figure) & (data["stratum"] == "")]
     found: list[tuple[object, ...]] = []
     for dataset, group in rows.groupby("dataset", sort=False):
         tables = {
-            # A column a seed; the one run of a deterministic model stands for all seeds.
-            departure: part.pivot(index="variant", columns="seed", values="value").ffill(axis=1).bfill(axis=1)
+            departure: _by_seed(part, {variant for place, variant in lists if place == dataset})
             for departure, part in group.groupby("departure", sort=False)
         }
         protocol = tables.get("")
-        if protocol is None or len(protocol) < 3:
+        if protocol is None or len(protocol) < LEAST_ORDERED:
             continue
         for departure, table in tables.items():
             both = protocol.index.intersection(table.index)
             seeds = protocol.columns.intersection(table.columns)
-            if departure and len(both) >= 3:
-                taus = [_tau(protocol.loc[both, seed], table.loc[both, seed]) for seed in seeds]
-                found.append((dataset, departure, *_mean_tau(taus), len(both), len(taus)))
-        taus = [_tau(protocol[one], protocol[other]) for one, other in combinations(protocol.columns, 2)]
+            if departure and len(both) >= LEAST_ORDERED:
+                taus = _taus((protocol.loc[both, seed], table.loc[both, seed]) for seed in seeds)
+                found += [(dataset, departure, *_mean_tau(taus), len(both), len(taus))] if taus else []
+        taus = _taus((protocol[one], protocol[other]) for one, other in combinations(protocol.columns, 2))
         if taus:  # pairs of seeds share seeds, so that there is no interval
             found.append((dataset, "another seed", float(np.mean(taus)), math.nan, math.nan, len(protocol), len(taus)))
     return pd.DataFrame(found, columns=_ORDER_COLUMNS)
 
 
-def _tau(one: pd.Series, other: pd.Series) -> float:
-    return float(stats.kendalltau(one.to_numpy(), other.to_numpy()).statistic)
+def _by_seed(rows: pd.DataFrame, stand: set[str]) -> pd.DataFrame:
+    """Values of variants: a row a variant, a column a seed; of some of them one run stands for all seeds."""
+    table = rows.pivot(index="variant", columns="seed", values="value")
+    alone = table.index.isin(list(stand))
+    table[alone] = table[alone].ffill(axis=1).bfill(axis=1)
+    return table
+
+
+def _taus(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> list[float]:
+    """Kendall's tau of each pair, over the variants that have both values; none where there are fewer than three."""
+    both = (pd.concat(pair, axis=1, keys=["one", "other"]).dropna() for pair in pairs)
+    return [
+        float(stats.kendalltau(pair["one"], pair["other"]).statistic) for pair in both if len(pair) >= LEAST_ORDERED
+    ]
 
 
 def _mean_tau(taus: Sequence[float]) -> tuple[float, float, float]:

@@ -106,7 +106,7 @@ def _forest(effects: pd.DataFrame, figure: str, name: str) -> Markup:
             hovertemplate="%{customdata[0]}: %{x:+.4f}, to %{customdata[1]}<extra></extra>",
         )
         traces += [trace] if mine else []
-    axis = {"zerolinecolor": INK, "zerolinewidth": 1}
+    axis = {"zerolinecolor": INK, "zerolinewidth": 1, "exponentformat": "none"}
     return chart(name, traces, f"difference in {figure}", xaxis=axis, yaxis=_names(texts), **_tall(len(rows)))
 
 

@@ -195,7 +195,7 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
     ]
     known_results = pd.DataFrame(references, columns=["dataset", "variant", "figure", "value", "source"])
     effects = effects_of(data, plan.figures, list(dict.fromkeys([*pairs, *plan.pairs])), lists_of)
-    orders = orders_of(data, plan.figures[0]) if plan.orders else pd.DataFrame(columns=["dataset"])
+    orders = orders_of(data, plan.figures[0], lists_of) if plan.orders else pd.DataFrame(columns=["dataset"])
     return Findings(plan, data, effects, orders, known_results, x, missing, quick)
 
 

@@ -114,6 +114,8 @@ def _expanded(variant: Variant, modalities: Sequence[str]) -> Iterator[Variant]:
     if variant.each is None:
         yield variant
         return
+    if not modalities:
+        raise UserError(f"variant '{variant.name}' is for each modality of a data set, and this one has none")
     sizes = (1,) if variant.each == "modality" else range(1, len(modalities) + 1)
     for chosen in chain.from_iterable(combinations(modalities, size) for size in sizes):
         filled = _filled(variant.settings, list(chosen))

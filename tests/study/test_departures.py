@@ -73,6 +73,7 @@ def test_altered_parts(tmp_path):
     read = {file.name.removeprefix(name): file.read_text().splitlines() for file in folder.glob("*.inter")}
     assert read[".valid.inter"] == read[".test.inter"] == ["user_id:token\titem_id:token", "dot\tb", "dot\tc", "eve\ta"]
     assert len(read[".train.inter"]) == 9
+    assert "data_note: 'micro altered for a study: best epoch on test'" in (folder / f"{name}.yaml").read_text()
     assert (folder / f"{name}.text.npy").read_bytes() == (tmp_path / "dataset/micro/micro.text.npy").read_bytes()
 
     joined = altered(source, Departure("random split", whole=True), tmp_path / "data")

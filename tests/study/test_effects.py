@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,7 +41,7 @@ def test_effects_are_paired_by_seed_and_corrected_over_all():
         ("fixed", ""): [0.15],
         ("base", "leak"): [0.5, 0.7, 0.9],
     })  # fmt: skip
-    effects = effects_of(data, ["ndcg@10"], [("other", "base"), ("fixed", "base")], {})
+    effects = effects_of(data, ["ndcg@10"], [("other", "base"), ("fixed", "base")], {("set", "fixed"): Path()})
     assert effects["difference"].tolist() == pytest.approx([0.02, -0.05, 0.5])
     assert effects["n"].tolist() == [3, 3, 3] and set(effects["unit"]) == {"seeds"}
     raw = [interval(np.array(d))["p"] for d in ([0.01, 0.03, 0.02], [0.05, -0.05, -0.15], [0.4, 0.5, 0.6])]
@@ -55,7 +57,7 @@ def test_orders_are_compared_by_kendalls_tau():
         ("a", "turned"): [0.3, 0.3], ("b", "turned"): [0.2, 0.2], ("c", "turned"): [0.1, 0.1],
         ("a", "one swap"): [0.2, 0.1], ("b", "one swap"): [0.1, 0.2], ("c", "one swap"): [0.3, 0.3],
     })  # fmt: skip
-    orders = orders_of(data, "ndcg@10").set_index("departure")
+    orders = orders_of(data, "ndcg@10", {}).set_index("departure")
     assert orders["tau"].to_dict() == pytest.approx({"turned": -1, "one swap": (1 / 3 + 1) / 2, "another seed": 1})
     means = data.groupby(["variant", "departure"])["value"].mean()
     assert flipped(means) == (3, 3, pytest.approx(2 / 3))
@@ -70,3 +72,11 @@ def test_latents_that_are_the_factors_explain_and_disentangle_them():
     assert agreement(mixed, factors)[0] > 0.99 and agreement(mixed, factors)[1] < 0.7
     noise = np.random.default_rng(2).normal(size=(400, 4))
     assert agreement(noise, factors)[0] < 0.1
+
+
+def test_a_run_that_failed_is_no_run_that_stands_for_all_seeds():
+    values = {("a", ""): [0.1, 0.2], ("b", ""): [0.3, 0.4], ("c", ""): [0.5]}
+    effects = effects_of(data_of(values), ["ndcg@10"], [("a", "c"), ("b", "a")], {})
+    assert effects["n"].tolist() == [1, 2]  # of c there is one seed, as that of the other failed
+    assert orders_of(data_of(values), "ndcg@10", {}).empty
+    assert len(orders_of(data_of(values), "ndcg@10", {("set", "c"): Path()})) == 1

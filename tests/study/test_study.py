@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.declarations import Setting
@@ -178,3 +180,25 @@ def test_no_setting_of_a_run_reaches_what_departures_are_trained_on():
     declared: dict[str, Setting] = Config("CADMR", "synthetic").declarations
     assert not {"parts", "whole", "departure", "departures", "measure"} & declared.keys()
     assert np.array_equal(Config("CADMR", "synthetic")["benchmark_filename"], ["train", "valid", "test"])
+
+
+def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
+    write_micro(tmp_path / "dataset")
+    arguments = command(tmp_path, {**PLAN, "departures": [], "measure": []})
+    with monkeypatch.context() as patch:
+        end = Progress._on_end
+        patch.setattr(Progress, "_on_end", lambda *arguments: (end(*arguments), signal.raise_signal(signal.SIGINT)))
+        assert main(arguments) == 2
+    assert "stopped; what is finished is kept" in capsys.readouterr().err
+    first = {run: run.stat().st_mtime_ns for run in (tmp_path / "out").glob("cells/*/run/result.json")}
+    assert len(first) == 1 and not (tmp_path / "out/answer.md").exists()
+    assert main(arguments) == 0
+    assert "4 cells, 1 finished" in capsys.readouterr().out
+    assert {run: run.stat().st_mtime_ns for run in first} == first and (tmp_path / "out/answer.md").exists()
+
+
+def test_each_needs_modalities(tmp_path, capsys):
+    each = {"name": "{modalities} alone", "model": "LinearCADMR", "each": "modality", "settings": {}}
+    write_micro(tmp_path / "dataset", modalities="[]")
+    assert main(command(tmp_path, {**PLAN, "pairs": [], "variants": [each]})) == 2
+    assert "is for each modality of a data set, and this one has none" in capsys.readouterr().err
