@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from types import SimpleNamespace
 
@@ -90,3 +91,15 @@ def test_ulimit_itself():
         assert 0 < memory.free_bytes(CPU) <= GIB
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_freed_memory_serves_the_next_large_tensor_and_is_given_back():
+    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the C library is not glibc")
+    resident = psutil.Process().memory_info
+    with memory.freed_memory_kept():
+        first = torch.zeros(2**25)  # 128 MiB
+        before = resident().rss
+        del first
+        assert abs(resident().rss - before) < 2**24
+    assert resident().rss < before - 2**26

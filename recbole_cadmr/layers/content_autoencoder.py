@@ -27,6 +27,7 @@ from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 1024  # items smoothed at once
 _LARGEST = 20_000  # items of a catalogue that is fitted exactly without being asked to; time grows with their cube
+_SEARCHED = 10_000  # and of one whose settings are chosen by exact fits: the order of settings shows in others, too
 _ENTRIES = 2**24  # of a sparse fit's components unless told otherwise
 _LEAST, _MOST = 64, 512  # and how many components that makes
 _A_NEIGHBOUR = 5  # entries that a row of a sparse fit keeps for each neighbour
@@ -157,6 +158,12 @@ class ContentAutoencoder:
             raise UserError(f"{sizes}; free some, or lower sparse_neighbours and sparse_rank")
         logging.getLogger("recbole_cadmr").info(f"{sizes}; fit: {'exact' if dense else 'sparse'}")
         return dense
+
+    @property
+    def kind_of_search(self) -> str | None:
+        """Which kind of fit settings are chosen by; None for the one that they are chosen for."""
+        quick = self.R.shape[1] <= _SEARCHED or self._device.type == "cuda" or self.settings["fit"] == "exact"
+        return None if quick else "sparse"
 
     def _low_rank(self, B: LowRankAutoencoder, damping: np.ndarray) -> LowRankPlusSparse:
         """``(I + a H) B diag(damping) (I + b A') + d H`` of a B that is never formed."""

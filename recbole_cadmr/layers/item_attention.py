@@ -73,15 +73,18 @@ class ItemAttention(nn.Module):
         self.embedding = nn.Parameter(scale * torch.randn(n_items, 2 * size))
         self.content_map = nn.Parameter(scale * torch.randn(n_features, 2 * size))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries, divided by the temperature, and keys [I, d] each: their products are the softmax's logits.
+    def forward(
+        self, features: Tensor, asking: Tensor | None = None, answering: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Queries [n, d], divided by the temperature, and keys [m, d]: their products are the softmax's logits.
 
         Args:
             features: [I, F], content of the items.
+            asking, answering: the items of the queries [n] and of the keys [m]; all, each, if not given.
         """
         both = self._smoothing(torch.addmm(self.embedding, features, self.content_map))
-        query, key = both[:, : self.size], both[:, self.size :]
-        return F.normalize(query, dim=1) / self.temperature, F.normalize(key, dim=1)
+        query, key = (both if items is None else both.index_select(0, items) for items in (asking, answering))
+        return F.normalize(query[:, : self.size], dim=1) / self.temperature, F.normalize(key[:, self.size :], dim=1)
 
 
 class _AttentionEntries(torch.autograd.Function):
@@ -119,20 +122,41 @@ def attention_entries(query: Tensor, key: Tensor, row: Tensor, column: Tensor) -
     return _AttentionEntries.apply(query, key, row, column)
 
 
+class _ExpTotals(torch.autograd.Function):
+    """``sum_j exp(q_i . k_j + offset_j)`` [n], without the passes over all logits that autograd would take."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, offset: Tensor) -> Tensor:
+        weight, total = query.new_empty(len(query), len(key)), query.new_empty(len(query))
+        step = max(_LOGITS // len(key), 1)  # rows in the processor's cache
+        for rows, block, of_rows in zip(query.split(step), weight.split(step), total.split(step)):
+            torch.sum(torch.addmm(offset, rows, key.T, out=block).exp_(), 1, out=of_rows)
+        ctx.save_for_backward(query, key)
+        ctx.weight = weight  # ours alone
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        (query, key), gradient = ctx.saved_tensors, gradients[0][:, None]
+        weight, ctx.weight = ctx.weight, None
+        return gradient * (weight @ key), weight.T @ (gradient * query), None
+
+
 def sampled_attention_entries(
     query: Tensor, key: Tensor, row: Tensor, column: Tensor, sample: Tensor, log_weight: Tensor
 ) -> Tensor:
     """The same with the sum below the fraction estimated from a sample of the items.
 
     A sampled item counts for ``1 / (chance to be in the sample)`` items (the logQ correction of sampled softmax), but
-    an entry's own counts once, whether it is in the sample or not: the sum is unbiased, and no entry exceeds 1.
+    an entry's own counts once, whether it is in the sample or not: the sum is unbiased, and no entry exceeds 1. The
+    gradient can be taken once.
 
     Args:
         sample: [m], distinct items in ascending order, drawn without a look at ``row`` and ``column``.
         log_weight: [I], log of what each item counts for if it is in the sample.
     """
     numerator = (query[row] * key[column]).sum(1).exp()
-    total = (query @ key[sample].T + log_weight[sample]).exp().sum(1)
+    total = _ExpTotals.apply(query, key[sample], log_weight[sample])
     in_sample = sample[torch.searchsorted(sample, column).clamp(max=len(sample) - 1)] == column
     own = 1 - log_weight[column].exp() * in_sample
     return numerator / (total[row] + own * numerator)

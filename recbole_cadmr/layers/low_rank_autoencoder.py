@@ -11,15 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from recbole_cadmr.layers.linear_autoencoder import singular
-from recbole_cadmr.layers.sparse import compressed, padded_rows
+from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
 _OVERSAMPLES = 32  # directions looked at beyond those kept
-_ROUNDS = 4  # power iterations
+_ROUNDS = 5  # products of subspace iteration with the Gram matrix
 _HEAVY = 64  # users at most who are rows of the low-rank part
 _PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
@@ -33,7 +32,7 @@ class LowRankAutoencoder:
 
     ``B = (W - diag W) / (1 - diag W)`` by columns, where ``W = G (G + reg_weight I)^-1`` and ``G = X'X``, brought from
     the scale of X to that of the rows it was made from. With G's largest eigenvalues ``theta_1 >= ... >= theta_r`` and
-    their vectors V (by a randomised SVD of X: Halko, Martinsson and Tropp, 2011), ``f(t) = t / (t + reg_weight)`` and
+    their vectors V (by subspace iteration: Halko, Martinsson and Tropp, 2011), ``f(t) = t / (t + reg_weight)`` and
     ``a = f(theta_r) / theta_r``,
 
         ``W ~ V diag(f(theta) - a theta) V' + a G``:
@@ -98,14 +97,23 @@ class LowRankAutoencoder:
 
 
 def leading_components(X: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first."""
-    rank = min(rank, *X.shape)
+    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first.
+
+    By subspace iteration from random directions, on the side of the items alone.
+    """
+    n_items, rank = X.shape[1], min(rank, *X.shape)
     if not X.nnz:
-        return np.zeros((X.shape[1], 0), X.dtype), np.zeros(0)
-    _, size, vectors = randomized_svd(X, rank, n_oversamples=_OVERSAMPLES, n_iter=_ROUNDS, random_state=0)
-    theta = size.astype(np.float64) ** 2
+        return np.zeros((n_items, 0), X.dtype), np.zeros(0)
+    of_users, of_items = (compressed(matrix, "cpu", X.dtype) for matrix in (X, X.T.tocsr()))
+    start = np.random.default_rng(0).standard_normal((n_items, min(rank + _OVERSAMPLES, n_items)), X.dtype)
+    Q = torch.from_numpy(start)
+    for _ in range(_ROUNDS):
+        Q = torch.linalg.qr(product(of_items, product(of_users, Q))).Q
+    image = product(of_users, Q)
+    theta, rotation = torch.linalg.eigh((image.T @ image).double())
+    theta, rotation = theta.flip(0)[:rank], rotation.flip(1)[:, :rank]
     kept = theta > theta[0] * np.finfo(X.dtype).eps
-    return np.ascontiguousarray(vectors[kept].T), theta[kept]
+    return (Q @ rotation[:, kept].to(Q)).numpy(), theta[kept].numpy()
 
 
 @dataclass(frozen=True)

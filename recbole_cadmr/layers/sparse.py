@@ -32,16 +32,22 @@ class SparseMatrix:
         return _MeanOfPowers.apply(self._matrix, self._transposed, E, n)
 
 
+def product(matrix: Tensor, E: Tensor) -> Tensor:
+    """``matrix @ E`` of a sparse matrix, without the two passes over the result that torch takes to begin it."""
+    result = E.new_empty(matrix.shape[0], E.shape[1])
+    return torch.addmm(result, matrix, E, beta=0, out=result)
+
+
 class _Product(torch.autograd.Function):
     # torch's own gradient of this product transposes the matrix anew in every step.
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, transposed: Tensor, E: Tensor) -> Tensor:
         ctx.transposed = transposed
-        return matrix @ E
+        return product(matrix, E)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transposed @ gradients[0].contiguous()
+        return None, None, product(ctx.transposed, gradients[0].contiguous())
 
 
 class _MeanOfPowers(torch.autograd.Function):
@@ -149,10 +155,10 @@ def _back(edges: EdgeMatrix, value: Tensor) -> Tensor:
     return _csr(edges.back_indptr, edges.back_row, value[edges.back_order], edges.shape[::-1])
 
 
-def compressed(matrix: sp.csr_matrix, device: str | torch.device) -> Tensor:
-    """A sparse matrix as torch's, in float32; products with wide matrices are far faster than sums of table rows."""
+def compressed(matrix: sp.csr_matrix, device: str | torch.device, dtype: Any = np.float32) -> Tensor:
+    """A sparse matrix as torch's; products with wide matrices are far faster than sums of table rows."""
     indptr, column = (torch.from_numpy(index.astype(np.int64)) for index in (matrix.indptr, matrix.indices))
-    values = torch.from_numpy(matrix.data.astype(np.float32))
+    values = torch.from_numpy(matrix.data.astype(dtype))
     return _csr(indptr, column, values, matrix.shape).to(device)
 
 

@@ -34,9 +34,10 @@ class CachingRecommender(Recommender):
         return self._cache[name]
 
     def train(self, mode: bool = True) -> CachingRecommender:
-        """Enter training, or evaluation; what was kept for an evaluation is forgotten either way."""
+        """Enter training, or evaluation; what was kept for an evaluation is forgotten, unless that goes on."""
         # Parameters change in training only; their version counters do not tell, a fused optimiser leaves them alone.
-        self._cache.clear()
+        if mode or self.training:
+            self._cache.clear()
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -157,9 +157,8 @@ class SoftmaxCADMR(ClosedFormRecommender):
 
         Of processes that share a batch, each computes the softmax of some of the asking items.
         """
-        query, key = member(self.features)
         if not len(held_row):
-            return query.sum() * 0.0  # nobody in the batch has two items
+            return member(self.features)[0].sum() * 0.0  # nobody in the batch has two items
         items, place = column.unique(return_inverse=True)
         asks, answers = row_pairs(row, held_row, n_rows)
         asks_known, known = row_pairs(row, row, n_rows)
@@ -169,12 +168,17 @@ class SoftmaxCADMR(ClosedFormRecommender):
         if n_processes() > 1:
             mine = ((place[pair] >= own.start) & (place[pair] < own.stop)).nonzero().squeeze(1)
             pair, target, slot = pair[mine], target[mine], slot[mine]
-        asking = query.index_select(0, items[own]), key, place[pair] - own.start, target
+        row_of_pair = place[pair] - own.start
         if self.n_sampled is None:
-            probability = attention_entries(*asking)
+            query, key = member(self.features, items[own])
+            probability = attention_entries(query, key, row_of_pair, target)
         else:
             sample = torch.multinomial(self._drawn, self.n_sampled, replacement=True).unique()
-            probability = sampled_attention_entries(*asking, sample, self._log_weight)
+            answering, at = torch.cat([sample, target]).unique(return_inverse=True)
+            sample, target = at[: len(sample)], at[len(sample) :]
+            query, key = member(self.features, items[own], answering)
+            of_answering = self._log_weight[answering]
+            probability = sampled_attention_entries(query, key, row_of_pair, target, sample, of_answering)
         probability = probability / torch.bincount(row, minlength=n_rows)[row[pair]]
         total = torch.zeros(len(held_row) + n_rows, device=row.device).index_add(0, slot, probability)
         of_held, of_known = summed(total).split([len(held_row), n_rows])

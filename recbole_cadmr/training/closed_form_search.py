@@ -169,7 +169,7 @@ class ClosedFormSearch:
         rows = self.held_out.rows
         if self._fitted != fitted:
             self._B, self._attended = None, {}
-            self._B = self.closed_form.autoencoder(settings, self._kind)
+            self._B = self.closed_form.autoencoder(settings, self._kind or self.closed_form.kind_of_search)
             self._X = _product(rows, self._B, self._X)
             self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
         if self._attended != attended:

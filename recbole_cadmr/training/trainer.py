@@ -19,6 +19,7 @@ from recbole_cadmr.compat import tensorboard_in
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.layers.shared_batch import agreed, rank
+from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
@@ -137,8 +138,9 @@ class RunTrainer(RankingTrainer):
         loss_func = start_epoch(self) or loss_func
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
-        self.hooks.before_epoch()
-        losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
+        with freed_memory_kept():
+            self.hooks.before_epoch()
+            losses = super()._train_epoch(train_data, epoch_idx, loss_func=loss_func, show_progress=show_progress)
         seconds = perf_counter() - start
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
         self._losses = self._named(losses, len(train_data))

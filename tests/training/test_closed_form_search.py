@@ -18,6 +18,7 @@ import recbole_cadmr
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import dense_to_batch
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.training import closed_form_search
@@ -115,6 +116,21 @@ def test_what_is_tried_is_what_the_closed_form_scores(fit):
         items = torch.from_numpy(drawn.integers(0, expected.shape[1], (len(users), 7)))
         at = search._scores_at({**DEFAULTS, **changes, **values}, users, items)
         assert torch.allclose(at, expected.gather(1, items), atol=atol)
+
+
+@pytest.mark.parametrize(
+    ("largest", "fit", "expected"), [(60, "auto", None), (59, "auto", "sparse"), (59, "exact", None)]
+)
+def test_settings_of_larger_catalogues_are_chosen_by_sparse_fits(monkeypatch, largest, fit, expected):
+    monkeypatch.setattr(content_autoencoder, "_SEARCHED", largest)
+    R, V, _, A = world(1, 0.07, "useful")
+    form = closed_form(R, A, fit=fit, sparse_rank=60)
+    assert form.kind_of_search == expected
+    chosen = ClosedFormSearch(form, HeldOut(R, V, "Recall@10", 10), LADDERS, 4)
+    found = chosen.run()
+    assert isinstance(chosen._B, torch.Tensor) == (expected is None)
+    assert form.fit() == "exact"
+    assert found == searched(R, V, A, 4)[1]  # of all components both kinds are the same
 
 
 def test_a_killed_search_repeats_no_fit_and_ends_alike(tmp_path, monkeypatch):
