@@ -11,6 +11,7 @@ from typing import Any
 import recbole.config
 import yaml
 from msgspec import UNSET
+from recbole.utils import ModelType
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import (
@@ -35,7 +36,7 @@ from recbole_cadmr.config.rules import (
 from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_yaml, shown
 from recbole_cadmr.data.prepare.catalog import catalog, how_to_get
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.models.contract import Recommender, traits
+from recbole_cadmr.models.contract import OwnModel, traits
 from recbole_cadmr.models.registry import get_model, is_recboles
 
 DEFAULT_MODEL = "CADMR"
@@ -46,12 +47,13 @@ FIXED_IN_TRAINING = (
     *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
     "content_controls",
-    *("eval_args", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
+    *("eval_args", "domain_field", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
     *dataset_arguments,
 )
 # What the NAME.yaml of a data set, which is not trusted, may contain: how its files are read, split and evaluated on.
 _OF_DATA = (
     *("encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note", "eval_args"),
+    "domain_field",
     *("split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric"),
     *dataset_arguments,
 )
@@ -59,6 +61,7 @@ _OF_DATA = (
 _DERIVED = (
     *("MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank", "valid_metric_bigger"),
     *("valid_neg_sample_args", "test_neg_sample_args", "model_is_multimodal"),
+    *("MASK_INDEX", "MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS"),  # of BERT4Rec
 )
 
 # What RecBole asks for though not every model has such a setting, and takes None for an answer: the number of processes
@@ -159,13 +162,15 @@ class Config(recbole.config.Config):
         self.internal_config_dict.update(values)
         return values
 
-    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+    def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         # RecBole's yaml of its own ml-100k names labels, which no model here learns from.
         self.internal_config_dict["threshold"] = None
+        if model_class.type == ModelType.SEQUENTIAL:  # what follows is told among all items, or as the model does it
+            self.internal_config_dict["train_neg_sample_args"] = None
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
-        shared = model_class.shared_settings if issubclass(model_class, Recommender) else None
+        shared = model_class.shared_settings if issubclass(model_class, OwnModel) else None
         own = declared_settings(model, shared, self.internal_config_dict if is_recboles(model_class) else None)
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
@@ -267,7 +272,7 @@ class Config(recbole.config.Config):
         final["data_path"] = str(self.data_folder)
         if self._sources.get("valid_metric_bigger", (final["valid_metric_bigger"],))[0] != final["valid_metric_bigger"]:
             raise UserError(f"valid_metric_bigger follows from valid_metric {final['valid_metric']}; leave it out")
-        if issubclass(self.model_class, Recommender):
+        if issubclass(self.model_class, OwnModel):
             self.model_class = self.model_class.form(final)
             if final["enable_amp"]:
                 raise UserError(f"{final['model']} computes in float32 alone; leave out enable_amp")

@@ -11,6 +11,8 @@ from typing import Any
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
 
+_ALL = "every model"  # of settings whose default is what they stand for in older checkpoints
+
 
 @cache
 def _table() -> dict[str, dict[str, Any]]:
@@ -92,7 +94,7 @@ def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
     What a setting that came later stands for in older checkpoints is left out.
     """
-    table = _table().get(model, {})
+    table = {**_table()[_ALL], **_table().get(model, {})}
     return _renamed(_without_former(values, table), _inverse(table), "the settings", warn=False)
 
 

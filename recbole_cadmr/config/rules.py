@@ -8,10 +8,14 @@ from typing import Any
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType
 
+from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError, did_you_mean
 
-RANKING = tuple(name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING)
+_OF_DOMAINS = tuple(name.lower() for name in DOMAIN_METRICS)
+RANKING = tuple(
+    name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING and name not in _OF_DOMAINS
+)
 _OF_ALL_ITEMS = ("gauc",)  # measured over the whole ranking, so that there is no length of a list
 # What draws or filters a set, beside the parts of eval_args in _DRAWN, and the values that ask for no filter.
 _FILTERS: dict[str, tuple[Any, ...]] = {
@@ -43,8 +47,10 @@ def check_metrics(settings: dict[str, Any]) -> None:
         if len({str(value).lower() for value in settings[name]}) < len(settings[name]):
             raise UserError(f"{name} names one twice: {shown(settings[name])}")
     for metric in settings["metrics"]:
-        if str(metric).lower() not in RANKING:
-            near = did_you_mean(str(metric), RANKING)
+        if str(metric).lower() in _OF_DOMAINS and settings["domain_field"] is None:
+            raise UserError(f"{metric} is of a data set of two domains, whose column of .item domain_field names")
+        if str(metric).lower() not in (*RANKING, *_OF_DOMAINS):
+            near = did_you_mean(str(metric), (*RANKING, *DOMAIN_METRICS))
             raise UserError(f"there is no ranking metric {shown(metric)}{near or '; there are ' + ', '.join(RANKING)}")
     metric, _, k = str(settings["valid_metric"]).partition("@")
     computed = {str(name).lower() for name in settings["metrics"]}

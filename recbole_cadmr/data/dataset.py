@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.utils import FeatureType
 
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.controls import NOISE, changes, controlled, noise
@@ -79,6 +80,29 @@ class MultimodalDataset(InteractionDataset):
         if graph is None or graph.idx.shape[1] < min(k, int(self.modality(name).present.sum()) - 1):
             graph = cached_nearest_items(self.modality(name), max(k, _NEAREST))
         return graph
+
+    def domains(self) -> torch.Tensor | None:
+        """The domain of each item, 1 or 2 in the order of their names and 0 of the padding item; None without domains.
+
+        Raises:
+            UserError: if the column is not loaded, an item has no domain, or there are not two.
+        """
+        field = self.config["domain_field"]
+        if field is None:
+            return None
+        if self.item_feat is None or field not in self.item_feat or self.field2type[field] != FeatureType.TOKEN:
+            raise UserError(
+                f"domain_field: no column {field}:token of {self.dataset_name}.item is loaded; name it in load_col"
+            )
+        codes = self.item_feat[field].numpy()
+        if not codes[1:].all():
+            token = self.id2token(self.iid_field, 1 + int(np.argmin(codes[1:])))
+            raise UserError(f"domain_field: the item {token!r:.60} of {self.dataset_name} has no {field}")
+        used, domain = np.unique(codes[1:], return_inverse=True)
+        names = self.id2token(field, used)
+        if len(used) != 2:
+            raise UserError(f"domain_field: the items of {self.dataset_name} lie in {len(used)} domains, not in two")
+        return torch.from_numpy(np.append(0, 1 + np.argsort(np.argsort(names))[domain]))
 
     def coverage(self) -> dict[str, dict[str, int]]:
         """Of each modality read so far: ``items`` that have it, ``of`` how many, and the ``width`` of a vector."""

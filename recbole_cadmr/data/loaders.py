@@ -19,6 +19,7 @@ from recbole.utils import InputType, ModelType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, binary
+from recbole_cadmr.data.sequences import Sequences, in_order
 from recbole_cadmr.errors import UserError
 
 # Scores held at once in evaluation, which fit a cache (32 MiB and more are asked of the system anew each time, which
@@ -40,7 +41,7 @@ def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) ->
 
 
 def prepare_loaders(
-    config: Any, dataset: MultimodalDataset, batch_by_rows: bool, scores_at_once: int
+    config: Any, dataset: MultimodalDataset, batch_by_rows: bool, scores_at_once: int, sequential: bool = False
 ) -> tuple[Any, FullRankingLoader, FullRankingLoader]:
     """Split a data set and return its train, validation and test loader.
 
@@ -50,9 +51,12 @@ def prepare_loaders(
     Args:
         batch_by_rows: whether training batches are ids of rows, not interactions.
         scores_at_once: as of :func:`eval_batch_size`.
+        sequential: whether the model reads histories: those of the validation part are the train part, those of the
+            test part are the validation part, too.
 
     Raises:
-        UserError: if the train part is empty, or the model cannot be trained with ``train_neg_sample_args``.
+        UserError: if the train part is empty, the order that a sequential model needs is missing, or the model cannot
+            be trained with ``train_neg_sample_args``.
     """
     train, valid, test = dataset.build()
     if not len(train):
@@ -60,10 +64,18 @@ def prepare_loaders(
     _report_parts(train, valid, test)
     train_rows, valid_rows = (part.inter_matrix(form="csr") for part in (train, valid))
     seen = train_rows + valid_rows if config["mask_valid_at_test"] else train_rows
+    histories: list[Sequences | None] = [None, None]
+    if sequential:
+        in_order((train, valid, test))
+        longest = config["MAX_ITEM_LIST_LENGTH"]
+        histories = [Sequences.of(parts, longest) for parts in ((train,), (train, valid))]
+    by_prefixes = sequential and not batch_by_rows
     return (
-        _train_loader(config, train, batch_by_rows),
-        FullRankingLoader(config, valid, train_rows, scores_at_once),
-        FullRankingLoader(config, test, seen, scores_at_once),
+        PrefixLoader(config, train, shuffle=config["shuffle"])
+        if by_prefixes
+        else _train_loader(config, train, batch_by_rows),
+        FullRankingLoader(config, valid, train_rows, scores_at_once, histories[0]),
+        FullRankingLoader(config, test, seen, scores_at_once, histories[1]),
     )
 
 
@@ -185,6 +197,42 @@ class TripleLoader(_TrainLoader):
         return negative
 
 
+class PrefixLoader(_TrainLoader):
+    """Batches of a history and the item that follows it, for all interactions but each user's first.
+
+    What RecBole's ``SequentialDataset`` makes of a set that is not split yet; here in each batch, so that no history is
+    held once for each of its prefixes.
+    """
+
+    def __init__(self, config: Any, dataset: MultimodalDataset, sampler: None = None, shuffle: bool = True) -> None:
+        users, items, _ = in_order([dataset])
+        self._users, self._items = torch.from_numpy(users), torch.from_numpy(items)
+        same = torch.cat([torch.zeros(1, dtype=torch.bool), self._users[1:] == self._users[:-1]])
+        place = torch.arange(len(users))
+        self._before = place - torch.where(same, 0, place).cummax(0).values  # interactions of the user before each
+        self._targets = same.nonzero().squeeze(1)
+        if not len(self._targets):
+            raise UserError(f"no user of {dataset.dataset_name} has two train interactions, of which one follows")
+        self.sample_size = len(self._targets)
+        super().__init__(config, dataset, sampler, shuffle=shuffle)
+
+    def collate_fn(self, index: Sequence[int]) -> Interaction:
+        """Users, their histories and the items that follow."""
+        at = self._targets[torch.as_tensor(index)]
+        length = self._before[at].clamp(max=self.config["MAX_ITEM_LIST_LENGTH"])
+        column = torch.arange(self.config["MAX_ITEM_LIST_LENGTH"])
+        place = ((at - length)[:, None] + column).clamp(max=len(self._items) - 1)
+        histories = self._items[place].masked_fill_(column >= length[:, None], 0)
+        dataset, suffix = self._dataset, self.config["LIST_SUFFIX"]
+        batch = {
+            dataset.uid_field: self._users[at],
+            dataset.iid_field: self._items[at],
+            dataset.iid_field + suffix: histories,
+            self.config["ITEM_LIST_LENGTH_FIELD"]: length,
+        }
+        return self.transform(dataset, Interaction(batch))
+
+
 class RowLoader(_TrainLoader):
     """Batches of rows of the rating matrix: ids of users (or of items, by the setting ``rows``).
 
@@ -219,9 +267,20 @@ class FullRankingLoader(FullSortEvalDataLoader):
         dataset: the held-out part; its users are ranked in ascending id.
         known: [n_users, n_items] interactions left out of the ranking, unless they are held-out ones.
         scores_at_once: scores of a batch, all items of whole users: those of one user at least.
+        histories: what users have chosen before, given with them to a model of sequences.
+
+    Raises:
+        UserError: if held-out items of one user lie in different domains.
     """
 
-    def __init__(self, config: Any, dataset: MultimodalDataset, known: sp.csr_matrix, scores_at_once: int) -> None:
+    def __init__(
+        self,
+        config: Any,
+        dataset: MultimodalDataset,
+        known: sp.csr_matrix,
+        scores_at_once: int,
+        histories: Sequences | None = None,
+    ) -> None:
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         self.is_sequential = False
         positive = binary(dataset.inter_matrix(form="csr"))
@@ -230,6 +289,15 @@ class FullRankingLoader(FullSortEvalDataLoader):
         self._history = RatingRows(binary(known - known.multiply(positive)))
         self.uid_list = torch.from_numpy(np.flatnonzero(np.diff(positive.indptr)))
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
+        if histories is not None:
+            self.user_df.update(histories.interaction(self.uid_list, config))
+        if (domains := dataset.domains()) is not None:
+            user, domain = positive.nonzero()[0], domains.numpy()[positive.nonzero()[1]]
+            if ((user[1:] == user[:-1]) & (domain[1:] != domain[:-1])).any():
+                raise UserError(
+                    f"held-out items of a user of {dataset.dataset_name} lie in both domains, so that there is no one "
+                    f"domain to rank; split by the last interaction, or set domain_field to None"
+                )
         self.sample_size = len(self.uid_list)
         self._users_at_once = max(scores_at_once // dataset.item_num, 1)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Literal
 
 import scipy.sparse as sp
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
+from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender, SequentialRecommender
 from torch import Tensor
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models.registry import get_model
+from recbole_cadmr.models.registry import SEQUENTIAL, get_model
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ModelTraits:
         deterministic: whether nothing is drawn, so that the seed does not matter.
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
+        sequential: whether it reads what a user has chosen in its order, so that a data set without one is an error.
         batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
         ranks_all_items: whether it scores all items of a user at once; :func:`traits` sees that for itself.
         trainer: its trainer as ``module:Class``; None for RecBole's.
@@ -35,6 +36,7 @@ class ModelTraits:
     deterministic: bool = False
     scores_cold_items: bool = False
     recommends_from_history: bool = False
+    sequential: bool = False
     batch_by_rows: bool = False
     ranks_all_items: bool = True
     trainer: str | None = None
@@ -91,8 +93,8 @@ class TrainingHooks:
         return None
 
 
-class Recommender(TrainingHooks, GeneralRecommender):
-    """Base of the package's models.
+class OwnModel(TrainingHooks):
+    """What all of the package's models are, beside one of RecBole's kinds of recommenders.
 
     Attributes:
         traits: what the model is; a subclass says what is different, by ``replace(Base.traits, ...)``.
@@ -103,7 +105,7 @@ class Recommender(TrainingHooks, GeneralRecommender):
     shared_settings: ClassVar[str | None] = None
 
     @classmethod
-    def form(cls, settings: Mapping[str, Any]) -> type[Recommender]:
+    def form(cls, settings: Mapping[str, Any]) -> type[OwnModel]:
         """The class that these settings ask for, of a model of several forms."""
         return cls
 
@@ -116,6 +118,19 @@ class Recommender(TrainingHooks, GeneralRecommender):
         raise UserError(f"{type(self).__name__} knows only the users it was trained on; it takes no `history`")
 
 
+class Recommender(OwnModel, GeneralRecommender):
+    """Base of the package's models of users and items."""
+
+
+class SequenceRecommender(OwnModel, SequentialRecommender):
+    """Base of the package's models of sequences.
+
+    To be scored, users come with their histories in ``ITEM_SEQ`` and ``ITEM_SEQ_LEN``, as RecBole's models get them.
+    """
+
+    traits: ClassVar[ModelTraits] = ModelTraits(sequential=True)
+
+
 # What the classes of RecBole's models cannot say themselves. Pop is not deterministic: it counts the items of a batch
 # once each, sampled negative ones included.
 _RECBOLES: dict[str, ModelTraits] = {
@@ -124,6 +139,7 @@ _RECBOLES: dict[str, ModelTraits] = {
     "ItemKNN": ModelTraits(deterministic=True, item_matrices=8),
     "NCEPLRec": ModelTraits(item_matrices=2),
     "SLIMElastic": ModelTraits(item_matrices=2),
+    **dict.fromkeys(SEQUENTIAL, ModelTraits(sequential=True)),
 }
 
 
@@ -134,13 +150,13 @@ def traits(model: str | type[AbstractRecommender]) -> ModelTraits:
         UserError: if there is no model of this name.
     """
     model = get_model(model) if isinstance(model, str) else model
-    own = model.traits if issubclass(model, Recommender) else _RECBOLES.get(model.__name__, ModelTraits())
+    own = model.traits if issubclass(model, OwnModel) else _RECBOLES.get(model.__name__, ModelTraits())
     return replace(own, ranks_all_items=model.full_sort_predict is not AbstractRecommender.full_sort_predict)
 
 
 def training_hooks(model: AbstractRecommender) -> TrainingHooks:
     """The hooks of a model; those that do nothing, of one of RecBole's."""
-    if isinstance(model, Recommender):
+    if isinstance(model, OwnModel):
         return model
     return _SharedByRows() if type(model).__name__ in _BY_ROWS else TrainingHooks()
 

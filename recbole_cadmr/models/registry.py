@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType
 from recbole.utils import get_model as get_recbole_model
 
 from recbole_cadmr.errors import UserError, did_you_mean
@@ -22,6 +21,8 @@ def _own_models() -> dict[str, str]:
 
 
 MODELS = _own_models()
+# RecBole's models of sequences that read nothing but the items, in their order, and learn by all of these at once.
+SEQUENTIAL = ("BERT4Rec", "GRU4Rec", "SASRec")
 
 
 def is_recboles(model: type) -> bool:
@@ -33,8 +34,7 @@ def get_model(name: str) -> type[AbstractRecommender]:
     """The class of the model called ``name``.
 
     Raises:
-        UserError: if ``name`` is no word, names no model (then it names the nearest), or one that is no general
-            recommender.
+        UserError: if ``name`` is no word, or names no model (then it names the nearest).
     """
     if not isinstance(name, str):
         raise UserError(f"a model is named by a word such as 'CADMR', not {name!r:.100}")
@@ -42,16 +42,13 @@ def get_model(name: str) -> type[AbstractRecommender]:
         return getattr(importlib.import_module(MODELS[name]), name)
     if name not in (names := model_names()):
         raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, names)}")
-    model = get_recbole_model(name)
-    if model.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
-        raise UserError(f"{name} is not a general recommender: it needs more than users and items")
-    return model
+    return get_recbole_model(name)
 
 
 def model_names() -> list[str]:
-    """Every general recommender by name, the package's first."""
+    """Every model by name, the package's first: RecBole's general recommenders, and some of sequences."""
     import recbole.model.general_recommender as general
 
     modules = {module.name for module in pkgutil.iter_modules(general.__path__)}
     recboles = [name for name, value in vars(general).items() if isinstance(value, type) and name.lower() in modules]
-    return [*MODELS, *sorted(recboles)]
+    return [*MODELS, *sorted([*recboles, *SEQUENTIAL])]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, read_text, write_aside
 from recbole_cadmr.models.contract import traits
@@ -73,6 +74,7 @@ class Recommender:
             users: user ids as in the data set's files (a whole number stands for its digits), in a list, an array or a
                 column of a table, each once; all users if not given.
             leave_out: interactions that are not recommended again: ``train``, ``train+valid``, ``all`` or ``none``.
+                They are also the history that a model of sequences goes on from; with ``none``, the train part is.
 
         Returns:
             Rows ``user_id, item_id, rank, score`` (rank from 1, in the order of ``users``); fewer than ``topk`` rows
@@ -87,11 +89,13 @@ class Recommender:
         rows = np.arange(1, len(self._users)) if users is None else self._user_ids(users)
         if leave_out not in self._histories:
             self._histories[leave_out] = RatingRows(self._interactions(leave_out))
-        history = self._histories[leave_out]
+        history, sequences = self._histories[leave_out], self._sequences(leave_out)
 
         def scores_of(batch: slice) -> Tensor | ListedScores:
             user = torch.from_numpy(rows[batch])
             interaction = Interaction({self._dataset.uid_field: user})
+            if sequences is not None:
+                interaction.update(sequences.interaction(user, self.session.config))
             return self.session.trainer.rank((interaction, history.entries(user), None, None))
 
         return self._table(self._users[rows], topk, scores_of)
@@ -165,9 +169,20 @@ class Recommender:
         return np.array([numbers[user] for user in wanted], dtype=np.int64)
 
     def _interactions(self, leave_out: str) -> sp.csr_matrix:
-        loaders = (self.session.train_data, self.session.valid_data, self.session.test_data)
-        parts = [data._dataset.inter_matrix(form="csr") for data in loaders[: _LEFT_OUT[leave_out]]]
+        parts = [data._dataset.inter_matrix(form="csr") for data in self._loaders[: _LEFT_OUT[leave_out]]]
         return sum(parts, sp.csr_matrix((len(self._users), len(self._items))))
+
+    def _sequences(self, leave_out: str) -> Sequences | None:
+        """What a model of sequences is told of the users; None for another model."""
+        config = self.session.config
+        if not traits(type(self.session.model)).sequential:
+            return None
+        parts = [data._dataset for data in self._loaders[: max(_LEFT_OUT[leave_out], 1)]]
+        return Sequences.of(parts, config["MAX_ITEM_LIST_LENGTH"])
+
+    @property
+    def _loaders(self) -> tuple[Any, ...]:
+        return self.session.train_data, self.session.valid_data, self.session.test_data
 
     def _table(self, users: np.ndarray, topk: int, scores_of: Callable[[slice], Tensor | ListedScores]) -> pd.DataFrame:
         """The lists of ``users``, by scores in which -inf marks what is left out."""

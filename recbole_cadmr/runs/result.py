@@ -114,7 +114,7 @@ def protocol(session: Session) -> Protocol:
         "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
         "order": None if config["benchmark_filename"] else config["eval_args"]["order"],
         "group_by": None if config["benchmark_filename"] else config["eval_args"]["group_by"],
-        "candidates": "all items",
+        "candidates": "all items" if config["domain_field"] is None else "items of the target's domain",
         "mask_valid_at_test": config["mask_valid_at_test"],
         "metrics": list(config["metrics"]),
         "topk": list(config["topk"]),

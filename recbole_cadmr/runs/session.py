@@ -69,7 +69,9 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
         )
     own = traits(config.model_class)
     scores_at_once = eval_batch_size(config["eval_batch_size"], dataset.item_num, own.ranks_all_items)
-    train_data, valid_data, test_data = prepare_loaders(config, dataset, own.batch_by_rows, scores_at_once)
+    train_data, valid_data, test_data = prepare_loaders(
+        config, dataset, own.batch_by_rows, scores_at_once, own.sequential
+    )
     parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])

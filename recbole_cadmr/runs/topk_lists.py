@@ -193,8 +193,8 @@ def of_pairs(
     for place, column in enumerate(places[:longest]):
         is_hit[:, place] = column[users]
     values: dict[str, np.ndarray] = {}
-    for name in metrics:
-        name = {known.lower(): known for known in RANKING}[name.lower()]
+    known = {name.lower(): name for name in RANKING}
+    for name in (known[name.lower()] for name in metrics if name.lower() in known):
         metric: TopkMetric = getattr(recbole_metrics, name)({"topk": list(topk), "metric_decimal_place": 16})
         needs_size = name in ("Recall", "NDCG", "MAP")
         of_all = metric.metric_info(is_hit, *([size[users]] if needs_size else []))

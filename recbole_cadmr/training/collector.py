@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.training.ranking import ListedScores, best, contained
 
-_ITEMS, _HITS = "rec.items", "rec.topk"
+_ITEMS, _HITS, _DOMAIN = "rec.items", "rec.topk", "rec.domain"
 _OF_ALL = ("rec.meanrank", "rec.score")
 _GROUPS = 2  # groups of items a place of the list, see hits_by_rank
 _BLOCK = 64  # rows of scores counted at once, which stay in the processor's cache
@@ -22,10 +22,15 @@ class RankingCollector(Collector):
     The list of best items (``rec.items``) and where in it the held-out ones are (``rec.topk``) are this class's, in
     int32; everything else is RecBole's. Ties are broken as ``torch.topk`` of the user's scores does, those of listed
     candidates by their ids.
+
+    Args:
+        domains: the domain of each item [n_items], of a data set of two; ``rec.domain`` says it of the held-out items.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, domains: Tensor | None = None) -> None:
         super().__init__(config)
+        self._domains = domains
+        self._of_domains: list[Tensor] = []
         self._collected: dict[str, list[Tensor]] = {key: [] for key in (_ITEMS, _HITS) if self.register.need(key)}
         for key in self._collected:
             setattr(self.register, key, False)  # super() is not to do it, too
@@ -39,6 +44,9 @@ class RankingCollector(Collector):
         self, scores_tensor: Tensor | ListedScores, interaction: Interaction, positive_u: Tensor, positive_i: Tensor
     ) -> None:
         """Keep what the metrics need of the scores [B, n_items] and the held-out (row, item) pairs of a batch."""
+        if self._domains is not None:
+            user, place = positive_u.cpu().unique(return_inverse=True)
+            self._of_domains.append(torch.zeros_like(user).index_put_((place,), self._domains[positive_i.cpu()]))
         if isinstance(scores_tensor, Tensor):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
         if not self._collected:
@@ -61,7 +69,7 @@ class RankingCollector(Collector):
             taken.set(key, value.cpu() if isinstance(value, Tensor) else value)
             if isinstance(value, Tensor):  # what data_collect found are numbers and counters
                 del self.data_struct[key]
-        for key, batches in self._collected.items():
+        for key, batches in {**self._collected, _DOMAIN: self._of_domains}.items():
             if batches:
                 taken.set(key, torch.cat(batches).cpu())
                 batches.clear()

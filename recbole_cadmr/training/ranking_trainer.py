@@ -26,6 +26,8 @@ class RankingTrainer(recbole.trainer.Trainer):
 
     Attributes:
         hooks: what the model answers beside losses and scores.
+        domains: the domain of each item [n_items], of a data set of two; a user is ranked the items of the one that the
+            held-out item lies in.
         users_at_once: how many users to rank next, by the scores that were held for those before.
         on_ranking: called with every batch that was ranked, as the collector gets it.
     """
@@ -39,7 +41,8 @@ class RankingTrainer(recbole.trainer.Trainer):
         self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)
         self.tot_item_num = model.n_items
         self.users_at_once = self._fewest = max(self.test_batch_size // model.n_items, 1)
-        self.eval_collector = RankingCollector(config)
+        self.domains: Tensor | None = train_data._dataset.domains()
+        self.eval_collector = RankingCollector(config, self.domains)
         self.eval_collector.data_collect(train_data)
         self._train_data = train_data
         self.on_ranking: Callable[[Any], None] | None = None
@@ -60,9 +63,15 @@ class RankingTrainer(recbole.trainer.Trainer):
         """RecBole's, or by the candidates that the model lists, with as many users in the next batch as these suit."""
         interaction, history, *held_out = batched_data
         scores: Tensor | ListedScores
-        listed = None if self.eval_collector.needs_all_scores else self.hooks.listed_scores(interaction.to(self.device))
+        needs_all = self.eval_collector.needs_all_scores or self.domains is not None
+        listed = None if needs_all else self.hooks.listed_scores(interaction.to(self.device))
         if listed is None:
             self.users_at_once, scores = self._fewest, self._all_scores(interaction, history)
+            if self.domains is not None and held_out[0] is not None:
+                row, item = held_out
+                of_item = self.domains.to(scores.device)
+                target = of_item.new_zeros(len(scores)).index_put_((row.to(scores.device),), of_item[item])
+                scores.masked_fill_(of_item != target[:, None], -torch.inf)
         else:
             check_scores(torch.from_numpy(listed.data)[None], self.config)
             fitting = self.test_batch_size // 2 * len(interaction) // max(listed.nnz, 1)  # a key takes eight bytes

@@ -47,7 +47,7 @@ def own_set(tmp_path):
         (["--model=CADRM"], "there is no model 'CADRM'; did you mean CADMR"),
         (["--model=lightgcn"], "did you mean LightGCN"),
         (["--model=RaCT"], "is trained in stages"),
-        (["--model=SASRec"], "there is no model 'SASRec'"),
+        (["--model=FDSA"], "there is no model 'FDSA'"),
         (["--preset=papper"], "CADMR has no preset 'papper'; it has"),
         (["--model=BPR", "--preset=paper"], "BPR has no preset 'paper'; it has none"),
         (["--n_head=2"], "there is no setting 'n_head'; did you mean n_heads"),

@@ -28,7 +28,10 @@ _EVENT = re.compile(r"([0-9]{1,18})\|([0-9]{1,18})")
 _SETTINGS: dict[str, Any] = {
     "TIME_FIELD": "order",
     "load_col": {"inter": ["user_id", "item_id", "order"], "item": ["item_id", "domain"]},
+    "domain_field": "domain",
     "mask_valid_at_test": True,
+    "metrics": ["Recall", "NDCG", "NDCG_A", "NDCG_B", "NDCG_AB"],
+    "valid_metric": "NDCG_AB@10",
 }
 
 
