@@ -32,6 +32,7 @@ class Measurement:
 
 MEASUREMENTS = {
     "departures": Measurement(departures.measure),
+    "departures in good faith": Measurement(departures.measure_in_good_faith),
     "known factors": Measurement(known_factors.measure, known_factors.FIGURES),
 }
 

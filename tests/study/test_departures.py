@@ -10,7 +10,7 @@ import torch
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.study.altered_data import altered, has_times
-from recbole_cadmr.study.departures import Ranking, measure, metrics_of, on_parts_of
+from recbole_cadmr.study.departures import Ranking, measure, measure_in_good_faith, metrics_of, on_parts_of
 from recbole_cadmr.study.plan import Departure
 from tests.micro import open_micro, write_micro
 
@@ -36,6 +36,7 @@ def test_known_answers(session):
     # Lists a, b of all; ann ab: 1, bob bc: 1/2, cid acd: 1/3, dot dbc: 1/3, eve a: 1.
     assert by_departure["train items count as hits"] == pytest.approx((1 + 1 / 2 + 1 / 3 + 1 / 3 + 1) / 5)
     assert by_departure["validation items left out, too"] == pytest.approx((0.5 + 1) / 2)
+    assert measure_in_good_faith(session).keys() == {"validation items left out, too"}
     assert not any("sampled" in name for name in by_departure)  # of four items there are not 99 left
 
 
