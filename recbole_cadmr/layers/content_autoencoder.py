@@ -142,8 +142,8 @@ class ContentAutoencoder:
         kind = kind or self.settings["fit"]
         n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
-        # Both sides of the singular vectors, held a few times; the rows kept, held twice as they are put together.
-        sparse = 4 * self._rank * (3 * n_users + 4 * n_items) + 16 * n_items * self._row_entries
+        # Both sides of the components, held a few times; the rows kept.
+        sparse = 4 * self._rank * (2 * n_users + 4 * n_items) + 8 * n_items * self._row_entries
         available = free_bytes(self._device)
         sizes = (
             f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "

@@ -190,9 +190,20 @@ def with_content(
     rows_of = partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries)
     n_items = len(scale)
     blocks = [slice(start, min(start + BLOCK, n_items)) for start in range(0, n_items, BLOCK)]
-    sparse = sp.vstack(list(map_blocks(rows_of, blocks)), "csr", np.float32)
+    sparse = _stacked(map_blocks(rows_of, blocks), n_items, n_entries)
     factors = (torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device) for part in (left, right))
     return LowRankPlusSparse(next(factors), next(factors), sparse)
+
+
+def _stacked(blocks: Iterable[sp.csr_matrix], n_items: int, n_entries: int) -> sp.csr_matrix:
+    """The matrix of blocks of its rows, of ``n_entries`` at most; no block is kept beside it."""
+    column, value = np.empty(n_items * n_entries, np.int32), np.empty(n_items * n_entries, np.float32)
+    length, end = [np.zeros(1, np.int64)], 0
+    for block in blocks:
+        place = slice(end, end := end + block.nnz)
+        column[place], value[place] = block.indices, block.data
+        length.append(np.diff(block.indptr))
+    return sp.csr_matrix((value[:end], column[:end], np.concatenate(length).cumsum()), (n_items, n_items))
 
 
 def _heavy_users(X: sp.csr_matrix, n_entries: int) -> np.ndarray:
