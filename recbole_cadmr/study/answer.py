@@ -116,6 +116,7 @@ class Findings:
         sentences = []
         for base in dict.fromkeys(zip(effects["base"], effects["base_departure"])):
             mine = effects[(effects["base"] == base[0]) & (effects["base_departure"] == base[1])]
+            mine = mine.sort_values("difference", key=abs, ascending=False)
             values = self.values(dataset, figure).loc[base]
             runs = f"{values['count']:.0f} {'seeds' if values['count'] > 1 else 'run'}"
             value = with_deviation(values["mean"], values["std"])
