@@ -24,19 +24,20 @@ _BLOCK = 65_536  # rows of features drawn at once
 
 @dataclass(frozen=True)
 class Shape:
-    """Users, items and interactions of a data set."""
+    """Users, items and interactions of a data set, and how many are drawn for each that is another one."""
 
     users: int
     items: int
     interactions: int
+    drawn: float = 1.2
 
 
 SHAPES = {
     "baby": Shape(19_445, 7_050, 160_792),
     "sports": Shape(35_598, 18_357, 296_337),
     "electronics": Shape(192_403, 63_001, 1_689_188),
-    "middle": Shape(450_000, 180_000, 7_000_000),
-    "million": Shape(1_000_000, 500_000, 30_000_000),
+    "middle": Shape(450_000, 180_000, 7_000_000, 1.35),
+    "million": Shape(1_000_000, 500_000, 30_000_000, 1.7),
 }
 WIDTHS = {"text": 384, "image": 1024}
 
@@ -52,7 +53,7 @@ def draw(shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     begin, end = upto[first], upto[np.minimum(first + _GROUP, shape.items)]
     by_popularity = rng.random((shape.users, _TASTES)) * upto[-1]
     tastes = np.searchsorted(begin, by_popularity, side="right") - 1
-    mean = 1.2 * (shape.interactions - shape.items) / shape.users  # some are drawn twice
+    mean = shape.drawn * (shape.interactions - shape.items) / shape.users
     length = 3 + rng.geometric(1 / (mean - 2), shape.users) - 1
     user = np.repeat(np.arange(shape.users, dtype=np.int64), length)
     group = tastes[user, rng.integers(_TASTES, size=len(user))]
@@ -121,7 +122,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, help="in place of the shape's")
     arguments = parser.parse_args()
     known = SHAPES[arguments.shape]
-    given = {name: getattr(arguments, name) or getattr(known, name) for name in vars(known)}
+    given = {name: getattr(arguments, name, None) or value for name, value in vars(known).items()}
     write_set(arguments.output / arguments.shape, Shape(**given))
 
 
