@@ -99,28 +99,33 @@ class Findings:
         return pd.DataFrame(rows, columns=["variant", "departure", "runs", *by_figure])
 
     def answer(self) -> str:
-        """The answer as a paragraph a data set, every number of it from the data."""
+        """The answer in paragraphs, every number of it from the data."""
         paragraphs = [f"**{plain(self.plan.question)}**" + (f" {_TRIAL}" if self.quick else "")]
         for dataset in self.datasets:
-            sentences = self._about_orders(dataset) if self.plan.orders else self._about_effects(dataset)
-            sentences += [*self._along_axis(dataset), *self._by_stratum(dataset), *self._about_published(dataset)]
-            paragraphs.append(f"On {plain(dataset)}: " + " ".join(sentences))
+            first, *others = self._about_orders(dataset) if self.plan.orders else self._about_effects(dataset)
+            further = (self._along_axis(dataset), self._by_stratum(dataset), self._about_published(dataset))
+            paragraphs += [f"On {plain(dataset)}: {first}", *others, *(" ".join(part) for part in further if part)]
+        tests = int(self.effects.loc[self.effects["figure"] == self.plan.figures[0], "p"].notna().sum())
+        if tests and not self.plan.orders:
+            paragraphs.append(
+                f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
+            )
         if self.missing:
             paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(plain, self.missing))}.")
         return "\n\n".join(paragraphs) + "\n"
 
     def _about_effects(self, dataset: str) -> list[str]:
+        """A paragraph for each variant that others are compared with."""
         figure = self.plan.figures[0]
-        of_all = self.effects[self.effects["figure"] == figure]
-        effects = of_all[of_all["dataset"] == dataset]
-        sentences = []
+        effects = self.effects[(self.effects["figure"] == figure) & (self.effects["dataset"] == dataset)]
+        paragraphs = []
         for base in dict.fromkeys(zip(effects["base"], effects["base_departure"])):
             mine = effects[(effects["base"] == base[0]) & (effects["base_departure"] == base[1])]
             mine = mine.sort_values("difference", key=abs, ascending=False)
             values = self.values(dataset, figure).loc[base]
             runs = f"{values['count']:.0f} {'seeds' if values['count'] > 1 else 'run'}"
             value = with_deviation(values["mean"], values["std"])
-            sentences.append(f"{figure} of *{plain(base[0])}* is {value} ({runs}).")
+            sentences = [f"{figure} of *{plain(base[0])}* is {value} ({runs})."]
             is_sure = mine["p"] < LEVEL
             for what, chosen in (
                 ("higher", mine[is_sure & (mine["difference"] > 0)]),
@@ -129,14 +134,11 @@ class Findings:
                 ("without a test", mine[mine["p"].isna()]),
             ):
                 if len(chosen):
-                    listed = "; ".join(_effect_text(effect) for effect in chosen.to_dict("records"))
+                    is_told = what in ("higher", "lower")
+                    listed = "; ".join(_effect_text(effect, is_told) for effect in chosen.to_dict("records"))
                     sentences.append(f"{what[0].upper()}{what[1:]}: {listed}.")
-        tests = int(of_all["p"].notna().sum())
-        if tests:
-            sentences.append(
-                f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
-            )
-        return sentences or [self._plain_values(dataset)]
+            paragraphs.append(" ".join(sentences))
+        return paragraphs or [self._plain_values(dataset)]
 
     def _plain_values(self, dataset: str) -> str:
         figure = self.plan.figures[0]
@@ -221,9 +223,9 @@ def _said(effect: Mapping[str, object]) -> tuple[str, ...]:
     return ("variant",) if effect["departure"] and effect["variant"] == effect["base"] else ()
 
 
-def _effect_text(effect: Mapping[str, object]) -> str:
+def _effect_text(effect: Mapping[str, object], with_p: bool) -> str:
     low, high, p = (float(str(effect[key])) for key in ("low", "high", "p"))
-    tested = "" if math.isnan(p) else f", {p_value(p)}"
+    tested = f", {p_value(p)}" if with_p else ""
     return f"*{plain(name_of(effect))}* by {signed(float(str(effect['difference'])))}{_interval(low, high)}{tested}"
 
 
