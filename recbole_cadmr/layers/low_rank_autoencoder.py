@@ -13,12 +13,13 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 from recbole_cadmr.layers.linear_autoencoder import singular
 from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
 _OVERSAMPLES = 32  # directions looked at beyond those kept
-_ROUNDS = 5  # products of subspace iteration with the Gram matrix
+_ROUNDS = 5  # of subspace iteration
 _HEAVY = 64  # users at most who are rows of the low-rank part
 _PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
@@ -32,7 +33,7 @@ class LowRankAutoencoder:
 
     ``B = (W - diag W) / (1 - diag W)`` by columns, where ``W = G (G + reg_weight I)^-1`` and ``G = X'X``, brought from
     the scale of X to that of the rows it was made from. With G's largest eigenvalues ``theta_1 >= ... >= theta_r`` and
-    their vectors V (by subspace iteration: Halko, Martinsson and Tropp, 2011), ``f(t) = t / (t + reg_weight)`` and
+    their vectors V (by subspace iteration), ``f(t) = t / (t + reg_weight)`` and
     ``a = f(theta_r) / theta_r``,
 
         ``W ~ V diag(f(theta) - a theta) V' + a G``:
@@ -75,7 +76,7 @@ class LowRankAutoencoder:
         weight = f - slope * theta
         degree = np.asarray(X.multiply(X).sum(0), dtype=np.float64).ravel()
         diagonal = (V.astype(np.float64) ** 2) @ weight + slope * degree
-        if not np.isfinite(diagonal).all() or diagonal.max() >= 1:
+        if not np.isfinite(diagonal).all() or diagonal.max() >= 1 - 8 * np.finfo(V.dtype).eps:
             raise singular(reg_weight)
         return cls(X, X.T.tocsr(), V, weight.astype(V.dtype), slope, diagonal, scale)
 
@@ -97,23 +98,18 @@ class LowRankAutoencoder:
 
 
 def leading_components(X: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first.
-
-    By subspace iteration from random directions, on the side of the items alone.
-    """
+    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first."""
     n_items, rank = X.shape[1], min(rank, *X.shape)
     if not X.nnz:
         return np.zeros((n_items, 0), X.dtype), np.zeros(0)
     of_users, of_items = (compressed(matrix, "cpu", X.dtype) for matrix in (X, X.T.tocsr()))
-    start = np.random.default_rng(0).standard_normal((n_items, min(rank + _OVERSAMPLES, n_items)), X.dtype)
-    Q = torch.from_numpy(start)
-    for _ in range(_ROUNDS):
-        Q = torch.linalg.qr(product(of_items, product(of_users, Q))).Q
-    image = product(of_users, Q)
-    theta, rotation = torch.linalg.eigh((image.T @ image).double())
-    theta, rotation = theta.flip(0)[:rank], rotation.flip(1)[:, :rank]
-    kept = theta > theta[0] * np.finfo(X.dtype).eps
-    return (Q @ rotation[:, kept].to(Q)).numpy(), theta[kept].numpy()
+
+    def times_gram(Q: Tensor) -> Tensor:
+        return product(of_items, product(of_users, Q))
+
+    V, theta = leading_eigenvectors(times_gram, n_items, rank, _OVERSAMPLES, _ROUNDS, of_users.dtype)
+    kept = theta > theta[0] * torch.finfo(V.dtype).eps
+    return V[:, kept].numpy(), theta[kept].numpy()
 
 
 @dataclass(frozen=True)

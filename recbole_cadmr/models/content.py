@@ -18,6 +18,7 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
+from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 
 _BLOCK = 2**22  # numbers of a block of features
 _OVERSAMPLING = 16  # directions beyond those asked for
@@ -116,9 +117,8 @@ class _UnitRows:
 def principal_components(X: Iterable[Tensor], n_components: int) -> Tensor:
     """V [width, n_components], the directions in which the rows of X [n, width], not centred, are longest.
 
-    One pass over the rows gives ``X'X``, whose memory is width x width; then subspace iteration from random directions
-    (Halko, Martinsson and Tropp 2011, algorithm 4.4). The same rows give the same result. There are no more components
-    than columns, or rows.
+    One pass over the rows gives ``X'X``, whose memory is width x width; then subspace iteration. The same rows give the
+    same result. There are no more components than columns, or rows.
 
     Args:
         X: the rows, in blocks.
@@ -126,8 +126,4 @@ def principal_components(X: Iterable[Tensor], n_components: int) -> Tensor:
     n, gram = 0, torch.zeros(())
     for rows in X:
         n, gram = n + len(rows), gram + rows.T @ rows
-    k = min(n_components, n, len(gram))
-    Q = torch.randn(len(gram), min(k + _OVERSAMPLING, len(gram)), generator=torch.Generator().manual_seed(0))
-    for _ in range(_ROUNDS):
-        Q = torch.linalg.qr(gram @ Q)[0]
-    return Q @ torch.linalg.eigh(Q.T @ gram @ Q)[1].flip(1)[:, :k]
+    return leading_eigenvectors(gram.matmul, len(gram), min(n_components, n, len(gram)), _OVERSAMPLING, _ROUNDS)[0]
