@@ -12,7 +12,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
-from recbole_cadmr.study.plan import PARTS, Departure
+from recbole_cadmr.study.plan import PARTS, Departure, file_words
 
 ALTERED = "data"  # folder of these data sets in that of the study
 _OF_SPLIT = ("benchmark_filename", "mask_valid_at_test")
@@ -32,8 +32,7 @@ def altered(source: Config, departure: Departure, root: Path) -> str:
             f"departure '{departure.name}' puts the train, validation and test part together otherwise, and {dataset} "
             f"does not come split into these"
         )
-    words = "".join(letter if letter.isalnum() else "-" for letter in departure.name)
-    name = f"{dataset}-{words}"
+    name = f"{dataset}-{file_words(departure.name)}"
     shutil.rmtree(root / name, ignore_errors=True)
     with folder_aside(root / name) as aside:
         interactions = {part: folder / f"{dataset}.{part}.inter" for part in PARTS}

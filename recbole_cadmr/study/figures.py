@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, measured
 from recbole_cadmr.runs.result import RunResult
@@ -26,6 +27,16 @@ def check_figure(figure: str, measure: Sequence[str]) -> None:
         return
     near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
     raise UserError(f"there is no figure '{figure}'{near}")
+
+
+def check_measured(figures: Sequence[str], config: Config) -> None:
+    """Raise :class:`UserError` unless a run with these settings measures the figures of lists."""
+    for figure in figures:
+        name, at, k = figure.partition("@")
+        metrics = [*map(str.lower, config["metrics"]), *_OF_LISTS[len(RANKING) :]]
+        if at and (name not in metrics or int(k) not in config["topk"]):
+            listed = ", ".join(map(str, config["topk"]))
+            raise UserError(f"{figure} is not measured; metrics are {', '.join(config['metrics'])} at {listed}")
 
 
 def figures_of(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
 from recbole_cadmr.benchmark.plan import check_seeds
 from recbole_cadmr.config.yaml_text import read_yaml
@@ -18,6 +18,7 @@ from recbole_cadmr.study.measurements import MEASUREMENTS
 _FOLDER = Path(str(files("recbole_cadmr.properties"))) / "study"
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
+NumberOfSeeds = Annotated[int, Meta(ge=1, le=100)]
 LEAST_SEEDS = 2  # of a comparison by seed
 
 
@@ -63,7 +64,7 @@ class Departure(_Entry, frozen=True):
 class Quick(_Entry, frozen=True):
     """What ``--quick`` makes of a study: seeds, and settings for all models that have them."""
 
-    seeds: int = 2
+    seeds: NumberOfSeeds = 2
     settings: dict[str, Any] = {}
 
 
@@ -85,8 +86,8 @@ class Plan(_Entry, frozen=True):
     datasets: list[str]
     figures: list[str]
     variants: list[Variant]
-    seeds: int | list[int] = 5
-    hours: dict[str, float] = {}
+    seeds: NumberOfSeeds | list[int] = 5
+    hours: dict[str, Annotated[float, Meta(ge=0)]] = {}
     pairs: list[tuple[str, str]] = []
     settings: dict[str, Any] = {}
     departures: list[Departure] = []
@@ -128,6 +129,11 @@ def read_plan(study: str) -> tuple[str, Plan]:
     return file.stem, plan
 
 
+def file_words(name: str) -> str:
+    """A name as part of a file's: its letters and digits, in lower case."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())
+
+
 def _check(plan: Plan) -> None:
     for what, entries in (("data set", plan.datasets), ("figure", plan.figures), ("variant", plan.variants)):
         if not entries:
@@ -146,9 +152,9 @@ def _check(plan: Plan) -> None:
     for name in (name for pair in plan.pairs for name in pair):
         if name not in known or known[name].each:
             raise UserError(f"a pair names '{name}', which is no single variant{did_you_mean(name, known)}")
-    names = [departure.name for departure in plan.departures]
+    names = [file_words(departure.name) for departure in plan.departures]
     if len(set(names)) < len(names) or "" in names:
-        raise UserError("departures need names, each another one")
+        raise UserError("departures need names, each of other letters and digits")
     for departure in plan.departures:
         if departure.whole and departure.parts:
             raise UserError(f"departure '{departure.name}' has parts and is whole; give one of them")
@@ -158,5 +164,3 @@ def _check(plan: Plan) -> None:
     for figure in plan.figures:
         check_figure(figure, plan.measure)
     check_seeds(plan.seed_list)
-    if plan.quick.seeds < 1:
-        raise UserError("quick.seeds must be at least 1")

@@ -25,6 +25,7 @@ from recbole_cadmr.execution.run_spec import Runner, RunSpec
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.reports.results_table import check_comparable
 from recbole_cadmr.runs.result import RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
@@ -155,6 +156,7 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
     lists_of: dict[tuple[str, str], Path] = {}
     x: dict[str, float] = {}
     published: dict[tuple[str, str], Published | None] = {}
+    protocols: dict[tuple[str, str], tuple[Path, RunResult]] = {}
     for cell in cells:
         trained, run, dataset = cell.trained, cell.run, cell.dataset
         key = (dataset, trained.variant, trained.departure, run.seed)
@@ -170,6 +172,8 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
             continue
         result, lists = read_result(run.run), read_lists(run.run / LISTS)
         check_figures(lists, result, run.run)
+        own = (run.run, result)
+        check_comparable([protocols.setdefault((dataset, trained.departure), own), own])
         rows += [(*key, *entry) for entry in figures_of(lists, result)]
         if not trained.departure:
             published |= {(dataset, trained.variant): _published(result)}

@@ -16,6 +16,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.study.altered_data import ALTERED, altered, has_times
+from recbole_cadmr.study.figures import check_measured
 from recbole_cadmr.study.plan import LEAST_SEEDS, Departure, Plan, Variant
 
 
@@ -67,6 +68,7 @@ def trained_variants(
                 used |= common.keys()
                 spec = ModelSpec(model, preset or None, dataset, {**place, **common, **own})
                 _check_modalities(spec.config)
+                check_measured(plan.figures, spec.config)
             except UserError as error:
                 raise UserError(f"variant '{single.name}' on {dataset}: {error}") from error
             twin = twins.setdefault((spec.label, spec.digest), single.name)
@@ -150,10 +152,7 @@ def check_pairs(plan: Plan, made: Sequence[Trained], seeds: Sequence[int]) -> No
     pairs = [(one.variant, one.base) for one in by_name.values() if one.base] + list(plan.pairs)
     pairs += [(one.variant, one.variant) for one in made if one.departure]
     for name, other in pairs:
-        if name in by_name and not all(
-            traits(by_name[one].spec.config.model_class).deterministic for one in (name, other)
-        ):
-            raise UserError(
-                f"'{name}' and '{other}' are paired by seed, and {len(seeds)} seed is too few; give {LEAST_SEEDS} "
-                f"seeds or more"
-            )
+        models = [by_name[one].spec.config.model_class for one in (name, other) if one in by_name]
+        if not all(traits(model).deterministic for model in models):
+            what = f"'{name}' and '{other}'" if name != other else f"departures of '{name}'"
+            raise UserError(f"{what} are paired by seed, and one seed is too few; give {LEAST_SEEDS} or more")
