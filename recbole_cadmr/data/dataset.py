@@ -54,12 +54,12 @@ class MultimodalDataset(InteractionDataset):
             UserError: if its files are missing or do not fit.
         """
         if name not in self._modalities:
-            is_noise = name == NOISE and NOISE in self._controls
-            self._modalities[name] = (
-                noise(self._controls, self.item_num)
-                if is_noise
-                else controlled(self._read_modality(name), self._controls)
-            )
+            if name == NOISE and NOISE in self._controls:
+                self._modalities[name] = noise(self._controls, self.item_num)
+            else:
+                modality = self._read_modality(name)
+                is_content = name in self.modality_names  # a model may be asked about what it does not read
+                self._modalities[name] = controlled(modality, self._controls) if is_content else modality
         return self._modalities[name]
 
     def modalities(self) -> dict[str, Modality]:

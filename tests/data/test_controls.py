@@ -38,6 +38,8 @@ def test_shuffled_vectors_are_the_same_ones_at_other_items(place):
     everything = content(place, shuffled=True, seed=1).modality("image")
     assert torch.equal(everything.present, plain.modality("image").present)  # who has a picture is left as it is
     assert vectors(everything) == vectors(plain.modality("image"))
+    text_alone = open_micro(place, "VBPR", modalities=["text"], content_controls={"shuffled": True, "seed": 1}).dataset
+    assert torch.equal(text_alone.modality("image").features, plain.modality("image").features)  # it is not read
 
 
 def test_a_share_of_the_items_loses_each_modality(place):
