@@ -96,7 +96,7 @@ def study(
     limit = int(memory * 2**30) if memory else None
     if quick:
         settings = {**plan.quick.settings, **settings}
-    chosen = list(datasets or (QUICK_DATASETS if quick else plan.datasets))
+    chosen = list(dict.fromkeys(datasets or (QUICK_DATASETS if quick else plan.datasets)))
     numbers = list(seeds or (range(1, plan.quick.seeds + 1) if quick else plan.seed_list))
     check_seeds(numbers)
     runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)
@@ -180,11 +180,16 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
             if traits(result["model"]).deterministic:
                 lists_of[dataset, trained.variant] = run.run / LISTS
             for name in plan.measure:
-                for departure, figures in measured_on(run, name).items():
-                    rows += [
-                        (dataset, trained.variant, departure, run.seed, "", figure, value)
-                        for figure, value in figures.items()
-                    ]
+                try:
+                    of_departures = measured_on(run, name)
+                except UserError as error:
+                    missing[f"{name} of {trained.variant} on {dataset}, seed {run.seed}"] = str(error)
+                    continue
+                rows += [
+                    (dataset, trained.variant, departure, run.seed, "", figure, value)
+                    for departure, figures in of_departures.items()
+                    for figure, value in figures.items()
+                ]
     columns = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
     data = pd.DataFrame(rows, columns=columns).astype({"value": float})
     if data.empty:

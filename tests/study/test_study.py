@@ -14,7 +14,9 @@ from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.declarations import Setting
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.study import departures
 from recbole_cadmr.study.plan import read_plan, study_names
 from recbole_cadmr.study.variants import trained_variants
 from tests.cells import no_processes
@@ -185,9 +187,13 @@ def test_no_setting_of_a_run_reaches_what_departures_are_trained_on():
     assert np.array_equal(Config("CADMR", "synthetic")["benchmark_filename"], ["train", "valid", "test"])
 
 
+def refused(*_):
+    raise UserError("too many items")
+
+
 def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     write_micro(tmp_path / "dataset")
-    arguments = command(tmp_path, {**PLAN, "departures": [], "measure": []})
+    arguments = command(tmp_path, {**PLAN, "departures": []})
     with monkeypatch.context() as patch:
         end = Progress._on_end
         patch.setattr(Progress, "_on_end", lambda *arguments: (end(*arguments), signal.raise_signal(signal.SIGINT)))
@@ -195,7 +201,10 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     assert "stopped; what is finished is kept" in capsys.readouterr().err
     first = {run: run.stat().st_mtime_ns for run in (tmp_path / "out").glob("cells/*/run/result.json")}
     assert len(first) == 1 and not (tmp_path / "out/answer.md").exists()
-    assert main(arguments) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(departures, "best", refused)
+        assert main(arguments) == 0
+    assert "departures of bpr on micro, seed 2 | too many items |" in (tmp_path / "out/tables.md").read_text()
     assert "4 cells, 1 finished" in capsys.readouterr().out
     assert {run: run.stat().st_mtime_ns for run in first} == first and (tmp_path / "out/answer.md").exists()
 
