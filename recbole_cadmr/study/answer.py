@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from recbole_cadmr.formatting import markdown_table, p_value, plain, signed, with_deviation
+from recbole_cadmr.formatting import markdown_table, p_value, plain, signed
 from recbole_cadmr.study.effects import LEVEL, flipped
 from recbole_cadmr.study.plan import Plan
 
@@ -89,7 +89,7 @@ class Findings:
         rows = []
         for variant, departure in keys:
             cells = [
-                with_deviation(values.at[key, "mean"], values.at[key, "std"])
+                spread(values.at[key, "mean"], values.at[key, "std"])
                 if (key := (variant, departure)) in values.index
                 else ""
                 for values in by_figure.values()
@@ -124,7 +124,7 @@ class Findings:
             mine = mine.sort_values("difference", key=abs, ascending=False)
             values = self.values(dataset, figure).loc[base]
             runs = f"{values['count']:.0f} {'seeds' if values['count'] > 1 else 'run'}"
-            value = with_deviation(values["mean"], values["std"])
+            value = spread(values["mean"], values["std"])
             sentences = [f"{figure} of *{plain(base[0])}* is {value} ({runs})."]
             is_sure = mine["p"] < LEVEL
             for what, chosen in (
@@ -207,7 +207,14 @@ _TRIAL = (
 
 def number(value: float) -> str:
     """A figure as it is shown."""
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+    if abs(value) < 1:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def spread(mean: float, deviation: float) -> str:
+    """A mean with its standard deviation, which is NaN of one value."""
+    return number(mean) + ("" if math.isnan(deviation) else f" ± {number(deviation)}")
 
 
 def _interval(low: float, high: float, form: str = "+.4f") -> str:
