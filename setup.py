@@ -65,8 +65,8 @@ setup(
     package_data={
         "recbole_cadmr": ["README.md", "templates/*"],
         "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
-        # The embedded set alone: prepared sets lie beside it in a checkout and are not ours to hand on.
-        "recbole_cadmr.embedded": ["synthetic/*"],
+        # The embedded sets alone: prepared sets lie beside it in a checkout and are not ours to hand on.
+        "recbole_cadmr.embedded": ["synthetic/*", "two_domains/*"],
     },
     include_package_data=False,
     install_requires=REQUIREMENTS,

@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("recbole_cadmr", "properties", "dataset/synthetic"):
+    for name in ("recbole_cadmr", "properties", "dataset/synthetic", "dataset/two_domains"):
         shutil.copytree(CHECKOUT / name, source / name, ignore=leave_out)
     for name in ("setup.py", "README.md", "LICENSE", "dataset/__init__.py"):
         shutil.copy(CHECKOUT / name, source / name)
@@ -60,7 +60,11 @@ def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
         names = set(archive.namelist())
     packed = {
         f"recbole_cadmr/{name}/{file.relative_to(CHECKOUT / folder).as_posix()}"
-        for folder, name, pattern in (("properties", "properties", "**/*.yaml"), ("dataset", "embedded", "synthetic/*"))
+        for folder, name, pattern in (
+            ("properties", "properties", "**/*.yaml"),
+            ("dataset", "embedded", "synthetic/*"),
+            ("dataset", "embedded", "two_domains/*"),
+        )
         for file in (CHECKOUT / folder).glob(pattern)
     }
     packed |= {file.relative_to(CHECKOUT).as_posix() for file in (CHECKOUT / "recbole_cadmr/templates").iterdir()}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
 from recbole_cadmr.formatting import markdown_table, p_value, plain, signed
+from recbole_cadmr.study.claims import verdicts
+from recbole_cadmr.study.correlations import correlations_of
 from recbole_cadmr.study.effects import LEVEL, flipped
 from recbole_cadmr.study.plan import Plan
 
@@ -46,6 +50,16 @@ class Findings:
         """Data sets with a result."""
         return list(self.data["dataset"].unique())
 
+    @property
+    def cells(self) -> dict[str, str]:
+        """By variant, the cell that figures are correlated in; see ``Plan.correlations``."""
+        return {variant.name: variant.cell for variant in self.plan.variants if variant.cell is not None}
+
+    @cached_property
+    def correlations(self) -> pd.DataFrame:
+        """The correlations that the study asks for; see :func:`correlations_of`."""
+        return correlations_of(self.data, self.plan.correlations, self.cells)
+
     def values(self, dataset: str, figure: str) -> pd.DataFrame:
         """``mean``, ``std`` and ``count`` over the runs by variant and departure, of all held-out items."""
         rows = self.data[
@@ -78,6 +92,8 @@ class Findings:
                 texts = strata.map(lambda value: "" if math.isnan(value) else number(value))
                 texts.insert(0, f"{self.plan.figures[0]}, by stratum", [plain(name) for name in strata.index])
                 parts.append(markdown_table(texts))
+        if len(self.correlations):
+            parts += ["## Correlations", markdown_table(correlation_table(self.correlations))]
         if self.missing:
             rows = [(plain(name), plain(reason)) for name, reason in self.missing.items()]
             parts += ["## Missing", markdown_table(pd.DataFrame(rows, columns=["what", "why"]))]
@@ -110,6 +126,7 @@ class Findings:
             paragraphs.append(
                 f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
             )
+        paragraphs += self._about_correlations()
         if self.missing:
             paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(plain, self.missing))}.")
         return "\n\n".join(paragraphs) + "\n"
@@ -184,6 +201,17 @@ class Findings:
         sentences[-1] += f"; of these the widest apart differ by {widest:.0%} under the protocol." if flips else "."
         return sentences
 
+    def _about_correlations(self) -> list[str]:
+        """Correlations and the verdicts on claims, over all data sets."""
+        texts = [
+            f"{row['x']} with {row['y']} {_correlation(row, 'within')} within cells and "
+            f"{_correlation(row, 'pooled')} pooled ({row['n']} runs, {row['cells']} cells)"
+            for row in self.correlations.dropna(subset="pooled").to_dict("records")
+        ]
+        paragraphs = [f"Over all data sets, the correlations are: {'; '.join(texts)}."] if texts else []
+        found = verdicts(self.plan.claims, self.correlations, self.effects, self.plan.figures[0])
+        return paragraphs + [f"The claim that {plain(says)}: {verdict}" for says, verdict in found.items()]
+
     def _about_published(self, dataset: str) -> list[str]:
         sentences = []
         for row in self.published[self.published["dataset"] == dataset].to_dict("records"):
@@ -255,6 +283,28 @@ def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows)
     return table if table["departure"].any() else table.drop(columns="departure")
+
+
+def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame:
+    """Correlations as texts."""
+    rows = [
+        {
+            "correlation of": f"{row['x']} with {row['y']}",
+            "runs": str(row["n"]),
+            "cells": str(row["cells"]),
+            "within cells": _correlation(row, "within"),
+            "pooled": _correlation(row, "pooled"),
+        }
+        for row in correlations.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _correlation(row: Mapping[str, Any], kind: str) -> str:
+    """One with its interval; "unknown" where there are too few points."""
+    if math.isnan(row[kind]):
+        return "unknown"
+    return f"{row[kind]:+.2f}".replace("-", "−") + _interval(row[f"{kind}_low"], row[f"{kind}_high"], "+.2f")
 
 
 def order_table(orders: pd.DataFrame) -> pd.DataFrame:

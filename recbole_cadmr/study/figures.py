@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, measured
 from recbole_cadmr.runs.result import RunResult
@@ -15,14 +17,20 @@ TOTAL_CORRELATION = "total correlation"
 # What models say about themselves, by the names that they give it.
 _DIAGNOSTICS = ("gate", "cos/row", "cos/row_chance", "cos/head", "cos/head_chance")
 _OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
-_OF_LISTS = (*map(str.lower, RANKING), "itemcoverage", "giniindex", "tailpercentage")
+# Of a cross-attention, by stream as well: the mean over the places where it stands.
+_ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
+_BY_STREAM = re.compile(r"(?P<figure>(untrained_)?(?:" + "|".join(_ALIGNMENT) + r"))_(?P<stream>[AB])\d+")
+_OF_ALIGNMENT = tuple(
+    f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in "AB"
+)
+_OF_LISTS = (*map(str.lower, RANKING), *map(str.lower, DOMAIN_METRICS), "itemcoverage", "giniindex", "tailpercentage")
 
 
 def check_figure(figure: str, measure: Sequence[str]) -> None:
     """Raise :class:`UserError` unless a figure is one that runs, or what is measured on them, can have."""
     name, at, k = figure.partition("@")
     own = {extra for measurement in measure for extra in MEASUREMENTS[measurement].figures}
-    single = {*_OF_RUN, *_DIAGNOSTICS, TOTAL_CORRELATION, *own}
+    single = {*_OF_RUN, *_DIAGNOSTICS, *_OF_ALIGNMENT, TOTAL_CORRELATION, *own}
     if figure in single or (name in _OF_LISTS and at and k.isdecimal()):
         return
     near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
@@ -54,4 +62,9 @@ def _diagnostics(result: RunResult) -> dict[str, float]:
     known = {name: value for name, value in said.items() if value is not None}
     parts = [value for name, value in known.items() if name.startswith("tc/")]
     total = {TOTAL_CORRELATION: sum(parts)} if parts else {}
-    return total | {name: known[name] for name in _DIAGNOSTICS if name in known}
+    by_stream: dict[str, list[float]] = {}
+    for name, value in known.items():
+        if found := _BY_STREAM.fullmatch(name):
+            by_stream.setdefault(f"{found['figure']}_{found['stream']}", []).append(value)
+    alignment = {name: sum(values) / len(values) for name, values in by_stream.items()}
+    return total | alignment | {name: known[name] for name in _DIAGNOSTICS if name in known}

@@ -11,7 +11,7 @@ from recbole_cadmr.files import sha256_of, write_json
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
 from recbole_cadmr.schema import read_json
-from recbole_cadmr.study import departures, known_factors
+from recbole_cadmr.study import departures, known_factors, two_domains
 from recbole_cadmr.training.checkpoint import BEST
 
 Measured = dict[str, dict[str, float | None]]  # by departure ("" for the protocol itself) and figure
@@ -34,6 +34,7 @@ MEASUREMENTS = {
     "departures": Measurement(departures.measure),
     "departures in good faith": Measurement(departures.measure_in_good_faith),
     "known factors": Measurement(known_factors.measure, known_factors.FIGURES),
+    "two domains": Measurement(two_domains.measure, two_domains.FIGURES),
 }
 
 

@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from recbole_cadmr.formatting import short
 from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label, write_page
-from recbole_cadmr.study.answer import Findings, effect_table, name_of, number, order_table
+from recbole_cadmr.study.answer import Findings, correlation_table, effect_table, name_of, number, order_table
+from recbole_cadmr.study.correlations import points_of
 from recbole_cadmr.study.effects import LEVEL
 
 _LONGEST = 44  # characters of a name in a chart
@@ -31,12 +32,22 @@ def write_study_page(found: Findings, name: str, path: Path) -> None:
         "effects": found.effects.to_dict("records"),
         "orders": found.orders.to_dict("records"),
         "published": found.published.to_dict("records"),
+        "correlations": found.correlations.to_dict("records"),
         "missing": found.missing,
     }
     sections = [_section(found, dataset, place) for place, dataset in enumerate(found.datasets)]
     answer = [_marked_up(paragraph) for paragraph in found.answer().strip().split("\n\n")]
     write_page(
-        path, "study.html.j2", name, facts, found=found, answer=answer, sections=sections, figure=found.plan.figures[0]
+        path,
+        "study.html.j2",
+        name,
+        facts,
+        found=found,
+        answer=answer,
+        sections=sections,
+        figure=found.plan.figures[0],
+        scatters=[_scatter(found, pair, f"scatter-{place}") for place, pair in enumerate(found.plan.correlations)],
+        correlations=correlation_table(found.correlations) if len(found.correlations) else None,
     )
 
 
@@ -71,6 +82,18 @@ def _section(found: Findings, dataset: str, place: int) -> dict[str, Any]:
         "strata": strata,
         "best": strata.max() if len(strata) else None,
     }
+
+
+def _scatter(found: Findings, pair: tuple[str, str], name: str) -> Markup:
+    """A point a run by two figures, coloured by its cell."""
+    traces = []
+    for place, (cell, points) in enumerate(points_of(found.data, pair, found.cells).groupby("cell", sort=False)):
+        trace = go.Scatter(x=points["x"], y=points["y"], mode="markers", name=label(short(str(cell), _LONGEST)))
+        trace.update(marker={"size": 9, "color": PALETTE[place % len(PALETTE)]}, marker_symbol=place // len(PALETTE))
+        trace.update(customdata=points[["variant", "seed"]].map(lambda value: label(str(value))))
+        trace.update(hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{x:.4f}, %{y:.4f}<extra></extra>")
+        traces.append(trace)
+    return chart(name, traces, pair[0], pair[1], yaxis_rangemode="normal")
 
 
 def _names(texts: list[str]) -> dict[str, Any]:

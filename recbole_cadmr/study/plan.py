@@ -36,6 +36,7 @@ class Variant(_Entry, frozen=True):
         each: the variant stands for several, one for each modality of the data set, or each subset of them; the name
             holds ``{modalities}``.
         x: where the variant lies on the axis of a study of one number.
+        cell: what the variant has in common with others, among which, on one data set, figures are correlated.
     """
 
     name: str
@@ -44,6 +45,20 @@ class Variant(_Entry, frozen=True):
     settings: dict[str, Any] = {}
     each: Literal["modality", "subset"] | None = None
     x: float | None = None
+    cell: str | None = None
+
+
+class Claim(_Entry, frozen=True):
+    """A claim of a paper, and what would speak for it.
+
+    Attributes:
+        negative: pairs of figures whose correlation would be negative.
+        better: pairs of variants, of which the first would be better by the first figure of the study.
+    """
+
+    says: str
+    negative: list[tuple[str, str]] = []
+    better: list[tuple[str, str]] = []
 
 
 class Departure(_Entry, frozen=True):
@@ -62,9 +77,11 @@ class Departure(_Entry, frozen=True):
 
 
 class Quick(_Entry, frozen=True):
-    """What ``--quick`` makes of a study: seeds, and settings for all models that have them."""
+    """What ``--quick`` makes of a study: seeds, data sets that come with the package, and settings for all models that
+    have them."""
 
     seeds: NumberOfSeeds = 2
+    datasets: list[str] = field(default_factory=lambda: ["synthetic"])
     settings: dict[str, Any] = {}
 
 
@@ -80,6 +97,8 @@ class Plan(_Entry, frozen=True):
         measure: what is measured on every trained model beside its test metrics.
         orders: whether the order of the variants is compared between departures, by Kendall's tau.
         axis: what the ``x`` of the variants is.
+        correlations: pairs of figures that are correlated over the runs of the variants that have a ``cell``.
+        claims: what a verdict is given on.
     """
 
     question: str
@@ -94,6 +113,8 @@ class Plan(_Entry, frozen=True):
     measure: list[str] = []
     orders: bool = False
     axis: str = ""
+    correlations: list[tuple[str, str]] = []
+    claims: list[Claim] = []
     quick: Quick = field(default_factory=Quick)
 
     @property
@@ -152,6 +173,14 @@ def _check(plan: Plan) -> None:
     for name in (name for pair in plan.pairs for name in pair):
         if name not in known or known[name].each:
             raise UserError(f"a pair names '{name}', which is no single variant{did_you_mean(name, known)}")
+    compared = {*plan.pairs, *((variant.name, variant.of) for variant in plan.variants if variant.of)}
+    for claim in plan.claims:
+        if lacking := next((pair for pair in claim.negative if pair not in plan.correlations), None):
+            raise UserError(
+                f"the claim '{claim.says:.60}' names {' and '.join(lacking)}, which are not in correlations"
+            )
+        if lacking := next((pair for pair in claim.better if not {pair, pair[::-1]} & compared), None):
+            raise UserError(f"the claim '{claim.says:.60}' names {' and '.join(lacking)}, which are not paired")
     names = [file_words(departure.name) for departure in plan.departures]
     if len(set(names)) < len(names) or "" in names:
         raise UserError("departures need names, each of other letters and digits")
@@ -161,6 +190,6 @@ def _check(plan: Plan) -> None:
     for name in plan.measure:
         if name not in MEASUREMENTS:
             raise UserError(f"there is no measurement '{name}'; there are {', '.join(MEASUREMENTS)}")
-    for figure in plan.figures:
+    for figure in (*plan.figures, *(figure for pair in plan.correlations for figure in pair)):
         check_figure(figure, plan.measure)
     check_seeds(plan.seed_list)

@@ -40,7 +40,6 @@ from recbole_cadmr.tuning.search import RAY
 
 STUDY, DATA, TABLES, ANSWER, REPORT = "study.json", "data.csv", "tables.md", "answer.md", "report.html"
 SCHEMA_VERSION = 1
-QUICK_DATASETS = ["synthetic"]
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ def study(
     limit = int(memory * 2**30) if memory else None
     if quick:
         settings = {**plan.quick.settings, **settings}
-    chosen = list(dict.fromkeys(datasets or (QUICK_DATASETS if quick else plan.datasets)))
+    chosen = list(dict.fromkeys(datasets or (plan.quick.datasets if quick else plan.datasets)))
     numbers = list(seeds or (range(1, plan.quick.seeds + 1) if quick else plan.seed_list))
     check_seeds(numbers)
     runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)

@@ -160,7 +160,7 @@ def test_what_comes_with_the_package_can_be_run(tmp_path, capsys):
     for name in study_names():
         plan = read_plan(name)[1]
         assert name in listed and plan.question in listed and plan.hours
-        trained, _ = trained_variants(plan, "synthetic", plan.quick.settings, tmp_path / name)
+        trained, _ = trained_variants(plan, plan.quick.datasets[0], plan.quick.settings, tmp_path / name)
         assert len({(one.variant, one.departure) for one in trained}) == len(trained) > 1
 
 

@@ -1,0 +1,187 @@
+"""Correlations within cells and pooled, and verdicts, against known answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import open_session
+from recbole_cadmr.study.claims import verdicts
+from recbole_cadmr.study.correlations import correlations_of, points_of
+from recbole_cadmr.study.plan import Claim, read_plan
+from recbole_cadmr.study.study import study
+from recbole_cadmr.study.two_domains import LAYERS, measure
+from recbole_cadmr.study.variants import trained_variants
+from tests.cells import no_processes
+
+COLUMNS = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
+CELLS = {"one": "narrow", "two": "narrow", "three": "wide"}
+
+
+def data_of(points):
+    """Data of the figures cos and ndcg: rows (dataset, variant, seed, cos, ndcg)."""
+    rows = [
+        (dataset, variant, "", seed, "", figure, value)
+        for dataset, variant, seed, *values in points
+        for figure, value in zip(("cos", "ndcg"), values)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def paradox(seed=0):
+    """Within each cell the two rise together; the cell of higher cos has the lower ndcg."""
+    rng = np.random.default_rng(seed)
+    points = []
+    for variant, cos, ndcg in (("one", 0.1, 0.9), ("three", 0.8, 0.2)):
+        for number in range(20):
+            x = rng.normal()
+            points.append(("set", variant, number, cos + 0.02 * x, ndcg + 0.02 * x + 0.01 * rng.normal()))
+    return data_of(points)
+
+
+def test_simpsons_paradox_is_seen():
+    (row,) = correlations_of(paradox(), [("cos", "ndcg")], CELLS).to_dict("records")
+    assert row["within"] > 0.7 and row["within_low"] > 0.5 and row["pooled"] < -0.9 and row["pooled_high"] < -0.8
+    assert (row["n"], row["cells"]) == (40, 2)
+
+
+def test_the_intervals_are_fishers():
+    data = paradox()
+    points = points_of(data, ("cos", "ndcg"), {"one": "narrow"})
+    (row,) = correlations_of(data, [("cos", "ndcg")], {"one": "narrow"}).to_dict("records")
+    expected = stats.pearsonr(points["x"], points["y"])
+    low, high = expected.confidence_interval()
+    for kind in ("within", "pooled"):  # of one cell they are the same
+        assert row[kind] == pytest.approx(expected.statistic)
+        assert (row[f"{kind}_low"], row[f"{kind}_high"]) == pytest.approx((low, high))
+
+
+def test_cells_are_a_data_set_and_what_variants_share():
+    data = data_of([(d, v, 1, 0.1, 0.2) for d in ("a", "b") for v in ("one", "two", "three", "left out")])
+    points = points_of(data, ("cos", "ndcg"), CELLS)
+    assert points.groupby("cell").size().to_dict() == {"a, narrow": 2, "a, wide": 1, "b, narrow": 2, "b, wide": 1}
+    (row,) = correlations_of(data, [("cos", "ndcg")], CELLS).to_dict("records")
+    assert np.isnan(row["within"]) and np.isnan(row["pooled"])  # nothing varies
+
+
+EFFECTS = pd.DataFrame(
+    [
+        ("set", "gca", "", "base", "ndcg", 0.02, 0.001),
+        ("other", "gca", "", "base", "ndcg", 0.01, 0.2),
+        ("set", "control", "", "gca", "ndcg", 0.03, 0.01),
+        ("set", "gca", "", "base", "recall", -0.5, 0.001),
+    ],
+    columns=["dataset", "variant", "departure", "base", "figure", "difference", "p"],
+)
+
+
+@pytest.mark.parametrize(
+    ("claim", "word", "found"),
+    [
+        ({"better": [("gca", "base")]}, "partly borne out", (1, 2, 0, "; for it: gca against base on set")),
+        ({"better": [("gca", "control")]}, "contradicted", (0, 1, 1, "; against it: gca against control on set")),
+        ({"better": [("control", "gca")]}, "borne out", (1, 1, 0, "; for it: control against gca on set")),
+        ({"negative": [("cos", "ndcg")]}, "contradicted", (0, 1, 1, "; against it: cos with ndcg")),
+    ],
+)
+def test_verdicts(claim, word, found):
+    correlations = correlations_of(paradox(), [("cos", "ndcg")], CELLS)
+    said = verdicts([Claim("x", **claim), Claim("y", better=[("gca", "nothing")])], correlations, EFFECTS, "ndcg")
+    speak, tests, against, names = found
+    expected = f"{word} ({speak} of {tests} tests speak for it, {against} against it{names})."
+    assert said == {"x": expected, "y": "nothing could be tested."}
+
+
+def test_what_is_measured_of_two_domains():
+    settings = {"embedding_size": 8, "epochs": 1, "topk": [10], "show_progress": False}
+    with scratch_folder() as scratch:
+        session = open_session(Config("TwoDomainSASRec", "two_domains", settings=settings), scratch)
+    (figures,) = measure(session).values()
+    vectors = sum(p.numel() for name, p in session.model.named_parameters() if "embedding" in name)
+    assert figures[LAYERS] == sum(p.numel() for p in session.model.parameters()) - vectors
+    # Fewer than 999 items are left in a domain, so that all of them are drawn.
+    result = session.trainer.evaluate(session.test_data, load_best_model=False)
+    for name in "ab":
+        assert figures[f"ndcg999_{name}@10"] == pytest.approx(result[f"ndcg_{name}@10"])
+
+
+def test_the_study_of_alignment_is_whole():
+    _, plan = read_plan("alignment")
+    made, left_out = trained_variants(plan, "two_domains", plan.quick.settings, Path())
+    assert (
+        len(made) == 22
+        and not left_out
+        and sorted(set(filter(None, (v.cell for v in plan.variants))))
+        == [
+            "width 16",
+            "width 32",
+            "width 64",
+        ]
+    )
+    for width in (16, 32, 64):
+        sizes = {}
+        for name in ("early", "feed-forward of equal parameters", "width of equal parameters"):
+            (one,) = (one for one in made if one.variant == f"{name} {width}")
+            with scratch_folder() as scratch:
+                model = open_session(one.spec.config, scratch).model
+            sizes[name] = sum(p.numel() for n, p in model.named_parameters() if "embedding" not in n)
+        assert max(sizes.values()) / min(sizes.values()) < 1.04
+
+
+def test_a_study_answers_by_correlations_and_claims(tmp_path):
+    settings = {"embedding_size": 8, "epochs": 1, "topk": [10], "threads": 1, "gca_gate_start": 0.5}
+    plan = {
+        "question": "Does it help?",
+        "datasets": ["two_domains"],
+        "seeds": 2,
+        "figures": ["ndcg_ab@10", LAYERS],
+        "measure": ["two domains"],
+        "settings": settings,
+        "correlations": [["abs_cos_A", "ndcg_a@10"]],
+        "variants": [
+            {"name": "base", "model": "TwoDomainSASRec"},
+            {"name": "early", "of": "base", "settings": {"gca_positions": "early"}, "cell": "all"},
+            {"name": "stack", "of": "base", "settings": {"gca_positions": "stack"}, "cell": "all"},
+        ],
+        "claims": [{"says": "it helps", "better": [["early", "base"]]}],
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    with no_processes():
+        found = study(str(tmp_path / "own.yaml"), tmp_path / "out")
+    points = points_of(found.data, ("abs_cos_A", "ndcg_a@10"), found.cells)
+    assert len(points) == 4 and points["x"].between(0, 1).all()
+    r = np.corrcoef(points["x"], points["y"])[0, 1]
+    answer = (tmp_path / "out/answer.md").read_text()
+    shown = f"{r:+.2f}".replace("-", "−")
+    assert f"abs_cos_A with ndcg_a@10 {shown} [" in answer and "(4 runs, 1 cells)" in answer
+    assert "The claim that it helps: " in answer and "of 1 tests speak for it" in answer
+    assert "| abs_cos_A with ndcg_a@10 | 4 | 1 |" in (tmp_path / "out/tables.md").read_text()
+    report = (tmp_path / "out/report.html").read_text()
+    assert 'id="scatter-0"' in report and "A point a run" in report
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"correlations": [["abs_cos_C", "ndcg@10"]]},
+            "no figure 'abs_cos_C'; did you mean abs_cos_B or abs_cos_A",
+        ),
+        ({"claims": [{"says": "x", "negative": [["abs_cos_A", "ndcg@10"]]}]}, "which are not in correlations"),
+        ({"claims": [{"says": "x", "better": [["one", "two"]]}]}, "names one and two, which are not paired"),
+    ],
+)
+def test_bad_input(tmp_path, change, message):
+    variants = [{"name": "one", "model": "BPR"}, {"name": "two", "model": "Pop"}]
+    plan = {"question": "?", "datasets": ["two_domains"], "figures": ["ndcg@10"], "variants": variants, **change}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan))
+    with pytest.raises(UserError, match=message):
+        read_plan(str(tmp_path / "own.yaml"))
