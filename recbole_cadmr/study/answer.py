@@ -245,7 +245,18 @@ def spread(mean: float, deviation: float) -> str:
     return number(mean) + ("" if math.isnan(deviation) else f" ± {number(deviation)}")
 
 
-def _interval(low: float, high: float, form: str = "+.4f") -> str:
+def _difference(value: float) -> str:
+    """A difference of figures, with its sign."""
+    return signed(value) if abs(value) < 1 else f"{value:+,.4g}".replace("-", "−")
+
+
+def _interval_of(effect: Mapping[str, object]) -> str:
+    """The interval of a difference; "" where there is none."""
+    low, high = (float(str(effect[key])) for key in ("low", "high"))
+    return "" if math.isnan(low) else f"[{_difference(low)}, {_difference(high)}]"
+
+
+def _interval(low: float, high: float, form: str) -> str:
     return "" if math.isnan(low) else f" [{low:{form}}, {high:{form}}]".replace("-", "−")
 
 
@@ -259,9 +270,9 @@ def _said(effect: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _effect_text(effect: Mapping[str, object], with_p: bool) -> str:
-    low, high, p = (float(str(effect[key])) for key in ("low", "high", "p"))
-    tested = f", {p_value(p)}" if with_p else ""
-    return f"*{plain(name_of(effect))}* by {signed(float(str(effect['difference'])))}{_interval(low, high)}{tested}"
+    tested = f", {p_value(float(str(effect['p'])))}" if with_p else ""
+    by = f"{_difference(float(str(effect['difference'])))} {_interval_of(effect)}".strip()
+    return f"*{plain(name_of(effect))}* by {by}{tested}"
 
 
 def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
@@ -274,8 +285,8 @@ def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
             "against": plain(effect["base"]),
             "value": number(effect["value"]),
             "against it": number(effect["base_value"]),
-            "difference": signed(effect["difference"]),
-            "95% interval": _interval(effect["low"], effect["high"]).strip(),
+            "difference": _difference(effect["difference"]),
+            "95% interval": _interval_of(effect),
             "p (Holm)": "" if math.isnan(effect["p"]) else p_value(effect["p"]),
             "paired by": f"{effect['n']:,} {effect['unit']}" if effect["n"] > 1 else "one run",
         }
