@@ -9,6 +9,7 @@ import msgspec
 
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.deprecated import current_name, current_names, first_names, nearest_settings
+from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.models.registry import model_names
@@ -79,7 +80,7 @@ def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mappin
             own |= {name.rpartition(".")[2]: settings[name] for name in sorted(mine, key=len)}
             model_spec = ModelSpec(model, preset or None, dataset, current_names(model, own, "settings"))
             for name in model_spec.config["metrics"]:
-                if name.lower() not in map(str.lower, RANKING):
+                if name.lower() not in map(str.lower, (*RANKING, *DOMAIN_METRICS)):
                     raise UserError(f"a benchmark measures {', '.join(RANKING)} and what it always adds, not {name}")
             twin = same.setdefault((model, model_spec.digest), label)
             if twin != label:

@@ -11,7 +11,6 @@ from typing import Any
 import recbole.config
 import yaml
 from msgspec import UNSET
-from recbole.utils import ModelType
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import (
@@ -159,15 +158,15 @@ class Config(recbole.config.Config):
 
     def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
         values = installed_yaml(Path(file))
+        if Path(file).name == "sequential.yaml":  # one protocol for all; no negative items, as RecBole demands
+            values = {"repeatable": values["repeatable"], "train_neg_sample_args": None}
         self.internal_config_dict.update(values)
         return values
 
-    def _load_internal_config_dict(self, model: str, model_class: Any, dataset: str) -> None:
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
         # RecBole's yaml of its own ml-100k names labels, which no model here learns from.
         self.internal_config_dict["threshold"] = None
-        if model_class.type == ModelType.SEQUENTIAL:  # what follows is told among all items, or as the model does it
-            self.internal_config_dict["train_neg_sample_args"] = None
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
         shared = model_class.shared_settings if issubclass(model_class, OwnModel) else None

@@ -13,6 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr import load, train
+from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.prepare.cross_domain import add_arguments, run
 from recbole_cadmr.errors import UserError
@@ -22,6 +23,7 @@ from recbole_cadmr.runs.session import Session, open_session
 from recbole_cadmr.runs.topk_lists import read_lists
 from recbole_cadmr.runs.train import resume
 from recbole_cadmr.training.callbacks import TrainingCallback
+from tests.cells import no_processes
 from tests.cross_domain import write_source
 from tests.models.conformance import Cut
 from tests.models.test_devices import check_alike
@@ -389,3 +391,16 @@ def test_recboles_models_of_sequences(data, tmp_path, model):
 def test_bad_settings(data, settings, message):
     with pytest.raises(UserError, match=message):
         opened(data, **settings)
+
+
+def test_a_benchmark_beside_models_without_an_order(tmp_path):
+    models = ["--models", "TwoDomainSASRec,Pop,EASE", "--datasets", "two_domains", "--seeds", "1"]
+    settings = ["--embedding_size=8", "--epochs=1", "--topk=[5,10]", "--threads=1"]
+    with no_processes():
+        assert main(["benchmark", *models, "--output", str(tmp_path / "out"), *settings]) == 0
+    results = pd.read_csv(tmp_path / "out" / "results.csv", keep_default_na=False)
+    of_all = results.set_index(["model", "figure"])["value"].astype(float)
+    for model in ("TwoDomainSASRec", "Pop", "EASE"):
+        mean = (of_all[model, "ndcg_a@10"] + of_all[model, "ndcg_b@10"]) / 2
+        assert of_all[model, "ndcg_ab@10"] == pytest.approx(mean) and mean > 0
+    assert "| model | recall@10 | ndcg@10 | ndcg_a@10 | ndcg_b@10 |" in (tmp_path / "out" / "table.md").read_text()
