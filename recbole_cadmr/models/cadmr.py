@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.alignment import alignment
 from recbole_cadmr.layers.attention import (
     BothAttentions,
     ContentAttention,
@@ -39,6 +40,7 @@ from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
+_PAIRED = 256  # of these, those that are compared with one another
 _BLOCK = 1024  # rows scored at once outside RecBole's own batches
 
 
@@ -284,7 +286,8 @@ class CADMR(HistoryRecommender):
 
         ``cos/row`` is the mean |cos| between rating rows and the attention's output before the gate, over a fixed
         sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
-        ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435.
+        ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and nowhere
+        below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other rows get.
         """
         training = self.training
         self.eval()
@@ -309,9 +312,11 @@ class CADMR(HistoryRecommender):
         n = self.rating_rows.n_rows
         batch = self.rating_rows.batch(torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long())
         rows = batch.dense
+        found = attention(batch, content)
         cosines = {
-            "cos/row": _mean_abs_cos(rows, attention(batch, content)),
+            "cos/row": _mean_abs_cos(rows, found),
             "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1])),
+            "cos/row_permuted": _permuted(rows, found),
         }
         if isinstance(attention, BothAttentions):
             attention, content = attention.cross, content[0]
@@ -319,11 +324,17 @@ class CADMR(HistoryRecommender):
             query, answer = attention.heads(attention.W_Q(rows), content)
             cosines["cos/head"] = _mean_abs_cos(query, answer)
             cosines["cos/head_chance"] = math.sqrt(2 / (math.pi * query.shape[2]))
+            cosines["cos/head_permuted"] = sum(map(_permuted, query, answer)) / len(query)
         return cosines
 
 
 def _mean_abs_cos(a: Tensor, b: Tensor) -> float:
     return float(F.cosine_similarity(a, b, dim=-1).abs().mean())
+
+
+def _permuted(a: Tensor, b: Tensor) -> float:
+    """Mean |cos| of rows of ``a`` [n, d] and other rows of ``b``, of a few rows: all pairs are wide products."""
+    return alignment(a[:_PAIRED], b[:_PAIRED])["permuted"]
 
 
 def _initialise(module: nn.Module) -> None:

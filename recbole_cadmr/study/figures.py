@@ -15,7 +15,8 @@ from recbole_cadmr.study.measurements import MEASUREMENTS
 
 TOTAL_CORRELATION = "total correlation"
 # What models say about themselves, by the names that they give it.
-_DIAGNOSTICS = ("gate", "cos/row", "cos/row_chance", "cos/head", "cos/head_chance")
+_COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in ("", "_chance", "_permuted"))
+_DIAGNOSTICS = ("gate", *_COSINES)
 _OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
 # Of a cross-attention, by stream as well: the mean over the places where it stands.
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")

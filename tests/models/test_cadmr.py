@@ -292,6 +292,18 @@ def test_diagnostics_change_nothing(micro):
     assert values["gate"] == pytest.approx(np.tanh(0.5), abs=1e-6)
     assert values["cos/row_chance"] == pytest.approx((2 / (np.pi * 4)) ** 0.5)
     assert 0 <= values["cos/row"] <= 1 and 0 <= values["cos/head"] <= 1
+    batch = model.eval().rating_rows.batch(torch.arange(1, model.rating_rows.n_rows))
+    with torch.no_grad():
+        found = model.attention(batch, model.attention.content(model.fusion(model._latents()))).double().numpy()
+    rows = batch.dense.double().numpy()
+    cos = [
+        abs(x @ y) / np.linalg.norm(x) / np.linalg.norm(y)
+        for i, x in enumerate(rows)
+        for j, y in enumerate(found)
+        if i != j and x.any() and rows[j].any() and found[i].any() and y.any()
+    ]
+    assert values["cos/row_permuted"] == pytest.approx(np.mean(cos), rel=1e-4)
+    assert 0 <= values["cos/head_permuted"] <= 1
 
 
 def test_heads_must_divide_the_attention(micro):
