@@ -169,7 +169,7 @@ class Config(recbole.config.Config):
         self.internal_config_dict["threshold"] = None
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
-        shared = model_class.shared_settings if issubclass(model_class, OwnModel) else None
+        shared = model_class.shared_settings if issubclass(model_class, OwnModel) else ()
         own = declared_settings(model, shared, self.internal_config_dict if is_recboles(model_class) else None)
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")

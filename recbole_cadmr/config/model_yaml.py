@@ -22,18 +22,16 @@ _PROPERTIES = Path(str(files("recbole_cadmr.properties")))
 _ALL = "every model"  # the part of recbole_models.yaml that is of no model alone
 
 
-def declared_settings(model: str, shared: str | None, recboles: Container[str] | None) -> dict[str, Setting]:
+def declared_settings(model: str, shared: Sequence[str], recboles: Container[str] | None) -> dict[str, Setting]:
     """The declarations of everything that the package declares for a model.
 
     What a file says of a setting is added to what those before it say: general ones, shared ones, the model's own.
 
     Args:
-        shared: name of the declarations in ``properties/shared/`` that the model has beside its own.
+        shared: names of the declarations in ``properties/shared/`` that the model has beside its own.
         recboles: settings of the model by RecBole's own yaml; None for a model of the package.
     """
-    layers = [_read("recbole.yaml"), _read("overall.yaml")]
-    if shared is not None:
-        layers.append(_read(f"shared/{shared}.yaml"))
+    layers = [_read(name) for name in ("recbole.yaml", "overall.yaml", *(f"shared/{name}.yaml" for name in shared))]
     if recboles is not None:
         common = _read("recbole_models.yaml")[_ALL]
         layers.append({name: entry for name, entry in common.items() if name in recboles})

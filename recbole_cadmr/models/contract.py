@@ -98,11 +98,11 @@ class OwnModel(TrainingHooks):
 
     Attributes:
         traits: what the model is; a subclass says what is different, by ``replace(Base.traits, ...)``.
-        shared_settings: declarations that the model has beside its own, of ``properties/shared/NAME.yaml``.
+        shared_settings: declarations that the model has beside its own, of ``properties/shared/NAME.yaml`` each.
     """
 
     traits: ClassVar[ModelTraits] = ModelTraits()
-    shared_settings: ClassVar[str | None] = None
+    shared_settings: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def form(cls, settings: Mapping[str, Any]) -> type[OwnModel]:

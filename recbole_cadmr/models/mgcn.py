@@ -40,11 +40,13 @@ class MGCN(TwoViewRecommender):
             for name in self.features
         }
 
+    def _content(self) -> dict[str, Tensor]:
+        E = self.items.weight
+        return {name: E * self.W2[name](self.W1[name](table())) for name, table in self.features.items()}
+
     def _side_and_behaviour(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        C, by_modality = self._user_item_view()[rows], []
-        for name, table in self.features.items():
-            P = self.items.weight * self.W2[name](self.W1[name](table()))
-            by_modality.append(self._item_item_view(self._S[name], P)[rows])
+        C, content = self._user_item_view()[rows], self._exchanged()
+        by_modality = [self._item_item_view(self._S[name], P)[rows] for name, P in content.items()]
         stacked = torch.stack(by_modality, 1)  # [n, M, d]
         V = (self.q(stacked).softmax(1) * stacked).sum(1)
         side = V

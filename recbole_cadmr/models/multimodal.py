@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,7 +31,7 @@ class MultimodalRecommender(CachingRecommender):
 
     input_type = InputType.PAIRWISE
     traits = ModelTraits(multimodal=True, scores_cold_items=True)
-    shared_settings = "multimodal"
+    shared_settings: ClassVar[tuple[str, ...]] = ("multimodal",)
     shared_by: Literal["rows"] | None = "rows"
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

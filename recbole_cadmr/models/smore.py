@@ -85,9 +85,12 @@ class SMORE(TwoViewRecommender):
             raise UserError(f"modality_neighbours must be whole numbers of at least 2, not {k!r} for {name}")
         return symmetric_normalised(self.neighbour_matrix(name, weighted=True, k=k))
 
+    def _content(self) -> dict[str, Tensor]:
+        return {name: self.W1[name](table()) for name, table in self.features.items()}
+
     def _side_and_behaviour(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         E, C = self.items.weight, self._user_item_view()[rows]
-        X, X_fused = self.spectral({name: self.W1[name](table()) for name, table in self.features.items()})
+        X, X_fused = self.spectral(self._exchanged())
         V_fused = self._item_item_view(self._S_fused, E * self.purifier_fused(X_fused))[rows]
         side = self._dropped(self.preference_fused(C)) * V_fused
         for name in self.features:

@@ -13,7 +13,10 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, info_nce, mean_square
 from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
+from recbole_cadmr.models.cross_attention import ModalityExchange
 from recbole_cadmr.models.multimodal import MultimodalRecommender
+
+_SAMPLE = 1024  # items whose alignment is measured
 
 
 class TwoViewRecommender(MultimodalRecommender):
@@ -23,6 +26,8 @@ class TwoViewRecommender(MultimodalRecommender):
     is among its own negatives in the contrast, as published.
     """
 
+    shared_settings = ("multimodal", "gated_cross_attention", "two_views")
+
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
         self.n_ui_layers, self.n_item_layers = config["n_ui_layers"], config["n_item_layers"]
@@ -31,9 +36,35 @@ class TwoViewRecommender(MultimodalRecommender):
         self.users, self.items = self.user_embedding(), self.item_embedding()
         self.features = self.feature_tables()
         self.W1 = self.feature_maps()
+        self.exchange: ModalityExchange | None = None
+        if config["gca_positions"] == "fusion":
+            self.exchange = ModalityExchange(
+                config, {m: self._nearest(m, config["gca_neighbours"]) for m in self.features}
+            )
         A = symmetric_normalised(bipartite(self.R))
         self._A = SparseMatrix(A, self.device)
         self._R_normalised = SparseMatrix(A[: self.n_users, self.n_users :], self.device)
+
+    @abstractmethod
+    def _content(self) -> dict[str, Tensor]:
+        """What is known of the items by modality [n_items, d], before the modalities are fused."""
+
+    def _exchanged(self) -> dict[str, Tensor]:
+        """The same, after the modalities have read each other, if the settings say so."""
+        content = self._content()
+        return content if self.exchange is None else self.exchange(content)
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """Of gated cross-attention between modalities, its alignment by modality: see ``layers.alignment``."""
+        if self.exchange is None:
+            return {}
+        items = torch.linspace(1, self.n_items - 1, min(_SAMPLE, self.n_items - 1), device=self.device).long()
+        training = self.training
+        self.eval()
+        figures = self.exchange.figures(self._content(), items)
+        self.train(training)
+        return figures
 
     @abstractmethod
     def _side_and_behaviour(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,9 +18,8 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.alignment import alignment
-from recbole_cadmr.layers.gated_cross_attention import GatedCrossAttention
 from recbole_cadmr.models.contract import ModelTraits, SequenceRecommender
+from recbole_cadmr.models.cross_attention import derangement, figures_of, gated_cross_attention
 
 DOMAINS = {"A": 1, "B": 2}  # as MultimodalDataset.domains numbers them
 
@@ -56,6 +54,7 @@ class TwoDomainSASRec(SequenceRecommender):
 
     input_type = InputType.LISTWISE
     traits = ModelTraits(sequential=True, batch_by_rows=True)
+    shared_settings = ("gated_cross_attention",)
     streams: ClassVar[tuple[str, ...]] = ("merged", *DOMAINS)
     encoders: Any
     exchange: Any
@@ -90,25 +89,12 @@ class TwoDomainSASRec(SequenceRecommender):
         self.source = config["gca_source"]
         levels = {"none": 0, "early": 1, "stack": config["n_layers"] + 1}[config["gca_positions"]]
         self.exchange = nn.ModuleList(
-            nn.ModuleDict({name: self._gated_attention(size, heads, dropout) for name in DOMAINS})
+            nn.ModuleDict({name: gated_cross_attention(config, heads, dropout) for name in DOMAINS})
             for _ in range(levels)
         )
-        order = np.random.default_rng(config["seed"]).permutation(dataset.user_num - 1) + 1
-        partner = np.zeros(dataset.user_num, dtype=np.int64)
-        partner[order] = np.roll(order, 1)
-        self.register_buffer("partner", torch.from_numpy(partner), persistent=False)
+        self.register_buffer("partner", derangement(dataset.user_num, config["seed"]), persistent=False)
         self._probed: dict[str, list[tuple[Tensor, Tensor]]] | None = None
         self.untrained: str = ""  # figures of the probe before training, as text: `resume.pt` keeps plain attributes
-
-    def _gated_attention(self, size: int, heads: int, dropout: float) -> GatedCrossAttention:
-        names = ("gate", "layer_norm", "feed_forward", "project")
-        how = {name: self._config[f"gca_{name}"] for name in names}
-        start, keys = self._config["gca_gate_start"], self.source != "none"
-        module = GatedCrossAttention(size, heads, start=start, keys=keys, dropout=dropout, **how)
-        if self._config["gca_frozen"]:
-            for name, parameter in module.named_parameters():
-                parameter.requires_grad = name == "gate_start"
-        return module
 
     # States of sequences
 
@@ -236,13 +222,10 @@ class TwoDomainSASRec(SequenceRecommender):
         self(self.train_items[users], self.train_length[users], users)
         self.train(training)
         rows, self._probed = self._probed, None
-        figures = {}
+        figures: dict[str, float] = {}
         for place, measured in rows.items():
             X, added = (torch.cat(parts) for parts in zip(*measured))
-            name, level = place[0], int(place[1:])
-            found = {**alignment(X, added), "gate": float(self.exchange[level][name].alpha)}
-            figures["isotropic"] = found.pop("isotropic")
-            figures |= {f"{figure}_{place}": value for figure, value in found.items() if math.isfinite(value)}
+            figures |= figures_of(place, X, added, self.exchange[int(place[1:])][place[0]])
         return figures
 
 

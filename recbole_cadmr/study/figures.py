@@ -20,7 +20,7 @@ _DIAGNOSTICS = ("gate", *_COSINES)
 _OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
 # Of a cross-attention, by stream as well: the mean over the places where it stands.
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
-_BY_STREAM = re.compile(r"(?P<figure>(untrained_)?(?:" + "|".join(_ALIGNMENT) + r"))_(?P<stream>[AB])\d+")
+_BY_STREAM = re.compile(rf"(?P<figure>(untrained_)?({'|'.join(_ALIGNMENT)}))_(?P<stream>[^\W\d]\w*?)\d*")
 _OF_ALIGNMENT = tuple(
     f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in "AB"
 )

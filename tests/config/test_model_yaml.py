@@ -47,9 +47,9 @@ def test_a_preset_holds_settings_beside_what_is_said_of_them():
 
 
 def test_a_models_own_entry_adds_to_the_general_one():
-    own = declared_settings("SLMRec", "multimodal", None)["learning_rate"]
+    own = declared_settings("SLMRec", ["multimodal"], None)["learning_rate"]
     assert (own.default, own.exclusive_minimum, own.types) == (0.01, 0, ("float",))
-    ease, ncl = (declared_settings(name, None, {"reg_weight": 1.0}) for name in ("EASE", "NCL"))
+    ease, ncl = (declared_settings(name, (), {"reg_weight": 1.0}) for name in ("EASE", "NCL"))
     assert (ease["reg_weight"].minimum, ease["reg_weight"].exclusive_minimum) == (None, 0)
     assert ncl["reg_weight"].minimum == 0 and "anneal_cap" not in ncl
 
