@@ -18,11 +18,12 @@ TOTAL_CORRELATION = "total correlation"
 _COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in ("", "_chance", "_permuted"))
 _DIAGNOSTICS = ("gate", *_COSINES)
 _OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
-# Of a cross-attention, by stream as well: the mean over the places where it stands.
+# Of a gated cross-attention, by stream or modality: the mean over the places where it stands.
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
+_STREAMS = ("A", "B", "text", "image", "audio")
 _BY_STREAM = re.compile(rf"(?P<figure>(untrained_)?({'|'.join(_ALIGNMENT)}))_(?P<stream>[^\W\d]\w*?)\d*")
 _OF_ALIGNMENT = tuple(
-    f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in "AB"
+    f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in _STREAMS
 )
 _OF_LISTS = (*map(str.lower, RANKING), *map(str.lower, DOMAIN_METRICS), "itemcoverage", "giniindex", "tailpercentage")
 
