@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole.evaluator import metric_types
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.config.yaml_text import shown
@@ -97,6 +97,10 @@ def check_sampling(settings: dict[str, Any]) -> None:
     if arguments is None or arguments.get("distribution") == "none":
         settings["train_neg_sample_args"] = None
         return
+    if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        raise UserError(
+            f"{settings['model']} learns by a softmax, without negative items; leave out train_neg_sample_args"
+        )
     if any(isinstance(arguments.get(name), str) for name in ("sample_num", "alpha")):
         raise UserError("train_neg_sample_args: sample_num and alpha must be numbers where a distribution is named")
     if arguments.get("alpha", 1) != 1 and arguments.get("distribution", "uniform") != "popularity":
