@@ -293,9 +293,8 @@ def test_a_brief_training_is_far_better_than_popularity(data):
 
 
 def test_on_a_gpu_all_comes_to_what_the_cpu_has(data):
-    small = {**SMALL, **GCA, "data_path": str(data)}
-    for more in ({"gca_positions": "stack"}, {"gca_source": "shuffled"}):
-        check_alike(lambda: Config("TwoDomainSASRec", "two", settings={**small, **more}))  # noqa: B023
+    brief = {**SMALL, **GCA, "gca_positions": "stack", "gca_source": "shuffled", "epochs": 1, "train_batch_size": 60}
+    check_alike(lambda: Config("TwoDomainSASRec", "two", settings={**brief, "data_path": str(data)}))
 
 
 def test_histories_of_the_parts(data):
@@ -394,13 +393,13 @@ def test_bad_settings(data, settings, message):
 
 
 def test_a_benchmark_beside_models_without_an_order(tmp_path):
-    models = ["--models", "TwoDomainSASRec,Pop,EASE", "--datasets", "two_domains", "--seeds", "1"]
+    models = ["--models", "TwoDomainSASRec,Pop", "--datasets", "two_domains", "--seeds", "1"]
     settings = ["--embedding_size=8", "--epochs=1", "--topk=[5,10]", "--threads=1"]
     with no_processes():
         assert main(["benchmark", *models, "--output", str(tmp_path / "out"), *settings]) == 0
     results = pd.read_csv(tmp_path / "out" / "results.csv", keep_default_na=False)
     of_all = results.set_index(["model", "figure"])["value"].astype(float)
-    for model in ("TwoDomainSASRec", "Pop", "EASE"):
+    for model in ("TwoDomainSASRec", "Pop"):
         mean = (of_all[model, "ndcg_a@10"] + of_all[model, "ndcg_b@10"]) / 2
         assert of_all[model, "ndcg_ab@10"] == pytest.approx(mean) and mean > 0
     assert "| model | recall@10 | ndcg@10 | ndcg_a@10 | ndcg_b@10 |" in (tmp_path / "out" / "table.md").read_text()
