@@ -71,9 +71,9 @@ class TwoDomainSASRec(SequenceRecommender):
             raise UserError(f"n_heads {heads} does not divide embedding_size {size}")
         self._config = config
         self.register_buffer("domain_of", domains, persistent=False)
-        train = Sequences.of([dataset], self.max_seq_length)
+        train = Sequences.of([dataset], self.max_seq_length + 1)  # the last of them is a target alone
         self.register_buffer("train_items", train.items, persistent=False)
-        self.register_buffer("train_length", train.length, persistent=False)
+        self.register_buffer("train_length", (train.length - 1).clamp(min=0), persistent=False)
         known = torch.from_numpy(np.unique(train.items.numpy()))
         for name, number in DOMAINS.items():
             self.register_buffer(f"items_{name}", (domains == number).nonzero().squeeze(1), persistent=False)
@@ -159,13 +159,13 @@ class TwoDomainSASRec(SequenceRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean cross-entropy of the next items of the batch's users, each among items of its domain."""
         users = interaction[self.USER_ID]
-        items, length = self.train_items[users], self.train_length[users]
-        merged, own = self(items, length, users)
-        target = items[:, 1 : merged.shape[1]]
+        items = self.train_items[users]
+        merged, own = self(items, self.train_length[users], users)
+        target = items[:, 1 : merged.shape[1] + 1]
         losses = []
         for name in DOMAINS:
             places = self.domain_of[target] == DOMAINS[name]
-            state = (merged[:, :-1] + own[name][:, :-1])[places]  # [n, d]
+            state = (merged + own[name])[places]  # [n, d]
             pool = getattr(self, f"pool_{name}")
             drawn = pool[torch.randint(len(pool), (self._config["n_negatives"],), device=pool.device)]
             positive = (state * self.item_embedding(target[places])).sum(1, keepdim=True)

@@ -194,8 +194,8 @@ def test_the_loss_is_a_softmax_within_the_domain(data, monkeypatch):
         pool = getattr(model, f"pool_{name}").numpy()
         drawn[number] = pool[np.arange(20) % len(pool)]
     for user in users:
-        items = model.train_items[user][: model.train_length[user]]
-        state = states(session, items[None])[0].numpy().reshape(len(items), 3, -1)
+        items = model.train_items[user][: model.train_length[user] + 1]
+        state = states(session, items[None, :-1])[0].numpy().reshape(len(items) - 1, 3, -1)
         for place, target in enumerate(items[1:].tolist()):
             number = int(model.domain_of[target])
             others = drawn[number][drawn[number] != target]
@@ -203,6 +203,15 @@ def test_the_loss_is_a_softmax_within_the_domain(data, monkeypatch):
             logits = np.append(vectors[target] @ x, vectors[others] @ x)
             losses.append(np.log(np.exp(logits).sum()) - logits[0])
     assert loss == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_positions_that_rank_are_those_that_learn(data):
+    # A user is ranked by the state of the last item read, at position 0: that of the last target's input in training.
+    session = opened(data, MAX_ITEM_LIST_LENGTH=5)
+    model = session.model.train()
+    users = torch.arange(1, session.dataset.user_num)
+    model.calculate_loss(Interaction({"user_id": users})).backward()
+    assert (model.position_embedding.weight.grad.abs().sum(1) > 0).all()
 
 
 def test_negatives_are_train_items(data):
