@@ -125,10 +125,16 @@ def protocol(session: Session) -> Protocol:
     }
 
 
+def best_validation(history: Sequence[Validation], score: float, valid: Any) -> Validation | None:
+    """The validation of a score and result: of several of the score, one of the result, and the latest of these."""
+    of_score = [entry for entry in history if entry["valid_score"] == score]
+    return max(of_score, key=lambda entry: (entry["valid_result"] == valid, entry["epoch"]), default=None)
+
+
 def training_result(session: Session, score: float, valid: Any, test: Any) -> RunResult:
     """Content of ``result.json``; metrics are unrounded, and what was not measured is null."""
     trainer = session.trainer
-    best = max((e for e in trainer.history if e["valid_score"] == score), key=lambda e: e["epoch"], default=None)
+    best = best_validation(trainer.history, score, valid)
     evaluation = trainer.seconds["evaluation"]
     return {
         "schema_version": SCHEMA_VERSION,

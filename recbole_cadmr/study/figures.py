@@ -59,7 +59,8 @@ def figures_of(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, 
 
 def _diagnostics(result: RunResult) -> dict[str, float]:
     """What the model said about itself at its best epoch."""
-    best = [entry for entry in result["history"] if entry["epoch"] == result["best_epoch"]]
+    best_epoch = result["best_epoch"], result["best_valid_score"]
+    best = [entry for entry in result["history"] if (entry["epoch"], entry["valid_score"]) == best_epoch]
     said: Mapping[str, float | None] = (best[-1].get("diagnostics") or {}) if best else {}
     known = {name: value for name, value in said.items() if value is not None}
     parts = [value for name, value in known.items() if name.startswith("tc/")]

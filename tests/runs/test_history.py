@@ -18,7 +18,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs import history
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
-from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.runs.result import best_validation, read_result
 from recbole_cadmr.training.trainer import RunTrainer
 from tests.micro import SMALL, write_micro
 from tests.processes import run_apart
@@ -225,3 +225,14 @@ def test_a_history_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "history.jsonl").mkdir()
     with pytest.raises(UserError, match="cannot write"):
         HistoryWriter(tmp_path / "history.jsonl").on_validation(None, ENTRY)
+
+
+def test_of_validations_of_one_score_the_best_is_that_of_the_result():
+    # As of a softmax whose weight is chosen at the end: it may tie with an epoch of training in the metric that is
+    # chosen by, and in no other.
+    epochs = [{**ENTRY, "epoch": epoch, "valid_result": {"recall@2": 1 / 3, "ndcg@2": 0.2}} for epoch in (3, 5)]
+    weight = {**ENTRY, "epoch": 1, "phase": "weight", "valid_result": {"recall@2": 1 / 3, "ndcg@2": 0.25}}
+    lower = {**ENTRY, "epoch": 7, "valid_score": 0.3}
+    assert best_validation([*epochs, weight, lower], 1 / 3, {"recall@2": 1 / 3, "ndcg@2": 0.25}) is weight
+    assert best_validation([*epochs, weight, lower], 1 / 3, {"recall@2": 1 / 3, "ndcg@2": 0.2}) is epochs[1]
+    assert best_validation([lower], 1 / 3, None) is None
