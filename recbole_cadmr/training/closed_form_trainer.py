@@ -18,6 +18,7 @@ from recbole_cadmr.training.trainer import RunTrainer
 
 _RECORD = "closed_form.pt"  # of a search that is not over
 _FEW = 100  # users below which a choice is warned of
+_FIT_WORK = 2_000_000  # fits times items of a choice, unless a number of fits is given
 
 
 class ClosedFormTrainer(RunTrainer):
@@ -81,9 +82,11 @@ class _ChooseSettings(TrainingCallback):
             return
         start = perf_counter()
         held_out = held_out_of(trainer, self._valid_data, "closed form", "adaptive_fits=1 keeps")
-        search = ClosedFormSearch(
-            model.closed_form, held_out, ladders, settings["adaptive_fits"], trainer.folder / _RECORD
-        )
+        budget = settings["adaptive_fits"]
+        if "adaptive_fits" not in model.given and budget > (most := max(2, _FIT_WORK // model.n_items)):
+            trainer.logger.info(f"settings are chosen by {most} fits in place of {budget}: there are many items")
+            budget = most
+        search = ClosedFormSearch(model.closed_form, held_out, ladders, budget, trainer.folder / _RECORD)
         found = chosen = search.run()
         if model.least_gain and (gain := search.gain()) < model.least_gain:
             least = f"{model.least_gain:.0%}"

@@ -18,6 +18,7 @@ _SIZED = ("Recall", "NDCG", "MAP")  # metrics that ask for the number of held-ou
 _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
 ENTRIES = 5e7  # scores of users by items that are looked at
 _BLOCK, _IN_CACHE = 128, 2**20  # users measured at once at most, and scores of them
+_SMALLEST = 16  # but as many in any case: products with sparse matrices read these once a block
 _LEAST, _MOST = 2000, 2.5e8  # users that are looked at in any case, and scores of them at most
 _FEW = 4  # held-out items of users that may be decided by rivals
 _RIVALS = 2  # rivals a place of the list
@@ -104,5 +105,5 @@ class HeldOut:
 
     def _blocks(self, users: Tensor) -> list[Tensor]:
         """Places of the users marked in a mask, as many at once as are measured together."""
-        step = max(min(_BLOCK, _IN_CACHE // self.rows.shape[1]), 1)
+        step = max(min(_BLOCK, _IN_CACHE // self.rows.shape[1]), _SMALLEST)
         return [block for block in users.nonzero().squeeze(1).split(step) if len(block)]

@@ -21,7 +21,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
-from recbole_cadmr.training import closed_form_search
+from recbole_cadmr.training import closed_form_search, closed_form_trainer
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
 from recbole_cadmr.training.held_out import HeldOut
@@ -292,3 +292,10 @@ def test_the_estimate_is_logged(tmp_path, caplog):
         searched(R, V, A, 3)
     (first,) = [record.message for record in caplog.records if "fit 1 of at most 3" in record.message]
     assert re.search(r"\([\d.]+ s, the rest at most about [\d.]+ s\), \d+ settings tried: 0\.\d{4}, 0\.\d{4} by", first)
+
+
+@pytest.mark.parametrize(("given", "fits"), [({}, 2), ({"adaptive_fits": 3}, 3)])
+def test_large_catalogues_take_fewer_fits_unless_told_how_many(tmp_path, monkeypatch, given, fits):
+    monkeypatch.setattr(closed_form_trainer, "_FIT_WORK", 1000)  # items of the embedded set and some more
+    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={**QUIET, **given})
+    assert run.result["choices"]["fits"] == fits
