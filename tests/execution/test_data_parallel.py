@@ -32,9 +32,9 @@ ON_MICRO = {
     "train_batch_size": 5,
     "eval_batch_size": 5,
 }
-NEVER = ("REARM", "TwoDomainSASRec", "LinearCADMR", "AddEASE", "CEASE", "L3AE", "MMGF", "RP3beta", "CADMR", "EASE")
+NEVER = ("REARM", "LinearCADMR", "AddEASE", "CEASE", "L3AE", "MMGF", "RP3beta", "CADMR", "EASE")
 CASES = {name: {} if name in ("BPR", "LightGCN") else {"neighbours": 2} for name in ("BPR", "LightGCN", *MODELS)}
-CASES = {name: settings for name, settings in CASES.items() if name not in NEVER} | {
+CASES = {name: settings for name, settings in CASES.items() if name not in (*NEVER, "TwoDomainSASRec")} | {
     "BM3": {"neighbours": 2, "dropout": 0.3},
     "MMHCL": {"neighbours": 2, "contrast_rows": 2},
     "SLMRec FD+FM": {"neighbours": 2, "ssl_task": "FD+FM"},
