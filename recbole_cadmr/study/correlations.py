@@ -11,6 +11,7 @@ from scipy import stats
 
 from recbole_cadmr.study.effects import LEVEL
 
+_NOISE = 1e-12  # spread that rounding leaves of equal values, as a share of these
 COLUMNS = ["x", "y", "within", "within_low", "within_high", "pooled", "pooled_low", "pooled_high", "n", "cells"]
 
 
@@ -42,15 +43,18 @@ def correlations_of(data: pd.DataFrame, pairs: Sequence[tuple[str, str]], cells:
         points = points_of(data, pair, cells)
         n, n_cells = len(points), points["cell"].nunique()
         centred = points[["x", "y"]] - points.groupby("cell")[["x", "y"]].transform("mean")
-        within, pooled = _with_interval(centred, n - n_cells), _with_interval(points[["x", "y"]], n - 1)
+        scale = points[["x", "y"]].abs().max()
+        within, pooled = (
+            _with_interval(part, left, scale) for part, left in ((centred, n - n_cells), (points[["x", "y"]], n - 1))
+        )
         rows.append((*pair, *within, *pooled, n, n_cells))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _with_interval(points: pd.DataFrame, freedom: int) -> tuple[float, float, float]:
-    """Correlation and interval of points that ``freedom`` degrees are left of."""
+def _with_interval(points: pd.DataFrame, freedom: int, scale: pd.Series) -> tuple[float, float, float]:
+    """Correlation and interval of points that ``freedom`` degrees are left of; ``scale`` is their size before that."""
     x, y = points["x"].to_numpy(), points["y"].to_numpy()
-    if freedom < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if freedom < 3 or x.std() <= _NOISE * scale["x"] or y.std() <= _NOISE * scale["y"]:
         return math.nan, math.nan, math.nan
     r = float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
     if abs(r) == 1:

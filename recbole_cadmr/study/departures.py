@@ -60,9 +60,12 @@ def measure_in_good_faith(session: Session) -> dict[str, dict[str, float | None]
 def _measure(session: Session, in_good_faith: bool) -> dict[str, dict[str, float | None]]:
     parts = (data._dataset for data in (session.train_data, session.valid_data, session.test_data))
     train, valid, test = (part.inter_matrix(form="csr").astype(bool) for part in parts)
-    protocol = partial(Ranking, train, test)
+    if traits(type(session.model)).sequential or session.dataset.domains() is not None:
+        raise UserError("departures from the protocol are of models without an order and of data sets of one domain")
+    masks_valid = bool(session.config["mask_valid_at_test"])
+    protocol = partial(Ranking, train + valid if masks_valid else train, test)
     rankings = {
-        "validation items left out, too": Ranking(train + valid, test),
+        **({} if masks_valid else {"validation items left out, too": Ranking(train + valid, test)}),
         f"users with more than {_BUSY} train items": protocol(users=_counts(train) > _BUSY),
         f"users with more than {_SEVERAL} test items": protocol(users=_counts(test) > _SEVERAL),
     }
@@ -91,7 +94,8 @@ def on_parts_of(session: Session, source: Path, dataset: str) -> dict[str, float
         source: folder of that data set, which comes split.
     """
     train, valid, test = (_matrix(session, source / f"{dataset}.{part}.inter") for part in ("train", "valid", "test"))
-    return metrics_of(session, Ranking(train, test), train + valid + test)
+    left_out = train + valid if session.config["mask_valid_at_test"] else train
+    return metrics_of(session, Ranking(left_out, test), train + valid + test)
 
 
 def _matrix(session: Session, file: Path) -> sp.csr_matrix:

@@ -16,6 +16,7 @@ from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.study.claims import verdicts
 from recbole_cadmr.study.correlations import correlations_of, points_of
+from recbole_cadmr.study.measurements import MEASUREMENTS
 from recbole_cadmr.study.plan import Claim, read_plan
 from recbole_cadmr.study.study import study
 from recbole_cadmr.study.two_domains import LAYERS, measure
@@ -51,6 +52,12 @@ def test_simpsons_paradox_is_seen():
     (row,) = correlations_of(paradox(), [("cos", "ndcg")], CELLS).to_dict("records")
     assert row["within"] > 0.7 and row["within_low"] > 0.5 and row["pooled"] < -0.9 and row["pooled_high"] < -0.8
     assert (row["n"], row["cells"]) == (40, 2)
+
+
+def test_what_does_not_differ_within_cells_has_no_correlation_there():
+    points = [("set", variant, n, x, n / 7) for variant, x in (("one", 0.1), ("three", 0.7)) for n in range(10)]
+    (row,) = correlations_of(data_of(points), [("cos", "ndcg")], CELLS).to_dict("records")
+    assert np.isnan(row["within"]) and row["pooled"] == pytest.approx(0)
 
 
 def test_the_intervals_are_fishers():
@@ -107,6 +114,8 @@ def test_what_is_measured_of_two_domains():
     (figures,) = measure(session).values()
     vectors = sum(p.numel() for name, p in session.model.named_parameters() if "embedding" in name)
     assert figures[LAYERS] == sum(p.numel() for p in session.model.parameters()) - vectors
+    with pytest.raises(UserError, match="data sets of one domain"):
+        MEASUREMENTS["departures"].measure(session)
     # Fewer than 999 items are left in a domain, so that all of them are drawn.
     result = session.trainer.evaluate(session.test_data, load_best_model=False)
     for name in "ab":

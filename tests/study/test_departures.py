@@ -9,6 +9,7 @@ import torch
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.runs.topk_lists import rank_test
+from recbole_cadmr.study import departures
 from recbole_cadmr.study.altered_data import altered, has_times
 from recbole_cadmr.study.departures import Ranking, measure, measure_in_good_faith, metrics_of, on_parts_of
 from recbole_cadmr.study.plan import Departure
@@ -27,6 +28,17 @@ def session(tmp_path):
 def test_the_protocol_is_that_of_a_run(session):
     measured = on_parts_of(session, session.config.data_folder, "micro")
     assert measured == pytest.approx(rank_test(session, 2)[0])
+
+
+def test_the_protocol_leaves_validation_items_out_where_a_set_says_so(tmp_path):
+    session = open_micro(write_micro(tmp_path), "EASE", topk=[2], metrics=["Recall"], mask_valid_at_test=True)
+    assert "validation items left out, too" not in measure_in_good_faith(session)
+    left_out = []
+    places = departures._places
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(departures, "_places", lambda matrix, users: left_out.append(matrix) or places(matrix, users))
+        on_parts_of(session, session.config.data_folder, "micro")
+    assert {matrix.nnz for matrix in left_out} == {10}  # 8 train and 2 validation interactions
 
 
 def test_known_answers(session):
