@@ -160,6 +160,8 @@ class Findings:
     def _plain_values(self, dataset: str) -> str:
         figure = self.plan.figures[0]
         values = self.values(dataset, figure)["mean"]
+        if values.empty:
+            return f"no run has {figure}."
         return f"{figure} is " + ", ".join(f"{number(v)} of *{plain(name)}*" for (name, _), v in values.items()) + "."
 
     def _along_axis(self, dataset: str) -> list[str]:

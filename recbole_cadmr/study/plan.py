@@ -155,10 +155,24 @@ def file_words(name: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())
 
 
+def _refuse_repeated(plan: Plan) -> None:
+    """What is there twice would be tested twice, and corrected for."""
+    pairs = [frozenset(pair) for pair in plan.pairs]
+    of_another = [frozenset((one.name, one.of)) for one in plan.variants if one.of]
+    if any(len(pair) < 2 for pair in pairs) or len({*pairs, *of_another}) < len(pairs) + len(of_another):
+        raise UserError("pairs name two different variants, each two once, and none that is of the other already")
+    if len({name.removesuffix(" in good faith") for name in plan.measure}) < len(plan.measure):
+        raise UserError("measure names something twice ('departures' has those in good faith)")
+    for what, entries in (("data set", plan.datasets), ("figure", plan.figures), ("correlation", plan.correlations)):
+        if twice := next((entry for place, entry in enumerate(entries) if entry in entries[:place]), None):
+            raise UserError(f"the {what} {twice if isinstance(twice, str) else ' with '.join(twice)} is named twice")
+
+
 def _check(plan: Plan) -> None:
     for what, entries in (("data set", plan.datasets), ("figure", plan.figures), ("variant", plan.variants)):
         if not entries:
             raise UserError(f"a study needs at least one {what}")
+    _refuse_repeated(plan)
     known: dict[str, Variant] = {}
     for variant in plan.variants:
         if variant.name in known:

@@ -194,6 +194,8 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
     if data.empty:
         reasons = "; ".join(dict.fromkeys(missing.values()))
         raise UserError(f"no run of the study has a result: {reasons}")
+    asked = [*plan.figures, *(figure for pair in plan.correlations for figure in pair)]
+    missing |= {figure: "no run has this figure" for figure in asked if figure not in set(data["figure"])}
     pairs = [(one.trained.variant, one.trained.base) for one in cells if one.trained.base]
     references = [
         (*key, figure, value, known.source)

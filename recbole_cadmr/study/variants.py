@@ -54,6 +54,7 @@ def trained_variants(
     shared = {**plan.settings, **settings}
     place = {"data_path": shared.pop("data_path")} if "data_path" in shared else {}
     data = ModelSpec("CADMR", None, dataset, place).config
+    known: set[str] = set()
     used: set[str] = set()
     made: dict[str, Trained] = {}
     given: dict[str, Mapping[str, Any]] = {}
@@ -65,7 +66,8 @@ def trained_variants(
             try:
                 declared = ModelSpec(model, preset or None, dataset, place).config.declarations
                 common = {name: value for name, value in shared.items() if current_name(model, name) in declared}
-                used |= common.keys()
+                known |= set(declared)
+                used |= {name for name in common if current_name(model, name) not in _current(model, own)}
                 spec = ModelSpec(model, preset or None, dataset, {**place, **common, **own})
                 _check_modalities(spec.config)
                 check_measured(plan.figures, spec.config)
@@ -76,10 +78,15 @@ def trained_variants(
                 made[single.name] = Trained(single.name, "", spec, variant.of, single.x)
             elif variant.each is None:  # else it stands for what is there already
                 raise UserError(f"variants '{twin}' and '{single.name}' are the same model with the same settings")
-    if unknown := next((name for name in shared if name not in used), None):
-        known = {name for one in made.values() for name in one.spec.config.declarations}
-        raise UserError(f"no variant has a setting '{unknown}'{nearest_settings(unknown, known)}")
+    if unused := next((name for name in shared if name not in used), None):
+        if unused in known:
+            raise UserError(f"every variant that has the setting '{unused}' says itself what it is; leave it out")
+        raise UserError(f"no variant has a setting '{unused}'{nearest_settings(unused, known)}")
     return _with_departures(plan, list(made.values()), data, root)
+
+
+def _current(model: str, settings: Mapping[str, Any]) -> set[str]:
+    return {current_name(model, name) for name in settings}
 
 
 def _with_departures(
