@@ -77,7 +77,10 @@ class TwoDomainSASRec(SequenceRecommender):
         known = torch.from_numpy(np.unique(train.items.numpy()))
         for name, number in DOMAINS.items():
             self.register_buffer(f"items_{name}", (domains == number).nonzero().squeeze(1), persistent=False)
-            self.register_buffer(f"pool_{name}", known[domains[known] == number], persistent=False)
+            pool = known[domains[known] == number]
+            if not len(pool):
+                raise UserError(f"no train interaction of {dataset.dataset_name} is with an item of its domain {name}")
+            self.register_buffer(f"pool_{name}", pool, persistent=False)
 
         self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, size)

@@ -214,6 +214,15 @@ def test_positions_that_rank_are_those_that_learn(data):
     assert (model.position_embedding.weight.grad.abs().sum(1) > 0).all()
 
 
+def test_a_domain_without_train_items_is_refused(data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    file = tmp_path / "data/two/two.train.inter"
+    table = pd.read_csv(file, sep="\t", dtype=str)
+    table[table["item_id:token"].astype(int) <= 40].to_csv(file, sep="\t", index=False)
+    with pytest.raises(UserError, match="no train interaction of two is with an item of its domain B"):
+        opened(tmp_path / "data")
+
+
 def test_negatives_are_train_items(data):
     model = opened(data).model
     known = set(model.train_items.flatten().tolist()) - {0}

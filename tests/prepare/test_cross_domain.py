@@ -58,6 +58,13 @@ def test_a_small_input_by_hand(tmp_path, capsys):
     assert "62.5%" in capsys.readouterr().err
 
 
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
+    folder = source(tmp_path / "shop")
+    for file in folder.iterdir():
+        file.write_text("\ufeff" + file.read_text(), encoding="utf-8")
+    assert set(pd.concat(parts(prepare(folder, tmp_path / "dataset")).values())["user_id"]) == {"7", "9"}
+
+
 def test_ties_are_drawn_and_other_times_kept(tmp_path):
     folder = write_source(tmp_path / "two", n_users=300, seed=3, days=4)
     places = [prepare(folder, tmp_path / f"seed{seed}", f"--seed={seed}") for seed in (1, 2, 1)[:2]]

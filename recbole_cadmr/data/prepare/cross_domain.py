@@ -111,7 +111,7 @@ def _find(source: Path) -> tuple[Path, Path]:
     """The file of sequences and the map of items, told by what they hold."""
     sequences, maps = [], []
     for file in sorted(path for path in source.iterdir() if path.suffix in (".txt", ".json") and path.is_file()):
-        with open(file, encoding="utf-8", errors="replace") as opened:
+        with open(file, encoding="utf-8-sig", errors="replace") as opened:
             begin = opened.read(400)
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*\[', begin):
             maps.append(file)
@@ -127,7 +127,7 @@ def _find(source: Path) -> tuple[Path, Path]:
 def _read_map(path: Path) -> dict[str, int]:
     """The domain, 0 or 1, of each item by its number."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path).removeprefix("\ufeff"))
     except ValueError as error:
         raise UserError(f"{path} is no json: {error}") from error
     domain_of: dict[str, int] = {}
@@ -148,7 +148,7 @@ def _read_sequences(path: Path, known: set[str]) -> pd.DataFrame:
     """Interactions (``user_id``, ``item_id``, ``timestamp``) in the order of the file."""
     rows: list[tuple[str, str, int]] = []
     users: set[str] = set()
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).removeprefix("\ufeff").splitlines(), start=1):
         user, *events = line.split() or [""]
         if not user:
             continue
