@@ -16,7 +16,7 @@ from recbole_cadmr.training.collector import hits_by_rank
 
 _SIZED = ("Recall", "NDCG", "MAP")  # metrics that ask for the number of held-out items
 _RANKING = (*_SIZED, "Hit", "MRR", "Precision")
-ENTRIES = 5e7  # scores of users by items that are looked at
+ENTRIES = 1.25e8  # scores of users by items that are looked at
 _BLOCK, _IN_CACHE = 128, 2**20  # users measured at once at most, and scores of them
 _SMALLEST = 16  # but as many in any case: products with sparse matrices read these once a block
 _LEAST, _MOST = 2000, 2.5e8  # users that are looked at in any case, and scores of them at most
