@@ -63,9 +63,13 @@ def _link(file: Path, to: Path) -> None:
 
 def _join(files: list[Path], to: Path) -> None:
     """Write tables of one header one after the other."""
+    first = b""
     with open(to, "wb") as out:
         for place, file in enumerate(files):
             header, _, rows = file.read_bytes().partition(b"\n")
+            first = first or header.rstrip()
+            if header.rstrip() != first:
+                raise UserError(f"{file} has other columns than {files[0]}, so that they cannot be put together")
             out.write((b"" if place else header + b"\n") + rows.rstrip(b"\r\n") + b"\n")
 
 

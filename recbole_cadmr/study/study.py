@@ -29,6 +29,7 @@ from recbole_cadmr.reports.results_table import check_comparable
 from recbole_cadmr.runs.result import RunResult, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
+from recbole_cadmr.study.altered_data import ALTERED
 from recbole_cadmr.study.answer import Findings
 from recbole_cadmr.study.effects import effects_of, orders_of
 from recbole_cadmr.study.figures import figures_of
@@ -102,7 +103,8 @@ def study(
     make = Cells(root, numbers, jobs, limit, ray_address)
     try:
         with alone_in(root, "study"), terminated_as_interrupted():
-            _open(root, Content(label, quick, plan))
+            content = Content(label, quick, plan)
+            _check_folder(root, content)
             refuse_links(root.resolve(), but=RAY)
             remove_temporaries(root)
             cells: list[_Cell] = []
@@ -112,6 +114,7 @@ def study(
                 check_pairs(plan, trained, numbers)
                 cells += [_Cell(dataset, one, run) for one in trained for run in make.of(one.spec)]
                 left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
+            write_json(root / STUDY, msgspec.to_builtins(content))
             print(estimate(plan, chosen, len(numbers), len(cells), quick), flush=True)
             Progress(list({cell.run.folder: cell.run for cell in cells}.values()), jobs).run(runner)
             found = _found(plan, cells, left_out, quick)
@@ -136,16 +139,15 @@ def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, qui
     return f"{head}; expected: {' and '.join(parts)}"
 
 
-def _open(root: Path, content: Content) -> None:
-    """Keep what the folder is of; refuse one that is of something else."""
+def _check_folder(root: Path, content: Content) -> None:
+    """Raise :class:`UserError` if the folder is of something else."""
     if (root / STUDY).exists():
         kept = read_versioned(root / STUDY, Content, SCHEMA_VERSION, "study")
         if (kept.study, kept.quick) != (content.study, content.quick):
             how = " --quick" if kept.quick else ""
             raise UserError(f"{root} holds the study {kept.study}{how}; choose another --output")
-    elif any(path.name != LOCK for path in root.iterdir()):
+    elif any(path.name not in (LOCK, ALTERED) for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a study; choose another --output")
-    write_json(root / STUDY, msgspec.to_builtins(content))
 
 
 def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: bool) -> Findings:

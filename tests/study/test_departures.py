@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.study import departures
 from recbole_cadmr.study.altered_data import altered, has_times
@@ -94,3 +95,8 @@ def test_altered_parts(tmp_path):
     assert len(rows) == 1 + 8 + 2 + 3 and rows[1] == "ann\ta" and rows[-1] == "eve\ta"
     assert "benchmark_filename" not in (tmp_path / "data" / joined / f"{joined}.yaml").read_text()
     assert not has_times(source)
+
+    parts = {part: tmp_path / f"dataset/micro/micro.{part}.inter" for part in ("train", "test")}
+    parts["test"].write_text("item_id:token\tuser_id:token\na\tdot\n")
+    with pytest.raises(UserError, match=r"micro.test.inter has other columns than .*micro.train.inter"):
+        altered(source, Departure("all", parts={"train": ["train", "test"]}), tmp_path / "data")

@@ -152,7 +152,7 @@ def test_bad_studies_are_one_sentence(tmp_path, capsys, plan, said):
     assert main(command(tmp_path, plan)) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
-    assert not (tmp_path / "out/cells").exists()
+    assert not (tmp_path / "out/cells").exists() and not (tmp_path / "out/study.json").exists()
 
 
 def test_an_unknown_study_is_one_sentence(tmp_path, capsys):
