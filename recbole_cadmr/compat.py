@@ -242,6 +242,22 @@ def tensorboard_in(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def anomaly_detection_kept() -> Iterator[None]:
+    """Leave torch's anomaly detection as it is while models of RecBole's are imported.
+
+    Its ``sine.py``, which comes with every model of sequences, turns it on for the whole process: each step of any
+    training then looks for NaN in every gradient.
+    """
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    try:
+        yield
+    finally:
+        torch.autograd.set_detect_anomaly(before)
+
+
 def keep_recbole_off_the_root_logger() -> None:
     """Let RecBole log through the logger ``recbole``: the root logger belongs to the program that imports it.
 

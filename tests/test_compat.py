@@ -138,3 +138,16 @@ def test_a_user_without_a_home_gets_a_private_one(monkeypatch, tmp_path):
     monkeypatch.delenv("HOME")
     home.chmod(0o777)  # where anybody may have put what is read
     assert compat.provide_home() and Path.home() != home
+
+
+def test_models_of_sequences_leave_anomaly_detection_as_it_is():
+    code = """
+import torch
+from recbole_cadmr.models.registry import get_model
+get_model("SASRec")
+print(torch.is_anomaly_enabled())
+torch.autograd.set_detect_anomaly(True)
+get_model("GRU4Rec")
+print(torch.is_anomaly_enabled())
+"""
+    assert in_new_process(code).split() == ["False", "True"]

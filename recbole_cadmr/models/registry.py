@@ -10,6 +10,7 @@ from pathlib import Path
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_model as get_recbole_model
 
+from recbole_cadmr.compat import anomaly_detection_kept
 from recbole_cadmr.errors import UserError, did_you_mean
 
 
@@ -42,7 +43,8 @@ def get_model(name: str) -> type[AbstractRecommender]:
         return getattr(importlib.import_module(MODELS[name]), name)
     if name not in (names := model_names()):
         raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, names)}")
-    return get_recbole_model(name)
+    with anomaly_detection_kept():
+        return get_recbole_model(name)
 
 
 def model_names() -> list[str]:

@@ -109,7 +109,8 @@ def test_a_model_is_trained_and_scores_as_on_the_cpu_and_seldom_waits(data, name
     case = CASES[name]
     epochs = {"epochs": 2} if "epochs" in case.small else {}
     waits = check_alike(lambda: case.config(data, **epochs))
-    assert waits == 0 if case.closed_form else 2 <= waits <= 2 + WAITS.get(name, 0)
+    most = 0 if case.closed_form else 2 + WAITS.get(name, 0)
+    assert min(2, most) <= waits <= most
 
 
 @pytest.mark.parametrize(("model", "given"), [(model, given) for model, several in OTHERS.items() for given in several])

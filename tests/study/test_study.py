@@ -200,10 +200,12 @@ def refused(*_):
 def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     write_micro(tmp_path / "dataset")
     arguments = command(tmp_path, {**PLAN, "departures": []})
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # off where tests run in the background
     with monkeypatch.context() as patch:
         end = Progress._on_end
         patch.setattr(Progress, "_on_end", lambda *arguments: (end(*arguments), signal.raise_signal(signal.SIGINT)))
         assert main(arguments) == 2
+    signal.signal(signal.SIGINT, handler)
     assert "stopped; what is finished is kept" in capsys.readouterr().err
     first = {run: run.stat().st_mtime_ns for run in (tmp_path / "out").glob("cells/*/run/result.json")}
     assert len(first) == 1 and not (tmp_path / "out/answer.md").exists()
