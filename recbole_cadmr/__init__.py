@@ -24,8 +24,8 @@ from recbole_cadmr import compat
 from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
+    from recbole_cadmr.recommender.recommender import load, recommend
     from recbole_cadmr.runs.evaluate import evaluate
-    from recbole_cadmr.runs.recommend import load, recommend
     from recbole_cadmr.runs.train import Run, resume, train
 
 __all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train"]
@@ -33,17 +33,17 @@ __all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train
 compat.apply()
 
 _ENTRY_POINTS = {
-    "Run": "train",
-    "evaluate": "evaluate",
-    "load": "recommend",
-    "recommend": "recommend",
-    "resume": "train",
-    "train": "train",
+    "Run": "runs.train",
+    "evaluate": "runs.evaluate",
+    "load": "recommender.recommender",
+    "recommend": "recommender.recommender",
+    "resume": "runs.train",
+    "train": "runs.train",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a workflow when it is first asked for, so that a room can be used without all the others."""
     if name in _ENTRY_POINTS:
-        return getattr(importlib.import_module(f"recbole_cadmr.runs.{_ENTRY_POINTS[name]}"), name)
+        return getattr(importlib.import_module(f"recbole_cadmr.{_ENTRY_POINTS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.runs.folder import scratch_folder
-from recbole_cadmr.runs.session import Session, open_session
+from recbole_cadmr.runs.session import Session, load_session, open_session
 
 TRAIN = ["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "cid d", "dot d"]
 VALID = ["ann c", "bob a"]
@@ -98,3 +98,9 @@ def open_micro(folder: Path, model: str = "CADMR", **settings: object) -> Sessio
     config = Config(model, "micro", settings={**small, "data_path": str(folder), **settings})
     with scratch_folder() as scratch:
         return open_session(config, scratch)
+
+
+def open_checkpoint(checkpoint: Path, data_path: Path | None = None) -> Session:
+    """The session of a checkpoint."""
+    with scratch_folder() as scratch:
+        return load_session(checkpoint, scratch, data_path)

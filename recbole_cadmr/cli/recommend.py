@@ -32,15 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
-    from recbole_cadmr.runs import recommend as workflow
+    from recbole_cadmr.recommender import tables
+    from recbole_cadmr.recommender.recommender import load
 
     refuse_existing(arguments.output)
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     if arguments.history and arguments.leave_out:
         raise UserError("--leave_out is for users of the data set; with --history, its items are left out")
-    history = workflow.read_histories(arguments.history) if arguments.history else None
-    users = workflow.read_users(arguments.users) if arguments.users else None
+    history = tables.read_histories(arguments.history) if arguments.history else None
+    users = tables.read_users(arguments.users) if arguments.users else None
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         if history is not None:
             raise UserError("--history is for this machine; leave out --ray-address")
         return _run_on_cluster(arguments, users)
-    recommender = workflow.Recommender(arguments.checkpoint, arguments.data_path)
+    recommender = load(arguments.checkpoint, arguments.data_path)
     if history is not None:
         frame, unknown = recommender.recommend_from_history(history, arguments.topk)
         if unknown:
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         frame = recommender.recommend(users, arguments.topk, arguments.leave_out or "train")
         asked = len(recommender.users) if users is None else len(users)
-    workflow.write_recommendations(frame, arguments.output)
+    tables.write_recommendations(frame, arguments.output)
     _report(asked, frame["user_id"].nunique(), len(frame), arguments.output)
     return 0
 

@@ -20,7 +20,7 @@ from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
-from recbole_cadmr.runs.recommend import Recommender
+from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.runs.session import versions
 
 PART = 1024  # users at least, if there are as many
@@ -55,21 +55,22 @@ def write_in_parts(
     Raises:
         UserError: if ``output`` exists, and as of :class:`Recommender` and :func:`over_cluster`.
     """
-    recommender = Recommender(checkpoint, data_path)
+    recommender = load(checkpoint, data_path)
     recommender.recommend((users or recommender.users)[:1], topk, leave_out)  # what is wrong is said before any work
     everyone = recommender.checked_users(users)
-    size = -(-part // recommender.users_at_once) * recommender.users_at_once
-    config, place = recommender.session.config, Path(output)
-    compute = _UserBlocks(read_bytes(checkpoint), pack(config.data_folder), config["dataset"], topk, leave_out)
+    size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
+    card, place = recommender.parts.card, Path(output)
+    data = pack(Path(card["settings"]["data_path"]) / card["dataset"])
+    compute = _UserBlocks(read_bytes(checkpoint), data, card["dataset"], topk, leave_out)
     key = {
         "checkpoint": sha256_of(checkpoint),
-        "data": json.dumps(recommender.session.fingerprint, sort_keys=True),
+        "data": json.dumps(card["fingerprint"], sort_keys=True),
         "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
         "lists": f"{topk} without {leave_out}, {size} users a part",
         "versions": json.dumps(versions()),
     }
     del recommender
-    with working_folder(place) as work, over_cluster(address, config["threads"]) as over:
+    with working_folder(place) as work, over_cluster(address, card["settings"]["threads"]) as over:
         store = work / "parts"
         open_store(store, key)
         paths = {start: store / f"part-{start // size:05d}.parquet" for start in range(0, len(everyone), size)}
@@ -109,4 +110,4 @@ class _UserBlocks:
         with TemporaryDirectory(prefix="recbole_cadmr-") as folder:
             file = Path(folder) / "model.pt"
             file.write_bytes(self.checkpoint)
-            return Recommender(file, unpack(self.data, self.dataset))
+            return load(file, unpack(self.data, self.dataset))

@@ -1,1 +1,1 @@
-"""One run: train, resume, evaluate, recommend, and what a run leaves in its folder."""
+"""One run: train, resume, evaluate, and what a run leaves in its folder."""

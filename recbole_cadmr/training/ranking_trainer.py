@@ -101,6 +101,13 @@ class RankingTrainer(recbole.trainer.Trainer):
         return scores
 
     @torch.no_grad()
+    def scores(self, interaction: Any) -> Tensor:
+        """Scores of all items [B, n_items] for the users of an interaction; the padding item's are -inf."""
+        if self.item_tensor is None:  # of models that score pairs
+            self.item_tensor = self._train_data._dataset.get_item_feature().to(self.device)
+        return self._all_scores(interaction, None)
+
+    @torch.no_grad()
     def rank(self, batch: Any) -> Tensor | ListedScores:
         """The scores of a batch as the loaders of held-out parts yield it, for :func:`best`."""
         if self.item_tensor is None:  # of models that score pairs

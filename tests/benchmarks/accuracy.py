@@ -29,7 +29,8 @@ import recbole_cadmr
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.reports.frame import read_results
 from recbole_cadmr.reports.tables import markdown
-from recbole_cadmr.runs.recommend import Recommender
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import Session, load_session
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 NO_CONTENT = {"content_scale": 0.0, "content_smoothing": 0.0, "linear_settings": {"attention": "none"}}
@@ -231,20 +232,21 @@ def ensemble(arguments: argparse.Namespace) -> None:
     together = ("CADMR", "best", {"ensemble_size": arguments.members})
     rows[f"best, ensemble of {arguments.members}"] = run(arguments.output / "ensemble", arguments.dataset, together)
     table(arguments.dataset, {name: [result] for name, result in rows.items()}, "test")
-    recommenders = []
+    sessions = []
     for seed in range(arguments.members):
         folder = arguments.output / f"LightGCN-{seed}"
         run(folder, arguments.dataset, ("LightGCN", None, {}), keep=True, seed=seed)
-        recommenders.append(Recommender(folder / "model.pt"))
-    for name, members in (("one", recommenders[:1]), (f"ensemble of {arguments.members}", recommenders)):
+        with scratch_folder() as scratch:
+            sessions.append(load_session(folder / "model.pt", scratch))
+    for name, members in (("one", sessions[:1]), (f"ensemble of {arguments.members}", sessions)):
         print(f"| LightGCN, {name} | 1 | {averaged(members)} |")
 
 
 @torch.no_grad()
-def averaged(members: list[Recommender]) -> str:
+def averaged(members: list[Session]) -> str:
     """Test metrics of the members' mean standardised scores, through RecBole's evaluator."""
-    session = members[0].session
-    predictions: list[Callable[..., torch.Tensor]] = [member.session.model.full_sort_predict for member in members]
+    session = members[0]
+    predictions: list[Callable[..., torch.Tensor]] = [member.model.full_sort_predict for member in members]
 
     def mean_scores(interaction: Any) -> torch.Tensor:
         scores = [predict(interaction).view(len(interaction), -1) for predict in predictions]

@@ -37,13 +37,15 @@ import torch
 from generated import SHAPES, Shape, write_set
 from recbole.data.dataloader import FullSortEvalDataLoader
 
-import recbole_cadmr
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.models.contract import TrainingHooks
-from recbole_cadmr.runs.recommend import write_recommendations
+from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.recommender import Recommender
+from recbole_cadmr.recommender.tables import write_recommendations
+from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.result import peak_memory, reset_peak_memory
-from recbole_cadmr.runs.session import Session, open_session
+from recbole_cadmr.runs.session import Session, load_session, open_session
 
 SETTINGS = {"metrics": ["Recall", "NDCG"], "topk": [10, 20, 50], "valid_metric": "Recall@20"}
 SIZE, K = 64, 50
@@ -129,10 +131,10 @@ def of_candidates(folder: Path, shape: Shape, candidates: int, threads: int) -> 
     session = opened(folder, "large", "BPR", threads)
     session.trainer._save_checkpoint(0)
     n_users = shape.users
-    recommender = recbole_cadmr.load(folder / "run" / "model.pt")
-    del session
-    hooks = recommender.session.trainer.hooks = Candidates(recommender.session, candidates)
-    data, trainer = recommender.session.test_data, recommender.session.trainer
+    with scratch_folder() as scratch:
+        session = load_session(folder / "run" / "model.pt", scratch)
+    hooks = session.trainer.hooks = Candidates(session, candidates)
+    data, trainer, recommender = session.test_data, session.trainer, Recommender(parts_of(session))
     everyone = torch.arange(1, n_users + 1)
 
     def products() -> int:
@@ -142,7 +144,7 @@ def of_candidates(folder: Path, shape: Shape, candidates: int, threads: int) -> 
     rows = [{"what": f"the products alone, {stored / n_users:,.0f} candidates a user", "users": n_users, **took}]
     _, took = measured(lambda: trainer.evaluate(data, load_best_model=False))
     rows.append({"what": "evaluation", "users": len(data.uid_list), **took})
-    frame, took = measured(lambda: recommender.recommend(topk=K))
+    frame, took = measured(lambda: recommender.recommend(topk=K, leave_out="train"))
     rows.append({"what": f"recommend, lists of {K}", "users": n_users, **took})
     _, took = measured(lambda: write_recommendations(frame, folder / "lists.tsv"))
     rows.append({"what": f"{len(frame):,} rows into a file", "users": n_users, **took})

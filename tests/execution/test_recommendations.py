@@ -9,12 +9,13 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import recommendations as module
 from recbole_cadmr.execution.recommendations import write_in_parts
-from recbole_cadmr.runs.recommend import Recommender
+from recbole_cadmr.recommender.model_engine import ModelEngine
+from recbole_cadmr.recommender.recommender import load
 
 
 @pytest.fixture(scope="module")
 def lists(brief_run):
-    return Recommender(brief_run.checkpoint).recommend(topk=7)
+    return load(brief_run.checkpoint).recommend(topk=7)
 
 
 def names(folder):
@@ -22,7 +23,7 @@ def names(folder):
 
 
 def test_the_parts_are_the_table_of_one_machine_bit_for_bit(brief_run, lists, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Recommender, "users_at_once", 60)
+    monkeypatch.setattr(ModelEngine, "users_at_once", 60)
     out = tmp_path / "lists"
     n = lists["user_id"].nunique()
     assert write_in_parts(brief_run.checkpoint, out, "local", topk=7, part=100) == (n, n, len(lists))
@@ -40,7 +41,7 @@ def test_the_parts_are_the_table_of_one_machine_bit_for_bit(brief_run, lists, tm
 
 
 def test_parts_that_are_there_are_not_computed_again(brief_run, lists, tmp_path, monkeypatch):
-    monkeypatch.setattr(Recommender, "users_at_once", 100)
+    monkeypatch.setattr(ModelEngine, "users_at_once", 100)
     write, written = module.write_aside, []
 
     def stops_at_the_third(path):

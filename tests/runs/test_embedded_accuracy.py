@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import recbole_cadmr
-from recbole_cadmr.runs.recommend import Recommender
+from tests.micro import open_checkpoint
 
 SEEDS = (1, 2, 3, 4, 5)
 # A quick learner of half the default width; fine-tuning adds next to nothing here.
@@ -89,7 +89,7 @@ def test_disentangling_lowers_the_total_correlation_and_keeps_the_known_factors(
         settings = {"tc_weight": weight, "pretrain_epochs": 1, "epochs": 15, "gate_init": 0.5, "eval_step": 15}
         run = recbole_cadmr.train("CADMR", output=tmp_path / str(weight), settings={**settings, "show_progress": False})
         tc[weight] = run.result["history"][-1]["diagnostics"]
-        session = Recommender(run.folder / "resume.pt").session
+        session = open_checkpoint(run.folder / "resume.pt")
         with torch.no_grad():
             hidden = [encoder().numpy() for encoder in session.model.encoders]
         latents[weight] = dict(zip(session.model.modality_names, hidden))

@@ -8,7 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 import recbole_cadmr
-from recbole_cadmr.runs.recommend import Recommender
+from tests.micro import open_checkpoint
 from tests.models.conformance import EMBEDDED, flip_held_out_items, in_order_of_tokens
 from tests.oracles.ranking import ranking_metrics
 
@@ -41,7 +41,7 @@ def test_metrics_agree_with_thirty_lines_of_numpy(brief_run, part, mask_valid):
         topk=[5, 20],
         metrics=["Recall", "NDCG", "MRR", "MAP", "Hit", "Precision"],
     )["result"]
-    session = Recommender(brief_run.checkpoint).session
+    session = open_checkpoint(brief_run.checkpoint)
     train, valid, test = parts_of(session)
     held_out = valid if part == "valid" else test
     known = {user: train.get(user, set()) | (valid.get(user, set()) if mask_valid else set()) for user in held_out}
@@ -82,7 +82,7 @@ def test_flipping_held_out_interactions_moves_no_score(tmp_path, model, settings
         # One epoch of pre-training: which one is best may depend on validation, as it should.
         given = {**settings, "data_path": str(data_path), "show_progress": False, "stopping_step": 100, "eval_step": 1}
         run = recbole_cadmr.train(model, "synthetic", output=tmp_path / str(index), settings=given)
-        session = Recommender(run.checkpoint, data_path).session
+        session = open_checkpoint(run.checkpoint, data_path)
         if run.result["epochs_run"] > 1:
             session.trainer.load_model_state(recbole_cadmr_last(run))
         scores.append(in_order_of_tokens(session))

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import ModelError
-from recbole_cadmr.runs.recommend import Recommender
+from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.training import ranking
 from recbole_cadmr.training.ranking import ListedScores, best
@@ -99,23 +100,16 @@ class Listing:
 
 
 @pytest.fixture
-def recommender(tmp_path):
+def session(tmp_path):
     rng = np.random.default_rng(0)
     rows = [f"u{user} i{item}" for user, item in zip(*np.nonzero(rng.random((N_USERS, N_ITEMS)) < 0.3))]
     write_drawn(tmp_path, rows)
     settings = {"topk": [3, 10], "valid_metric": "Recall@10", "metrics": ["Recall", "NDCG", "ItemCoverage"]}
-    session = open_drawn(tmp_path, **settings, eval_batch_size=4 * (N_ITEMS + 1))
-    session.trainer._save_checkpoint(0)
-    return Recommender(tmp_path / "run" / "model.pt")
+    return open_drawn(tmp_path, **settings, eval_batch_size=4 * (N_ITEMS + 1))
 
 
-@pytest.fixture
-def session(recommender):
-    return recommender.session
-
-
-def test_metrics_lists_and_recommendations_are_those_of_all_scores(recommender):
-    session = recommender.session
+def test_metrics_lists_and_recommendations_are_those_of_all_scores(session):
+    recommender = Recommender(parts_of(session))
     model, results = Listing(session), []
     model.scores.requires_grad_()  # as those of parameters
     for hook in (lambda interaction: None, model.listed_scores):

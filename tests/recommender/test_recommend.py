@@ -11,21 +11,28 @@ import torch
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.runs.recommend import Recommender, ids, read_histories, read_users
+from recbole_cadmr.recommender.recommender import ids, load
+from recbole_cadmr.recommender.tables import read_histories, read_users
+from tests.micro import open_checkpoint
 from tests.runs.test_evaluation import parts_of, scores_of
 
 
 @pytest.fixture(scope="module")
 def recommender(brief_run):
-    return Recommender(brief_run.checkpoint)
+    return load(brief_run.checkpoint)
 
 
-def test_the_file_holds_the_exact_top_items_of_every_user(brief_run, recommender, tmp_path):
+@pytest.fixture(scope="module")
+def session(brief_run):
+    return open_checkpoint(brief_run.checkpoint)
+
+
+def test_the_file_holds_the_exact_top_items_of_every_user(brief_run, session, tmp_path):
     output = tmp_path / "recs.tsv"
     assert main(["recommend", f"--checkpoint={brief_run.checkpoint}", "--topk", "7", "--output", str(output)]) == 0
     frame = pd.read_csv(output, sep="\t", dtype={"user_id": str, "item_id": str})
     assert list(frame.columns) == ["user_id", "item_id", "rank", "score"]
-    session, scores = recommender.session, scores_of(recommender.session)
+    scores = scores_of(session)
     train = parts_of(session)[0]
     users, items = (session.dataset.field2id_token[f] for f in (session.dataset.uid_field, session.dataset.iid_field))
     assert len(frame) == 7 * (len(users) - 1)
@@ -39,8 +46,7 @@ def test_the_file_holds_the_exact_top_items_of_every_user(brief_run, recommender
         assert set(rows["item_id"]) == set(items[best])
 
 
-def test_only_what_is_asked_for_is_left_out(recommender):
-    session = recommender.session
+def test_only_what_is_asked_for_is_left_out(recommender, session):
     tokens = session.dataset.field2id_token[session.dataset.iid_field]
     user_tokens = session.dataset.field2id_token[session.dataset.uid_field]
     everything = len(tokens) - 1
@@ -58,13 +64,12 @@ def test_only_what_is_asked_for_is_left_out(recommender):
 
 
 def test_listed_users_come_in_their_order(recommender):
-    users = list(recommender.session.dataset.field2id_token["user_id"][[5, 2, 9]])
+    users = list(np.array(recommender.users)[[4, 1, 8]])
     frame = recommender.recommend(users, topk=3)
     assert frame["user_id"].drop_duplicates().tolist() == users
 
 
-def test_a_stranger_with_a_users_history_gets_that_users_items(recommender, tmp_path):
-    session = recommender.session
+def test_a_stranger_with_a_users_history_gets_that_users_items(recommender, session):
     users, items = (session.dataset.field2id_token[f] for f in (session.dataset.uid_field, session.dataset.iid_field))
     train = parts_of(session)[0]
     rows = [("stranger", items[item]) for item in train[3]] + [("other", items[item]) for item in train[8]]
@@ -156,7 +161,7 @@ def test_histories_of_the_python_api(recommender, history, sentence):
 
 
 def test_repeated_rows_of_a_history_and_numbers_for_names(recommender):
-    items = list(recommender.session.dataset.field2id_token["item_id"][1:4])
+    items = recommender.items[:3]
     once = pd.DataFrame({"user_id": [7] * 3, "item_id": items})
     frame, _ = recommender.recommend_from_history(once, topk=5)
     again, _ = recommender.recommend_from_history(pd.concat([once, once]), topk=5)
@@ -164,7 +169,7 @@ def test_repeated_rows_of_a_history_and_numbers_for_names(recommender):
 
 
 def test_who_has_no_item_left_gets_no_rows_and_is_counted(recommender, brief_run, capsys):
-    items = list(recommender.session.dataset.field2id_token["item_id"][1:])
+    items = recommender.items
     rows = [f"all {item}" for item in items] + [f"one {items[0]}", "stranger nothing"]
     Path("h.txt").write_text("\n".join(rows))
     command = ["recommend", f"--checkpoint={brief_run.checkpoint}", "--history=h.txt", "--topk=3", "--output=r.tsv"]
@@ -185,8 +190,8 @@ def test_the_command_speaks_of_options(brief_run, capsys):
 
 
 def test_scores_that_are_no_numbers_are_refused(recommender, monkeypatch):
-    monkeypatch.setattr(recommender.session.model, "score_rows", lambda rows: torch.full(rows.shape, torch.nan))
-    items = list(recommender.session.dataset.field2id_token["item_id"][1:3])
+    monkeypatch.setattr(recommender.engine.model, "score_rows", lambda rows: torch.full(rows.shape, torch.nan))
+    items = recommender.items[:2]
     with pytest.raises(UserError, match="gives scores that are NaN or infinite"):
         recommender.recommend_from_history(pd.DataFrame({"user_id": "a", "item_id": items}), 3)
 

@@ -1,0 +1,1 @@
+"""A trained model, asked: lists for people, by a checkpoint or an export."""

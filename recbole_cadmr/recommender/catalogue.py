@@ -1,0 +1,76 @@
+"""The items that a model recommends and the users it knows, by their ids and by number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_cadmr.data.modality import Modality
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items and users; numbers are RecBole's, 0 the padding item and the padding user.
+
+    Attributes:
+        user_ids, item_ids: [n_users] and [n_items] of texts, by number; at 0 stands ``[PAD]``.
+        table: what the data set says of the items, columns of texts with one row an item but the padding item, indexed
+            by the id; without columns if it says nothing.
+        modalities: features of the items by name, as of the data set.
+    """
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    modalities: Mapping[str, Modality] = field(default_factory=dict)
+
+    @property
+    def n_users(self) -> int:
+        """How many users there are, with the padding user."""
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are, with the padding item."""
+        return len(self.item_ids)
+
+    @cached_property
+    def user_numbers(self) -> dict[str, int]:
+        """The number of each user by id."""
+        return _numbers(self.user_ids)
+
+    @cached_property
+    def item_numbers(self) -> dict[str, int]:
+        """The number of each item by id."""
+        return _numbers(self.item_ids)
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The titles of the items that have one, by id."""
+        if "title" not in self.table:
+            return {}
+        return {item: title for item, title in zip(self.table.index, self.table["title"]) if title}
+
+    def with_users(self, ids: list[str]) -> Catalogue:
+        """The same with further users, numbered behind the others."""
+        return replace(self, user_ids=np.append(self.user_ids, np.array(ids, dtype=object)))
+
+
+def _numbers(ids: np.ndarray) -> dict[str, int]:
+    return dict(zip(ids[1:].tolist(), range(1, len(ids))))
+
+
+def item_texts(table: pd.DataFrame, item_ids: np.ndarray) -> pd.DataFrame:
+    """The rows of a table of texts, indexed by item id, in the order of the catalogue; "" of items it does not name."""
+    table = table[~table.index.duplicated()]
+    return table.reindex(pd.Index(item_ids[1:]), fill_value="")
+
+
+def plain_ids(ids: Any) -> np.ndarray:
+    """Ids as an array of objects, so that the rows of a table share the texts."""
+    return np.asarray(ids).astype(object)

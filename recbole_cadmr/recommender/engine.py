@@ -1,0 +1,62 @@
+"""What a recommender asks for scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import scipy.sparse as sp
+from torch import Tensor
+
+from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.data.sequences import Sequences
+
+SCORES = 2**22  # held at once
+
+
+class Engine(ABC):
+    """Scores of all items, by the numbers of a :class:`Catalogue`; asking changes nothing that can be seen.
+
+    Attributes:
+        name: of the model.
+        takes_histories: whether people are scored by what they have alone (:meth:`scores`), whoever they are.
+        knows_users: whether the users it was trained on are scored by their numbers (:meth:`scores_of_users`).
+        sequential: whether :meth:`scores_of_users` reads what they have in its order.
+        users_at_once: how many users to ask for together.
+    """
+
+    name: str
+    takes_histories: bool = False
+    knows_users: bool = False
+    sequential: bool = False
+    n_items: int
+
+    @property
+    def users_at_once(self) -> int:
+        """Users whose scores are computed together."""
+        return max(SCORES // self.n_items, 1)
+
+    @abstractmethod
+    def scores(self, rows: RowBatch) -> Tensor:
+        """Scores of people by what they have.
+
+        Args:
+            rows: [B, n_items], the padding item's column included.
+
+        Returns:
+            float32 [B, n_items] in main memory, the padding item's column included, which is not read.
+
+        Raises:
+            UserError: if the model knows only the users it was trained on.
+        """
+
+    def scores_of_users(self, users: Tensor, sequences: Sequences | None = None) -> Tensor:
+        """Scores, as of :meth:`scores`, of users [B] that the model was trained on."""
+        raise NotImplementedError
+
+    def listed(self, users: Tensor) -> sp.csr_matrix | None:
+        """Scores [B, n_items] of a few candidates of each user, as of ``TrainingHooks.listed_scores``; else None."""
+        return None
+
+    def item_vectors(self) -> Tensor | None:
+        """Vectors of the items [n_items, d] whose cosines say how alike the model takes them to be; None without."""
+        return None

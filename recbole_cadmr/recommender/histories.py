@@ -1,0 +1,99 @@
+"""What people have chosen: sparse rows of users by items, by part of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from recbole_cadmr.data.rows import RatingRows, binary
+from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.errors import UserError
+
+PARTS = ("train", "valid", "test")
+LEFT_OUT = {"train": 1, "train+valid": 2, "all": 3, "none": 0}  # how many of the parts
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What each user has, by numbers; rows are binary.
+
+    Attributes:
+        parts: [n_users, n_items] of ``train``, ``valid`` and ``test``.
+        added: [n_users, n_items], what has come since.
+        sequences: the same in its order, for a model of sequences, by the number of parts; or why there is none.
+    """
+
+    parts: Mapping[str, sp.csr_matrix]
+    added: sp.csr_matrix
+    sequences: Mapping[int, Sequences | UserError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: list[sp.csr_matrix], sequences: Mapping[int, Sequences | UserError]) -> Histories:
+        """The histories of the parts of a data set, in their order."""
+        matrices = [binary(part) for part in parts]
+        return cls(dict(zip(PARTS, matrices)), sp.csr_matrix(matrices[0].shape, dtype=np.float32), sequences)
+
+    def left_out(self, leave_out: str) -> RatingRows:
+        """What users are not recommended again; what was added since is among it, unless that is nothing.
+
+        Args:
+            leave_out: ``train``, ``train+valid``, ``all`` or ``none``.
+        """
+        return self._rows[leave_out]
+
+    @cached_property
+    def known(self) -> RatingRows:
+        """What a model scores users by: the train part and what was added since."""
+        return RatingRows(self._known)
+
+    @cached_property
+    def has_added(self) -> torch.Tensor:
+        """Of whom there is something that a model has not been trained on: bool [n_users]."""
+        return torch.from_numpy(np.diff(self.added.indptr) > 0)
+
+    @cached_property
+    def popularity(self) -> torch.Tensor:
+        """How many users have each item, by the train part and what was added since: float32 [n_items]."""
+        return torch.from_numpy(np.bincount(self._known.indices, minlength=self._known.shape[1]).astype(np.float32))
+
+    def sequences_of(self, leave_out: str) -> Sequences:
+        """What a model of sequences goes on from: what is left out, or with ``none`` the train part.
+
+        Raises:
+            UserError: if these interactions have no order.
+        """
+        found = self.sequences[max(LEFT_OUT[leave_out], 1)]
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def with_added(self, rows: sp.csr_matrix) -> Histories:
+        """The same with further pairs [n_users or more, n_items or more]."""
+        wider = {name: _resized(part, rows.shape) for name, part in self.parts.items()}
+        return replace(self, parts=wider, added=binary(_resized(self.added, rows.shape) + rows))
+
+    @cached_property
+    def _known(self) -> sp.csr_matrix:
+        return binary(self.parts["train"] + self.added)
+
+    @cached_property
+    def _rows(self) -> dict[str, RatingRows]:
+        empty = sp.csr_matrix(self.added.shape, dtype=np.float32)
+        rows = {"none": RatingRows(empty)}
+        so_far = self.added
+        for name, n in LEFT_OUT.items():
+            if n:
+                so_far = so_far + self.parts[PARTS[n - 1]]
+                rows[name] = RatingRows(so_far)
+        return rows
+
+
+def _resized(matrix: sp.csr_matrix, shape: tuple[int, int]) -> sp.csr_matrix:
+    matrix = matrix.copy()
+    matrix.resize(shape)
+    return matrix

@@ -1,0 +1,76 @@
+"""Checkpoints as what a recommender is made of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from recbole.utils import FeatureType
+
+from recbole_cadmr.data.atomic import read_header, read_table
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
+from recbole_cadmr.recommender.histories import Histories
+from recbole_cadmr.recommender.model_engine import ModelEngine
+from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.session import Session, load_session
+
+
+def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None) -> Parts:
+    """A recommender's parts out of a ``model.pt`` and the data set that it was trained on.
+
+    Raises:
+        UserError: if the checkpoint cannot be read or belongs to other data.
+    """
+    with scratch_folder() as folder:
+        return parts_of(load_session(file, folder, data_path))
+
+
+def parts_of(session: Session) -> Parts:
+    """A recommender's parts out of a model on its data."""
+    return Parts(_catalogue(session.dataset), _histories(session), ModelEngine(session), _card(session))
+
+
+def _card(session: Session) -> dict[str, Any]:
+    metadata = session.trainer.metadata
+    return {name: metadata[name] for name in ("model", "dataset", "fingerprint", "settings", "changed", "versions")}
+
+
+def _catalogue(dataset: MultimodalDataset) -> Catalogue:
+    users, items = (plain_ids(dataset.field2id_token[field]) for field in (dataset.uid_field, dataset.iid_field))
+    return Catalogue(users, items, _item_table(dataset, items), dataset.modalities())
+
+
+def _item_table(dataset: MultimodalDataset, item_ids: Any) -> pd.DataFrame:
+    """What ``NAME.item`` says in words, whether the model reads it or not."""
+    file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
+    if not file.is_file():
+        return item_texts(pd.DataFrame(index=pd.Index([], dtype=object)), item_ids)
+    separator, encoding = dataset.config["field_separator"], dataset.config["encoding"] or "utf-8"
+    words = {FeatureType.TOKEN.value, FeatureType.TOKEN_SEQ.value}
+    header = read_header(file, separator, encoding)
+    columns = [name for name in header if name.partition(":")[2] in words]
+    table = read_table(file, separator, encoding, columns)
+    table.columns = pd.Index([name.partition(":")[0] for name in table.columns])
+    if dataset.iid_field not in table:
+        raise UserError(f"{file} must have a column {dataset.iid_field}:token in its header")
+    return item_texts(table.set_index(dataset.iid_field), item_ids)
+
+
+def _histories(session: Session) -> Histories:
+    parts = [data._dataset for data in (session.train_data, session.valid_data, session.test_data)]
+    sequences: dict[int, Sequences | UserError] = {}
+    if traits(type(session.model)).sequential:
+        longest = session.config["MAX_ITEM_LIST_LENGTH"]
+        for n in (1, 2, 3):
+            try:
+                sequences[n] = Sequences.of(parts[:n], longest)
+            except UserError as error:  # of held-out interactions that nobody may ask for
+                sequences[n] = error
+    return Histories.of([part.inter_matrix(form="csr") for part in parts], sequences)

@@ -1,0 +1,70 @@
+"""Any model on its session, asked for scores."""
+
+from __future__ import annotations
+
+import scipy.sparse as sp
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.models.contract import traits
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.runs.session import Session
+from recbole_cadmr.training.refusals import check_scores
+
+
+class ModelEngine(Engine):
+    """Scores by the model and the trainer of a session."""
+
+    knows_users = True
+
+    def __init__(self, session: Session) -> None:
+        own = traits(type(session.model))
+        self.name = session.config["model"]
+        self.takes_histories, self.sequential = own.recommends_from_history, own.sequential
+        self.n_items, self._user_field = session.dataset.item_num, session.dataset.uid_field
+        self.config, self.model, self.trainer = session.config, session.model, session.trainer
+
+    @property
+    def users_at_once(self) -> int:
+        """As many as the setting ``eval_batch_size`` says."""
+        return max(self.trainer.test_batch_size // self.n_items, 1)
+
+    @torch.no_grad()
+    def scores(self, rows: RowBatch) -> Tensor:
+        """Scores of people by what they have."""
+        scores = self.model.score_rows(rows.dense.to(self.trainer.device))
+        check_scores(scores, self.config)
+        return scores.cpu()
+
+    @torch.no_grad()
+    def scores_of_users(self, users: Tensor, sequences: Sequences | None = None) -> Tensor:
+        """Scores of users that the model was trained on."""
+        return self.trainer.scores(self._interaction(users, sequences)).cpu()
+
+    @torch.no_grad()
+    def listed(self, users: Tensor) -> sp.csr_matrix | None:
+        """The candidates that the model lists, if it does; of a model of sequences, or of two domains, None."""
+        if self.sequential or self.trainer.domains is not None:
+            return None
+        listed = self.trainer.hooks.listed_scores(self._interaction(users, None).to(self.trainer.device))
+        if listed is not None:
+            check_scores(torch.from_numpy(listed.data)[None], self.config)
+        return listed
+
+    def _interaction(self, users: Tensor, sequences: Sequences | None) -> Interaction:
+        interaction = Interaction({self._user_field: users})
+        if sequences is not None:
+            interaction.update(sequences.interaction(users, self.config))
+        return interaction
+
+    @torch.no_grad()
+    def item_vectors(self) -> Tensor | None:
+        """The free vectors of the items, of a model that has such ones."""
+        table = getattr(self.model, "item_embedding", None)
+        if not isinstance(table, torch.nn.Embedding) or table.num_embeddings < self.n_items:
+            return None
+        return F.normalize(table.weight[: self.n_items].detach().cpu().float(), dim=1)

@@ -1,0 +1,25 @@
+"""What a recommender is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.histories import Histories
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a recommender is made of, and where it comes from.
+
+    Attributes:
+        card: what is known of the model: ``model``, ``dataset``, ``fingerprint``, ``settings``, ``changed`` and
+            ``versions``.
+    """
+
+    catalogue: Catalogue
+    histories: Histories
+    engine: Engine
+    card: dict[str, Any]

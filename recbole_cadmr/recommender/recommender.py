@@ -1,0 +1,237 @@
+"""Recommendations by a trained model, in the ids of its data set."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import path_of
+from recbole_cadmr.recommender import lists
+from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
+from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.tables import COLUMNS
+
+
+class Recommender:
+    """A trained model that recommends; made by :func:`load`.
+
+    What it is made of is never changed: whoever changes it (:meth:`replace`) puts another whole in its place, so that
+    it can be asked by many threads meanwhile.
+
+    Attributes:
+        lock: held by those who change what the recommender is made of, never by those who ask.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, lock=threading.RLock())
+
+    @property
+    def parts(self) -> Parts:
+        """What it is made of at this moment; ask once for what has to fit together."""
+        return self._parts
+
+    def replace(self, parts: Parts) -> None:
+        """Put another whole in place of what it is made of; who asks at this moment is answered by the old one."""
+        self._parts = parts
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Items and users, by id and number."""
+        return self._parts.catalogue
+
+    @property
+    def histories(self) -> Histories:
+        """What the users have."""
+        return self._parts.histories
+
+    @property
+    def engine(self) -> Engine:
+        """What gives the scores."""
+        return self._parts.engine
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model."""
+        return self.engine.name
+
+    @property
+    def takes_histories(self) -> bool:
+        """Whether people are scored whom the model has never seen."""
+        return self.engine.takes_histories
+
+    @property
+    def users(self) -> list[str]:
+        """The ids of all users."""
+        return self.catalogue.user_ids[1:].tolist()
+
+    @property
+    def items(self) -> list[str]:
+        """The ids of all items."""
+        return self.catalogue.item_ids[1:].tolist()
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """The titles of the items that have one, by id."""
+        return self.catalogue.titles
+
+    def checked_users(self, users: Iterable[Any] | None) -> list[str]:
+        """The ids that :meth:`recommend` would recommend to, with its errors."""
+        return self.users if users is None else self.catalogue.user_ids[_user_numbers(self.catalogue, users)].tolist()
+
+    def recommend(self, users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train") -> pd.DataFrame:
+        """The ``topk`` items of highest score for each user.
+
+        Args:
+            users: user ids as in the data set's files (a whole number stands for its digits), in a list, an array or a
+                column of a table, each once; all users if not given.
+            leave_out: interactions that are not recommended again: ``train``, ``train+valid``, ``all`` or ``none``.
+                They are also the history that a model of sequences goes on from; with ``none``, the train part is.
+
+        Returns:
+            Rows ``user_id, item_id, rank, score`` (rank from 1, in the order of ``users``); fewer than ``topk`` rows
+            for a user who has fewer items left, none for one who has none.
+
+        Raises:
+            UserError: if ``users`` are no ids, unknown, none or repeated; on another ``topk`` or ``leave_out``.
+        """
+        parts = self._parts
+        catalogue, histories, engine = parts.catalogue, parts.histories, parts.engine
+        if not isinstance(leave_out, str) or leave_out not in LEFT_OUT:
+            raise UserError(f"leave_out must be one of {', '.join(LEFT_OUT)}, not {leave_out!r}")
+        topk = _checked_topk(catalogue, topk)
+        numbers = np.arange(1, catalogue.n_users) if users is None else _user_numbers(catalogue, users)
+        sequences = histories.sequences_of(leave_out) if engine.sequential else None
+        left_out = histories.left_out(leave_out)
+        ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, topk)
+        return _table(catalogue, catalogue.user_ids[numbers], ranked)
+
+    def recommend_from_history(self, history: pd.DataFrame, topk: int = 50) -> tuple[pd.DataFrame, int]:
+        """Recommend to people the model has never seen, from the items they chose.
+
+        Args:
+            history: rows ``user_id, item_id``, ids as in :meth:`recommend`; any user names, items of the data set.
+
+        Returns:
+            Rows as of :meth:`recommend`, in order of first appearance and without the items of a person's own
+            history, and the number of rows of ``history`` that name no item of the data set. Who has no row left gets
+            no rows.
+
+        Raises:
+            UserError: if the model cannot score a history, ``history`` has not these columns or holds anything but ids
+                in them, or no row names an item of the data set.
+        """
+        parts = self._parts
+        catalogue, engine = parts.catalogue, parts.engine
+        topk = _checked_topk(catalogue, topk)
+        if not engine.takes_histories:
+            raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
+        if not isinstance(history, pd.DataFrame) or not set(COLUMNS[:2]) <= set(history.columns):
+            has = ", ".join(map(str, history.columns)) if isinstance(history, pd.DataFrame) else type(history).__name__
+            raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
+        numbers = catalogue.item_numbers
+        items = np.array([numbers.get(token, 0) for token in ids(history["item_id"], "history")], dtype=np.int64)
+        people, names = pd.factorize(np.array(ids(history["user_id"], "history"), dtype=object)[items > 0])
+        if not len(names):
+            raise UserError("no row of the history names an item of the data set")
+        ones = np.ones(len(people), dtype=np.float32)
+        matrix = sp.csr_matrix((ones, (people, items[items > 0])), shape=(len(names), catalogue.n_items))
+        ranked = lists.of_rows(engine, RatingRows(matrix), topk)
+        return _table(catalogue, np.asarray(names, dtype=object), ranked), int((items == 0).sum())
+
+
+def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> Recommender:
+    """A trained model, ready to recommend.
+
+    Args:
+        path: a ``model.pt``.
+        data_path: where the data set lies, if no longer where it was trained.
+
+    Raises:
+        UserError: if the checkpoint cannot be read or belongs to other data.
+    """
+    # What a checkpoint needs takes seconds to import.
+    from recbole_cadmr.recommender.loading import from_checkpoint
+
+    file, place = path_of(path, "checkpoint"), None if data_path is None else path_of(data_path, "data_path")
+    return Recommender(from_checkpoint(file, place))
+
+
+def recommend(
+    checkpoint: str | os.PathLike[str], users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train"
+) -> pd.DataFrame:
+    """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
+    return load(checkpoint).recommend(users, topk, leave_out)
+
+
+def ids(values: Any, name: str) -> list[str]:
+    """Ids as texts, from the argument ``name``: a list, an array, a column of a table, ...; 17 is the id "17".
+
+    Raises:
+        UserError: if it is one text, or holds anything but texts and whole numbers (real numbers are damaged ids).
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise UserError(f"`{name}` must be a list of ids, not {values!r}")
+    texts = []
+    for value in values:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
+            raise UserError(f"`{name}` must hold ids, which are texts, not {value!r} ({type(value).__name__})")
+        texts.append(str(value))
+    return texts
+
+
+def _checked_topk(catalogue: Catalogue, topk: Any) -> int:
+    most = catalogue.n_items - 1
+    if isinstance(topk, (bool, np.bool_)) or not isinstance(topk, (int, np.integer)):
+        raise UserError(f"topk must be a whole number, not {topk!r}")
+    if not 1 <= topk <= most:
+        raise UserError(f"topk must lie between 1 and the {most} items of the data set, not {topk}")
+    return int(topk)
+
+
+def _user_numbers(catalogue: Catalogue, users: Any) -> np.ndarray:
+    wanted = ids(users, "users")
+    if not wanted:
+        raise UserError("`users` names nobody; leave it out for all users")
+    if len(set(wanted)) < len(wanted):
+        repeated = next(user for user, n in Counter(wanted).items() if n > 1)
+        raise UserError(f"`users` names '{repeated}' more than once")
+    numbers = catalogue.user_numbers
+    unknown = [user for user in wanted if user not in numbers]
+    if unknown:
+        raise UserError(
+            f"{len(unknown)} of the {len(wanted)} users are not in the data set, the first is '{unknown[0]}'; "
+            f"people the model has not seen need a `history`"
+        )
+    return np.array([numbers[user] for user in wanted], dtype=np.int64)
+
+
+def _table(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[lists.Ranked]) -> pd.DataFrame:
+    """The lists of ``users``, by scores in which -inf marks what is left out."""
+    parts = []
+    for block, scores, items in ranked:
+        values, chosen = scores.numpy(), items.numpy()
+        row, place = np.nonzero(values > -np.inf)
+        numbers = row + block.start, chosen[row, place], place + 1
+        parts.append((*(column.astype(np.int32) for column in numbers), values[row, place]))
+    row, item, place, value = (np.concatenate(column) for column in zip(*parts))
+    columns = users[row], catalogue.item_ids[item], place.astype(np.int64), value
+    return pd.DataFrame(dict(zip(COLUMNS, columns)), copy=False)
