@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.content_paths import ContentPaths
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import (
     BlockMap,
@@ -23,6 +24,7 @@ from recbole_cadmr.layers.low_rank_autoencoder import (
     leading_components,
     with_content,
 )
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 1024  # items smoothed at once
@@ -43,14 +45,15 @@ class ContentAutoencoder:
 
     Args:
         R: binary training rows [U, I].
-        attention: gives A [I, I] for some settings, without a diagonal, empty for no attention; and the weight of each
-            modality in it.
+        attention: gives the parts of A [I, I] for some settings, by modality and without a diagonal, none for no
+            attention; and the weight of each modality in it.
         settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
 
     Attributes:
         R: the training rows.
         attention: as given.
         settings: what the next fit uses; :meth:`use` changes it.
+        A: the attention in use, the sum of its parts.
         modality_weights: by name, of the attention in use.
         weights: S, dense or as low rank plus sparse; None before the fit.
         map_blocks: computes the rows of the sparse part.
@@ -59,7 +62,7 @@ class ContentAutoencoder:
     def __init__(
         self,
         R: sp.csr_matrix,
-        attention: Callable[[Mapping[str, Any]], tuple[sp.csr_matrix, dict[str, float]]],
+        attention: Callable[[Mapping[str, Any]], tuple[dict[str, sp.csr_matrix], dict[str, float]]],
         settings: Mapping[str, Any],
         device: torch.device,
     ) -> None:
@@ -67,19 +70,29 @@ class ContentAutoencoder:
         self.weights: Tensor | LowRankPlusSparse | None = None
         self.map_blocks: BlockMap = in_threads
         self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
+        self._paths: ContentPaths | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
     def use(self, settings: Mapping[str, Any]) -> None:
         """Take these settings for the next fit."""
-        self.settings = dict(settings)
-        self._A, self.modality_weights = self.attention(settings)
-        self._H = two_hops(self._A, settings["two_hop"])
+        self.settings, self._paths = dict(settings), None
+        self._parts, self.modality_weights = self.attention(settings)
+        self.A = self._sum(self._parts)
+        self._H = two_hops(self.A, settings["two_hop"])
+
+    def attention_matrix(self, settings: Mapping[str, Any]) -> sp.csr_matrix:
+        """A [I, I] for other settings than those in use."""
+        return self._sum(self.attention(settings)[0])
+
+    def _sum(self, parts: Mapping[str, sp.csr_matrix]) -> sp.csr_matrix:
+        nothing = sp.csr_matrix(2 * (self.R.shape[1],), dtype=np.float32)
+        return sum(parts.values(), nothing).tocsr()
 
     @property
     def has_content(self) -> bool:
         """Whether any item attends to another one."""
-        return bool(self._A.nnz)
+        return bool(self.A.nnz)
 
     def fit(self, kind: str | None = None) -> str:
         """Fit :attr:`weights` and return how: ``exact``, by Cholesky, or ``low rank``, as low rank plus sparse.
@@ -90,7 +103,7 @@ class ContentAutoencoder:
         Raises:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
-        self.weights = None  # before free memory is looked at
+        self.weights = self._paths = None  # before free memory is looked at
         B = self.autoencoder(self.settings, kind)
         damping = popularity_damping(self.R, self.settings)
         if isinstance(B, LowRankAutoencoder):
@@ -169,7 +182,7 @@ class ContentAutoencoder:
         """``(I + a H) B diag(damping) (I + b A') + d H`` of a B that is never formed."""
         settings, one = self.settings, sp.identity(len(damping), np.float32, "csr")
         enhancing = (one + settings["enhancement"] * self._H).tocsr()
-        smoothing = (one + settings["output_smoothing"] * self._A.T).tocsr()
+        smoothing = (one + settings["output_smoothing"] * self.A.T).tocsr()
         direct = (settings["direct_path"] * self._H).tocsr()
         n_entries = self._row_entries
         return with_content(B, enhancing, damping, smoothing, direct, n_entries, self._device, self.map_blocks)
@@ -179,21 +192,53 @@ class ContentAutoencoder:
         settings = self.settings
         if settings["enhancement"] and self._H.nnz:
             S.add_(as_batch(self._H, S).matmul(S), alpha=settings["enhancement"])
-        if settings["output_smoothing"] and self._A.nnz:
-            A = as_batch(self._A, S)
+        if settings["output_smoothing"] and self.A.nnz:
+            A = as_batch(self.A, S)
             for block in S.split(_BLOCK):
                 block += settings["output_smoothing"] * A.matmul(block.T.contiguous()).T
         H = as_batch(self._H, S)
         S[H.row, H.column] += settings["direct_path"] * H.value
         return S
 
-    def scores(self, batch: RowBatch) -> Tensor:
-        """Scores [B, I] of a batch of rows of the rating matrix; 0 before the fit."""
+    def scores(self, batch: RowBatch, content_weight: float = 1.0) -> Tensor:
+        """Scores [B, I] of a batch of rows of the rating matrix; 0 before the fit.
+
+        Args:
+            content_weight: factor of all that content adds to the autoencoder's scores. Another one than 1 takes a fit
+                of the autoencoder alone, which is kept.
+        """
         if self.weights is None:
             return torch.zeros(batch.n_rows, batch.n_columns, device=batch.value.device)
-        if isinstance(self.weights, Tensor):
-            return batch.matmul(self.weights)
-        return self.weights.product(batch.csr)
+        scores = batch.matmul(self.weights) if isinstance(self.weights, Tensor) else self.weights.product(batch.csr)
+        if content_weight == 1.0:
+            return scores
+        alone = self._prepared_paths().autoencoder_scores(batch)
+        return torch.lerp(alone.to(scores), scores, content_weight)
+
+    def paths(self, chosen: np.ndarray, item: int) -> list[ScorePath]:
+        """What each way through the closed form adds to the score of an item in a row; none before the fit.
+
+        They add up to the score.
+
+        The autoencoder is fitted once more, without content, when this is first asked for, and kept.
+
+        Args:
+            chosen: int64 [n], the items of the row.
+            item: its column.
+
+        Raises:
+            UserError: if there is no memory for this fit.
+        """
+        return [] if self.weights is None else self._prepared_paths().of(chosen, item, self.weights)
+
+    def _prepared_paths(self) -> ContentPaths:
+        if self._paths is None:
+            kind = "exact" if isinstance(self.weights, Tensor) else "sparse"
+            B, damping = self.autoencoder(self.settings, kind), popularity_damping(self.R, self.settings)
+            if isinstance(B, Tensor):
+                B = B.mul_(torch.from_numpy(damping).to(B)).float()
+            self._paths = ContentPaths(B, damping, self._parts, self.settings)
+        return self._paths
 
 
 def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:

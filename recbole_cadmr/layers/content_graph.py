@@ -23,13 +23,13 @@ def softmax_attention(graph: ItemGraph, k: int, temperature: float) -> sp.csr_ma
     return sp.csr_matrix(entries, shape=(len(idx), len(idx))).astype(np.float32)
 
 
-def two_hops(A: sp.csr_matrix, weight: float) -> sp.csr_matrix:
-    """``A + weight A A`` without the diagonal that the second hop brings."""
+def two_hops(A: sp.csr_matrix, weight: float, second: sp.csr_matrix | None = None) -> sp.csr_matrix:
+    """``A + weight A second`` without the diagonal that the second hop brings; it is by A, too, if not given."""
     if not weight:
         return A
-    square = (A @ A).tolil()
+    square = (A @ (A if second is None else second)).tolil()
     square.setdiag(0)
-    return (A + weight * square.tocsr()).tocsr().astype(np.float32)
+    return (A + weight * square.tocsr()).tocsr().astype(A.dtype)
 
 
 def alignment_weights(R: sp.csr_matrix, attentions: Mapping[str, sp.csr_matrix]) -> dict[str, float]:

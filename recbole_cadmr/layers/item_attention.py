@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,16 @@ def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBa
         log_mean = logits.logsumexp(1) - length[rows, None].log()
         result[rows] = log_mean.masked_fill_((length[rows] == 0)[:, None], 0.0)
     return result
+
+
+@torch.no_grad()
+def shares_of_mean(query: Tensor, key: Tensor, row: Tensor, item: int) -> tuple[float, Tensor]:
+    """``log mean_(i in row) A_ij`` of an item j, and the share that each i has in this mean: float64 [n].
+
+    Args:
+        query, key: [I, d].
+        row: int64 [n], the items of the row; one at least.
+    """
+    asking = query[row]
+    logits = (asking.double() @ key[item].double()) - log_totals(asking, key).double()
+    return float(logits.logsumexp(0)) - math.log(len(row)), logits.softmax(0)

@@ -91,6 +91,13 @@ class LowRankAutoencoder:
         product *= self.of_column
         return product
 
+    def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """B at these rows [n] and columns [m]: float64 [n, m]."""
+        of_gram = (self.X_T[rows].astype(np.float64) @ self.X_T[columns].T.astype(np.float64)).toarray()
+        W = (self.V[rows].astype(np.float64) * self.weight) @ self.V[columns].T + self.slope * of_gram
+        W -= np.where(rows[:, None] == columns, self.diagonal[columns], 0.0)
+        return self.scale[rows, None] * W * self.of_column[columns]
+
     @property
     def of_column(self) -> np.ndarray:
         """What a column of ``W - diag W`` is multiplied by [I]."""
@@ -140,6 +147,11 @@ class LowRankPlusSparse:
             raise ValueError(f"its weights are no matrix of {n_items:,} items by {n_items:,}")
         left, right = (part.to(device).float() for part in factors)
         return cls(left, right, sparse.tocsr().astype(np.float32))
+
+    def entries(self, rows: np.ndarray, column: int) -> np.ndarray:
+        """The matrix at these rows [n] of a column: float64 [n]."""
+        low_rank = self.left[rows].double() @ self.right[column].double()
+        return low_rank.cpu().numpy() + self.sparse[rows, column].toarray().ravel()
 
     def product(self, rows: sp.csr_matrix) -> Tensor:
         """``rows`` [n, I] times the matrix, dense: float32 [n, I]."""

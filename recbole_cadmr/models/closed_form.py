@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 from recbole.config import Config
+from torch import Tensor
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.content import content_attention, training_rows
 
@@ -82,6 +84,11 @@ class ClosedFormRecommender(HistoryRecommender):
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in self.closed_form.modality_weights.items())
         logging.getLogger("recbole_cadmr").info(f"content attention: {weights or 'none'}")
         return self.closed_form.fit(kind)
+
+    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+        """The ways through the closed form; see :meth:`ContentAutoencoder.paths`."""
+        self.adopt_choices()
+        return self.closed_form.paths(chosen.cpu().numpy() - 1, item - 1)
 
     def adopt_choices(self) -> None:
         """Let the closed form use what was chosen."""

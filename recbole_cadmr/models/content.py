@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
 from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 
+FUSED = "fused"  # the part of an attention that is of no modality alone
 _BLOCK = 2**22  # numbers of a block of features
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
@@ -32,8 +32,10 @@ def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
 
 def content_attention(
     dataset: MultimodalDataset, R: sp.csr_matrix, settings: Mapping[str, Any]
-) -> tuple[sp.csr_matrix, dict[str, float]]:
-    """A [I, I], the attention of items to their most similar ones, and the weight of each modality.
+) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
+    """The parts of A [I, I], the attention of items to their most similar ones, and the weight of each modality.
+
+    A is the sum of its parts: those of the modalities by name, times their weights, or one of all, ``fused``.
 
     Args:
         R: training rows, which tell the weights if ``modality_weights`` gives none.
@@ -44,16 +46,14 @@ def content_attention(
     """
     k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
     if settings["attention"] == "none":
-        return sp.csr_matrix(2 * (R.shape[1],), dtype=np.float32), {}
+        return {}, {}
     names = dataset.modality_names
     attentions = {name: softmax_attention(dataset.nearest_items(name, k), k, temperature) for name in names}
     weights = _modality_weights(R, attentions, settings["modality_weights"])
     if settings["attention"] == "fused":
         content = fused([dataset.modality(name) for name in names], list(weights.values()))
-        A = softmax_attention(nearest_items(content, k), k, temperature)
-    else:
-        A = sum((weights[name] * attention for name, attention in attentions.items())).tocsr()
-    return A, weights
+        return {FUSED: softmax_attention(nearest_items(content, k), k, temperature)}, weights
+    return {name: (weights[name] * attention).tocsr() for name, attention in attentions.items()}, weights
 
 
 def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:

@@ -12,6 +12,7 @@ from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecom
 from torch import Tensor
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.registry import SEQUENTIAL, get_model
 
 
@@ -24,6 +25,7 @@ class ModelTraits:
         deterministic: whether nothing is drawn, so that the seed does not matter.
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
+        explains: whether it says what a score is made of, by ``score_paths``.
         sequential: whether it reads what a user has chosen in its order, so that a data set without one is an error.
         batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
         ranks_all_items: whether it scores all items of a user at once; :func:`traits` sees that for itself.
@@ -36,6 +38,7 @@ class ModelTraits:
     deterministic: bool = False
     scores_cold_items: bool = False
     recommends_from_history: bool = False
+    explains: bool = False
     sequential: bool = False
     batch_by_rows: bool = False
     ranks_all_items: bool = True
@@ -116,6 +119,18 @@ class OwnModel(TrainingHooks):
             UserError: if the model does not recommend from a history.
         """
         raise UserError(f"{type(self).__name__} knows only the users it was trained on; it takes no `history`")
+
+    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+        """The parts that the score of an item is made of; they add up to it.
+
+        Args:
+            chosen: int64 [n], ids of the items that the person has chosen, ascending; one at least.
+            user: the id of that person, None of one that the model has not seen.
+
+        Raises:
+            UserError: if nothing true can be said about this model's scores.
+        """
+        raise UserError(f"the scores of {type(self).__name__} do not fall into parts that can be named")
 
 
 class Recommender(OwnModel, GeneralRecommender):

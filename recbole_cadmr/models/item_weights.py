@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.config import Config
@@ -16,10 +17,12 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import as_batch
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
 
+ITEM_WEIGHTS = "item weights"  # the path of a score
 _LARGE = 2**15  # items of a catalogue in which sparse scores are not made dense
 
 
@@ -35,7 +38,9 @@ class ItemWeightsRecommender(HistoryRecommender):
 
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
-    traits = replace(HistoryRecommender.traits, multimodal=True, deterministic=True, scores_cold_items=True)
+    traits = replace(
+        HistoryRecommender.traits, multimodal=True, deterministic=True, scores_cold_items=True, explains=True
+    )
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
@@ -68,6 +73,17 @@ class ItemWeightsRecommender(HistoryRecommender):
         """``F F'`` [I, I] of the items' content F, on the device: sums of cosines over the modalities, 0 if missing."""
         content = unit_features(self._dataset)[0].to(self.device)
         return content @ content.T
+
+    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+        """The weights of the item for each of the chosen ones: one path."""
+        W, row = self._weights, chosen.cpu().numpy() - 1
+        if W is None:
+            of_item = np.zeros(len(row))
+        elif isinstance(W, Tensor):
+            of_item = W[torch.from_numpy(row).to(W.device), item - 1].double().cpu().numpy()
+        else:
+            of_item = W[row, item - 1].toarray().ravel().astype(np.float64)
+        return [ScorePath(ITEM_WEIGHTS, "", of_item)]
 
     def _on_device(self, matrix: sp.csr_matrix) -> Tensor:
         return as_batch(matrix, torch.empty(0, device=self.device)).dense

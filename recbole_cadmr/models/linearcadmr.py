@@ -33,6 +33,7 @@ class LinearCADMR(ClosedFormRecommender):
         multimodal=True,
         deterministic=True,
         scores_cold_items=True,
+        explains=True,
         trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
         item_matrices=5,
         fits_sparse=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from recbole_cadmr.layers.item_attention import (
     log_mean_entries,
     log_totals,
     sampled_attention_entries,
+    shares_of_mean,
 )
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.layers.shared_batch import agreed, n_processes, rank, share, summed
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
@@ -40,6 +43,8 @@ _FULL = 20_000  # items up to which the softmax runs over all of them unless tol
 _SAMPLED = 2**13  # and how many it runs over beyond
 _CANDIDATES = 500  # items of the closed form that the attention looks at where that is fitted sparse
 _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
+# Paths of a score: what a chosen item's attention adds beside that of any item, and what an equal one of all would.
+ATTENTION, UNIFORM, NO_CANDIDATE = "attention", "uniform attention", "not looked at by the attention"
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
 # What an attention may choose by itself, in this order.
 _ADAPTED = ("cooccurrence_smoothing", "attention_temperature", "content_smoothing", "held_out_share")
@@ -66,6 +71,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         HistoryRecommender.traits,
         multimodal=True,
         scores_cold_items=True,
+        explains=True,
         trainer="recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
         item_matrices=7,
         fits_sparse=True,
@@ -83,7 +89,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         if not isinstance(linear["reg_weight"], (int, float)):
             raise UserError("linear_settings: reg_weight must be one number; LinearCADMR chooses among several")
         super().__init__(config, dataset, linear, config.changed.get("linear_settings", ()))
-        R, (A, _) = self.closed_form.R, self.closed_form.attention(linear)
+        R, A = self.closed_form.R, self.closed_form.A
         self.fit_kind: str | None = None
         self._best: BestItems | None = None
         self.history_weight = config["history_weight"]
@@ -267,6 +273,31 @@ class SoftmaxCADMR(ClosedFormRecommender):
             total = RowBatch(batch.row, place, batch.value, batch.n_rows, len(item)).matmul(rows)
         log_p = (total / size.clamp(min=1)[:, None]).clamp_(min=_TINY).log_()
         return log_p.masked_fill_((size == 0)[:, None], 0.0)
+
+    @torch.no_grad()
+    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+        """The ways through the closed form, and what each chosen item adds to ``attention_weight * log p``.
+
+        ``log p(j | u) = log(I p(j | u)) - log I``: a chosen item has the share of the first term that it has in the
+        mean ``p(j | u)``; the second is the same for all items. Several members count alike.
+        """
+        self.fit()
+        paths = super().score_paths(chosen, item, user)
+        row, place, weight = chosen.to(self.device) - 1, item - 1, float(self.attention_weight)
+        if self._has_candidates:
+            zeros = torch.zeros_like(row)
+            batch = RowBatch(zeros, row, torch.ones(len(row), device=self.device), 1, self.n_items - 1)
+            items = self.candidates(self.closed_form.scores(batch))
+            if items is not None and place not in items:
+                behind = weight * self.log_p_at(batch, items).amin()
+                return [*paths, ScorePath(NO_CANDIDATE, "", np.array([float(behind)]), by_item=False)]
+        uniform, added = math.log(self.n_items - 1), torch.zeros(len(row), dtype=torch.float64, device=self.device)
+        for i, member in enumerate(self._members):
+            query, key = self._cached(f"attention {i}: queries and keys", partial(member, self.features))
+            log_p, shares = shares_of_mean(query, key, row, place)
+            added += shares * (max(log_p, math.log(_TINY)) + uniform) / len(self._members)
+        attention = ScorePath(ATTENTION, "", (weight * added).cpu().numpy())
+        return [*paths, attention, ScorePath(UNIFORM, "", np.array([-weight * uniform]), by_item=False)]
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, mean_square
+from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 
@@ -19,6 +23,8 @@ class VBPR(MultimodalRecommender):
     the length (He and McAuley, AAAI 2016, equation 3). As in the multimodal papers' toolbox, biases are left out.
     Settings are declared in ``properties/model/VBPR.yaml``.
     """
+
+    traits = replace(MultimodalRecommender.traits, explains=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
@@ -33,6 +39,26 @@ class VBPR(MultimodalRecommender):
         """Vectors of users and items, 2 x ``embedding_size`` long."""
         f = torch.cat([table() for table in self.features.values()], 1)
         return self.users.weight, torch.cat([self.items.weight, self.E(f)], 1)
+
+    @torch.no_grad()
+    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+        """The inner products by the free vectors and by the content of each modality; of no chosen item in particular.
+
+        Raises:
+            UserError: of people it has not seen.
+        """
+        if user is None:
+            return super().score_paths(chosen, item, user)
+        free, content = self.users.weight[user].double().split(self.size)
+        tables = {name: table()[item].double() for name, table in self.features.items()}
+        maps = self.E.weight.double().split([len(features) for features in tables.values()], 1)
+        by_modality = {name: content @ (E @ f) for E, (name, f) in zip(maps, tables.items())}
+        parts = [
+            ("free vectors", "", free @ self.items.weight[item].double()),
+            *(("content", name, value) for name, value in by_modality.items()),
+            ("content of any item", "", content @ self.E.bias.double()),
+        ]
+        return [ScorePath(path, name, np.array([float(value)]), by_item=False) for path, name, value in parts]
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the triples, and the L2 term of their vectors."""

@@ -173,7 +173,7 @@ class ClosedFormSearch:
             self._X = _product(rows, self._B, self._X)
             self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
         if self._attended != attended:
-            A, self._attended = self.closed_form.attention(settings)[0], attended
+            A, self._attended = self.closed_form.attention_matrix(settings), attended
             H, self._A = two_hops(A, settings["two_hop"]), compressed(A, self._X.device)
             self._near = (rows @ H).tocsr()
             self._near.sort_indices()

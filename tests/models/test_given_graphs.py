@@ -37,8 +37,8 @@ def neighbours_of(session, pairs):
 def test_the_content_attention_of_the_closed_form(folder, k, expected):
     session = open_micro(folder, "LinearCADMR", attention_neighbours=k)
     dataset = session.train_data._dataset
-    A, _ = content_attention(dataset, training_rows(dataset), session.config)
-    assert neighbours_of(session, zip(*A.nonzero())) == expected
+    parts, _ = content_attention(dataset, training_rows(dataset), session.config)
+    assert neighbours_of(session, zip(*sum(parts.values()).nonzero())) == expected
 
 
 @pytest.mark.parametrize(("k", "expected"), [(1, IN_THE_GRAPH), (2, BY_FEATURES)])

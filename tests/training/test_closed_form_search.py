@@ -61,7 +61,7 @@ def world(seed: int, density: float, content: str, n_users: int = 200, n_items: 
 
 
 def closed_form(R, A, **changes):
-    return ContentAutoencoder(R, lambda _: (A, {"text": 1.0}), {**DEFAULTS, **changes}, torch.device("cpu"))
+    return ContentAutoencoder(R, lambda _: ({"text": A}, {"text": 1.0}), {**DEFAULTS, **changes}, torch.device("cpu"))
 
 
 def searched(R, V, A, budget=12, **options):

@@ -1,0 +1,99 @@
+"""The ways by which the closed form behind LinearCADMR comes to a score: the terms of its matrix, multiplied out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse
+from recbole_cadmr.layers.score_paths import ScorePath
+
+AUTOENCODER, BEFORE, AFTER, BOTH, DIRECT = "autoencoder", "content before", "content after", "content both", "direct"
+TRUNCATED = "truncated"  # what a sparse fit leaves out of its rows
+
+
+class ContentPaths:
+    """``C + a H C + b C A' + a b H C A' + d H`` of :class:`ContentAutoencoder`, term by term.
+
+    C is the autoencoder with its scores damped, ``A = sum_m A_m`` the attention by modality, and ``H = sum_m H_m`` with
+    ``H_m = A_m + two_hop A_m A``: a second hop counts for the modality of the first. In the terms of a single A or H
+    every modality is a path of its own.
+
+    Args:
+        B: the autoencoder [I, I]; dense, with the damping in it, or low rank plus sparse.
+        damping: [I], of the columns.
+        parts: A_m [I, I] by modality.
+    """
+
+    def __init__(
+        self,
+        B: Tensor | LowRankAutoencoder,
+        damping: np.ndarray,
+        parts: Mapping[str, sp.csr_matrix],
+        settings: Mapping[str, Any],
+    ) -> None:
+        self._B, self._damping, self._settings = B, damping, settings
+        self._A = {name: part.astype(np.float64).tocsr() for name, part in parts.items()}
+        n_items = len(damping)
+        A = sum(self._A.values(), sp.csr_matrix((n_items, n_items))).tocsr()
+        first_hops = self._A.items()
+        self._H = {name: two_hops(part, settings["two_hop"], A) for name, part in first_hops}
+
+    def autoencoder_scores(self, batch: RowBatch) -> Tensor:
+        """Scores [B, I] by the autoencoder alone, without content."""
+        if isinstance(self._B, Tensor):
+            return batch.matmul(self._B)
+        return torch.from_numpy(self._B.product(batch.csr) * self._damping)
+
+    def of(self, chosen: np.ndarray, item: int, weights: Tensor | LowRankPlusSparse) -> list[ScorePath]:
+        """What each path adds to the score of ``item`` in a row of the items ``chosen`` [n].
+
+        Args:
+            weights: the matrix that scores are computed by. What it has more than the paths is one of its own: entries
+                that a sparse fit leaves out, and rounding in float32, which the autoencoder's path takes.
+        """
+        a, b, d = (self._settings[name] for name in ("enhancement", "output_smoothing", "direct_path"))
+        H = {name: part[chosen] for name, part in self._H.items()}
+        A = {name: part[item] for name, part in self._A.items()}
+        rows = np.unique(np.concatenate([chosen, *(part.indices for part in H.values())]))
+        columns = np.unique(np.concatenate([[item], *(part.indices for part in A.values())]))
+        C = self._entries(rows, columns)
+        of_item = C[:, np.searchsorted(columns, item)]
+        at = np.searchsorted(rows, chosen)
+        near = {name: part[:, rows] for name, part in H.items()}
+        smoothing = {name: part[:, columns].toarray().ravel() for name, part in A.items()}
+        of_neighbours = C @ sum(smoothing.values(), np.zeros(len(columns)))
+        before = {name: a * (part @ of_item) for name, part in near.items()}
+        after = {name: b * (C[at] @ weight) for name, weight in smoothing.items()}
+        both = a * b * sum((part @ of_neighbours for part in near.values()), np.zeros(len(chosen)))
+        direct = {name: d * part[:, [item]].toarray().ravel() for name, part in H.items()}
+        paths = [ScorePath(BEFORE, name, values) for name, values in before.items()]
+        paths += [ScorePath(AFTER, name, values) for name, values in after.items()]
+        paths += [ScorePath(BOTH, "", both)] if near else []
+        paths += [ScorePath(DIRECT, name, values) for name, values in direct.items()]
+        autoencoder = of_item[at]
+        rest = _entries(weights, chosen, item) - sum((path.contributions for path in paths), autoencoder)
+        if isinstance(weights, LowRankPlusSparse):
+            return [ScorePath(AUTOENCODER, "", autoencoder), *paths, ScorePath(TRUNCATED, "", rest)]
+        return [ScorePath(AUTOENCODER, "", autoencoder + rest), *paths]
+
+    def _entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """C at these rows [n] and columns [m]: float64 [n, m]."""
+        if isinstance(self._B, Tensor):
+            place = (torch.from_numpy(index).to(self._B.device) for index in (rows, columns))
+            return self._B[next(place)][:, next(place)].double().cpu().numpy()
+        return self._B.entries(rows, columns) * self._damping[columns]
+
+
+def _entries(weights: Tensor | LowRankPlusSparse, rows: np.ndarray, column: int) -> np.ndarray:
+    """Weights at these rows [n] of a column: float64 [n]."""
+    if isinstance(weights, Tensor):
+        return weights[torch.from_numpy(rows).to(weights.device), column].double().cpu().numpy()
+    return weights.entries(rows, column)
