@@ -38,6 +38,8 @@ SMALL = {
     "show_progress": False,
 }
 
+PAIRS = {name: SMALL[name] for name in ("topk", "valid_metric", "show_progress")}
+
 
 def train_matrix(train: list[str] = TRAIN) -> np.ndarray:
     """The train part as RecBole numbers it: users ann, bob, ... and items a, b, ... from 1 on, 0 for padding."""
@@ -94,7 +96,7 @@ def tokens_of(session: Session) -> list[list[tuple[str, str]]]:
 
 def open_micro(folder: Path, model: str = "CADMR", **settings: object) -> Session:
     """A model on the micro set."""
-    small = SMALL if model == "CADMR" else {key: SMALL[key] for key in ("topk", "valid_metric", "show_progress")}
+    small = SMALL if model == "CADMR" else PAIRS
     config = Config(model, "micro", settings={**small, "data_path": str(folder), **settings})
     with scratch_folder() as scratch:
         return open_session(config, scratch)

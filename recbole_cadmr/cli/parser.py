@@ -6,13 +6,27 @@ import argparse
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from recbole_cadmr.cli import benchmark, doctor, evaluate, prepare, recommend, study, table, train, tune
+from recbole_cadmr.cli import (
+    benchmark,
+    doctor,
+    evaluate,
+    explain,
+    prepare,
+    recommend,
+    similar,
+    study,
+    table,
+    train,
+    tune,
+)
 from recbole_cadmr.cli.options import ArgumentParser, add_command
 
 _COMMANDS = {
     "train": (train.add_arguments, "train a model and evaluate it"),
     "evaluate": (evaluate.add_arguments, "score a checkpoint with other metrics, masking or part"),
     "recommend": (recommend.add_arguments, "write the top items of users, or of people given by their history"),
+    "explain": (explain.add_arguments, "what the score of an item is made of"),
+    "similar": (similar.add_arguments, "the items most like an item"),
     "benchmark": (benchmark.add_arguments, "many models on many data sets over several seeds, side by side"),
     "study": (study.add_arguments, "what parts of a model, or of a protocol, are worth"),
     "tune": (tune.add_arguments, "search settings on validation with Ray Tune"),

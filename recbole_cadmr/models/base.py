@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch, dense_to_batch
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import ModelTraits, Recommender
 
 _Kept = TypeVar("_Kept")
@@ -72,9 +73,18 @@ class HistoryRecommender(CachingRecommender):
         users, place = interaction[self.USER_ID].unique(return_inverse=True)
         return self._scores(users)[place, interaction[self.ITEM_ID]]
 
-    def score_rows(self, rows: Tensor) -> Tensor:
-        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1."""
-        return self._scores_of(dense_to_batch(rows[:, 1:]))
+    def score_rows(self, rows: Tensor, content_weight: float = 1.0) -> Tensor:
+        """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
+
+        Raises:
+            UserError: on a ``content_weight`` other than 1, of a model whose content has no weight.
+        """
+        batch = dense_to_batch(rows[:, 1:])
+        return self._scores_of(batch) if content_weight == 1.0 else self._weighed_scores_of(batch, content_weight)
+
+    def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
+        """Scores with another weight of content than the model was trained with."""
+        raise UserError(f"content has no weight of its own in the scores of {type(self).__name__}")
 
 
 def weights_of_items(weights: Tensor | sp.csr_matrix, n_items: int, device: torch.device) -> Tensor | sp.csr_matrix:

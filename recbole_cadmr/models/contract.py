@@ -26,6 +26,7 @@ class ModelTraits:
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
         explains: whether it says what a score is made of, by ``score_paths``.
+        weighs_content: whether ``score_rows`` takes a weight of content other than 1.
         sequential: whether it reads what a user has chosen in its order, so that a data set without one is an error.
         batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
         ranks_all_items: whether it scores all items of a user at once; :func:`traits` sees that for itself.
@@ -39,6 +40,7 @@ class ModelTraits:
     scores_cold_items: bool = False
     recommends_from_history: bool = False
     explains: bool = False
+    weighs_content: bool = False
     sequential: bool = False
     batch_by_rows: bool = False
     ranks_all_items: bool = True
@@ -112,8 +114,11 @@ class OwnModel(TrainingHooks):
         """The class that these settings ask for, of a model of several forms."""
         return cls
 
-    def score_rows(self, rows: Tensor) -> Tensor:
+    def score_rows(self, rows: Tensor, content_weight: float = 1.0) -> Tensor:
         """Scores [B, n_items] of people the model has not seen, from their rows [B, n_items] of 0 and 1.
+
+        Args:
+            content_weight: factor of what content adds to the scores of a closed form; of other models 1.
 
         Raises:
             UserError: if the model does not recommend from a history.

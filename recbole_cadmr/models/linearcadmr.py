@@ -34,6 +34,7 @@ class LinearCADMR(ClosedFormRecommender):
         deterministic=True,
         scores_cold_items=True,
         explains=True,
+        weighs_content=True,
         trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
         item_matrices=5,
         fits_sparse=True,
@@ -77,5 +78,8 @@ class LinearCADMR(ClosedFormRecommender):
         return self.nothing_to_learn.sum() * 0.0
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
+        return self._weighed_scores_of(batch, 1.0)
+
+    def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         self.adopt_choices()
-        return F.pad(self.closed_form.scores(batch), (1, 0))
+        return F.pad(self.closed_form.scores(batch, content_weight), (1, 0))

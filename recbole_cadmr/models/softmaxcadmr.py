@@ -72,6 +72,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         multimodal=True,
         scores_cold_items=True,
         explains=True,
+        weighs_content=True,
         trainer="recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
         item_matrices=7,
         fits_sparse=True,
@@ -209,8 +210,11 @@ class SoftmaxCADMR(ClosedFormRecommender):
     # Scores
 
     def _scores_of(self, batch: RowBatch) -> Tensor:
+        return self._weighed_scores_of(batch, 1.0)
+
+    def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         self.fit()
-        scores = self.closed_form.scores(batch)
+        scores = self.closed_form.scores(batch, content_weight)
         items = self.candidates(scores)
         if items is None:
             return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))

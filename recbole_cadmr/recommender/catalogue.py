@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,16 @@ class Catalogue:
     def with_users(self, ids: list[str]) -> Catalogue:
         """The same with further users, numbered behind the others."""
         return replace(self, user_ids=np.append(self.user_ids, np.array(ids, dtype=object)))
+
+    def item_number(self, item_id: str) -> int:
+        """The number of an item.
+
+        Raises:
+            UserError: if it is not in the catalogue.
+        """
+        if item_id not in self.item_numbers:
+            raise UserError(f"the item '{item_id:.100}' is not in the catalogue")
+        return self.item_numbers[item_id]
 
 
 def _numbers(ids: np.ndarray) -> dict[str, int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import scipy.sparse as sp
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.score_paths import ScorePath
 
 SCORES = 2**22  # held at once
 
@@ -20,6 +23,8 @@ class Engine(ABC):
         name: of the model.
         takes_histories: whether people are scored by what they have alone (:meth:`scores`), whoever they are.
         knows_users: whether the users it was trained on are scored by their numbers (:meth:`scores_of_users`).
+        explains: whether it says what a score is made of (:meth:`score_paths`).
+        weighs_content: whether :meth:`scores` takes a weight of content other than 1.
         sequential: whether :meth:`scores_of_users` reads what they have in its order.
         users_at_once: how many users to ask for together.
     """
@@ -27,6 +32,8 @@ class Engine(ABC):
     name: str
     takes_histories: bool = False
     knows_users: bool = False
+    explains: bool = False
+    weighs_content: bool = False
     sequential: bool = False
     n_items: int
 
@@ -36,17 +43,18 @@ class Engine(ABC):
         return max(SCORES // self.n_items, 1)
 
     @abstractmethod
-    def scores(self, rows: RowBatch) -> Tensor:
+    def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
         """Scores of people by what they have.
 
         Args:
             rows: [B, n_items], the padding item's column included.
+            content_weight: factor of what content adds to the scores of a closed form, 1 as trained.
 
         Returns:
             float32 [B, n_items] in main memory, the padding item's column included, which is not read.
 
         Raises:
-            UserError: if the model knows only the users it was trained on.
+            UserError: if the model knows only the users it was trained on, or content has no weight in it.
         """
 
     def scores_of_users(self, users: Tensor, sequences: Sequences | None = None) -> Tensor:
@@ -56,6 +64,23 @@ class Engine(ABC):
     def listed(self, users: Tensor) -> sp.csr_matrix | None:
         """Scores [B, n_items] of a few candidates of each user, as of ``TrainingHooks.listed_scores``; else None."""
         return None
+
+    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+        """The parts of the score of an item, which add up to it.
+
+        Args:
+            chosen: int64 [n], what the person has, ascending; one item at least.
+            user: whose they are; None of people the model has not seen.
+
+        Raises:
+            UserError: if nothing true can be said about this model's scores.
+        """
+        raise UserError(f"the scores of {self.name} do not fall into parts that can be named")
+
+    @property
+    def modality_weights(self) -> Mapping[str, float]:
+        """How much each modality counts, by name; {} if they count alike."""
+        return {}
 
     def item_vectors(self) -> Tensor | None:
         """Vectors of the items [n_items, d] whose cosines say how alike the model takes them to be; None without."""

@@ -51,6 +51,10 @@ class Histories:
         """What a model scores users by: the train part and what was added since."""
         return RatingRows(self._known)
 
+    def users_of(self, item: int) -> np.ndarray:
+        """The numbers of those who have an item, by the train part and what was added since."""
+        return self._by_item.indices[self._by_item.indptr[item] : self._by_item.indptr[item + 1]].astype(np.int64)
+
     @cached_property
     def has_added(self) -> torch.Tensor:
         """Of whom there is something that a model has not been trained on: bool [n_users]."""
@@ -80,6 +84,10 @@ class Histories:
     @cached_property
     def _known(self) -> sp.csr_matrix:
         return binary(self.parts["train"] + self.added)
+
+    @cached_property
+    def _by_item(self) -> sp.csc_matrix:
+        return self._known.tocsc()
 
     @cached_property
     def _rows(self) -> dict[str, RatingRows]:

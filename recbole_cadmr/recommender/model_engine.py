@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
@@ -10,7 +12,10 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.multimodal import MultimodalRecommender
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.training.refusals import check_scores
@@ -25,6 +30,7 @@ class ModelEngine(Engine):
         own = traits(type(session.model))
         self.name = session.config["model"]
         self.takes_histories, self.sequential = own.recommends_from_history, own.sequential
+        self.explains, self.weighs_content = own.explains, own.weighs_content
         self.n_items, self._user_field = session.dataset.item_num, session.dataset.uid_field
         self.config, self.model, self.trainer = session.config, session.model, session.trainer
 
@@ -34,9 +40,10 @@ class ModelEngine(Engine):
         return max(self.trainer.test_batch_size // self.n_items, 1)
 
     @torch.no_grad()
-    def scores(self, rows: RowBatch) -> Tensor:
+    def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
         """Scores of people by what they have."""
-        scores = self.model.score_rows(rows.dense.to(self.trainer.device))
+        how = {} if content_weight == 1.0 else {"content_weight": content_weight}
+        scores = self.model.score_rows(rows.dense.to(self.trainer.device), **how)
         check_scores(scores, self.config)
         return scores.cpu()
 
@@ -62,8 +69,25 @@ class ModelEngine(Engine):
         return interaction
 
     @torch.no_grad()
+    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+        """The parts of the score of an item."""
+        if not self.explains:
+            return super().score_paths(chosen, item, user)
+        return self.model.score_paths(chosen, item, user)
+
+    @property
+    def modality_weights(self) -> Mapping[str, float]:
+        """Those of the closed form's attention."""
+        if not isinstance(self.model, ClosedFormRecommender):
+            return {}
+        self.model.adopt_choices()
+        return self.model.closed_form.modality_weights
+
+    @torch.no_grad()
     def item_vectors(self) -> Tensor | None:
-        """The free vectors of the items, of a model that has such ones."""
+        """The vectors of the items in inner products with users, or free ones, of a model that has such ones."""
+        if isinstance(self.model, MultimodalRecommender):
+            return F.normalize(self.model.forward()[1].cpu().float(), dim=1)
         table = getattr(self.model, "item_embedding", None)
         if not isinstance(table, torch.nn.Embedding) or table.num_embeddings < self.n_items:
             return None

@@ -19,8 +19,10 @@ from recbole_cadmr.files import path_of
 from recbole_cadmr.recommender import lists
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.explanation import Explanation, explain
 from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
 from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.similar import similar_items
 from recbole_cadmr.recommender.tables import COLUMNS
 
 
@@ -92,6 +94,65 @@ class Recommender:
     def titles(self) -> Mapping[str, str]:
         """The titles of the items that have one, by id."""
         return self.catalogue.titles
+
+    @property
+    def explains(self) -> bool:
+        """Whether :meth:`explain` has something to say."""
+        return self.engine.explains
+
+    def explain(self, user: Any = None, history: Iterable[Any] | None = None, *, item: Any) -> Explanation:
+        """What the score of an item is made of: contributions that add up to it.
+
+        Args:
+            user: an id, of whom the model goes by the train part and what was added since.
+            history: in place of a user: ids of items, or a table with the column ``item_id``, of one person.
+            item: an id, also of an item that the person has.
+
+        Raises:
+            UserError: if an id is unknown, nothing is known about the person, or nothing true can be said about the
+                scores of this model.
+        """
+        parts = self._parts
+        catalogue, engine = parts.catalogue, parts.engine
+        number = catalogue.item_number(ids([item], "item")[0])
+        if (user is None) == (history is None):
+            raise UserError("explain takes either a `user` or a `history`")
+        if history is None:
+            person = int(_user_numbers(catalogue, [user])[0])
+            chosen = np.unique(parts.histories.known.entries(torch.tensor([person]))[1].numpy())
+            if not len(chosen):
+                raise UserError(f"nothing is known about the user '{user}'")
+            return explain(parts, chosen, number, person)
+        if not engine.takes_histories:
+            raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
+        if isinstance(history, pd.DataFrame):
+            if "item_id" not in history or ("user_id" in history and history["user_id"].nunique() > 1):
+                raise UserError("`history` must be ids of items, or a table with the column item_id, of one person")
+            history = history["item_id"]
+        numbers = [catalogue.item_numbers.get(token, 0) for token in ids(history, "history")]
+        chosen, unknown = np.unique([number for number in numbers if number]), sum(not number for number in numbers)
+        if not len(chosen):
+            raise UserError("the history names no item of the catalogue")
+        return explain(parts, chosen, number, None, unknown)
+
+    def similar_items(self, item: Any, topk: int = 10, by: str = "model") -> pd.DataFrame:
+        """The items most like an item, without those that are not alike at all.
+
+        Args:
+            item: an id.
+            by: ``behaviour``: the cosine of who has both, by the train part and what was added since; ``content``: the
+                mean cosine of the features, modalities weighing as in the model, where they do; ``model``: what it
+                scores for somebody who has this item alone, or the cosine of its item vectors.
+
+        Returns:
+            Rows ``item_id, rank, score``, at most ``topk``.
+
+        Raises:
+            UserError: if the item is unknown or nothing is known about its content, or the model compares no items.
+        """
+        parts = self._parts
+        number = parts.catalogue.item_number(ids([item], "item")[0])
+        return similar_items(parts, number, topk, by)
 
     def checked_users(self, users: Iterable[Any] | None) -> list[str]:
         """The ids that :meth:`recommend` would recommend to, with its errors."""

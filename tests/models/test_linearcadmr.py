@@ -15,16 +15,18 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
-from tests.micro import IMAGE, TEXT, TRAIN, open_micro, train_matrix, write_micro
+from tests.micro import IMAGE, PAIRS, TEXT, TRAIN, open_micro, train_matrix, write_micro
 from tests.oracles.linear import linear_cadmr_scores
 
-PAIRS = {"topk": [1, 2], "valid_metric": "Recall@2", "show_progress": False}
+
+def fitted_session(folder, **settings):
+    session = open_micro(folder, "LinearCADMR", reg_weight=2.0, **settings)
+    session.model.eval().calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    return session
 
 
 def fitted(folder, **settings):
-    model = open_micro(folder, "LinearCADMR", reg_weight=2.0, **settings).model.eval()
-    model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
-    return model
+    return fitted_session(folder, **settings).model
 
 
 def scores_of(model):

@@ -1,0 +1,63 @@
+"""Why an item: what its score is made of, in the ids of the data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recbole_cadmr.layers.score_paths import score_of
+from recbole_cadmr.recommender.parts import Parts
+
+COLUMNS = ["path", "modality", "chosen_item", "contribution"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the score of an item is made of.
+
+    Attributes:
+        item: its id.
+        score: as the model gives it; the sum of the contributions.
+        parts: rows ``path, modality, chosen_item, contribution``; ``modality`` is "" where a path goes by none or by
+            several at once, ``chosen_item`` where it is due to no item in particular. Contributions of exactly 0 are
+            left out.
+        unknown: how many of the items of a history the model does not know; nothing is due to them.
+    """
+
+    item: str
+    score: float
+    parts: pd.DataFrame
+    unknown: int = 0
+
+    def by_path(self) -> pd.DataFrame:
+        """Rows ``path, modality, contribution``: the sums over the chosen items, in the order of the paths."""
+        return self.parts.groupby(COLUMNS[:2], sort=False, as_index=False)["contribution"].sum()
+
+    def by_chosen_item(self) -> pd.DataFrame:
+        """Rows ``chosen_item, contribution``: the sums over the paths, the largest first."""
+        of_items = self.parts[self.parts["chosen_item"] != ""]
+        sums = of_items.groupby("chosen_item", sort=False, as_index=False)["contribution"].sum()
+        return sums.sort_values("contribution", ascending=False, kind="stable", ignore_index=True)
+
+
+def explain(parts: Parts, chosen: np.ndarray, item: int, user: int | None, unknown: int = 0) -> Explanation:
+    """Why an item has its score.
+
+    Args:
+        chosen: numbers of the items that the person has, ascending; one at least.
+        item: its number.
+        user: the number of the person; None of one that the model has not seen.
+        unknown: as of :class:`Explanation`.
+    """
+    paths = parts.engine.score_paths(torch.from_numpy(chosen), item, user)
+    ids = parts.catalogue.item_ids
+    rows = [
+        (path.name, path.modality, chosen_item, float(contribution))
+        for path in paths
+        for chosen_item, contribution in zip(ids[chosen] if path.by_item else [""], path.contributions)
+        if contribution
+    ]
+    return Explanation(ids[item], score_of(paths), pd.DataFrame(rows, columns=COLUMNS), unknown)
