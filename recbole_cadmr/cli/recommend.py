@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from recbole_cadmr.arguments import whole_number
+from recbole_cadmr.arguments import not_negative, truth, whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
@@ -18,13 +19,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
     parser.add_argument(
         "--leave_out",
-        help="interactions not recommended again: train (default), train+valid, all, none",
+        help="interactions not recommended again: all (default), train+valid, train, none",
+    )
+    parser.add_argument("--candidates", metavar="FILE", help="the only items that may be recommended, one a line")
+    parser.add_argument(
+        "--exclude",
+        metavar="FILE",
+        help="items nobody is recommended, one a line, or rows user, tab, item",
+    )
+    parser.add_argument(
+        "--diversity",
+        type=not_negative,
+        default=0.0,
+        help="from 0 (default) to below 1: what similarity to the items before counts against the score",
+    )
+    parser.add_argument(
+        "--popular",
+        type=truth,
+        help="True (default) or False: the most popular items for users of whom nothing is known, marked so",
     )
     parser.add_argument(
         "--output",
         required=True,
         metavar="FILE",
-        help="tab-separated user_id, item_id, rank, score; with --ray-address a new folder of parquet files",
+        help="tab-separated user_id, item_id, rank, score, source; with --ray-address a new folder of parquet files",
     )
     add_ray_address(parser, "recommend there, in blocks of users")
     parser.set_defaults(run=run)
@@ -38,41 +56,54 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_existing(arguments.output)
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
-    if arguments.history and arguments.leave_out:
-        raise UserError("--leave_out is for users of the data set; with --history, its items are left out")
+    for name in ("leave_out", "popular"):
+        if arguments.history and getattr(arguments, name) is not None:
+            raise UserError(f"--{name} is for users of the data set; with --history, its items are left out")
     history = tables.read_histories(arguments.history) if arguments.history else None
     users = tables.read_users(arguments.users) if arguments.users else None
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
+    if arguments.ray_address and history is not None:
+        raise UserError("--history is for this machine; leave out --ray-address")
+    how: dict[str, Any] = {
+        "topk": arguments.topk,
+        "candidates": tables.read_items(arguments.candidates) if arguments.candidates else None,
+        "exclude": tables.read_exclusions(arguments.exclude) if arguments.exclude else None,
+        "diversity": arguments.diversity,
+    }
+    if history is None:
+        how |= {"leave_out": arguments.leave_out or "all", "popular": arguments.popular is not False}
     if arguments.ray_address:
-        if history is not None:
-            raise UserError("--history is for this machine; leave out --ray-address")
-        return _run_on_cluster(arguments, users)
+        return _run_on_cluster(arguments, users, how)
     recommender = load(arguments.checkpoint, arguments.data_path)
     if history is not None:
-        frame, unknown = recommender.recommend_from_history(history, arguments.topk)
+        frame, unknown = recommender.recommend_from_history(history, **how)
         if unknown:
             print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were skipped")
         asked = history["user_id"].nunique()
     else:
-        frame = recommender.recommend(users, arguments.topk, arguments.leave_out or "train")
+        frame = recommender.recommend(users, **how)
         asked = len(recommender.users) if users is None else len(users)
     tables.write_recommendations(frame, arguments.output)
-    _report(asked, frame["user_id"].nunique(), len(frame), arguments.output)
+    _report(tables.Counts.of(frame, arguments.topk), asked, arguments)
     return 0
 
 
-def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None) -> int:
+def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None, how: dict[str, Any]) -> int:
     from recbole_cadmr.execution.recommendations import write_in_parts
 
-    how = {"topk": arguments.topk, "leave_out": arguments.leave_out or "train", "data_path": arguments.data_path}
-    counts = write_in_parts(arguments.checkpoint, arguments.output, arguments.ray_address, users, **how)
-    _report(*counts, arguments.output)
+    how["data_path"] = arguments.data_path
+    asked, counts = write_in_parts(arguments.checkpoint, arguments.output, arguments.ray_address, users, **how)
+    _report(counts, asked, arguments)
     return 0
 
 
-def _report(asked: int, served: int, rows: int, output: str) -> None:
-    if without := asked - served:
-        print(f"{without} of {asked} users get no list: nothing is known about them, or no item is left")
-    print(f"{rows:,} rows for {served:,} users in {output}")
+def _report(counts: Any, asked: int, arguments: argparse.Namespace) -> None:
+    if without := asked - counts.users:
+        print(f"{without:,} of {asked:,} users get no list: no item is left for them")
+    if counts.short:
+        print(f"{counts.short:,} of {asked:,} users get fewer than {arguments.topk} items: no more are left for them")
+    if counts.popular:
+        print(f"{counts.popular:,} of {asked:,} users, of whom nothing is known, get the most popular items")
+    print(f"{counts.rows:,} rows for {counts.users:,} users in {arguments.output}")

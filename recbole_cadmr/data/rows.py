@@ -70,10 +70,13 @@ class RatingRows:
         self._start = torch.from_numpy(csr.indptr.astype("int64")).to(device)
         self._column = torch.from_numpy(csr.indices.astype("int32")).to(device)
 
+    def lengths(self, ids: torch.Tensor) -> torch.Tensor:
+        """How many ones there are in rows ``ids`` [B]."""
+        return self._start[ids + 1] - self._start[ids]
+
     def entries(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions of the ones in rows ``ids`` [B]: their place in ``ids`` and their column, [nnz] each."""
-        start = self._start[ids]
-        length = self._start[ids + 1] - start
+        start, length = self._start[ids], self.lengths(ids)
         row = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), length)
         first = length.cumsum(0) - length  # where each row begins in the result
         place = torch.arange(len(row), device=ids.device) - first[row] + start[row]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -21,10 +22,13 @@ from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
 from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.tables import COLUMNS, Counts
 from recbole_cadmr.runs.session import versions
 
 PART = 1024  # users at least, if there are as many
-_SCHEMA = pa.schema([("user_id", pa.string()), ("item_id", pa.string()), ("rank", pa.int64()), ("score", pa.float32())])
+_COUNTED = ["user_id", "rank", "source"]
+_TYPES = pa.string(), pa.string(), pa.int64(), pa.float32(), pa.string()
+_SCHEMA = pa.schema(list(zip(COLUMNS, _TYPES)))
 
 
 def write_in_parts(
@@ -33,10 +37,10 @@ def write_in_parts(
     address: str,
     users: Sequence[str] | None = None,
     topk: int = 50,
-    leave_out: str = "train",
     data_path: str | os.PathLike[str] | None = None,
     part: int = PART,
-) -> tuple[int, int, int]:
+    **how: Any,
+) -> tuple[int, Counts]:
     """Write the folder ``output`` of parquet files, which together hold what :meth:`Recommender.recommend` returns.
 
     Their names sort as the users do, so that ``pandas.read_parquet(output)`` is the same table, bit for bit where a
@@ -46,27 +50,27 @@ def write_in_parts(
     Args:
         checkpoint, data_path: as of :class:`Recommender`.
         address: of the cluster, as of :func:`over_cluster`.
-        users, topk, leave_out: as of :meth:`Recommender.recommend`.
+        users, topk, how: arguments of :meth:`Recommender.recommend`.
         part: users of a block, rounded up to whole batches, so that scores are computed in the same ones.
 
     Returns:
-        How many users were asked for, how many of them have a list, and the number of rows.
+        How many users were asked for, and what the lists hold.
 
     Raises:
         UserError: if ``output`` exists, and as of :class:`Recommender` and :func:`over_cluster`.
     """
     recommender = load(checkpoint, data_path)
-    recommender.recommend((users or recommender.users)[:1], topk, leave_out)  # what is wrong is said before any work
+    recommender.recommend((users or recommender.users)[:1], topk, **how)  # what is wrong is said before any work
     everyone = recommender.checked_users(users)
     size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
     card, place = recommender.parts.card, Path(output)
     data = pack(Path(card["settings"]["data_path"]) / card["dataset"])
-    compute = _UserBlocks(read_bytes(checkpoint), data, card["dataset"], topk, leave_out)
+    compute = _UserBlocks(read_bytes(checkpoint), data, card["dataset"], {"topk": topk, **how})
     key = {
         "checkpoint": sha256_of(checkpoint),
         "data": json.dumps(card["fingerprint"], sort_keys=True),
         "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
-        "lists": f"{topk} without {leave_out}, {size} users a part",
+        "lists": json.dumps({"topk": topk, **how, "part": size}, sort_keys=True, default=pd.DataFrame.to_csv),
         "versions": json.dumps(versions()),
     }
     del recommender
@@ -78,18 +82,11 @@ def write_in_parts(
         for at, frame in over(compute, missing):
             with write_aside(paths[at]) as temporary:
                 pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), temporary)
-        counts = [_count(path) for path in paths.values()]
+        counts = [Counts.of(pd.read_parquet(path, columns=_COUNTED), topk) for path in paths.values()]
         (store / KEY).unlink()
         remove_temporaries(store)
         store.rename(place)
-    served, rows = map(sum, zip(*counts))
-    return len(everyone), served, rows
-
-
-def _count(path: Path) -> tuple[int, int]:
-    """How many users have a list in a part, and its rows."""
-    column = pa.parquet.read_table(path, columns=["user_id"])["user_id"]
-    return len(column.unique()), len(column)
+    return len(everyone), sum(counts, Counts(0, 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,10 @@ class _UserBlocks:
     checkpoint: bytes
     data: bytes
     dataset: str
-    topk: int
-    leave_out: str
+    how: Mapping[str, Any]
 
     def __call__(self, users: Sequence[str]) -> pd.DataFrame:
-        return self._recommender.recommend(users, self.topk, self.leave_out)
+        return self._recommender.recommend(users, **self.how)
 
     @cached_property
     def _recommender(self) -> Recommender:

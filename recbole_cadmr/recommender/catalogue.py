@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
@@ -56,6 +60,26 @@ class Catalogue:
         if "title" not in self.table:
             return {}
         return {item: title for item, title in zip(self.table.index, self.table["title"]) if title}
+
+    @cached_property
+    def content_vectors(self) -> Tensor | None:
+        """The content of the items [n_items, d], whose cosines say how alike they are; None if nothing is known of it.
+
+        The modalities side by side, each centred, as features of networks have a direction in common, and of length 1;
+        together of length 1, or 0 of items without any.
+        """
+        if not self.modalities:
+            return None
+        units = []
+        for modality in self.modalities.values():
+            present = modality.present[:, None]
+            mean = modality.features.sum(0) / present.sum().clamp(min=1)
+            units.append(F.normalize((modality.features - mean) * present, dim=1))
+        return F.normalize(torch.cat(units, 1), dim=1)
+
+    def numbers_of(self, ids: list[str]) -> np.ndarray:
+        """The numbers of items by id, 0 of ids that are not in the catalogue."""
+        return np.fromiter(map(self.item_numbers.get, ids, repeat(0)), dtype=np.int64, count=len(ids))
 
     def with_users(self, ids: list[str]) -> Catalogue:
         """The same with further users, numbered behind the others."""

@@ -1,8 +1,9 @@
-"""The best items of people, by scores in which what is left out does not count."""
+"""The best items of people: what does not count is left out, who is unknown gets the most popular, lists can vary."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -10,51 +11,140 @@ from torch import Tensor
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.recommender.diversity import POOL, diversified
 from recbole_cadmr.recommender.engine import SCORES, Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.training.ranking import ListedScores, best, contained
 
-Ranked = tuple[slice, Tensor, Tensor]  # people, and the scores and items of their lists [B, k]
+Pairs = tuple[Tensor, Tensor]  # rows and items, ascending by both
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What lists are to be like.
+
+    Attributes:
+        k: items of a list.
+        among: bool [n_items], the only items that count; None for all.
+        excluded: what is left out beside: rows of the people in the order in which they are asked for.
+        diversity: weight of redundancy against score, from 0 to below 1.
+        vectors: of length 1 or 0 [n_items, d], what tells it; for a diversity above 0.
+        popularity: [n_items], by which those are ranked of whom nothing is known; None to rank them as all others.
+    """
+
+    k: int
+    among: Tensor | None = None
+    excluded: RatingRows | None = None
+    diversity: float = 0.0
+    vectors: Tensor | None = None
+    popularity: Tensor | None = None
+
+    @property
+    def n_ranked(self) -> int:
+        """How many of the best items a list is made of."""
+        return POOL * self.k if self.diversity else self.k
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of some of the people asked for.
+
+    Attributes:
+        start: place of the first of them.
+        scores, items: [B, k], best first; -inf where there are no more.
+        is_popular: bool [B], whose list is of the most popular items.
+    """
+
+    start: int
+    scores: Tensor
+    items: Tensor
+    is_popular: Tensor
 
 
 def of_users(
-    engine: Engine, histories: Histories, sequences: Sequences | None, users: Tensor, left_out: RatingRows, k: int
-) -> Iterator[Ranked]:
-    """The lists of users [B] by number, block by block, of the engine's scores.
+    engine: Engine,
+    histories: Histories,
+    sequences: Sequences | None,
+    users: Tensor,
+    left_out: RatingRows,
+    wanted: Wanted,
+) -> Iterator[Lists]:
+    """The lists of users [B] by number, block by block.
 
     Args:
         left_out: what of each user's is not recommended.
     """
     step, start = engine.users_at_once, 0
     while start < len(users):
-        block = slice(start, start + step)
-        some = users[block]
-        known = left_out.entries(some)
+        some = users[start : start + step]
+        people = torch.arange(start, start + len(some))
+        known = _with_excluded(left_out.entries(some), wanted, people, engine.n_items)
+        nothing = _unknown(histories, sequences, some)
         scores_of = partial(_scores_of_users, engine, histories, sequences)
         changed = engine.takes_histories and bool(histories.has_added[some].any())
-        listed = engine.listed(some) if not changed else None
+        listed = None if changed or nothing.all() else engine.listed(some)
         if listed is None:
             step = engine.users_at_once
-            ranked = best(_masked(scores_of(some), known), k)
+            yield _ranked(start, partial(scores_of, some), nothing, known, wanted)
         else:
             step = max(min(SCORES // 2 * len(some) // max(listed.nnz, 1), 2 * len(some)), engine.users_at_once)
             dense = partial(_of_some, scores_of, some, known)
-            ranked = best(ListedScores.of(listed, known, dense, engine.users_at_once), k)
-        yield block, *ranked
+            scores = partial(ListedScores.of, listed, known, dense, engine.users_at_once)
+            yield _ranked(start, scores, nothing, known, wanted)
         start += len(some)
 
 
-def of_rows(engine: Engine, rows: RatingRows, k: int) -> Iterator[Ranked]:
+def of_rows(engine: Engine, rows: RatingRows, wanted: Wanted) -> Iterator[Lists]:
     """The lists of people by what they have, without it."""
     for people in torch.arange(rows.n_rows).split(engine.users_at_once):
         batch = without_ids(rows.batch(people))
-        block = slice(int(people[0]), int(people[-1]) + 1)
-        yield block, *best(_masked(engine.scores(batch), (batch.row, batch.column)), k)
+        known = _with_excluded((batch.row, batch.column), wanted, people, engine.n_items)
+        yield _ranked(int(people[0]), partial(engine.scores, batch), rows.lengths(people) == 0, known, wanted)
+
+
+def most_popular(wanted: Wanted) -> Lists:
+    """The list of somebody of whom nothing is known."""
+    no_pairs = torch.zeros(0, dtype=torch.long)
+    return _ranked(0, lambda: torch.empty(0), torch.ones(1, dtype=torch.bool), (no_pairs, no_pairs), wanted)
 
 
 def without_ids(batch: RowBatch) -> RowBatch:
     """A batch of people whom the model has not seen."""
-    return RowBatch(batch.row, batch.column, batch.value, batch.n_rows, batch.n_columns)
+    return replace(batch, ids=None)
+
+
+def _ranked(
+    start: int, scores_of: Callable[[], Tensor | ListedScores], nothing: Tensor, known: Pairs, wanted: Wanted
+) -> Lists:
+    """Lists by scores, and by popularity of those of whom ``nothing`` is known."""
+    is_popular = nothing if wanted.popularity is not None else torch.zeros_like(nothing)
+    n_ranked = wanted.n_ranked
+    if wanted.popularity is None or not is_popular.any():
+        values, items = _best(scores_of(), known, n_ranked, wanted.among)
+    else:
+        everyone = torch.where(wanted.popularity > 0, wanted.popularity, -torch.inf)
+        places = is_popular.nonzero().squeeze(1)
+        of_popular = everyone.expand(len(places), -1).clone()
+        popular = _best(of_popular, _of_places(known, places), n_ranked, wanted.among)
+        if is_popular.all():
+            values, items = popular
+        else:
+            values, items = _best(scores_of(), known, n_ranked, wanted.among)
+            values[places], items[places] = popular
+    if wanted.diversity and wanted.vectors is not None:
+        values, items = diversified(values, items, wanted.vectors, wanted.k, wanted.diversity)
+    return Lists(start, values, items, is_popular)
+
+
+def _best(scores: Tensor | ListedScores, known: Pairs, k: int, among: Tensor | None) -> tuple[Tensor, Tensor]:
+    if isinstance(scores, Tensor):
+        scores = _masked(scores, known)
+    return best(scores, min(k, scores.shape[1]), among)
+
+
+def _unknown(histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:
+    """Of which users the model knows nothing: bool [B]."""
+    return sequences.length[users] == 0 if sequences is not None else histories.known.lengths(users) == 0
 
 
 def _scores_of_users(engine: Engine, histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:
@@ -71,16 +161,29 @@ def _scores_of_users(engine: Engine, histories: Histories, sequences: Sequences 
     return scores
 
 
-def _masked(scores: Tensor, known: tuple[Tensor, Tensor]) -> Tensor:
+def _with_excluded(known: Pairs, wanted: Wanted, people: Tensor, n_items: int) -> Pairs:
+    """What the people at some places have, and what is excluded for them."""
+    if wanted.excluded is None:
+        return known
+    row, item = known
+    others = wanted.excluded.entries(people)
+    keys = torch.cat([row * n_items + item, others[0] * n_items + others[1]]).unique()
+    return keys // n_items, keys % n_items
+
+
+def _masked(scores: Tensor, known: Pairs) -> Tensor:
     scores[known] = -torch.inf
     scores[:, 0] = -torch.inf
     return scores
 
 
-def _of_some(
-    scores_of: Callable[[Tensor], Tensor], users: Tensor, known: tuple[Tensor, Tensor], some: Tensor
-) -> Tensor:
-    """Scores of all items for the users at some ascending places of a batch."""
+def _of_places(known: Pairs, places: Tensor) -> Pairs:
+    """The pairs of the rows at some ascending places, which are counted anew."""
     row, item = known
-    theirs = contained(row, some)
-    return _masked(scores_of(users[some]), (torch.searchsorted(some, row[theirs]), item[theirs]))
+    theirs = contained(row, places)
+    return torch.searchsorted(places, row[theirs]), item[theirs]
+
+
+def _of_some(scores_of: Callable[[Tensor], Tensor], users: Tensor, known: Pairs, some: Tensor) -> Tensor:
+    """Scores of all items for the users at some ascending places of a batch."""
+    return _masked(scores_of(users[some]), _of_places(known, some))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter
@@ -24,6 +25,10 @@ from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.similar import similar_items
 from recbole_cadmr.recommender.tables import COLUMNS
+
+_SOURCES = np.array(["model", "popular"], dtype=object)
+
+_log = logging.getLogger("recbole_cadmr")
 
 
 class Recommender:
@@ -158,65 +163,100 @@ class Recommender:
         """The ids that :meth:`recommend` would recommend to, with its errors."""
         return self.users if users is None else self.catalogue.user_ids[_user_numbers(self.catalogue, users)].tolist()
 
-    def recommend(self, users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train") -> pd.DataFrame:
+    def recommend(
+        self,
+        users: Iterable[Any] | None = None,
+        topk: int = 50,
+        leave_out: str = "all",
+        candidates: Iterable[Any] | None = None,
+        exclude: Iterable[Any] | pd.DataFrame | None = None,
+        diversity: float = 0.0,
+        popular: bool = True,
+    ) -> pd.DataFrame:
         """The ``topk`` items of highest score for each user.
 
         Args:
             users: user ids as in the data set's files (a whole number stands for its digits), in a list, an array or a
                 column of a table, each once; all users if not given.
-            leave_out: interactions that are not recommended again: ``train``, ``train+valid``, ``all`` or ``none``.
-                They are also the history that a model of sequences goes on from; with ``none``, the train part is.
+            leave_out: interactions that are not recommended again: ``all``, ``train+valid``, ``train`` (as when test
+                metrics are computed) or ``none``. They are also the history that a model of sequences goes on from;
+                with ``none``, the train part is.
+            candidates: ids of the only items that may be recommended (what is in stock); all if not given.
+            exclude: ids of items that nobody is recommended, or rows ``user_id, item_id`` of what these people are not.
+                Ids of ``candidates`` and ``exclude`` that are not in the catalogue are passed over; how many is logged.
+            diversity: from 0 to below 1, what similarity to the items ranked before counts against the score (maximal
+                marginal relevance, on the best of ``4 topk`` items); by the items' content, else by the model.
+            popular: whether users of whom the model knows nothing (in training, or by the history that a model of
+                sequences goes on from) get the most popular items, instead of scores that mean nothing.
 
         Returns:
-            Rows ``user_id, item_id, rank, score`` (rank from 1, in the order of ``users``); fewer than ``topk`` rows
-            for a user who has fewer items left, none for one who has none.
+            Rows ``user_id, item_id, rank, score, source`` (rank from 1, in the order of ``users``); fewer than ``topk``
+            rows for a user who has fewer items left, none for one who has none. ``source`` is ``model``, or ``popular``
+            with the number of users who have the item as ``score``. With ``diversity``, scores need not fall with rank.
 
         Raises:
-            UserError: if ``users`` are no ids, unknown, none or repeated; on another ``topk`` or ``leave_out``.
+            UserError: if ``users`` are no ids, unknown, none or repeated; on another ``topk``, ``leave_out`` or
+                ``diversity``; if no candidate is in the catalogue, or nothing says how similar items are.
         """
         parts = self._parts
         catalogue, histories, engine = parts.catalogue, parts.histories, parts.engine
         if not isinstance(leave_out, str) or leave_out not in LEFT_OUT:
             raise UserError(f"leave_out must be one of {', '.join(LEFT_OUT)}, not {leave_out!r}")
-        topk = _checked_topk(catalogue, topk)
         numbers = np.arange(1, catalogue.n_users) if users is None else _user_numbers(catalogue, users)
+        names = catalogue.user_ids[numbers]
+        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, popular)
         sequences = histories.sequences_of(leave_out) if engine.sequential else None
         left_out = histories.left_out(leave_out)
-        ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, topk)
-        return _table(catalogue, catalogue.user_ids[numbers], ranked)
+        ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, wanted)
+        return _table(catalogue, names, ranked)
 
-    def recommend_from_history(self, history: pd.DataFrame, topk: int = 50) -> tuple[pd.DataFrame, int]:
+    def recommend_from_history(
+        self,
+        history: pd.DataFrame,
+        topk: int = 50,
+        candidates: Iterable[Any] | None = None,
+        exclude: Iterable[Any] | pd.DataFrame | None = None,
+        diversity: float = 0.0,
+    ) -> tuple[pd.DataFrame, int]:
         """Recommend to people the model has never seen, from the items they chose.
 
         Args:
             history: rows ``user_id, item_id``, ids as in :meth:`recommend`; any user names, items of the data set.
+            topk, candidates, exclude, diversity: as of :meth:`recommend`.
 
         Returns:
             Rows as of :meth:`recommend`, in order of first appearance and without the items of a person's own
             history, and the number of rows of ``history`` that name no item of the data set. Who has no row left gets
-            no rows.
+            the most popular.
 
         Raises:
             UserError: if the model cannot score a history, ``history`` has not these columns or holds anything but ids
-                in them, or no row names an item of the data set.
+                in them, or no row names an item of the data set; and as of :meth:`recommend`.
         """
         parts = self._parts
         catalogue, engine = parts.catalogue, parts.engine
-        topk = _checked_topk(catalogue, topk)
         if not engine.takes_histories:
             raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
         if not isinstance(history, pd.DataFrame) or not set(COLUMNS[:2]) <= set(history.columns):
             has = ", ".join(map(str, history.columns)) if isinstance(history, pd.DataFrame) else type(history).__name__
             raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
-        numbers = catalogue.item_numbers
-        items = np.array([numbers.get(token, 0) for token in ids(history["item_id"], "history")], dtype=np.int64)
-        people, names = pd.factorize(np.array(ids(history["user_id"], "history"), dtype=object)[items > 0])
-        if not len(names):
+        items = catalogue.numbers_of(ids(history["item_id"], "history"))
+        people, names = pd.factorize(np.array(ids(history["user_id"], "history"), dtype=object))
+        known = items > 0
+        if not known.any():
             raise UserError("no row of the history names an item of the data set")
-        ones = np.ones(len(people), dtype=np.float32)
-        matrix = sp.csr_matrix((ones, (people, items[items > 0])), shape=(len(names), catalogue.n_items))
-        ranked = lists.of_rows(engine, RatingRows(matrix), topk)
-        return _table(catalogue, np.asarray(names, dtype=object), ranked), int((items == 0).sum())
+        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, True)
+        rows = _rows(people[known], items[known], (len(names), catalogue.n_items))
+        return _table(catalogue, names, lists.of_rows(engine, rows, wanted)), int((~known).sum())
+
+    def most_popular(
+        self, topk: int = 50, candidates: Iterable[Any] | None = None, exclude: Iterable[Any] | None = None
+    ) -> pd.DataFrame:
+        """What somebody gets of whom nothing is known: rows as of :meth:`recommend`, but for ``user_id``."""
+        parts = self._parts
+        nobody = np.array([""], dtype=object)
+        wanted = _wanted(parts, topk, candidates, exclude, 0.0, nobody, True)
+        return _table(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")
 
 
 def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> Recommender:
@@ -237,10 +277,17 @@ def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None 
 
 
 def recommend(
-    checkpoint: str | os.PathLike[str], users: Iterable[Any] | None = None, topk: int = 50, leave_out: str = "train"
+    checkpoint: str | os.PathLike[str],
+    users: Iterable[Any] | None = None,
+    topk: int = 50,
+    leave_out: str = "all",
+    candidates: Iterable[Any] | None = None,
+    exclude: Iterable[Any] | pd.DataFrame | None = None,
+    diversity: float = 0.0,
+    popular: bool = True,
 ) -> pd.DataFrame:
     """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
-    return load(checkpoint).recommend(users, topk, leave_out)
+    return load(checkpoint).recommend(users, topk, leave_out, candidates, exclude, diversity, popular)
 
 
 def ids(values: Any, name: str) -> list[str]:
@@ -259,13 +306,73 @@ def ids(values: Any, name: str) -> list[str]:
     return texts
 
 
-def _checked_topk(catalogue: Catalogue, topk: Any) -> int:
+def _wanted(
+    parts: Parts, topk: Any, candidates: Any, exclude: Any, diversity: Any, names: np.ndarray, popular: Any
+) -> lists.Wanted:
+    """What lists for the people called ``names`` are to be like, by the arguments of :meth:`Recommender.recommend`."""
+    catalogue = parts.catalogue
     most = catalogue.n_items - 1
     if isinstance(topk, (bool, np.bool_)) or not isinstance(topk, (int, np.integer)):
         raise UserError(f"topk must be a whole number, not {topk!r}")
     if not 1 <= topk <= most:
         raise UserError(f"topk must lie between 1 and the {most} items of the data set, not {topk}")
-    return int(topk)
+    if not isinstance(popular, (bool, np.bool_)):
+        raise UserError(f"popular must be True or False, not {popular!r}")
+    vectors = None
+    if not _is_number(diversity) or not 0 <= diversity < 1:
+        raise UserError(f"diversity must be a number from 0 to below 1, not {diversity!r}")
+    if diversity:
+        vectors = catalogue.content_vectors
+        if vectors is None and (vectors := parts.engine.item_vectors()) is None:
+            raise UserError(
+                f"{parts.engine.name} has no vectors of the items, nor has the data set features of them; leave out "
+                f"`diversity`"
+            )
+    among, excluded = None, None
+    if candidates is not None:
+        among = torch.zeros(catalogue.n_items, dtype=torch.bool)
+        among[_item_numbers(catalogue, candidates, "candidates")] = True
+        if not among[1:].any():
+            raise UserError("`candidates` names no item of the catalogue")
+    if isinstance(exclude, pd.DataFrame):
+        excluded = _excluded(catalogue, exclude, names)
+    elif exclude is not None:
+        among = torch.ones(catalogue.n_items, dtype=torch.bool) if among is None else among
+        among[_item_numbers(catalogue, exclude, "exclude")] = False
+    popularity = parts.histories.popularity if popular else None
+    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, popularity)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _item_numbers(catalogue: Catalogue, values: Any, name: str) -> np.ndarray:
+    """The numbers of the items that the argument ``name`` holds; of others it is logged how many there are."""
+    numbers = catalogue.numbers_of(ids(values, name))
+    if unknown := int((numbers == 0).sum()):
+        _log.warning(f"{unknown:,} of {len(numbers):,} items of {name} are not in the catalogue; they are passed over")
+    return numbers[numbers > 0]
+
+
+def _excluded(catalogue: Catalogue, pairs: pd.DataFrame, names: np.ndarray) -> RatingRows:
+    """Rows ``user_id, item_id`` of a table as rows of the people called ``names``."""
+    if not set(COLUMNS[:2]) <= set(pairs.columns):
+        has = ", ".join(map(str, pairs.columns))
+        raise UserError(f"`exclude` must be item ids, or a table with the columns user_id and item_id, not {has}")
+    items = catalogue.numbers_of(ids(pairs["item_id"], "exclude"))
+    who = ids(pairs["user_id"], "exclude")
+    people = pd.Index(names).get_indexer(np.array(who, dtype=object))
+    if unknown := int((items == 0).sum()):
+        _log.warning(f"{unknown:,} of {len(items):,} items of exclude are not in the catalogue; they are passed over")
+    if others := sum(person not in catalogue.user_numbers for person in {who[i] for i in np.flatnonzero(people < 0)}):
+        _log.warning(f"{others:,} people of exclude are neither asked for nor in the data set; they are passed over")
+    used = (items > 0) & (people >= 0)
+    return _rows(people[used], items[used], (len(names), catalogue.n_items))
+
+
+def _rows(people: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> RatingRows:
+    return RatingRows(sp.csr_matrix((np.ones(len(people), dtype=np.float32), (people, items)), shape=shape))
 
 
 def _user_numbers(catalogue: Catalogue, users: Any) -> np.ndarray:
@@ -285,14 +392,15 @@ def _user_numbers(catalogue: Catalogue, users: Any) -> np.ndarray:
     return np.array([numbers[user] for user in wanted], dtype=np.int64)
 
 
-def _table(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[lists.Ranked]) -> pd.DataFrame:
+def _table(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[lists.Lists]) -> pd.DataFrame:
     """The lists of ``users``, by scores in which -inf marks what is left out."""
     parts = []
-    for block, scores, items in ranked:
-        values, chosen = scores.numpy(), items.numpy()
+    for block in ranked:
+        values, items, is_popular = block.scores.numpy(), block.items.numpy(), block.is_popular.numpy()
         row, place = np.nonzero(values > -np.inf)
-        numbers = row + block.start, chosen[row, place], place + 1
-        parts.append((*(column.astype(np.int32) for column in numbers), values[row, place]))
-    row, item, place, value = (np.concatenate(column) for column in zip(*parts))
-    columns = users[row], catalogue.item_ids[item], place.astype(np.int64), value
+        numbers = (column.astype(np.int32) for column in (row + block.start, items[row, place], place + 1))
+        parts.append((*numbers, values[row, place], is_popular[row]))
+    row, item, place, value, is_popular = (np.concatenate(column) for column in zip(*parts))
+    source = _SOURCES[is_popular.astype(np.int8)]
+    columns = users[row], catalogue.item_ids[item], place.astype(np.int64), value, source
     return pd.DataFrame(dict(zip(COLUMNS, columns)), copy=False)

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 
+import numpy as np
 import pandas as pd
 
 from recbole_cadmr.data.atomic import write_atomic
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, write_aside
 
-COLUMNS = ["user_id", "item_id", "rank", "score"]
+COLUMNS = ["user_id", "item_id", "rank", "score", "source"]
 _BLOCK = 2**18  # rows of a table that are turned into text at once
 _BLANKS = re.compile(" +")
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What lists hold: their rows, and users who have any, fewer than asked for, and the most popular items."""
+
+    rows: int
+    users: int
+    short: int
+    popular: int
+
+    @classmethod
+    def of(cls, lists: pd.DataFrame, topk: int) -> Counts:
+        """The counts of a table in which the rows of a user stand together."""
+        first = lists["rank"].to_numpy() == 1
+        length = np.diff(np.append(np.flatnonzero(first), len(lists)))
+        popular = (lists["source"].to_numpy() == "popular")[first].sum()
+        return cls(len(lists), int(first.sum()), int((length < topk).sum()), int(popular))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
 
 
 def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -44,12 +67,27 @@ def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def read_users(path: str | os.PathLike[str]) -> list[str]:
     """User ids, one a line; blank lines, and a first line ``user_id`` (``:token`` may follow), are passed over."""
-    users = [line for line in _lines(path) if line.strip()]
-    if users and users[0].partition(":")[0] == "user_id":
-        users = users[1:]
-    if not users:
-        raise UserError(f"{path} holds no users")
-    return users
+    return _column(path, "user_id", "users")
+
+
+def read_items(path: str | os.PathLike[str]) -> list[str]:
+    """Item ids, one a line, as :func:`read_users` reads those of users."""
+    return _column(path, "item_id", "items")
+
+
+def read_exclusions(path: str | os.PathLike[str]) -> list[str] | pd.DataFrame:
+    """Item ids, one a line, or rows ``user item`` as of :func:`read_histories`, where the first line has a tab."""
+    first = next((line for line in _lines(path) if line.strip()), "")
+    return read_histories(path) if "\t" in first else read_items(path)
+
+
+def _column(path: str | os.PathLike[str], name: str, what: str) -> list[str]:
+    values = [line for line in _lines(path) if line.strip()]
+    if values and values[0].partition(":")[0] == name:
+        values = values[1:]
+    if not values:
+        raise UserError(f"{path} holds no {what}")
+    return values
 
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
@@ -63,7 +101,7 @@ def write_recommendations(frame: pd.DataFrame, path: str | os.PathLike[str]) -> 
     if os.path.lexists(path):
         raise UserError(f"{path} is already there; choose another `output`")
     # One format for each row takes half the time of pandas' writer.
-    as_text = "%s\t%s\t%d\t%.6g".__mod__
+    as_text = "%s\t%s\t%d\t%.6g\t%s".__mod__
     parts = (frame[COLUMNS].iloc[start : start + _BLOCK] for start in range(0, len(frame), _BLOCK))
     rows = (as_text(row) for part in parts for row in zip(*(part[name].tolist() for name in COLUMNS)))
     with write_aside(path) as temporary:

@@ -11,6 +11,7 @@ from recbole_cadmr.execution import recommendations as module
 from recbole_cadmr.execution.recommendations import write_in_parts
 from recbole_cadmr.recommender.model_engine import ModelEngine
 from recbole_cadmr.recommender.recommender import load
+from recbole_cadmr.recommender.tables import Counts
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def test_the_parts_are_the_table_of_one_machine_bit_for_bit(brief_run, lists, tm
     monkeypatch.setattr(ModelEngine, "users_at_once", 60)
     out = tmp_path / "lists"
     n = lists["user_id"].nunique()
-    assert write_in_parts(brief_run.checkpoint, out, "local", topk=7, part=100) == (n, n, len(lists))
+    assert write_in_parts(brief_run.checkpoint, out, "local", topk=7, part=100) == (n, Counts(len(lists), n, 0, 0))
     assert names(out) == [f"part-{i:05d}.parquet" for i in range(-(-n // 120))] and names(tmp_path) == ["lists"]
     assert pd.read_parquet(out).equals(lists)
     assert len(pd.read_parquet(out / "part-00000.parquet")) == 7 * 120

@@ -143,7 +143,7 @@ def test_a_run_is_cut_resumed_evaluated_and_recommends(cuda, data, tmp_path):
     assert read_result(whole.folder)["gpu"] == whole.result["gpu"] == gpu
     assert evaluate(whole.checkpoint)["result"] == whole.result["test_result"]
     model = load(whole.checkpoint)
-    assert model.session.model.attention_weight.is_cuda
+    assert model.engine.model.attention_weight.is_cuda
     assert len(model.recommend(topk=2)) > 5
     history = model.recommend(["ann"], topk=2)[["user_id", "item_id"]]
     assert len(model.recommend_from_history(history, topk=1)[0]) == 1

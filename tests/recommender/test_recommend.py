@@ -29,9 +29,22 @@ def session(brief_run):
 
 def test_the_file_holds_the_exact_top_items_of_every_user(brief_run, session, tmp_path):
     output = tmp_path / "recs.tsv"
-    assert main(["recommend", f"--checkpoint={brief_run.checkpoint}", "--topk", "7", "--output", str(output)]) == 0
+    assert (
+        main(
+            [
+                "recommend",
+                f"--checkpoint={brief_run.checkpoint}",
+                "--leave_out=train",
+                "--topk",
+                "7",
+                "--output",
+                str(output),
+            ]
+        )
+        == 0
+    )
     frame = pd.read_csv(output, sep="\t", dtype={"user_id": str, "item_id": str})
-    assert list(frame.columns) == ["user_id", "item_id", "rank", "score"]
+    assert list(frame.columns) == ["user_id", "item_id", "rank", "score", "source"]
     scores = scores_of(session)
     train = parts_of(session)[0]
     users, items = (session.dataset.field2id_token[f] for f in (session.dataset.uid_field, session.dataset.iid_field))
@@ -77,7 +90,7 @@ def test_a_stranger_with_a_users_history_gets_that_users_items(recommender, sess
     frame, unknown = recommender.recommend_from_history(history, topk=10)
     assert unknown == 1 and frame["user_id"].drop_duplicates().tolist() == ["stranger", "other"]
     for name, user in (("stranger", 3), ("other", 8)):
-        expected = recommender.recommend([users[user]], topk=10)
+        expected = recommender.recommend([users[user]], topk=10, leave_out="train")
         mine = frame[frame["user_id"] == name]
         assert mine["item_id"].tolist() == expected["item_id"].tolist()
         assert mine["score"].to_numpy() == pytest.approx(expected["score"].to_numpy(), rel=1e-5)
@@ -174,10 +187,15 @@ def test_who_has_no_item_left_gets_no_rows_and_is_counted(recommender, brief_run
     Path("h.txt").write_text("\n".join(rows))
     command = ["recommend", f"--checkpoint={brief_run.checkpoint}", "--history=h.txt", "--topk=3", "--output=r.tsv"]
     assert main(command) == 0
-    assert [line.split("\t")[0] for line in Path("r.tsv").read_text().splitlines()] == ["user_id", *["one"] * 3]
+    assert [line.split("\t")[0] for line in Path("r.tsv").read_text().splitlines()] == [
+        "user_id",
+        *["one"] * 3,
+        *["stranger"] * 3,
+    ]
     said = capsys.readouterr().out
     assert f"1 of {len(rows)} rows name items that are not in the data set" in said
-    assert "2 of 3 users get no list" in said
+    assert "1 of 3 users get no list: no item is left for them" in said
+    assert "1 of 3 users, of whom nothing is known, get the most popular items" in said
 
 
 def test_the_command_speaks_of_options(brief_run, capsys):
