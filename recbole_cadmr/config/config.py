@@ -45,13 +45,22 @@ DEFAULT_DATASET = "synthetic"
 FIXED_IN_TRAINING = (
     *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
-    "content_controls",
+    *("content_controls", "new_items"),
     *("eval_args", "domain_field", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
     *dataset_arguments,
 )
 # What the NAME.yaml of a data set, which is not trusted, may contain: how its files are read, split and evaluated on.
 _OF_DATA = (
-    *("encoding", "numerical_features", "discretization", "modalities", "item_graphs", "data_note", "eval_args"),
+    *(
+        "encoding",
+        "numerical_features",
+        "discretization",
+        "modalities",
+        "item_graphs",
+        "new_items",
+        "data_note",
+        "eval_args",
+    ),
     "domain_field",
     *("split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric"),
     *dataset_arguments,

@@ -24,6 +24,9 @@ class InteractionDataset(Dataset):
 
     Filters, the removal of repeated interactions and the order of time go by the numbers and dates of the file, not by
     the float32 they become in RecBole's tensors; rows of the same time keep the order of the file.
+
+    Attributes:
+        new_item_count: items without any interaction, which have the highest ids.
     """
 
     inter_feat: Any
@@ -31,6 +34,7 @@ class InteractionDataset(Dataset):
 
     def _get_preset(self) -> None:
         super()._get_preset()
+        self.new_item_count = 0
         self._exact: dict[str, pd.Series] = {}  # columns of interactions as they are written, by the row read
         self._rows = pd.RangeIndex(0)  # which of the rows read are left
         self._lines = pd.RangeIndex(0)  # the line of each row read
@@ -150,6 +154,28 @@ class InteractionDataset(Dataset):
             sizes = rows.map(len).cumsum().to_numpy()
             return pd.Series(np.split(flat.to_numpy(), sizes[:-1]) if len(rows) else [], rows.index, dtype=object)
         return rows.map(np.array)
+
+    def _get_remap_list(self, field_list: Any) -> list[tuple[pd.DataFrame, str, FeatureType]]:
+        """RecBole's, and behind it the items of the catalogue that no interaction names."""
+        remap_list = super()._get_remap_list(field_list)
+        if self.iid_field in field_list and self.config["new_items"]:
+            known = set(self.inter_feat[self.iid_field].unique())
+            new = [item for item in self._ids_of_item_file() if item not in known]
+            self.new_item_count = len(new)
+            if new:
+                table = pd.DataFrame({self.iid_field: np.array(new, dtype=object)})
+                remap_list.append((table, self.iid_field, FeatureType.TOKEN))
+        return remap_list
+
+    def _ids_of_item_file(self) -> list[str]:
+        file = Path(self.dataset_path) / f"{self.dataset_name}.item"
+        if not file.is_file():
+            raise UserError(f"new_items: there is no file {file} that names them; prepare the data set again")
+        column = f"{self.iid_field}:token"
+        separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
+        if column not in read_header(file, separator, encoding):
+            raise UserError(f"{file} must have a column {column} in its header")
+        return list(dict.fromkeys(read_table(file, separator, encoding, [column])[column]))
 
     def _remap(self, remap_list: list[tuple[pd.DataFrame, str, FeatureType]]) -> None:
         """RecBole's numbers of tokens, by their first row; of categories it is told the distinct ones alone."""

@@ -32,6 +32,9 @@ class ModelEngine(Engine):
         self.takes_histories, self.sequential = own.recommends_from_history, own.sequential
         self.explains, self.weighs_content = own.explains, own.weighs_content
         self.n_items, self._user_field = session.dataset.item_num, session.dataset.uid_field
+        # Items that nobody has ever had, if the model can say nothing about them: they are never recommended.
+        n_scored = self.n_items if own.scores_cold_items else self.n_items - session.dataset.new_item_count
+        self._not_scored = slice(n_scored, None)
         self.config, self.model, self.trainer = session.config, session.model, session.trainer
 
     @property
@@ -45,12 +48,16 @@ class ModelEngine(Engine):
         how = {} if content_weight == 1.0 else {"content_weight": content_weight}
         scores = self.model.score_rows(rows.dense.to(self.trainer.device), **how)
         check_scores(scores, self.config)
-        return scores.cpu()
+        return self._without_unknown(scores.cpu())
 
     @torch.no_grad()
     def scores_of_users(self, users: Tensor, sequences: Sequences | None = None) -> Tensor:
         """Scores of users that the model was trained on."""
-        return self.trainer.scores(self._interaction(users, sequences)).cpu()
+        return self._without_unknown(self.trainer.scores(self._interaction(users, sequences)).cpu())
+
+    def _without_unknown(self, scores: Tensor) -> Tensor:
+        scores[:, self._not_scored] = -torch.inf
+        return scores
 
     @torch.no_grad()
     def listed(self, users: Tensor) -> sp.csr_matrix | None:

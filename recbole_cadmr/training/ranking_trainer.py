@@ -42,6 +42,8 @@ class RankingTrainer(recbole.trainer.Trainer):
         self.tot_item_num = model.n_items
         self.users_at_once = self._fewest = max(self.test_batch_size // model.n_items, 1)
         self.domains: Tensor | None = train_data._dataset.domains()
+        # Nobody can have chosen the others.
+        self._n_candidates = model.n_items - train_data._dataset.new_item_count
         self.eval_collector = RankingCollector(config, self.domains)
         self.eval_collector.data_collect(train_data)
         self._train_data = train_data
@@ -66,7 +68,7 @@ class RankingTrainer(recbole.trainer.Trainer):
         needs_all = self.eval_collector.needs_all_scores or self.domains is not None
         listed = None if needs_all else self.hooks.listed_scores(interaction.to(self.device))
         if listed is None:
-            self.users_at_once, scores = self._fewest, self._all_scores(interaction, history)
+            self.users_at_once, scores = self._fewest, self._candidate_scores(interaction, history)
             if self.domains is not None and held_out[0] is not None:
                 row, item = held_out
                 of_item = self.domains.to(scores.device)
@@ -74,6 +76,9 @@ class RankingTrainer(recbole.trainer.Trainer):
                 scores.masked_fill_(of_item != target[:, None], -torch.inf)
         else:
             check_scores(torch.from_numpy(listed.data)[None], self.config)
+            if self._n_candidates < listed.shape[1]:
+                shape, listed = listed.shape, listed[:, : self._n_candidates]
+                listed.resize(shape)
             fitting = self.test_batch_size // 2 * len(interaction) // max(listed.nnz, 1)  # a key takes eight bytes
             self.users_at_once = max(min(fitting, 2 * len(interaction)), self._fewest)
             scores = ListedScores.of(listed, history, partial(self._scores_of_some, interaction, history), self._fewest)
@@ -89,7 +94,13 @@ class RankingTrainer(recbole.trainer.Trainer):
         """Scores of all items for the users at some ascending places [b] of a batch."""
         row, item = history
         theirs = contained(row, users)
-        return self._all_scores(interaction[users], (torch.searchsorted(users, row[theirs]), item[theirs]))
+        return self._candidate_scores(interaction[users], (torch.searchsorted(users, row[theirs]), item[theirs]))
+
+    def _candidate_scores(self, interaction: Any, history: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Scores of which those of items that nobody has are -inf."""
+        scores = self._all_scores(interaction, history)
+        scores[:, self._n_candidates :] = -torch.inf
+        return scores
 
     def _all_scores(self, interaction: Any, history: tuple[Tensor, Tensor] | None) -> Tensor:
         """RecBole's scores, refused where they are NaN or infinite before items are left out by -inf."""

@@ -89,11 +89,14 @@ def run(arguments: argparse.Namespace) -> Path:
         return Content(titles, texts, find_pictures(images, items, skipped, option))
 
     look = "image features" if is_old else "pictures"
+
+    def catalogue() -> Iterator[str]:
+        return read_ids(meta, arguments.release)
+
     title = f"Reviews, metadata and {look} of the category {category}, Amazon review data of {arguments.release}."
     interactions = interaction_table(reviews, skipped, *_KEYS[arguments.release], options.min_rating is not None)
-    return assemble(
-        interactions, read_content, options, skipped, title, info["licence"], sources=[reviews, meta, *published]
-    )
+    about = (title, info["licence"], [reviews, meta, *published])
+    return assemble(interactions, read_content, options, skipped, *about, catalogue)
 
 
 def read_meta(
@@ -117,6 +120,14 @@ def read_meta(
             texts[item] = one_line(title, record.get("store"), *lists)
             addresses[item] = _large_picture(record.get("images"))
     return without_empty(titles), without_empty(texts), without_empty(addresses)
+
+
+def read_ids(path: Path, release: str) -> Iterator[str]:
+    """The ids of all products of the metadata."""
+    key, unnoted = _KEYS[release][0][1], SkippedRows()  # what is skipped is noted when the texts are read
+    records = _literals(path, set(), unnoted) if release == "2014" else json_lines(path, unnoted)
+    ids = (record.get(key) for _, record in records if record)
+    return (item for item in ids if isinstance(item, str))
 
 
 def _literals(path: Path, items: set[str], skipped: SkippedRows) -> Iterator[tuple[int, dict[str, Any] | None]]:

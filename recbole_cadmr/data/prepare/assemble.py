@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.data.prepare.content import Content, ContentReader, Features, Prepared
-from recbole_cadmr.data.prepare.interactions import clean, k_core, read_values
+from recbole_cadmr.data.prepare.content import Catalogue, Content, ContentReader, Features, Prepared
+from recbole_cadmr.data.prepare.interactions import clean, k_core, new_items, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import split_parts
@@ -31,18 +31,20 @@ def assemble(
     origin: str,
     licence: str,
     sources: Sequence[Path],
+    catalogue: Catalogue = tuple,
 ) -> Path:
     """Write the data set ``options.folder`` and return it.
 
     Numbers and times are read, repeated pairs removed, the k-core kept and split; then the content of the remaining
-    items is read and encoded. Intermediate results are in ``.NAME.work`` beside the data set until that is complete, so
-    that an interrupted command resumes from there.
+    items, with ``--keep_new_items`` also that of products nobody has, is read and encoded. Intermediate results are in
+    ``.NAME.work`` beside the data set until that is complete, so that an interrupted command resumes from there.
 
     Args:
         interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text; in
             the order of the source.
         read_content: called with the remaining items, sorted, and that folder.
         origin, licence, sources: as of :class:`Prepared`; the first source is that of the interactions.
+        catalogue: all products of the source.
 
     Raises:
         UserError: if the data set exists, or nothing is left to train on.
@@ -57,14 +59,18 @@ def assemble(
             f"those they are in, but {free:,} are free; give the process more, or fewer interactions"
         )
     interactions, steps = read_values(interactions, sources[0], options, skipped)
+    interactions = clean(interactions, skipped)
+    had = set(interactions["item_id"].unique()) if options.keep_new_items else set()
     try:
-        interactions = k_core(clean(interactions, skipped), options.k_core, steps)
+        interactions = k_core(interactions, options.k_core, steps)
     except UserError as error:  # what was skipped may be the cause
         raise UserError("; ".join([str(error), *skipped.lines()])) from error
     parts = split_parts(interactions, options.split, options.seed, skipped)
     items = sorted(interactions["item_id"].unique())
+    new = new_items(catalogue(), items, skipped) if options.keep_new_items else []
     del interactions  # nothing that is no longer needed takes memory
     with working_folder(options.folder) as work:
+        items = sorted([*items, *new])
         content = read_content(items, work)
         features = [
             with_graph(modality, options.graph)
@@ -72,12 +78,27 @@ def assemble(
             if modality.items
         ]
         steps["split"] = f"{options.split}, seed {options.seed}"
+        titles, new = _with_content(content.titles, new, features, skipped)
+        if options.keep_new_items:
+            steps["new items"] = f"{len(new):,} with content, of which {len(had.intersection(new)):,} had interactions"
         with folder_aside(options.folder, within=work) as folder:
             about = (origin, licence, sources, skipped.lines(), steps)
-            write_data_set(folder, Prepared(options.name, parts, content.titles, features, *about))
-    for line in [*(f"{step}: {steps[step]}" for step in ("k-core", "times") if step in steps), *skipped.lines()]:
+            write_data_set(folder, Prepared(options.name, parts, titles, features, *about, new_items=new))
+    told = ("k-core", "new items", "times")
+    for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
         print(f"note: {line}", file=sys.stderr)
     return options.folder
+
+
+def _with_content(
+    titles: Mapping[str, str], new: list[str], features: Sequence[Features], skipped: SkippedRows
+) -> tuple[Mapping[str, str], list[str]]:
+    """Titles without those of new items that have no content, and the new items that have some."""
+    described = set().union(*(modality.items for modality in features))
+    without = set(new) - described
+    skipped.note("items without interactions and without content, which are left out", n=len(without))
+    kept = {item: title for item, title in titles.items() if item not in without}
+    return kept, [item for item in new if item in described]
 
 
 def _encoded(

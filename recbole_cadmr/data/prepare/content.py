@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Content:
     features: list[Features] = field(default_factory=list)
 
 
+# The ids of all products that a source describes, whether somebody has them or not.
+Catalogue = Callable[[], Iterable[str]]
 # From the remaining items, and a folder for intermediate results, to what is known about the items.
 ContentReader = Callable[[Sequence[str], Path], Content]
 
@@ -59,6 +61,7 @@ class Prepared:
         steps: what was done, by name, such as ``k-core``: ``5``.
         settings: of ``NAME.yaml``, in addition to those that follow from the rest.
         domains: the domain of each item, of a data set of several; {} of one.
+        new_items: items without any interaction that belong to the catalogue.
     """
 
     name: str
@@ -72,3 +75,4 @@ class Prepared:
     steps: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
+    new_items: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,14 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
         if len(interactions)
         else "no interaction is left; check what was skipped, and --source"
     )
+
+
+def new_items(catalogue: Iterable[str], items: Iterable[str], skipped: SkippedRows) -> list[str]:
+    """The ids of a catalogue, sorted, that are not among ``items`` and can stand in a data set."""
+    others = set(catalogue).difference(items)
+    usable = {item for item in others if item and item != PADDING and not _UNWRITABLE.search(item)}
+    skipped.note("items without interactions and without a usable id", n=len(others - usable))
+    return sorted(usable)
 
 
 def _taken(codes: list[np.ndarray], kept: np.ndarray, rounds: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,8 +44,12 @@ def run(arguments: argparse.Namespace) -> Path:
         by_item = read_titles(titles, set(items), skipped)
         return Content(by_item, by_item, find_pictures(images, items, skipped, "--images" if arguments.images else ""))
 
+    def catalogue() -> Iterable[str]:
+        return list(read_rows(titles, SkippedRows(), ("item", "title"))["item"])
+
     origin = f"Pairs and titles of {pairs.name.rpartition('_')[0]}."
-    return assemble(read_pairs(pairs, skipped), read_content, options, skipped, origin, _LICENCE, [pairs, titles])
+    about = (origin, _LICENCE, [pairs, titles])
+    return assemble(read_pairs(pairs, skipped), read_content, options, skipped, *about, catalogue)
 
 
 def read_pairs(path: Path, skipped: SkippedRows) -> pd.DataFrame:

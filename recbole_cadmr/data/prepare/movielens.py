@@ -61,8 +61,11 @@ def run(arguments: argparse.Namespace) -> Path:
         posters = arguments.posters
         return Content(titles, texts, find_pictures(posters, items, skipped, "--posters") if posters else {})
 
+    def catalogue() -> Iterator[str]:
+        return (item for item, _, _ in _movies(movies, SkippedRows()))
+
     about = (f"MovieLens {arguments.size}.", release_info(RELEASE)["licence"], [ratings, movies])
-    return assemble(read_ratings(ratings, skipped), read_content, options, skipped, *about)
+    return assemble(read_ratings(ratings, skipped), read_content, options, skipped, *about, catalogue)
 
 
 def _find(folder: Path) -> tuple[Path, Path] | None:
@@ -87,21 +90,23 @@ def read_ratings(path: Path, skipped: SkippedRows) -> pd.DataFrame:
 
 def read_movies(path: Path, items: set[str], skipped: SkippedRows) -> tuple[dict[str, str], dict[str, str]]:
     """Titles, and titles with genres, of ``items``."""
-    movies: Iterable[Sequence[str]]
-    if path.suffix == ".csv":
-        movies = read_rows(path, skipped, ["movieId", "title", "genres"]).to_numpy()
-    elif path.suffix == ".dat":
-        movies = _fields(path, "::", 3, skipped)
-    else:
-        movies = ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), skipped))
     titles: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for item, title, genres in movies:
+    for item, title, genres in _movies(path, skipped):
         if item in items and one_line(title):
             titles[item] = one_line(title)
             texts[item] = one_line(title, genres.replace("(no genres listed)", "").replace("|", " "))
     skipped.note("movies without a title", n=len(items - titles.keys()))
     return titles, texts
+
+
+def _movies(path: Path, skipped: SkippedRows) -> Iterable[Sequence[str]]:
+    """Id, title and genres of all movies."""
+    if path.suffix == ".csv":
+        return iter(read_rows(path, skipped, ["movieId", "title", "genres"]).to_numpy())
+    if path.suffix == ".dat":
+        return _fields(path, "::", 3, skipped)
+    return ((row[0], row[1], _flagged(row[5:])) for row in _fields(path, "|", 5 + len(_GENRES), skipped))
 
 
 def _flagged(flags: Sequence[str]) -> str:

@@ -47,6 +47,9 @@ class Options:
         int,
         _told(f"also write K nearest items of each, 0 for none {_DEFAULT}", type=whole_number(), metavar="K"),
     ] = 0
+    keep_new_items: Annotated[
+        bool, _told("keep products of the source that have content and no interaction", action="store_true")
+    ] = False
     min_rating: Annotated[float | None, _told("leave out interactions rated lower (default: keep all)", type=real)] = (
         None
     )

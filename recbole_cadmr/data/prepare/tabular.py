@@ -63,10 +63,16 @@ def run(arguments: argparse.Namespace) -> Path:
     def read_content(items: Sequence[str], work: Path) -> Content:
         return read_items(arguments, items, skipped)
 
+    def catalogue() -> list[str]:
+        options_of = (arguments.encoding, arguments.separator)
+        return list(
+            read_rows(items_file, SkippedRows(), [arguments.item_column], (), *options_of)[arguments.item_column]
+        )
+
     files = [*inter, *([items_file] if items_file else [])]
     files += named_files(arguments.vectors or (), "--vectors").values()
     about = ("Made from a user's own files.", "Its licence is that of these files.", files)
-    return assemble(read_interactions(arguments, skipped), read_content, options, skipped, *about)
+    return assemble(read_interactions(arguments, skipped), read_content, options, skipped, *about, catalogue)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -81,8 +87,9 @@ def _check(arguments: argparse.Namespace) -> None:
         ("text_columns", "items"),
         ("image_column", "items"),
         ("vectors", "items"),
+        ("keep_new_items", "items"),
     ):
-        if getattr(arguments, option) is not None and getattr(arguments, needed) is None:
+        if getattr(arguments, option) not in (None, False) and getattr(arguments, needed) is None:
             raise UserError(f"--{option} needs --{needed}")
     files = [*arguments.inter, *([arguments.items] if arguments.items else [])]
     for name, file in named_files(arguments.vectors or (), "--vectors").items():

@@ -35,8 +35,8 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         write_atomic(folder / f"{name}.{part}.inter", columns, _lines(rows[["user_id", "item_id", *kept]]))
     known = {"domain:token": prepared.domains, "title:token_seq": prepared.titles}
     known = {column: values for column, values in known.items() if values}
-    if known:
-        items = sorted(set().union(*known.values()))
+    if known or prepared.new_items:
+        items = sorted(set().union(*known.values(), prepared.new_items))
         about = ("\t".join([item, *(values.get(item, "") for values in known.values())]) for item in items)
         write_atomic(folder / f"{name}.item", ["item_id:token", *known], about)
     for features in prepared.features:
@@ -46,6 +46,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         "mask_valid_at_test": False,
         "modalities": [features.name for features in prepared.features if features.rows],
         "item_graphs": [features.name for features in prepared.features if features.graph],
+        **({"new_items": True} if prepared.new_items else {}),
         **prepared.settings,
     }
     head = "# How this data set is meant to be read; applied over the package's settings and under config files.\n"

@@ -1,0 +1,114 @@
+"""Products that have content and that nobody has: from the source into the catalogue, and into nobody's metrics."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.errors import UserError
+
+# Everybody has four of the items i0 to i5, but rare, which one person has; new0 and new1 nobody has, and blank has no
+# content either.
+ITEMS = ["new1", "i0", "i1", "i2", "rare", "i3", "i4", "i5", "new0", "blank"]
+QUIET = {"show_progress": False, "topk": [1, 3], "valid_metric": "Recall@3"}
+
+
+def prepared(folder, *options):
+    rng = np.random.default_rng(7)
+    pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in rng.permutation(6)[:4]] + [("u0", "rare")]
+    lines = ["user_id,item_id", *map(",".join, pairs), ""]
+    (folder / "orders.csv").write_text("\n".join(lines))
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *(f"{i},The {i}" for i in ITEMS), ""]))
+    vectors = rng.normal(size=(len(ITEMS), 5)).astype(np.float32)
+    vectors[ITEMS.index("blank")] = 0
+    np.save(folder / "v.npy", vectors)
+    given = ["--inter", folder / "orders.csv", "--items", folder / "items.csv", "--vectors", f"text={folder / 'v.npy'}"]
+    how = ["--text_model", "none", "--k_core", 2, "--data_path", folder / "dataset", "--name", "shop", *options]
+    assert main(["prepare", "files", *map(str, [*given, *how])]) == 0
+    return folder / "dataset" / "shop", vectors
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("shop"), "--keep_new_items")
+
+
+def run_of(folder, place, model, **settings):
+    """A run, and its recommender."""
+    how = {**QUIET, "data_path": str(folder.parent), **settings}
+    run = recbole_cadmr.train(model, "shop", output=place / model, settings=how)
+    return run, recbole_cadmr.load(run.checkpoint)
+
+
+def test_they_stand_in_the_table_of_items_and_in_the_features(shop):
+    folder, vectors = shop
+    kept = sorted(set(ITEMS) - {"blank"})
+    assert (folder / "shop.item").read_text().split("\n")[1:-1] == [f"{item}\tThe {item}" for item in kept]
+    assert (folder / "shop.text").read_text().split("\n")[1:-1] == kept
+    assert np.array_equal(np.load(folder / "shop.text.npy"), vectors[[ITEMS.index(item) for item in kept]])
+    assert yaml.safe_load((folder / "shop.yaml").read_text())["new_items"] is True
+    card = (folder / "dataset_card.md").read_text()
+    assert "| new items | 3 with content, of which 1 had interactions |" in card and "| items | 6 |" in card
+    assert "items without interactions and without content, which are left out: 1" in card
+
+
+def test_without_the_option_nothing_changes(tmp_path):
+    folder, _ = prepared(tmp_path)
+    assert "new" not in (folder / "shop.item").read_text() + (folder / "shop.text").read_text()
+    assert "new_items" not in yaml.safe_load((folder / "shop.yaml").read_text())
+    assert "new items" not in (folder / "dataset_card.md").read_text()
+
+
+def test_they_are_numbered_behind_the_others(shop):
+    folder, vectors = shop
+    dataset = MultimodalDataset(Config("LinearCADMR", "shop", settings={**QUIET, "data_path": str(folder.parent)}))
+    tokens = list(dataset.field2id_token["item_id"])
+    assert tokens[-3:] == ["new0", "new1", "rare"] and dataset.new_item_count == 3 and len(tokens) == 10
+    assert dataset.item_num == 10 and dataset.inter_matrix(form="csr").getnnz(0)[-3:].tolist() == [0, 0, 0]
+    assert np.array_equal(dataset.modality("text").features[-3], vectors[ITEMS.index("new0")])
+
+
+@pytest.mark.parametrize("model", ["EASE", "RP3beta"])
+def test_metrics_are_those_without_them(shop, model, tmp_path):
+    folder, _ = shop
+    results = []
+    for new_items in (True, False):
+        place = tmp_path / str(new_items)
+        run, recommender = run_of(folder, place, model, new_items=new_items)
+        results.append((run.result["best_valid_result"], run.result["test_result"]))
+        frame = recommender.recommend(topk=6)
+        assert not set(frame["item_id"]) & {"new0", "new1", "rare"}
+    assert results[0] == results[1]
+
+
+def test_a_model_that_scores_by_content_recommends_them_and_is_not_measured_on_them(shop, tmp_path):
+    folder, _ = shop
+    run, recommender = run_of(folder, tmp_path, "LinearCADMR", save_lists=True)
+    frame = recommender.recommend(topk=9, leave_out="all")
+    assert {"new0", "new1", "rare"} <= set(frame["item_id"])
+    with np.load(run.checkpoint.parent / "test_lists.npz") as lists:
+        assert max(lists[name].max() for name in lists.files if "item" in name) <= 6
+    assert recommender.titles["new0"] == "The new0"
+    similar = recommender.similar_items("new0", by="content")
+    assert set(similar["item_id"]) <= set(recommender.items)
+
+
+def test_the_table_of_items_must_be_there(shop, tmp_path):
+    folder, _ = shop
+    shutil.copytree(folder, tmp_path / "shop")
+    (tmp_path / "shop" / "shop.item").unlink()
+    with pytest.raises(UserError, match="new_items: there is no file .*shop.item"):
+        MultimodalDataset(Config("EASE", "shop", settings={**QUIET, "data_path": str(tmp_path)}))
+
+
+def test_the_option_needs_a_table_of_items(tmp_path, capsys):
+    (tmp_path / "o.csv").write_text("user_id,item_id\nu,i\n")
+    assert main(["prepare", "files", "--inter", str(tmp_path / "o.csv"), "--keep_new_items"]) == 2
+    assert "--keep_new_items needs --items" in capsys.readouterr().err
