@@ -26,9 +26,10 @@ from recbole_cadmr.errors import UserError
 if TYPE_CHECKING:
     from recbole_cadmr.recommender.recommender import load, recommend
     from recbole_cadmr.runs.evaluate import evaluate
+    from recbole_cadmr.runs.final import train_final
     from recbole_cadmr.runs.train import Run, resume, train
 
-__all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train"]
+__all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train", "train_final"]
 
 compat.apply()
 
@@ -39,6 +40,7 @@ _ENTRY_POINTS = {
     "recommend": "recommender.recommender",
     "resume": "runs.train",
     "train": "runs.train",
+    "train_final": "runs.final",
 }
 
 

@@ -105,9 +105,14 @@ def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def refuse_beside_resume(arguments: argparse.Namespace, *names: str) -> None:
     """Raise :class:`UserError` for options and settings that what is resumed has already."""
+    refuse_beside("--resume continues with the options that it was begun with", arguments, *names)
+
+
+def refuse_beside(why: str, arguments: argparse.Namespace, *names: str) -> None:
+    """Raise :class:`UserError` for options and settings that have no effect, as ``why`` says."""
     repeated = [f"--{name}" for name in (*names, *arguments.settings) if getattr(arguments, name, True)]
     if repeated:
-        raise UserError(f"--resume continues with the options that it was begun with; leave out {repeated[0]}")
+        raise UserError(f"{why}; leave out {repeated[0]}")
 
 
 def settings_in(files: Sequence[str]) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_cadmr.arguments import files, whole_number
-from recbole_cadmr.cli.options import add_ray_address, add_subject, begun_with, refuse_beside_resume
+from recbole_cadmr.cli.options import add_ray_address, add_subject, begun_with, refuse_beside, refuse_beside_resume
 from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
     from recbole_cadmr.training.callbacks import TrainingCallback
+
+_OF_A_NEW_RUN = ("model", "dataset", "preset", "config_files", "download")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
     parser.add_argument("--resume", metavar="DIR", help="resume the interrupted run in DIR")
+    parser.add_argument(
+        "--final", metavar="DIR", help="train the finished run in DIR again on all interactions, measured on none"
+    )
     parser.add_argument("--download", action="store_true", help="get the data set first, if it is not there")
     parser.add_argument(
         "--nproc",
@@ -59,8 +64,14 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
     from recbole_cadmr.runs.train import resume, train
 
     if arguments.resume:
-        refuse_beside_resume(arguments, "model", "dataset", "preset", "config_files", "output", "download")
+        refuse_beside_resume(arguments, *_OF_A_NEW_RUN, "output", "final")
         resume(arguments.resume, arguments.data_path, callbacks=callbacks)
+        return 0
+    if arguments.final:
+        from recbole_cadmr.runs.final import train_final
+
+        refuse_beside("--final trains with the settings of that run", arguments, *_OF_A_NEW_RUN)
+        train_final(arguments.final, output=arguments.output, data_path=arguments.data_path, callbacks=callbacks)
         return 0
     if arguments.download:
         from recbole_cadmr.data.prepare.catalog import get

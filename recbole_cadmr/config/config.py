@@ -91,6 +91,8 @@ class Config(recbole.config.Config):
         config_files: yaml files of settings.
         settings: settings by name, over all files.
         changed: of the settings of a checkpoint, those that were changed; found by comparing values if not given.
+        final: of a run that is trained on all interactions, whose it is and how far it trains; see ``contents.Final``.
+            It is no setting, so that nothing but ``train --final`` and its checkpoints can ask for it.
 
     Attributes:
         changed: settings that a preset, data set, file or caller set to something other than the default.
@@ -110,8 +112,10 @@ class Config(recbole.config.Config):
         config_files: Sequence[str | os.PathLike[str]] = (),
         settings: Mapping[str, Any] | None = None,
         changed: Mapping[str, Any] | None = None,
+        final: Mapping[str, Any] | None = None,
     ) -> None:
         self.changed: dict[str, Any] = {}
+        self.final = final
         self.declarations: dict[str, Setting] = {}
         self._sources: dict[str, tuple[Any, str]] = {}  # value and origin of each setting that a source names
         if not isinstance(settings or {}, Mapping):

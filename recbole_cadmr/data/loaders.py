@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.dataloader.user_dataloader import UserDataLoader
-from recbole.data.interaction import Interaction
+from recbole.data.interaction import Interaction, cat_interactions
 from recbole.data.utils import get_dataloader
 from recbole.sampler import Sampler
 from recbole.utils import InputType, ModelType
@@ -40,10 +40,18 @@ def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) ->
     return max(_SCORES, n_items) if ranks_all_items else _PAIRS
 
 
+def joined(parts: Iterable[MultimodalDataset]) -> list[MultimodalDataset]:
+    """The parts of a split data set as one train part, and two empty parts."""
+    train, *held_out = parts
+    rows = cat_interactions([part.inter_feat for part in (train, *held_out)])
+    nothing = torch.empty(0, dtype=torch.long)
+    return [train.copy(rows), *(part.copy(part.inter_feat[nothing]) for part in held_out)]
+
+
 def prepare_loaders(
-    config: Any, dataset: MultimodalDataset, batch_by_rows: bool, scores_at_once: int, sequential: bool = False
+    config: Any, parts: Iterable[MultimodalDataset], batch_by_rows: bool, scores_at_once: int, sequential: bool = False
 ) -> tuple[Any, FullRankingLoader, FullRankingLoader]:
-    """Split a data set and return its train, validation and test loader.
+    """The train, validation and test loader of the parts of a data set.
 
     Samplers and training batches know the train part alone; RecBole's popularity sampling would count held-out
     interactions, too.
@@ -58,9 +66,9 @@ def prepare_loaders(
         UserError: if the train part is empty, the order that a sequential model needs is missing, or the model cannot
             be trained with ``train_neg_sample_args``.
     """
-    train, valid, test = dataset.build()
+    train, valid, test = parts
     if not len(train):
-        raise UserError(f"the split leaves {dataset.dataset_name} without train interactions; change eval_args")
+        raise UserError(f"the split leaves {train.dataset_name} without train interactions; change eval_args")
     _report_parts(train, valid, test)
     train_rows, valid_rows = (part.inter_matrix(form="csr") for part in (train, valid))
     seen = train_rows + valid_rows if config["mask_valid_at_test"] else train_rows

@@ -48,6 +48,11 @@ def evaluate(
     with scratch_folder() as folder:
         place = None if data_path is None else path_of(data_path, "data_path")
         session = load_session(path_of(checkpoint, "checkpoint"), folder, place, changes)
+        if session.config.final is not None:
+            raise UserError(
+                f"{checkpoint} is of a final run, trained on all interactions, so that nothing is left to measure it "
+                f"on; give the run whose settings it has ({session.config.final['run'] or 'another run'})"
+            )
         data = session.valid_data if part == "valid" else session.test_data
         result = session.trainer.evaluate(data, load_best_model=False)
         if result is None:

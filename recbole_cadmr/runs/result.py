@@ -16,13 +16,23 @@ import torch
 from msgspec import Meta
 from typing_extensions import NotRequired, TypedDict
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
 from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.training.checkpoint import BEST
-from recbole_cadmr.training.contents import Count, DatasetName, Epoch, Fingerprint, ModelName, Seconds, Validation
+from recbole_cadmr.training.contents import (
+    Count,
+    DatasetName,
+    Epoch,
+    Final,
+    Fingerprint,
+    ModelName,
+    Seconds,
+    Validation,
+)
 
 SCHEMA_VERSION = 1
 _SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
@@ -79,11 +89,13 @@ class Choices(TypedDict):
 class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
-    ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities`` and ``gpu``.
+    ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities`` and ``gpu``. One
+    that has ``final`` is of a run on all interactions, and holds no metric.
     """
 
     schema_version: int
     id: NotRequired[str | None]
+    final: NotRequired[Final]
     model: ModelName
     dataset: DatasetName
     fingerprint: Fingerprint
@@ -111,7 +123,7 @@ def protocol(session: Session) -> Protocol:
     """How the metrics of a session are measured."""
     config = session.config
     return {
-        "split": "pre-split" if config["benchmark_filename"] else config["eval_args"]["split"],
+        "split": _split(config),
         "order": None if config["benchmark_filename"] else config["eval_args"]["order"],
         "group_by": None if config["benchmark_filename"] else config["eval_args"]["group_by"],
         "candidates": "all items" if config["domain_field"] is None else "items of the target's domain",
@@ -125,6 +137,13 @@ def protocol(session: Session) -> Protocol:
     }
 
 
+def _split(config: Config) -> str | dict[str, Any]:
+    if config.final is not None:
+        return "none: all interactions are trained on"
+    split: dict[str, Any] = config["eval_args"]["split"]
+    return "pre-split" if config["benchmark_filename"] else split
+
+
 def best_validation(history: Sequence[Validation], score: float, valid: Any) -> Validation | None:
     """The validation of a score and result: of several of the score, one of the result, and the latest of these."""
     of_score = [entry for entry in history if entry["valid_score"] == score]
@@ -136,7 +155,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
     trainer = session.trainer
     best = best_validation(trainer.history, score, valid)
     evaluation = trainer.seconds["evaluation"]
-    return {
+    result: RunResult = {
         "schema_version": SCHEMA_VERSION,
         "id": trainer.metadata.get("id"),
         "model": session.config["model"],
@@ -161,18 +180,28 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
         "versions": versions(),
         "history": trainer.history,
     }
+    if session.config.final is not None:
+        result["final"] = cast(Final, session.config.final)
+    return result
 
 
 def read_result(folder: Path) -> RunResult:
     """The result of the finished run in ``folder``.
 
     Raises:
-        UserError: if there is none, or its parts are not of the declared kinds or do not go together.
+        UserError: if there is none, its parts are not of the declared kinds or do not go together, or it is of a final
+            run, which was measured on nothing.
     """
     path = folder / RESULT
     if not path.exists():
         raise UserError(f"{folder} holds no {RESULT}; its run is not finished")
     result = read_versioned(path, RunResult, SCHEMA_VERSION, "result")
+    if "final" in result:
+        of = result["final"]["run"] or "another run"
+        raise UserError(
+            f"{folder} holds a final run, trained on all interactions and measured on none; give the run whose "
+            f"settings it has ({of})"
+        )
     result["settings"] = current_names(result["model"], result["settings"], str(path), warn=False)
     if "choices" not in result:
         result["settings"] = with_former_values(result["model"], result["settings"])

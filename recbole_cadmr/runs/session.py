@@ -22,7 +22,7 @@ from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.config.rules import first_metric, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
-from recbole_cadmr.data.loaders import eval_batch_size, prepare_loaders
+from recbole_cadmr.data.loaders import eval_batch_size, joined, prepare_loaders
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.schema import checked
@@ -69,17 +69,21 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
         )
     own = traits(config.model_class)
     scores_at_once = eval_batch_size(config["eval_batch_size"], dataset.item_num, own.ranks_all_items)
+    parts = dataset.build()
+    identity = cast(Fingerprint, fingerprint(*parts))
+    if config.final is not None:
+        _refuse_other_data(config, identity, config.final["data"], "the run that this is a final run of")
+        parts = joined(parts)
+        identity = cast(Fingerprint, fingerprint(*parts))
     train_data, valid_data, test_data = prepare_loaders(
-        config, dataset, own.batch_by_rows, scores_at_once, own.sequential
+        config, parts, own.batch_by_rows, scores_at_once, own.sequential
     )
-    parts = [data._dataset for data in (train_data, valid_data, test_data)]
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
     start = perf_counter()
     with refusals(config, config.model_class, "build"), verified_inverses():
         model = config.model_class(config, parts[0]).to(config["device"])
         seconds = perf_counter() - start
-        identity = cast(Fingerprint, fingerprint(*parts))
         metadata = checkpoint_metadata(config, identity, run_id)
         trainer = get_trainer(config.model_class)(config, model, train_data, metadata, seconds)
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
@@ -103,6 +107,7 @@ def checkpoint_metadata(config: Config, identity: Fingerprint, run_id: str | Non
     settings = {key: value for key, value in config.plain_settings().items() if key not in _MACHINE}
     return {
         **({} if run_id is None else {"id": run_id}),  # runs of earlier versions have none
+        **({} if config.final is None else {"final": dict(config.final)}),
         "model": config["model"],
         "dataset": config["dataset"],
         "fingerprint": identity,
@@ -160,19 +165,24 @@ def restore_config(
     if complete != own:
         changed = with_former_values(model, changed)
     changed |= changes
-    return Config(settings=settings, changed=changed)
+    return Config(settings=settings, changed=changed, final=content.get("final"))
 
 
 def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
     if [session.config[name] for name in ("model", "dataset")] != [content["model"], content["dataset"]]:
         raise UserError(f"{path} is damaged or was edited: its settings are not those of {content['model']}")
+    _refuse_other_data(session.config, session.fingerprint, content["fingerprint"], path)
+
+
+def _refuse_other_data(
+    config: Config, mine: Mapping[str, Any], trained_on: Mapping[str, Any], trained: str | os.PathLike[str]
+) -> None:
     differences = {"id_maps": "its users or items are others", "sha256": "its interactions or features have changed"}
-    mine: Mapping[str, Any] = session.fingerprint
     for part, difference in differences.items():
-        if mine[part] != content["fingerprint"][part]:
+        if mine[part] != trained_on[part]:
             raise UserError(
-                f"{path} was trained on other data than {session.config['dataset']} in {session.config['data_path']}: "
+                f"{trained} was trained on other data than {config['dataset']} in {config['data_path']}: "
                 f"{difference}; name the right place with `data_path`"
             )
 

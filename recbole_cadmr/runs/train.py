@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ from recbole_cadmr.runs.topk_lists import rank_test, write_lists
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
-from recbole_cadmr.training.contents import ResumeContent
+from recbole_cadmr.training.contents import ResumeContent, RunContent
 from recbole_cadmr.training.data_parallel import led
 
 _log = logging.getLogger("recbole_cadmr")
@@ -90,6 +90,20 @@ def train(
     config = Config(
         model, dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
     )
+    return train_in(config, output, callbacks)
+
+
+def train_in(
+    config: Config,
+    output: str | os.PathLike[str] | None,
+    callbacks: Sequence[TrainingCallback] = (),
+    choices: RunContent | None = None,
+) -> Run:
+    """Train by a ``Config``; other arguments, result and errors as of :func:`train`.
+
+    Args:
+        choices: the ``model.pt`` of another run, whose model's choices are taken over.
+    """
     place = path_of(output, "output") if output is not None else config["output"]
     name = f"{config['model']}-{config['dataset']}"
     folder = create_run_folder(place, config["checkpoint_dir"], name)
@@ -99,7 +113,10 @@ def train(
         stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder.path, name, level=config["state"] or "INFO"))
         try:
-            return _run(open_session(config, folder.path, uuid4().hex), folder, callbacks)
+            session = open_session(config, folder.path, uuid4().hex)
+            if choices is not None:
+                session.trainer.take_choices(choices)
+            return _run(session, folder, callbacks)
         except ModelError:
             if not folder.best.is_file():
                 folder.last.unlink(missing_ok=True)  # resuming it would fail in the same way
@@ -157,9 +174,12 @@ def _reopen(
 ) -> Session:
     """The session of ``resume.pt``, with what ``settings_schedule`` changes at its epoch, and ``changes``."""
     schedule = restore_config(content, data_path)["settings_schedule"] or {}
-    due = {**schedule.get(content["epoch"], {}), **(changes or {})}
+    scheduled = schedule.get(content["epoch"], {})
+    due = {**scheduled, **(changes or {})}
     session = open_session(restore_config(content, data_path, due), folder.path, content.get("id"))
     check_data(session, content, folder.last)
+    so_far = _changes_so_far(content, scheduled, changes or {})
+    session.trainer.metadata = {**session.trainer.metadata, **so_far}
     history = read_history(folder.history)
     try:
         session.trainer.restore(content, history)
@@ -172,6 +192,17 @@ def _reopen(
     changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""
     _log.info(f"resuming at epoch {content['epoch']} ({content['phase']}){changed}")
     return session
+
+
+def _changes_so_far(content: ResumeContent, scheduled: Iterable[str], others: Iterable[str]) -> dict[str, Any]:
+    """What checkpoints say of the settings that change, and have changed, in the course of training."""
+    before = {name: content["settings"][name] for name in scheduled if name in content["settings"]}
+    before |= content.get("before_schedule", {})
+    named = sorted({*others, *content.get("changed_when_resumed", [])})
+    return {
+        **({"before_schedule": before} if before else {}),
+        **({"changed_when_resumed": named} if named else {}),
+    }
 
 
 def pauses(session: Session) -> list[TrainingCallback]:
@@ -197,11 +228,12 @@ def _fit(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
 
 def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
     _log.info(_summary(session))
+    is_final = session.config.final is not None
     way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
     try:
         session, score, valid = _fit(session, folder, callbacks)
         config, trainer = session.config, session.trainer
-        test = _read_test(session, folder) if config["evaluate_test"] else None
+        test = _read_test(session, folder) if config["evaluate_test"] and not is_final else None
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(
             f"stopped; the state is kept, {way_on}"
@@ -211,6 +243,10 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
     except ProcessLost as error:
         raise ProcessLost(f"{error}; {way_on}" if folder.last.is_file() else str(error)) from error
     result = training_result(session, score, valid, test)
+    if is_final:
+        write_json(folder.result, result)
+        _log.info(f"trained on all interactions, measured on none\nfiles: {folder.result}, {folder.best}")
+        return Run(folder.path, result)
     note = f" ({config['data_note']})" if config["data_note"] else ""
     masked = "train and validation" if config["mask_valid_at_test"] else "train"
     tables = {"best validation": valid, f"test, {masked} items left out": test}
@@ -248,8 +284,9 @@ def _summary(session: Session) -> str:
     )
     trainable = sum(p.numel() for p in session.model.parameters() if p.requires_grad)
     changed = ", ".join(f"{key}={value}" for key, value in config.changed.items()) or "none"
+    of = "" if config.final is None else f", all interactions (final run of {config.final['run'] or 'another run'})"
     return (
-        f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}\n"
+        f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}{of}\n"
         f"users {counts.user_num - 1:,}, items {counts.item_num - 1:,}, interactions "
         f"{parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test; modalities: {modalities or 'none'}\n"
         f"parameters {trainable:,}; device {config['device']}; settings other than the defaults: {changed}"

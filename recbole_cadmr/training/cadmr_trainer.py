@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recbole_cadmr.training.contents import ResumeContent, Validation
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.training.contents import ResumeContent, RunContent, Validation
+from recbole_cadmr.training.stages import Stage
 from recbole_cadmr.training.trainer import RunTrainer
 
 
@@ -24,6 +26,28 @@ class CADMRTrainer(RunTrainer):
     def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """Those of both phases."""
         return int(config["pretrain_epochs"]) + int(config["epochs"])
+
+    @classmethod
+    def stages(cls, config: Config, best: RunContent, history: Sequence[Validation]) -> list[Stage]:
+        """Pre-training to its own best epoch, the last of equals, and fine-tuning from there."""
+        scores = {
+            phase: [
+                (e["epoch"], e["valid_score"]) for e in history if e["phase"] == phase and e["valid_score"] is not None
+            ]
+            for phase in ("pretrain", "finetune")
+        }
+        n_pretrain = first = int(config["pretrain_epochs"])
+        if scores["pretrain"]:
+            sign = 1 if config["valid_metric_bigger"] else -1
+            n_pretrain = max(scores["pretrain"], key=lambda entry: (sign * entry[1], entry[0]))[0] + 1
+        if n_pretrain and scores["finetune"]:
+            first = scores["finetune"][0][0] + 1  # the validation of its starting point has the epoch before
+        return [Stage("pretrain", 0, n_pretrain), Stage("finetune", first, max(best["epoch"] + 1 - first, 0))]
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Of the present phase."""
+        return int(self.config[f"{self._prefix}epochs"])
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """Both phases; arguments and result as RecBole's ``fit``. A phase of no epochs is skipped."""

@@ -13,6 +13,7 @@ from recbole_cadmr.layers.shared_batch import rank
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
+from recbole_cadmr.training.contents import RunContent
 from recbole_cadmr.training.held_out import HeldOut
 from recbole_cadmr.training.trainer import RunTrainer
 
@@ -38,6 +39,14 @@ class ClosedFormTrainer(RunTrainer):
             UserError: if the settings that the model chose, which a person may have edited, cannot be.
         """
         super().load_model_state(state)
+        self._check_choices()
+
+    def take_choices(self, best: RunContent) -> None:
+        """The settings of the closed form."""
+        self.model.chosen = best["attributes"].get(":chosen", "")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
         choices = self.model.choices()
         for part, owner in (("settings", "LinearCADMR"), ("found", "LinearCADMR"), ("attention", "CADMR")):
             declared = own_settings(owner)
@@ -72,7 +81,7 @@ class _ChooseSettings(TrainingCallback):
         model: ClosedFormRecommender = trainer.model
         settings = model.closed_form.settings
         ladders = _ladders(settings, model)
-        if model.chosen or epoch or settings["adaptive_fits"] == 1 or not ladders:
+        if model.chosen or epoch or settings["adaptive_fits"] == 1 or not ladders or trainer.config.final is not None:
             return
         if isinstance(settings["reg_weight"], (list, tuple)):
             trainer.logger.info("of several values of reg_weight the best is kept; the other settings stay as they are")

@@ -36,6 +36,22 @@ class Fingerprint(TypedDict):
     counts: Counts
 
 
+class Final(TypedDict):
+    """Of a run that is trained on all interactions, the held-out ones among them: whose settings it has.
+
+    Attributes:
+        run: the ``id`` of that run; None if it is of an earlier version, which gave none.
+        checkpoint_sha256: of its ``model.pt``.
+        data: the fingerprint of its data, split as it trained on them.
+        epochs: how many it trains, by phase.
+    """
+
+    run: str | None
+    checkpoint_sha256: str
+    data: Fingerprint
+    epochs: dict[str, Count]
+
+
 class Validation(TypedDict):
     """A validation: an entry of a run's history. What is NaN or infinite is None when read back.
 
@@ -55,9 +71,18 @@ class Validation(TypedDict):
 
 
 class _Checkpoint(TypedDict):
-    """What both checkpoints of a run hold; files of earlier versions lack the ``id`` of the run."""
+    """What both checkpoints of a run hold; files of earlier versions lack the ``id`` of the run.
+
+    Attributes:
+        final: of a run that is trained on all interactions.
+        before_schedule: what settings were before ``settings_schedule`` changed them.
+        changed_when_resumed: names of the settings that were changed otherwise in the course of training.
+    """
 
     id: NotRequired[str]
+    final: NotRequired[Final]
+    before_schedule: NotRequired[dict[str, Any]]
+    changed_when_resumed: NotRequired[list[str]]
     model: ModelName
     dataset: DatasetName
     fingerprint: Fingerprint

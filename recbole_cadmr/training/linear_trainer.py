@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer
+from recbole_cadmr.training.contents import RunContent, Validation
+from recbole_cadmr.training.stages import Stage
 
 
 class LinearTrainer(ClosedFormTrainer):
@@ -26,6 +28,17 @@ class LinearTrainer(ClosedFormTrainer):
         """One for each value of ``reg_weight``."""
         values = config["reg_weight"]
         return len(values) if isinstance(values, (list, tuple)) else 1
+
+    @classmethod
+    def stages(cls, config: Config, best: RunContent, history: Sequence[Validation]) -> list[Stage]:
+        """One fit."""
+        return [Stage(best["phase"], best["epoch"], 1)]
+
+    @classmethod
+    def settings_at(cls, config: Config, epoch: int) -> dict[str, Any]:
+        """The ridge of an epoch."""
+        values = config["reg_weight"]
+        return {"reg_weight": values[epoch]} if isinstance(values, (list, tuple)) else {}
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
+from recbole_cadmr.config.config import Config
 from recbole_cadmr.formatting import text_of
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.training.attention_trials import Training, best_training, following_settings
 from recbole_cadmr.training.attention_weight import AttentionWeight
 from recbole_cadmr.training.closed_form_trainer import ClosedFormTrainer, held_out_of
+from recbole_cadmr.training.contents import RunContent, Validation
+from recbole_cadmr.training.stages import Stage
 from recbole_cadmr.training.trainer import RunTrainer
 
 _WORK = 2e7  # steps times items of all trainings together; of more, the first alone
@@ -44,7 +47,7 @@ class SoftmaxTrainer(ClosedFormTrainer):
         self._n_epochs = self.epochs
         work = self.epochs * len(self._train_data) * model.n_items
         schedule = "settings_schedule" in config.final_config_dict and config["settings_schedule"]
-        most = 1 if schedule or not model.free else config["attention_trials"]
+        most = 1 if schedule or not model.free or config.final is not None else config["attention_trials"]
         self._trials = max(1, min(most, int(_WORK / max(work, 1))))
         if self._trials < most:
             self.logger.info(
@@ -56,6 +59,20 @@ class SoftmaxTrainer(ClosedFormTrainer):
     def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """Those of all trainings."""
         return super().most_epochs(config) * int(config["attention_trials"])
+
+    @classmethod
+    def stages(cls, config: Config, best: RunContent, history: Sequence[Validation]) -> list[Stage]:
+        """The training that the best epoch is one of, as if it had been the only one."""
+        trainings = [(entry["epoch"], entry["phase"]) for entry in history if entry["phase"] != "weight"]
+        own = next((phase for epoch, phase in trainings if epoch == best["epoch"]), "")
+        before = [epoch for epoch, phase in trainings if epoch < best["epoch"] and phase != own]
+        first = max(before, default=-1) + 1  # the last epoch of a training is validated
+        return [Stage("training", first, max(best["epoch"] + 1 - first, 0))]
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Of the present training."""
+        return self._n_epochs
 
     @property
     def phase(self) -> str:
@@ -76,6 +93,11 @@ class SoftmaxTrainer(ClosedFormTrainer):
         while self._start_next():
             RunTrainer.fit(self, train_data, valid_data, **options)  # the closed form has chosen already
         return self._choose(valid_data, options.get("show_progress", False))
+
+    def take_choices(self, best: RunContent) -> None:
+        """Those of the closed form and of the attention, and the attention's weight."""
+        super().take_choices(best)
+        self.model.attention_weight.fill_(float(best["state_dict"]["attention_weight"]))
 
     def load_model_state(self, state: Mapping[str, Any]) -> None:
         """As of a closed form.

@@ -23,11 +23,12 @@ from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
-from recbole_cadmr.training.contents import ResumeContent, TrainerState, Validation
+from recbole_cadmr.training.contents import ResumeContent, RunContent, TrainerState, Validation
 from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
 from recbole_cadmr.training.learning_rate import share_of_rate
 from recbole_cadmr.training.ranking_trainer import RankingTrainer
 from recbole_cadmr.training.refusals import check_weights
+from recbole_cadmr.training.stages import Stage
 from recbole_cadmr.training.state import (
     AttributeWatch,
     check_progress,
@@ -60,6 +61,7 @@ class RunTrainer(RankingTrainer):
     """
 
     optimizer: Any
+    epochs: int
     eval_step: int
 
     def __init__(
@@ -94,6 +96,25 @@ class RunTrainer(RankingTrainer):
         """Epochs that a run may have, over all phases."""
         return 1 if issubclass(cls, recbole.trainer.trainer.TraditionalTrainer) else int(config["epochs"])
 
+    @classmethod
+    def stages(cls, config: Config, best: RunContent, history: Sequence[Validation]) -> list[Stage]:
+        """The way from the beginning to the best epoch of a finished run, as a final run is to repeat it.
+
+        Args:
+            best: content of its ``model.pt``.
+        """
+        return [Stage(best["phase"], 0, best["epoch"] + 1)]
+
+    @classmethod
+    def settings_at(cls, config: Config, epoch: int) -> dict[str, Any]:
+        """Settings of which an epoch tries one of several values, by the value that it tries."""
+        return {}
+
+    @property
+    def scheduled_epochs(self) -> int:
+        """Epochs of the present phase by its settings, however many are trained."""
+        return int(self.config["epochs"])
+
     @property
     def phase(self) -> str:
         """Name of the phase that training is in."""
@@ -115,10 +136,23 @@ class RunTrainer(RankingTrainer):
         """Train as RecBole's ``fit`` does (same arguments and result); the best model is always saved."""
         options |= {"verbose": False, "saved": True}  # what is logged, this class logs
         self.eval_step = min(self.eval_step, max(self.epochs, 1))  # what has one epoch is validated after it
+        if (final := self._final_epochs()) is not None:
+            self.epochs = min(self.epochs, self._first_epoch + final)
         self.ensure_optimizer()
         with self._refusals("train"):
             score, result = super().fit(train_data, valid_data, **options)
         return float(score), result
+
+    def _final_epochs(self) -> int | None:
+        """Epochs of the present phase of a final run; None of another run."""
+        return None if self.config.final is None else self.config.final["epochs"].get(self.phase)
+
+    def take_choices(self, best: RunContent) -> None:
+        """Take over what a model has chosen on validation by itself from the ``model.pt`` of another run.
+
+        Raises:
+            UserError: if that was edited.
+        """
 
     def ensure_optimizer(self) -> None:
         """Make the optimiser, which RecBole's constructor was denied."""
@@ -188,7 +222,7 @@ class RunTrainer(RankingTrainer):
         schedule = self.config["learning_rate_schedule"]
         if schedule == "constant":
             return
-        share = share_of_rate(schedule, epoch - self._first_epoch, self.epochs - self._first_epoch)
+        share = share_of_rate(schedule, epoch - self._first_epoch, self.scheduled_epochs)
         for group in (group for optimizer in self._optimizers().values() for group in optimizer.param_groups):
             group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
@@ -249,6 +283,9 @@ class RunTrainer(RankingTrainer):
         self._attributes.load_state(state["attributes"])
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        final = self._final_epochs()
+        if final is not None and epoch - self._first_epoch + 1 != final:
+            return  # there is no validation: RecBole would save every epoch
         check_weights(self.model, self.config)
         if rank():
             return

@@ -41,7 +41,7 @@ from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import prepare_loaders
 config = Config("LinearCADMR", "d", settings={"data_path": f"{sys.argv[1]}/dataset"})
 dataset = MultimodalDataset(config)
-train, valid, test = prepare_loaders(config, dataset, True, 2**23)
+train, valid, test = prepare_loaders(config, dataset.build(), True, 2**23)
 fingerprint(train.dataset, valid.dataset, test.dataset)
 """
 MEASURE = """
