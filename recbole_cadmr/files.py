@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,30 @@ def write_rows(path: Path, dtype: str, shape: tuple[int, int], blocks: Iterable[
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             file.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
+
+
+@contextmanager
+def rows_aside(path: Path, dtype: str, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
+    """Yield what writes rows (their places [n], and they [n, width]) of a 2-D ``.npy`` file, in any order.
+
+    The others are zeros. As of :func:`write_rows`, a full disk is an error.
+    """
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with write_aside(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        start, width = file.tell(), shape[1] * np.dtype(dtype).itemsize
+        file.truncate(start + shape[0] * width)
+
+        def put(places: np.ndarray, rows: np.ndarray) -> None:
+            order = np.argsort(places, kind="stable")
+            places, rows = places[order], np.ascontiguousarray(rows[order], dtype=dtype)
+            ends = np.flatnonzero(np.diff(places) != 1) + 1  # of runs, each written at once
+            for at, run in zip(np.split(places, ends), np.split(rows, ends)):
+                if len(at):
+                    file.seek(start + int(at[0]) * width)
+                    file.write(run.tobytes())
+
+        yield put
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Vectors computed shard by shard, so that a killed run resumes at its last finished shard."""
+"""Vectors of a catalogue: those that are kept from before, and the others computed shard by shard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recbole_cadmr.arrays import read_arrays
-from recbole_cadmr.blocks import Over, here, open_store
+from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import write_aside, write_rows
+from recbole_cadmr.extract.vector_store import VectorCache, VectorStore
+from recbole_cadmr.files import rows_aside
 
 SHARD = 1024
 
@@ -27,6 +27,7 @@ class Extracted:
         present: bool [n], which rows are vectors.
         damaged: places whose input is there but cannot be read.
         zeros: how many inputs got a vector of zeros, which carries no information and counts as missing.
+        kept: how many of the vectors were there from before.
         card: what made the vectors, for the card of the data set.
     """
 
@@ -34,90 +35,99 @@ class Extracted:
     present: np.ndarray
     damaged: list[int]
     zeros: int
+    kept: int
     card: dict[str, str]
 
 
 # What became of an input.
 PRESENT, ABSENT, DAMAGED = 0, 1, 2
-# The inputs of a slice of the catalogue to their vectors [n, width] and what became of each, one of these.
+# Inputs to their vectors [n, width] and what became of each, PRESENT or DAMAGED.
 Compute = Callable[[Any], tuple[np.ndarray, np.ndarray]]
 
 
-def _itself(part: slice) -> slice:
-    return part
-
-
 def in_shards(
-    store: Path,
-    n: int,
+    work: Path,
+    keys: Sequence[bytes | None],
     width: int,
     compute: Compute,
     *,
-    key: Mapping[str, str],
+    encoder: Mapping[str, str],
     card: Mapping[str, str],
+    read: Callable[[Sequence[int]], Any],
     dtype: str = "float32",
     label: str = "features",
     size: int = SHARD,
-    read: Callable[[slice], Any] = _itself,
+    order: Sequence[int] | None = None,
     over: Over = here,
+    cache: VectorCache | None = None,
 ) -> Extracted:
-    """Vectors of places 0 to n - 1, computed in shards that are kept in ``store`` until the last is there.
+    """Vectors of a catalogue, an input that stands several times computed once.
+
+    A shard is kept once it is computed, so that a killed run resumes with it: in ``cache``, or in ``work`` where there
+    is none, or none that can be written.
 
     Args:
-        key: what the vectors depend on; shards in ``store`` that were computed for another one are discarded.
-        dtype: of the file, float16 or float32.
-        read: gives ``compute`` the inputs of a slice.
+        work: folder of the result.
+        keys: of each place a SHA-256 of its input; None where there is no input.
+        encoder: what a vector depends on beside its input, and on nothing else: not on what it is computed with.
+        read: gives ``compute`` the inputs of some places.
+        dtype: of the vectors, float16 or float32.
+        size: inputs of a shard.
+        order: places in the order in which they are computed.
         over: who computes the shards.
 
     Raises:
         UserError: if a vector is too large for ``dtype`` or not finite.
     """
-    open_store(store, {**key, "dtype": dtype, "n": str(n), "shard": str(size)})
-    starts = range(0, n, size)
+    work.mkdir(parents=True, exist_ok=True)
+    places: dict[bytes, list[int]] = {}  # of the inputs whose vectors are not there yet
+    for place in range(len(keys)) if order is None else order:
+        if (key := keys[place]) is not None:
+            places.setdefault(key, []).append(place)
+    store = _store(work, cache, encoder, width, dtype)
+    state, empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
+    target = work / "features.npy"
+    with (
+        rows_aside(target, dtype, (len(keys), width)) as put,
+        tqdm(total=sum(map(len, places.values())), desc=label, unit=" items") as bar,
+    ):
 
-    def missing() -> Iterator[tuple[int, Any]]:
-        for start in starts:
-            part = slice(start, min(start + size, n))
-            if _is_whole(_shard(store, start), (part.stop - start, width), dtype):
-                bar.update(part.stop - start)
-            else:
-                yield start, read(part)
+        def fill(found: Sequence[bytes], vectors: np.ndarray, became: np.ndarray) -> None:
+            at = [places.pop(key) for key in found]
+            everywhere, rows = np.concatenate(at), np.repeat(np.arange(len(at)), [*map(len, at)])
+            put(everywhere, vectors[rows])
+            state[everywhere], empty[everywhere] = became[rows], ~vectors.any(axis=1)[rows]
+            bar.update(len(everywhere))
 
-    with tqdm(total=n, desc=label, unit=" items") as bar:
-        for start, (vectors, state) in over(compute, missing()):
-            _write_shard(_shard(store, start), vectors.astype(dtype), state, start)
-            bar.update(len(vectors))
-    target, states, zeros = store / "features.npy", [], []
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in starts:
-            vectors, state = read_arrays(_shard(store, start), "vectors", "state")
-            states.append(state)
-            zeros.append(~vectors.any(axis=1))
-            yield vectors
-
-    write_rows(target, dtype, (n, width), blocks())
-    state, empty = np.concatenate(states), np.concatenate(zeros)
-    damaged, present = np.flatnonzero(state == DAMAGED).tolist(), state == PRESENT
-    return Extracted(target, present & ~empty, damaged, int((present & empty).sum()), {**card, "type": dtype})
-
-
-def _shard(store: Path, start: int) -> Path:
-    return store / f"{start:09d}.npz"
-
-
-def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
-    """Whether a file is a shard of an earlier run; a damaged one is computed again."""
-    try:
-        vectors, state = read_arrays(path, "vectors", "state")
-    except UserError:
-        return False
-    return vectors.shape == shape and vectors.dtype == dtype and state.shape == shape[:1] and state.dtype == np.int8
+        for segment in store.find(places):
+            fill(*segment)
+        kept = int(((state == PRESENT) & ~empty).sum())
+        missing = {key: at[0] for key, at in places.items()}
+        waiting = [*missing]
+        parts = {start: waiting[start : start + size] for start in range(0, len(waiting), size)}
+        blocks: Iterator[tuple[int, Any]] = (
+            (start, read([missing[key] for key in part])) for start, part in parts.items()
+        )
+        for start, (vectors, became) in over(compute, blocks):
+            with np.errstate(over="ignore"):  # refused below
+                vectors = vectors.astype(dtype)
+            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+            if len(bad):
+                place = missing[parts[start][bad[0]]]
+                raise UserError(f"the vector of item {place} is not finite as {dtype}; try --dtype float32")
+            store.add(parts[start], vectors, became)
+            fill(parts[start], vectors, became)
+    if cache is not None:
+        cache.prune()
+    present = state == PRESENT
+    damaged, zeros = np.flatnonzero(state == DAMAGED).tolist(), int((present & empty).sum())
+    return Extracted(target, present & ~empty, damaged, zeros, kept, {**card, "type": dtype})
 
 
-def _write_shard(path: Path, vectors: np.ndarray, state: np.ndarray, start: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise UserError(f"the vector of item {start + bad[0]} is not finite as {vectors.dtype}; try --dtype float32")
-    with write_aside(path) as temporary:
-        np.savez(temporary, vectors=vectors, state=state.astype(np.int8))
+def _store(work: Path, cache: VectorCache | None, encoder: Mapping[str, str], width: int, dtype: str) -> VectorStore:
+    if cache is not None:
+        try:
+            return VectorStore(cache.folder, encoder, width, dtype)
+        except UserError:
+            pass  # a home that cannot be written costs encoding again, no more
+    return VectorStore(work / "vectors", encoder, width, dtype)

@@ -2,58 +2,75 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
-from recbole_cadmr.extract.shards import ABSENT, PRESENT, Extracted, in_shards
+from recbole_cadmr.extract.shards import PRESENT, Extracted, in_shards
+from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_STEP = 8  # tokens between the lengths to which texts are padded
 
 
 def extract_text(
     texts: Sequence[str],
-    store: Path,
+    work: Path,
     *,
     model: str = "sentence-transformers/all-MiniLM-L6-v2",
     dtype: str = "float32",
     batch_size: int = 64,
     device: str | None = None,
     over: Over = here,
+    cache: VectorCache | None = None,
 ) -> Extracted:
     """Vectors of ``texts``; a blank text has none.
 
+    A text's vector is the same, bit for bit, whichever texts are encoded with it: in the same versions of the packages,
+    by the same kind of device and number of threads.
+
     Args:
-        store: folder of the shards, from which a killed run resumes.
+        work: folder of the result.
         model: a folder, or a name that sentence-transformers knows.
         device: such as ``cuda:0``; a GPU if there is one.
         over: who computes the shards.
+        cache: where vectors are kept, and taken from.
 
     Raises:
         UserError: if the model cannot be loaded.
     """
     encoder = _load(model)
-    weights = _weights_hash(encoder)
-    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    key = {"model": weights or model, "texts": digest, "max_seq_length": str(encoder.max_seq_length)}
-    card = {"model": Path(model).name, "SHA-256 of its weights": weights or "unknown"}
+    card = {"model": Path(model).name, "SHA-256 of its weights": _weights_hash(encoder) or "unknown"}
     compute, width = _Encode(encoder, batch_size, device), encoder.get_embedding_dimension()
-    how: dict[str, Any] = {"key": key, "card": card, "dtype": dtype, "label": "texts"}
-    return in_shards(store, len(texts), width, compute, read=texts.__getitem__, over=over, **how)
+    keys = [sha256(text.encode("utf-8", "surrogatepass")).digest() if text.strip() else None for text in texts]
+    # The longest first: texts that are encoded together are of about one length.
+    longest = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+
+    def read(places: Sequence[int]) -> list[str]:
+        return [texts[place] for place in places]
+
+    how: dict[str, Any] = {"card": card, "dtype": dtype, "label": "texts", "cache": cache, "order": longest}
+    return in_shards(work, keys, width, compute, encoder=_identity(encoder, batch_size), read=read, over=over, **how)
 
 
 @dataclass(frozen=True)
 class _Encode:
-    """Texts to vectors, on this machine or on another one that has not got the model's files."""
+    """Texts to vectors, on this machine or on another one that has not got the model's files.
+
+    What else is in a batch changes a vector by its shape alone: by the padding, to which kernels round otherwise, and
+    by the number of texts. So the length of a text decides how far it is padded, and every batch is full.
+    """
 
     encoder: Any
     batch_size: int
@@ -61,12 +78,54 @@ class _Encode:
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         self.encoder.to(place_of(self.device))
-        present = np.array([bool(text.strip()) for text in texts])
         vectors = np.zeros((len(texts), self.encoder.get_embedding_dimension()), dtype=np.float32)
-        written = [text for text, is_there in zip(texts, present) if is_there]
-        if written:
-            vectors[present] = self.encoder.encode(written, batch_size=self.batch_size, show_progress_bar=False)
-        return vectors, np.where(present, PRESENT, ABSENT)
+        lengths, step = self._padded_lengths(texts), max(self.batch_size - 1, 1)
+        for length in np.unique(lengths):
+            alike = np.flatnonzero(lengths == length)
+            # It has more tokens than the others of its batch, which are padded to it, and fills the batch up.
+            ruler = "a " * (int(length) + 1)
+            for start in range(0, len(alike), step):
+                rows = alike[start : start + step]
+                batch = [*(texts[row] for row in rows), *[ruler] * (self.batch_size - len(rows))]
+                encoded = self.encoder.encode(batch, batch_size=self.batch_size, show_progress_bar=False)
+                vectors[rows] = encoded[: len(rows)]
+        return vectors, np.full(len(texts), PRESENT)
+
+    def _padded_lengths(self, texts: Sequence[str]) -> np.ndarray:
+        """Tokens of each text, rounded up, and apart those that are cut off: they need no padding at all."""
+        from transformers import PreTrainedTokenizerBase
+
+        tokenizer, most = self.encoder.tokenizer, self.encoder.max_seq_length
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):  # of static vectors, which are not padded
+            return np.zeros(len(texts), dtype=int)
+        cut = {"truncation": True, "max_length": most} if most else {}
+        read = tokenizer([_prompt(self.encoder) + text for text in texts], **cut)["input_ids"]
+        counts = np.array([len(tokens) for tokens in read])
+        return np.where(counts == (most or -1), counts, -(-counts // _STEP) * _STEP)
+
+
+def _prompt(encoder: Any) -> str:
+    """What the model puts before every text."""
+    return (encoder.prompts or {}).get(encoder.default_prompt_name or "") or ""
+
+
+def _identity(encoder: Any, batch_size: int) -> dict[str, str]:
+    """What a vector depends on beside its text."""
+    weights = sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        weights.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    tokenizer = backend.to_str() if backend is not None else repr(encoder.tokenizer)
+    return {
+        "weights": weights.hexdigest(),
+        "modules": str(encoder),
+        "tokenizer": sha256(tokenizer.encode()).hexdigest(),
+        "prompt": _prompt(encoder),
+        "max_seq_length": str(encoder.max_seq_length),
+        "batch_size": str(batch_size),
+        **{name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+    }
 
 
 def _load(model: str) -> Any:

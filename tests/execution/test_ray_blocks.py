@@ -22,7 +22,7 @@ from tests.extract.test_image import drawn, weights  # noqa: F401 - a fixture
 # A driver on a head that computes nothing, and nodes of a core each with addresses of their own, of which one dies in
 # the middle, then the other; another one joins; then an object is put that no store holds; at last the head dies.
 DRIVER = """
-import sys, threading, time
+import hashlib, sys, threading, time
 from pathlib import Path
 import numpy as np
 from ray.cluster_utils import Cluster
@@ -50,12 +50,17 @@ class Draw:
 
 def vectors(store, over, n=120):
     compute = Draw(np.arange(360.0).reshape(120, 3))
-    found = in_shards(out / store, n, 3, compute, key={}, card={}, size=10, over=over)
+    keys = [hashlib.sha256(bytes([place])).digest() for place in range(n)]
+    how = {"encoder": {}, "card": {}, "size": 10, "read": lambda places: slice(places[0], places[-1] + 1)}
+    found = in_shards(out / store, keys, 3, compute, **how, over=over)
     return found.features.read_bytes()
+
+def finished(store):
+    return len(list((out / store).glob("vectors/*/[!.]*.npz")))
 
 def when(shards, store, act, *arguments):
     def wait():
-        while len(list((out / store).glob("0*.npz"))) < shards:
+        while finished(store) < shards:
             time.sleep(0.02)
         act(*arguments)
     threading.Thread(target=wait, daemon=True).start()
@@ -82,7 +87,7 @@ with ray_blocks.over_cluster(cluster.address) as over:
     ray_blocks._PATIENCE = 1.0
     when(3, "none", cluster.remove_node, first, False)
     said(lambda: vectors("none", over))
-    kept = len(list((out / "none").glob("0*.npz")))
+    kept = finished("none")
     before = calls()
     assert 3 <= kept < 12, kept
     third = node(4)
@@ -177,6 +182,7 @@ def test_texts_are_encoded_there(tmp_path, capsys):
     (source / "MicroLens-50k_pairs.tsv").write_text("1\t10 11 12\n2\t11 10\n3\t12\n")
     (source / "MicroLens-50k_titles.csv").write_text("item,title\n10,Soft blanket\n11,A tool kit\n12,\n")
     command = ["prepare", "microlens", f"--source={source}", f"--text_model={minilm()}", "--device=cpu"]
+    command.append("--vector_cache=0")
     for name, where in (("here", []), ("there", ["--ray-address=local"])):
         assert main([*command, f"--data_path={tmp_path / name}", *where]) == 0
     one, two = (tmp_path / name / "microlens50k" / "microlens50k.text.npy" for name in ("here", "there"))

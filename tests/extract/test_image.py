@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract import image
 from recbole_cadmr.extract.image import extract_images
+from recbole_cadmr.extract.vector_store import VectorCache
 from tests.extract.networks import write_weights
 
 
@@ -80,12 +82,47 @@ def test_pictures_of_every_kind_are_seen_in_colour_and_upright(tmp_path, weights
     exif = turned.getexif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
     turned.save(paths["turned"], exif=exif)
-    vectors, found = vectors_of(list(paths.values()), tmp_path / "s", weights, batch_size=4)
+    vectors, found = vectors_of(list(paths.values()), tmp_path / "s", weights)
     assert found.present.all() and found.damaged == []
     by_kind = dict(zip(paths, vectors))
     assert np.abs(by_kind["turned"] - by_kind["rgb"]).max() < 1e-5
     assert np.abs(by_kind["alpha"] - by_kind["rgb"]).max() < 1e-5
     assert np.abs(by_kind["grey"] - by_kind["rgb"]).max() > 1e-3
+
+
+def test_a_picture_has_the_same_vector_whichever_are_seen_with_it(tmp_path, weights):
+    paths = [tmp_path / f"{seed}.png" for seed in range(11)]
+    for seed, path in enumerate(paths):
+        drawn(seed, (60 + seed, 50)).save(path)
+    together, _ = vectors_of(paths, tmp_path / "together", weights)
+    backwards, _ = vectors_of(paths[::-1], tmp_path / "backwards", weights)
+    assert together.tobytes() == backwards[::-1].tobytes()
+    for place in (0, 8, 10):
+        alone, _ = vectors_of([paths[place]], tmp_path / f"alone{place}", weights)
+        assert alone[0].tobytes() == together[place].tobytes()
+
+
+def test_pictures_are_kept_by_what_is_in_their_files(tmp_path, weights):
+    cache, paths = VectorCache(tmp_path / "cache", 2**30), [tmp_path / f"{name}.png" for name in "abcd"]
+    for seed, path in enumerate(paths[:3]):
+        drawn(seed).save(path)
+    paths[3].write_text("junk")
+    first, found = vectors_of(paths, tmp_path / "1", weights, cache=cache)
+    assert found.kept == 0 and found.damaged == [3]
+    moved = paths[0].rename(tmp_path / "moved.png")  # the same picture
+    drawn(9).save(paths[1])  # another one
+    second, found = vectors_of([moved, *paths[1:]], tmp_path / "2", weights, cache=cache)
+    assert found.kept == 2 and found.damaged == [3] and found.present.tolist() == [True, True, True, False]
+    assert second[[0, 2]].tobytes() == first[[0, 2]].tobytes()
+    anew, _ = vectors_of([moved, *paths[1:]], tmp_path / "3", weights)
+    assert second.tobytes() == anew.tobytes() and (second[1] != first[1]).any()
+
+
+def test_a_picture_that_changes_while_it_is_read_is_not_kept_under_the_hash_of_another(tmp_path, weights, monkeypatch):
+    drawn().save(tmp_path / "a.png")
+    monkeypatch.setattr(image, "_key", lambda path: b"k" * 32)
+    with pytest.raises(UserError, match=r"a\.png was changed while it was read; repeat$"):
+        vectors_of([tmp_path / "a.png"], tmp_path / "s", weights)
 
 
 def test_damaged_and_missing_pictures_are_told_apart_and_never_invented(tmp_path, weights, monkeypatch):
@@ -97,7 +134,7 @@ def test_damaged_and_missing_pictures_are_told_apart_and_never_invented(tmp_path
     Image.new("1", (3000, 3000)).save(bomb)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2_000_000)
     paths = [cut, None, whole, text, tmp_path / "nowhere.png", empty, bomb]
-    vectors, found = vectors_of(paths, tmp_path / "s", weights, batch_size=3)
+    vectors, found = vectors_of(paths, tmp_path / "s", weights)
     assert found.present.tolist() == [False, False, True, False, False, False, False]
     assert found.damaged == [0, 3, 5, 6]
     assert (vectors[~found.present] == 0).all() and np.abs(vectors[2]).max() > 0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.extract.text import extract_text
+from recbole_cadmr.extract.text import _Encode, _identity, _load, extract_text
+from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
 from tests.extract.networks import minilm
 
@@ -65,6 +66,57 @@ def test_half_precision_and_other_batches_are_the_same_vectors(extracted, tmp_pa
     half = extract_text(TITLES, tmp_path / "half", model=str(minilm()), dtype="float16", batch_size=2)
     assert np.load(half.features).dtype == np.float16
     assert np.abs(np.load(half.features).astype(np.float32) - np.load(extracted.features)).max() < 1e-3
+
+
+def vectors(texts, work, **how):
+    found = extract_text(texts, work, model=str(minilm()), **how)
+    return np.load(found.features), found
+
+
+# Short and long ones, of which the last two are cut off at 256 tokens.
+OF_ALL_LENGTHS = [f"{'word ' * n}{n}" for n in (*range(1, 40, 2), 60, 61, 120, 250, 253, 254, 255, 300, 900)]
+
+
+def test_a_text_has_the_same_vector_whichever_are_encoded_with_it(tmp_path):
+    """Bit for bit, though padding to another length, or a batch of another size, would round otherwise."""
+    together, _ = vectors(OF_ALL_LENGTHS, tmp_path / "together", batch_size=5)
+    backwards, _ = vectors(OF_ALL_LENGTHS[::-1], tmp_path / "backwards", batch_size=5)
+    assert together.tobytes() == backwards[::-1].tobytes()
+    for place in (0, 7, 22, -5, -1):
+        alone, _ = vectors([OF_ALL_LENGTHS[place]], tmp_path / f"alone{place}", batch_size=5)
+        assert alone[0].tobytes() == together[place].tobytes(), place
+
+
+def test_only_what_is_new_or_changed_is_encoded(tmp_path, monkeypatch):
+    cache = VectorCache(tmp_path / "cache", 2**30)
+    first, found = vectors(TITLES, tmp_path / "monday", cache=cache, batch_size=5)
+    assert found.kept == 0
+    tuesday = ["A new thing", *reversed(TITLES), TITLES[0], f"{TITLES[1]}!"]
+    read = []
+    monkeypatch.setattr(
+        _Encode, "__call__", lambda self, texts, of=_Encode.__call__: read.extend(texts) or of(self, texts)
+    )
+    second, found = vectors(tuesday, tmp_path / "tuesday", cache=cache, batch_size=5)
+    assert sorted(read) == ["A new thing", f"{TITLES[1]}!"] and found.kept == 6 and found.present.sum() == 8
+    assert second[1:8].tobytes() == first[::-1].tobytes() and second[8].tobytes() == first[0].tobytes()
+    anew, _ = vectors(tuesday, tmp_path / "anew", batch_size=5)
+    assert anew.tobytes() == second.tobytes()
+    # What makes other vectors keeps its own: a shorter context, another precision, another size of batches.
+    for how in ({"dtype": "float16", "batch_size": 5}, {"batch_size": 4}):
+        assert vectors(TITLES, tmp_path / str(how), cache=cache, **how)[1].kept == 0
+
+
+def test_another_encoder_is_another_identity():
+    encoder = _load(str(minilm()))
+    own = _identity(encoder, 5)
+    assert own == _identity(_load(str(minilm())), 5)
+    encoder.max_seq_length = 128
+    assert _identity(encoder, 5) != own
+    encoder.max_seq_length = 256
+    with torch.no_grad():
+        next(encoder.parameters())[0, 0] += 1
+    changed = _identity(encoder, 5)
+    assert {name for name in own if own[name] != changed[name]} == {"weights"}
 
 
 @pytest.mark.parametrize("content", [None, {}, {"config.json": "{}", "model.safetensors": "junk"}])

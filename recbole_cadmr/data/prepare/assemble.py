@@ -74,7 +74,7 @@ def assemble(
         content = read_content(items, work)
         features = [
             with_graph(modality, options.graph)
-            for modality in (*_encoded(content, items, work, options, skipped), *content.features)
+            for modality in (*_encoded(content, items, work, options, skipped, steps), *content.features)
             if modality.items
         ]
         steps["split"] = f"{options.split}, seed {options.seed}"
@@ -84,7 +84,7 @@ def assemble(
         with folder_aside(options.folder, within=work) as folder:
             about = (origin, licence, sources, skipped.lines(), steps)
             write_data_set(folder, Prepared(options.name, parts, titles, features, *about, new_items=new))
-    told = ("k-core", "new items", "times")
+    told = ("k-core", "new items", "times", "text vectors", "image vectors")
     for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
         print(f"note: {line}", file=sys.stderr)
     return options.folder
@@ -102,17 +102,25 @@ def _with_content(
 
 
 def _encoded(
-    content: Content, items: Sequence[str], work: Path, options: Options, skipped: SkippedRows
+    content: Content,
+    items: Sequence[str],
+    work: Path,
+    options: Options,
+    skipped: SkippedRows,
+    steps: dict[str, str],
 ) -> list[Features]:
-    """Vectors of texts and pictures."""
-    shared = ("dtype", "batch_size", "device", "over")
-    how: dict[str, Any] = {name: getattr(options, name) for name in shared}
+    """Vectors of texts and pictures; ``steps`` gets how many are new."""
+    from recbole_cadmr.extract.vector_store import VectorCache
+
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "device", "over")}
+    how["cache"] = VectorCache.of_user(options.vector_cache)
     extracted = []
     if content.texts and options.text_model != NONE:
         from recbole_cadmr.extract.text import extract_text
 
         texts = [content.texts.get(item, "") for item in items]
-        extracted.append(("text", extract_text(texts, work / "text", model=options.text_model, **how)))
+        text = extract_text(texts, work / "text", model=options.text_model, batch_size=options.batch_size, **how)
+        extracted.append(("text", text))
         skipped.note("items without text", n=len(items) - len(content.texts))
     elif options.text_model != NONE:
         skipped.remark("no item has a text, so that there is no modality text")
@@ -130,6 +138,7 @@ def _encoded(
     for name, vectors in extracted:
         skipped.note(f"items whose {name} vector is zeros, so that they lack {name}", n=vectors.zeros)
         at = np.flatnonzero(vectors.present)
+        steps[f"{name} vectors"] = f"{len(at) - vectors.kept:,} encoded, {vectors.kept:,} kept from before"
         made_by = ", ".join(f"{key} {value}" for key, value in vectors.card.items())
         result.append(Features(name, [items[row] for row in at], vectors.features, at, made_by=made_by))
     return result

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from recbole_cadmr.arguments import real, seed, whole_number
+from recbole_cadmr.arguments import not_negative, real, seed, whole_number
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.data.times import FORMATS
@@ -41,8 +41,12 @@ class Options:
     )
     weights: Annotated[Path | None, _told("its weights (default: torchvision's)", type=Path, metavar="FILE")] = None
     dtype: Annotated[str, _told(f"of the vectors {_DEFAULT}", choices=("float16", "float32"))] = "float32"
-    batch_size: Annotated[int, _told(f"texts or pictures encoded at once {_DEFAULT}", type=whole_number(1))] = 64
+    batch_size: Annotated[int, _told(f"texts encoded at once {_DEFAULT}", type=whole_number(1))] = 64
     device: Annotated[str | None, _told("such as cpu or cuda:0 (default: a GPU if there is one)")] = None
+    vector_cache: Annotated[
+        float,
+        _told(f"GiB of vectors kept for the next prepare, 0 for none {_DEFAULT}", type=not_negative, metavar="GIB"),
+    ] = 10
     graph: Annotated[
         int,
         _told(f"also write K nearest items of each, 0 for none {_DEFAULT}", type=whole_number(), metavar="K"),

@@ -27,7 +27,7 @@ _OPTIONAL = ("rating", "timestamp", "order")
 
 
 def write_data_set(folder: Path, prepared: Prepared) -> None:
-    """Write a data set into the existing ``folder``; the same input gives the same bytes."""
+    """Write a data set into the existing ``folder``; the same input and steps give the same bytes."""
     name = prepared.name
     for part, rows in prepared.parts.items():
         kept = [column for column in _OPTIONAL if column in rows]
