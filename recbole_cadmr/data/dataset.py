@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.controls import NOISE, changes, controlled, noise
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
-from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph
+from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph, with_items
 from recbole_cadmr.data.interactions import InteractionDataset
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
@@ -76,10 +78,49 @@ class MultimodalDataset(InteractionDataset):
 
     def nearest_items(self, name: str, k: int) -> ItemGraph:
         """The ``k`` nearest other items by one modality: of the graph that came with it if it has as many."""
-        graph = self.item_graph(name)
+        graph = self._extended_graphs[name] if name in self._extended_graphs else self.item_graph(name)
         if graph is None or graph.idx.shape[1] < min(k, int(self.modality(name).present.sum()) - 1):
             graph = cached_nearest_items(self.modality(name), max(k, _NEAREST))
         return graph
+
+    def with_items(self, tokens: Sequence[str], modalities: Mapping[str, Modality], graphs: bool) -> MultimodalDataset:
+        """The same with items that nobody has, numbered behind the others.
+
+        Args:
+            modalities: the features of all items, the new ones included.
+            graphs: whether the graphs of nearest items are wanted, too.
+        """
+        extended = copy(self)
+        ids = np.append(self.field2id_token[self.iid_field].astype(object), np.array(tokens, dtype=object))
+        extended.field2id_token = {**self.field2id_token, self.iid_field: ids}
+        numbers = dict(zip(tokens, range(self.item_num, len(ids))))
+        extended.field2token_id = {
+            **self.field2token_id,
+            self.iid_field: {**self.field2token_id[self.iid_field], **numbers},
+        }
+        extended.new_item_count = self.new_item_count + len(tokens)
+        extended._modalities, extended._graphs = dict(modalities), {}
+        known = {**{name: self.item_graph(name) for name in self.graph_names}, **self._extended_graphs}
+        extended._extended_graphs = {
+            name: with_items(known.get(name) or self.nearest_items(name, _NEAREST), modalities[name])
+            for name in (self.modality_names if graphs else ())
+        }
+        return extended
+
+    def with_pairs(self, users: Sequence[str], user: np.ndarray, item: np.ndarray) -> MultimodalDataset:
+        """The same with further users, and interactions of users and items by their numbers."""
+        extended = copy(self)
+        ids = np.append(self.field2id_token[self.uid_field].astype(object), np.array(users, dtype=object))
+        extended.field2id_token = {**self.field2id_token, self.uid_field: ids}
+        numbers = dict(zip(users, range(self.user_num, len(ids))))
+        extended.field2token_id = {
+            **self.field2token_id,
+            self.uid_field: {**self.field2token_id[self.uid_field], **numbers},
+        }
+        new = {self.uid_field: user, self.iid_field: item}
+        columns = {name: torch.cat([self.inter_feat[name], torch.from_numpy(ids)]) for name, ids in new.items()}
+        extended.inter_feat = Interaction(columns)
+        return extended
 
     def domains(self) -> torch.Tensor | None:
         """The domain of each item, 1 or 2 in the order of their names and 0 of the padding item; None without domains.
@@ -124,6 +165,7 @@ class MultimodalDataset(InteractionDataset):
         # RecBole's copies of a data set (its train, validation and test parts) share these.
         self._modalities: dict[str, Modality] = {}
         self._graphs: dict[str, ItemGraph] = {}
+        self._extended_graphs: dict[str, ItemGraph] = {}
 
     def _preload_weight_matrix(self) -> None:
         super()._preload_weight_matrix()

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from recbole_cadmr.arrays import read_arrays
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder, write_aside
 from recbole_cadmr.neighbours import nearest_rows
+
+_NUMBERS = 2**24  # cosines held at once
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,41 @@ def nearest_items(modality: Modality, k: int) -> ItemGraph:
         idx, graph.cos[items] = nearest_rows(unit, k)
         graph.idx[items] = items[idx]
     return graph
+
+
+def with_items(graph: ItemGraph, modality: Modality) -> ItemGraph:
+    """The graph with the last items of a modality, which it does not have: as if it had been made with them.
+
+    They get as many neighbours as the others, among all items, and become neighbours of those that they are near to.
+    """
+    n_known, k = graph.idx.shape
+    idx, cos = (
+        torch.cat([part, part.new_zeros(len(modality.present) - n_known, k)]) for part in (graph.idx, graph.cos)
+    )
+    new = n_known + modality.present[n_known:].nonzero().squeeze(1)
+    if not len(new):
+        return ItemGraph(idx, cos)
+    unit = F.normalize(modality.features.float(), dim=1)
+    for block in torch.arange(n_known).split(max(_NUMBERS // len(new), 1)):
+        near = (unit[block] @ unit[new].T).masked_fill(~modality.present[block, None], -torch.inf)
+        others = torch.where(graph.idx[block] > 0, graph.cos[block], -torch.inf)
+        idx[block], cos[block] = _largest(
+            torch.cat([graph.idx[block], new.expand(len(block), -1)], 1), others, near, k=k
+        )
+    for block in new.split(max(_NUMBERS // len(unit), 1)):
+        near = (unit[block] @ unit.T).masked_fill(~modality.present, -torch.inf)
+        near[torch.arange(len(block)), block] = -torch.inf
+        everything = torch.arange(len(unit)).expand(len(block), -1)
+        idx[block], cos[block] = _largest(everything, near, k=k)
+    return ItemGraph(idx, cos)
+
+
+def _largest(idx: torch.Tensor, *cosines: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` places of largest cosine in each row; 0 for none."""
+    cos, order = torch.cat(cosines, 1).sort(dim=1, descending=True, stable=True)
+    cos, order = cos[:, :k], order[:, :k]
+    none = cos == -torch.inf
+    return idx.gather(1, order).masked_fill(none, 0), cos.masked_fill(none, 0.0)
 
 
 def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:

@@ -25,3 +25,12 @@ class Modality:
     def width(self) -> int:
         """Length of a feature vector."""
         return self.features.shape[1]
+
+    def with_items(self, rows: torch.Tensor | None, n: int) -> Modality:
+        """The same with ``n`` further items behind the others.
+
+        Args:
+            rows: [n, width], their features, zeros where one lacks the modality; None if all do.
+        """
+        rows = torch.zeros(n, self.width) if rows is None else rows
+        return Modality(self.name, torch.cat([self.features, rows]), torch.cat([self.present, rows.any(1)]))

@@ -99,6 +99,27 @@ def unit_features(dataset: MultimodalDataset, most: int = sys.maxsize) -> tuple[
     return features, any(V is not None for V in bases)
 
 
+def projected_features(dataset: MultimodalDataset, most: int, known: Tensor) -> Tensor:
+    """What :func:`unit_features` would have given for further items [n, F] in the coordinates of ``known`` [I, F].
+
+    Their principal components are found again from the known items, and turned to what these were on another machine.
+    """
+    parts, first = [], 0
+    for modality in dataset.modalities().values():
+        n = len(known) + 1
+        unit = _UnitRows(Modality(modality.name, modality.features[:n], modality.present[:n]))
+        new = F.normalize((modality.features[n:] - unit.mean) * modality.present[n:, None], dim=1)
+        if unit.width > most:
+            V = principal_components(unit, most)
+            again = torch.cat([F.normalize(block @ V, dim=1) for block in unit])
+            own = known[:, first : first + V.shape[1]].to(again)
+            left, _, right = torch.linalg.svd(again.T @ own)  # orthogonal Procrustes
+            new = F.normalize(new @ V @ (left @ right), dim=1)
+        first += new.shape[1]
+        parts.append(new)
+    return torch.cat(parts, 1).to(known)
+
+
 class _UnitRows:
     """The rows [I, width] of a modality, centred and of length 1, or 0 if missing, in blocks of ``step``."""
 
@@ -107,11 +128,11 @@ class _UnitRows:
         self.step = max(_BLOCK // self.width, 1)
         self._features, self._present = modality.features[1:], modality.present[1:, None]
         total = sum((rows.sum(0, dtype=torch.float64) for rows in self._features.split(self.step)), torch.zeros(1))
-        self._mean = (total / max(int(self._present.sum()), 1)).float()  # rows that are missing are zeros
+        self.mean = (total / max(int(self._present.sum()), 1)).float()  # rows that are missing are zeros
 
     def __iter__(self) -> Iterator[Tensor]:
         for rows, present in zip(self._features.split(self.step), self._present.split(self.step)):
-            yield F.normalize((rows - self._mean) * present, dim=1)
+            yield F.normalize((rows - self.mean) * present, dim=1)
 
 
 def principal_components(X: Iterable[Tensor], n_components: int) -> Tensor:

@@ -11,6 +11,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender, SequentialRecommender
 from torch import Tensor
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.registry import SEQUENTIAL, get_model
@@ -26,6 +27,8 @@ class ModelTraits:
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
         explains: whether it says what a score is made of, by ``score_paths``.
+        takes_new_items: whether it scores items that came after training, by their content, after ``refit``.
+        refits: whether all that it learns follows from the training rows by ``refit``.
         weighs_content: whether ``score_rows`` takes a weight of content other than 1.
         sequential: whether it reads what a user has chosen in its order, so that a data set without one is an error.
         batch_by_rows: whether its training batches are ids of rows of the rating matrix, not interactions.
@@ -40,6 +43,8 @@ class ModelTraits:
     scores_cold_items: bool = False
     recommends_from_history: bool = False
     explains: bool = False
+    takes_new_items: bool = False
+    refits: bool = False
     weighs_content: bool = False
     sequential: bool = False
     batch_by_rows: bool = False
@@ -124,6 +129,15 @@ class OwnModel(TrainingHooks):
             UserError: if the model does not recommend from a history.
         """
         raise UserError(f"{type(self).__name__} knows only the users it was trained on; it takes no `history`")
+
+    def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
+        """Compute anew what follows from the data alone, after the parameters of the same model on fewer data came in.
+
+        Args:
+            before: that model.
+            dataset: what this one was built from.
+            n_known: items that it was trained on, the padding item included; of the others nothing was learned.
+        """
 
     def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
         """The parts that the score of an item is made of; they add up to it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -39,7 +40,13 @@ class ItemWeightsRecommender(HistoryRecommender):
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
     traits = replace(
-        HistoryRecommender.traits, multimodal=True, deterministic=True, scores_cold_items=True, explains=True
+        HistoryRecommender.traits,
+        multimodal=True,
+        deterministic=True,
+        scores_cold_items=True,
+        explains=True,
+        takes_new_items=True,
+        refits=True,
     )
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
@@ -98,6 +105,11 @@ class ItemWeightsRecommender(HistoryRecommender):
             self._check_memory()
             self._weights = self.item_weights()
         return self.nothing_to_learn.sum() * 0.0
+
+    def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
+        """Compute W anew."""
+        self._weights = None
+        self.calculate_loss(Interaction({}))
 
     def _check_memory(self) -> None:
         n_items, n_matrices = self.R.shape[1], self.traits.item_matrices

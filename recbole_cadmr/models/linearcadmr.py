@@ -35,6 +35,8 @@ class LinearCADMR(ClosedFormRecommender):
         scores_cold_items=True,
         explains=True,
         weighs_content=True,
+        takes_new_items=True,
+        refits=True,
         trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
         item_matrices=5,
         fits_sparse=True,
@@ -67,6 +69,12 @@ class LinearCADMR(ClosedFormRecommender):
         else:
             raise ValueError("its weights are of a sparse fit of an earlier version; train it again")
         self._fitted = None
+
+    def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
+        """Fit by the same settings, in the same way."""
+        self._kind = "exact" if isinstance(before.closed_form.weights, Tensor) else "low rank"
+        self._fitted = None
+        self.calculate_loss(Interaction({}))
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch of an epoch; the loss is 0 and teaches nothing."""

@@ -24,7 +24,7 @@ class RP3beta(ItemWeightsRecommender):
     column keeps as many. It reads interactions alone. Settings are declared in ``properties/model/RP3beta.yaml``.
     """
 
-    traits = replace(ItemWeightsRecommender.traits, multimodal=False, scores_cold_items=False)
+    traits = replace(ItemWeightsRecommender.traits, multimodal=False, scores_cold_items=False, takes_new_items=False)
 
     def item_weights(self) -> sp.csr_matrix:
         """W, float32 [I, I], sparse.

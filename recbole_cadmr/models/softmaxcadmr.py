@@ -36,7 +36,7 @@ from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.candidates import BestItems
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
-from recbole_cadmr.models.content import unit_features
+from recbole_cadmr.models.content import projected_features, unit_features
 
 _TINY = 1e-30  # least probability, within float32
 _FULL = 20_000  # items up to which the softmax runs over all of them unless told otherwise
@@ -73,6 +73,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         scores_cold_items=True,
         explains=True,
         weighs_content=True,
+        takes_new_items=True,
         trainer="recbole_cadmr.training.softmax_trainer:SoftmaxTrainer",
         item_matrices=7,
         fits_sparse=True,
@@ -101,7 +102,8 @@ class SoftmaxCADMR(ClosedFormRecommender):
         self._smoothing = smoothing = Smoothing(R, A, *weights, self.device)
         features, reduced = unit_features(dataset, config["content_components"])
         # What principal components a machine finds is not for another one to find again.
-        self.register_buffer("features", config["content_scale"] * features, persistent=reduced)
+        self._content_scale, self._content_components = config["content_scale"], config["content_components"]
+        self.register_buffer("features", self._content_scale * features, persistent=reduced)
         shape = config["attention_size"], config["attention_temperature"], config["embedding_scale"]
         n_items, n_features = features.shape
         self._members = [ItemAttention(n_items, n_features, smoothing, *shape) for _ in range(config["ensemble_size"])]
@@ -206,6 +208,17 @@ class SoftmaxCADMR(ClosedFormRecommender):
             self.fit_kind, self._best = self.fit_closed_form(self.fit_kind), None
             if is_open and is_first:
                 agreed(self.fit_kind)
+
+    @torch.no_grad()
+    def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
+        """Give new items a query and a key by content alone; the closed form is fitted by itself when needed."""
+        for member in self._members:
+            member.embedding[n_known - 1 :] = 0.0
+        if "features" not in self._non_persistent_buffers_set and self._content_scale:
+            known = self.features[: n_known - 1] / self._content_scale
+            new = projected_features(dataset, self._content_components, known)
+            self.features[n_known - 1 :] = self._content_scale * new
+        self._cache.clear()
 
     # Scores
 

@@ -24,7 +24,7 @@ class VBPR(MultimodalRecommender):
     Settings are declared in ``properties/model/VBPR.yaml``.
     """
 
-    traits = replace(MultimodalRecommender.traits, explains=True)
+    traits = replace(MultimodalRecommender.traits, explains=True, takes_new_items=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

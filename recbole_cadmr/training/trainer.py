@@ -209,7 +209,7 @@ class RunTrainer(RankingTrainer):
     def epoch_state(self) -> dict[str, Any]:
         """The model and the random numbers that an epoch starts from."""
         loader = self._train_data.generator.get_state()
-        return {**self._model_state(), **(self._pending or {"random": random_state(), "loader": loader})}
+        return {**self.model_state(), **(self._pending or {"random": random_state(), "loader": loader})}
 
     def load_epoch_state(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`epoch_state` gave."""
@@ -263,7 +263,8 @@ class RunTrainer(RankingTrainer):
 
     # Checkpoints
 
-    def _model_state(self) -> dict[str, Any]:
+    def model_state(self) -> dict[str, Any]:
+        """The model's state, as :meth:`load_model_state` takes it."""
         return {
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
@@ -290,7 +291,7 @@ class RunTrainer(RankingTrainer):
         if rank():
             return
         best = {"epoch": epoch, "phase": self.phase, "best_valid_score": float(self.best_valid_score)}
-        save_checkpoint(self.saved_model_file, {**self.metadata, **best, **self._model_state()})
+        save_checkpoint(self.saved_model_file, {**self.metadata, **best, **self.model_state()})
 
     def load_best(self) -> None:
         """Load the best state of the run from ``model.pt``."""
