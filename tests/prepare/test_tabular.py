@@ -81,6 +81,11 @@ def test_files_of_several_days(tmp_path, capsys):
     assert [row[:2] for row in rows(tmp_path)] == PAIRS
     assert [row[:2] for row in rows(tmp_path, "test")] == [(f"u{user}", "i3") for user in range(3)]
     assert "`one.csv`" in card(tmp_path) and "`two.jsonl`" in card(tmp_path)
+    late = write(tmp_path / "late.csv", [("u1", "i9", "soon"), ("u9", "i1", 3)], (*NAMES, "t"))
+    assert prepare(tmp_path, "--inter", first, second, late, *given[3:], name="late") == 0
+    assert "malformed lines of late.csv: 1 (the line of u1 and i9: its timestamp cannot be read)" in card(
+        tmp_path, "late"
+    )
     assert prepare(tmp_path, "--inter", first, write(tmp_path / "x.csv", PAIRS, ("user", "item_id"))) == 2
     assert "x.csv has no column 'user_id'" in error(capsys)
 

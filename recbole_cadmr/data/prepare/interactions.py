@@ -29,29 +29,33 @@ def read_values(
     ``--min_rating`` or has no positive quantity is left out.
 
     Args:
-        interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text.
-        path: the file they come from, for messages.
+        interactions: ``user_id``, ``item_id`` and, if known, ``rating``, ``quantity`` and ``timestamp``, all text; of
+            several files also ``file``, names for messages.
+        path: the file they come from, or the first one.
 
     Raises:
         UserError: if an option needs a column that is missing, or too much of one cannot be read.
     """
     table, steps = interactions.copy(deep=False), {}
+    files = table.pop("file").array if "file" in table else None
+    whole = path.name if files is None else f"{path.name} and the files after it"
     for option, column in (("min_rating", "rating"), ("time_format", "timestamp")):
         if getattr(options, option) is not None and column not in table:
-            raise UserError(f"--{option} needs a {column} of each interaction, which {path.name} does not have")
+            raise UserError(f"--{option} needs a {column} of each interaction, which {whole} does not have")
     read = pd.Series(True, index=table.index)
     for name in [name for name in ("rating", "quantity", "timestamp") if name in table]:
         if name == "timestamp":
-            times = read_times(table[name], f"the times of {path.name}", options.time_format)
+            times = read_times(table[name], f"the times of {whole}", options.time_format)
             table[name], usable, steps["times"] = times.values, times.read, times.reading
         else:
             texts = table[name]
             table[name] = _numbers(texts)
             usable = np.isfinite(table[name].to_numpy())
-            name_of = f"the {name} of {path.name}"
+            name_of = f"the {name} of {whole}"
             refuse_unreadable(texts[~usable], int((~usable).sum()), len(table), name_of, "a number")
-        for user, item in table.loc[read & ~usable, ["user_id", "item_id"]].itertuples(index=False):
-            skipped.malformed(path, f"the line of {user} and {item}", f"its {name} cannot be read")
+        for row, user, item in table.loc[read & ~usable, ["user_id", "item_id"]].itertuples():
+            file = path if files is None else path.with_name(files[row])
+            skipped.malformed(file, f"the line of {user} and {item}", f"its {name} cannot be read")
         read &= usable
     table = table[read]
     if options.min_rating is not None:

@@ -104,7 +104,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def read_interactions(arguments: argparse.Namespace, skipped: SkippedRows) -> pd.DataFrame:
-    """``user_id, item_id`` and, if their columns are named, ``rating``, ``quantity`` and ``timestamp``, as text."""
+    """``user_id, item_id`` and, if their columns are named, ``rating``, ``quantity`` and ``timestamp``, as text.
+
+    Of several files also ``file``, the name of the one that a row is in.
+    """
     named = {
         "user_id": arguments.user_column,
         "item_id": arguments.item_column,
@@ -113,11 +116,12 @@ def read_interactions(arguments: argparse.Namespace, skipped: SkippedRows) -> pd
         "timestamp": arguments.time_column,
     }
     columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
-    tables = []
+    tables, several = [], len(arguments.inter) > 1
     for path in arguments.inter:
         needed = list(dict.fromkeys(columns.values()))
         rows = read_rows(path, skipped, needed, (), arguments.encoding, arguments.separator, ids=needed[:2])
-        tables.append(pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()}))
+        table = pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()})
+        tables.append(table.assign(file=pd.Categorical([path.name]).repeat(len(table))) if several else table)
     return stacked(tables)
 
 
