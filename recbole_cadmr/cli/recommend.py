@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from recbole_cadmr.arguments import not_negative, truth, whole_number
+from recbole_cadmr.arguments import names, not_negative, truth, whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
@@ -39,11 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="True (default) or False: the most popular items for users of whom nothing is known, marked so",
     )
     parser.add_argument(
+        "--with",
+        dest="with_columns",
+        type=names,
+        metavar="A,B",
+        help="columns of the data set's table of items behind the others, such as title",
+    )
+    parser.add_argument(
         "--output",
         required=True,
         metavar="FILE",
-        help="tab-separated user_id, item_id, rank, score, source; with --ray-address a new folder of parquet files",
+        help="user_id, item_id, rank, score, source as csv, tsv, jsonl or parquet, by the end of its name; with "
+        "--ray-address a new folder of parquet files",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     add_ray_address(parser, "recommend there, in blocks of users")
     parser.set_defaults(run=run)
 
@@ -51,9 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
     from recbole_cadmr.recommender import tables
+    from recbole_cadmr.recommender.list_files import check_columns, refuse_output, with_columns, write_lists
     from recbole_cadmr.recommender.recommender import load
 
-    refuse_existing(arguments.output)
+    if arguments.ray_address:
+        _check_for_cluster(arguments)
+    else:
+        refuse_output(arguments.output, arguments.overwrite)
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     for name in ("leave_out", "popular"):
@@ -64,8 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
-    if arguments.ray_address and history is not None:
-        raise UserError("--history is for this machine; leave out --ray-address")
     how: dict[str, Any] = {
         "topk": arguments.topk,
         "candidates": tables.read_items(arguments.candidates) if arguments.candidates else None,
@@ -77,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ray_address:
         return _run_on_cluster(arguments, users, how)
     recommender = load(arguments.checkpoint, arguments.data_path)
+    more = arguments.with_columns or ()
+    check_columns(recommender.catalogue.table, more, tables.COLUMNS)
     if history is not None:
         frame, unknown = recommender.recommend_from_history(history, **how)
         if unknown:
@@ -85,9 +98,23 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         frame = recommender.recommend(users, **how)
         asked = len(recommender.users) if users is None else len(users)
-    tables.write_recommendations(frame, arguments.output)
+    frame, without = with_columns(frame, recommender.catalogue.table, more)
+    write_lists(frame, arguments.output, arguments.overwrite)
+    for name, count in without.items():
+        if count:
+            print(f"{count:,} of the {frame['item_id'].nunique():,} items in the lists have no {name}")
     _report(tables.Counts.of(frame, arguments.topk), asked, arguments)
     return 0
+
+
+def _check_for_cluster(arguments: argparse.Namespace) -> None:
+    """Raise :class:`UserError` for what a cluster does not do."""
+    refuse_existing(arguments.output)
+    for option, value in (("history", arguments.history), ("with", arguments.with_columns)):
+        if value:
+            raise UserError(f"--{option} is for this machine; leave out --ray-address")
+    if arguments.overwrite:
+        raise UserError("--overwrite is for a file, and --ray-address writes a new folder; leave one of them out")
 
 
 def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None, how: dict[str, Any]) -> int:

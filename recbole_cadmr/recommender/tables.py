@@ -1,20 +1,22 @@
-"""What a person asks with and gets: files of people, items and lists."""
+"""What a person asks with, and gets: files of people and items, columns and counts of lists."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.data.atomic import write_atomic
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import read_text, write_aside
+from recbole_cadmr.files import read_text
 
 COLUMNS = ["user_id", "item_id", "rank", "score", "source"]
-_BLOCK = 2**18  # rows of a table that are turned into text at once
 _BLANKS = re.compile(" +")
 
 
@@ -40,14 +42,17 @@ class Counts:
 
 
 def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Rows ``user item``, separated by tabs, or by blanks where the first line has no tab.
+    """Rows ``user item``: of a csv, jsonl or parquet file, its columns ``user_id`` and ``item_id``.
 
-    A header that names ``user_id`` and ``item_id`` (``:token`` may follow) may come first; other columns may then stand
-    beside them, in any order. Blank lines are passed over.
+    In other files they are separated by tabs, or by blanks where the first line has no tab. A header that names these
+    columns (``:token`` may follow) may come first; other columns may then stand beside them, in any order. Blank lines
+    are passed over.
 
     Raises:
-        UserError: if the file is missing, empty, or has a line of other than two columns.
+        UserError: if the file is missing, empty, or has a line of other than two columns or without an id.
     """
+    if _is_table(path):
+        return _columns(path, COLUMNS[:2], "rows")
     lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     with_tabs = bool(lines) and "\t" in lines[0][1]
     rows = [(number, line.split("\t") if with_tabs else _BLANKS.split(line.strip(" "))) for number, line in lines]
@@ -66,7 +71,11 @@ def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_users(path: str | os.PathLike[str]) -> list[str]:
-    """User ids, one a line; blank lines, and a first line ``user_id`` (``:token`` may follow), are passed over."""
+    """User ids: of a csv, jsonl or parquet file, its column ``user_id``; of other files, one a line.
+
+    There, blank lines are passed over, and a header that names ``user_id`` (``:token`` may follow) may come first; with
+    tabs, other columns may stand beside it.
+    """
     return _column(path, "user_id", "users")
 
 
@@ -76,15 +85,46 @@ def read_items(path: str | os.PathLike[str]) -> list[str]:
 
 
 def read_exclusions(path: str | os.PathLike[str]) -> list[str] | pd.DataFrame:
-    """Item ids, one a line, or rows ``user item`` as of :func:`read_histories`, where the first line has a tab."""
+    """Item ids, as of :func:`read_items`, or rows ``user item`` as of :func:`read_histories`.
+
+    They are the latter in a csv, jsonl or parquet file that has a column ``user_id``, in others where the first line
+    has a tab.
+    """
+    if _is_table(path):
+        rows = _columns(path, ["item_id"], "rows", ["user_id"])
+        return rows if "user_id" in rows else rows["item_id"].tolist()
     first = next((line for line in _lines(path) if line.strip()), "")
     return read_histories(path) if "\t" in first else read_items(path)
 
 
+def _is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a file names its columns, in a format that its own name says."""
+    return os.fspath(path).lower().endswith((".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet"))
+
+
+def _columns(path: str | os.PathLike[str], names: list[str], what: str, optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Columns of ids, every one of them given."""
+    rows = read_rows(Path(path), SkippedRows(strict=True), names, optional)
+    for name in rows:
+        empty = np.flatnonzero(rows[name].to_numpy() == "")
+        if len(empty):
+            raise UserError(f"{path} has no {name} in its row {empty[0] + 1}; give every row one")
+    if rows.empty:
+        raise UserError(f"{path} holds no {what}")
+    return rows
+
+
 def _column(path: str | os.PathLike[str], name: str, what: str) -> list[str]:
-    values = [line for line in _lines(path) if line.strip()]
-    if values and values[0].partition(":")[0] == name:
-        values = values[1:]
+    if _is_table(path):
+        return _columns(path, [name], what)[name].tolist()
+    lines = [line for line in _lines(path) if line.strip()]
+    header = [column.partition(":")[0] for column in lines[0].split("\t")] if lines else []
+    if header.count(name) != 1:
+        values = lines
+    elif any(line.count("\t") != len(header) - 1 for line in lines):
+        raise UserError(f"{path} has lines of other than the {len(header)} columns of its header")
+    else:
+        values = [line.split("\t")[header.index(name)] for line in lines[1:]]
     if not values:
         raise UserError(f"{path} holds no {what}")
     return values
@@ -94,15 +134,3 @@ def _lines(path: str | os.PathLike[str]) -> list[str]:
     """Lines without their ends and without a byte order mark; nothing else that Unicode calls a line end is one."""
     text = read_text(path).removeprefix("\ufeff")
     return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def write_recommendations(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write tab-separated rows with a header, whole or not at all; an existing file is refused."""
-    if os.path.lexists(path):
-        raise UserError(f"{path} is already there; choose another `output`")
-    # One format for each row takes half the time of pandas' writer.
-    as_text = "%s\t%s\t%d\t%.6g\t%s".__mod__
-    parts = (frame[COLUMNS].iloc[start : start + _BLOCK] for start in range(0, len(frame), _BLOCK))
-    rows = (as_text(row) for part in parts for row in zip(*(part[name].tolist() for name in COLUMNS)))
-    with write_aside(path) as temporary:
-        write_atomic(temporary, COLUMNS, rows)

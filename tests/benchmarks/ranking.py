@@ -40,9 +40,9 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.models.contract import TrainingHooks
+from recbole_cadmr.recommender.list_files import write_lists
 from recbole_cadmr.recommender.loading import parts_of
 from recbole_cadmr.recommender.recommender import Recommender
-from recbole_cadmr.recommender.tables import write_recommendations
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.result import peak_memory, reset_peak_memory
 from recbole_cadmr.runs.session import Session, load_session, open_session
@@ -146,7 +146,7 @@ def of_candidates(folder: Path, shape: Shape, candidates: int, threads: int) -> 
     rows.append({"what": "evaluation", "users": len(data.uid_list), **took})
     frame, took = measured(lambda: recommender.recommend(topk=K, leave_out="train"))
     rows.append({"what": f"recommend, lists of {K}", "users": n_users, **took})
-    _, took = measured(lambda: write_recommendations(frame, folder / "lists.tsv"))
+    _, took = measured(lambda: write_lists(frame, folder / "lists.tsv"))
     rows.append({"what": f"{len(frame):,} rows into a file", "users": n_users, **took})
     name = f"{shape.users:,} x {shape.items:,}"
     return [{"shape": name, **row, "ratio": row["CPU s"] / rows[0]["CPU s"]} for row in rows]
