@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,31 +19,25 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch, cap_row_lengths, hold_out, row_pairs
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.attention_scores import TINY, AttentionScores, candidates
 from recbole_cadmr.layers.item_attention import (
     ItemAttention,
     Smoothing,
     attention_entries,
-    log_mean_entries,
-    log_totals,
     sampled_attention_entries,
-    shares_of_mean,
 )
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.layers.shared_batch import agreed, n_processes, rank, share, summed
-from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.candidates import BestItems
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.content import projected_features, unit_features
 
-_TINY = 1e-30  # least probability, within float32
 _FULL = 20_000  # items up to which the softmax runs over all of them unless told otherwise
 _SAMPLED = 2**13  # and how many it runs over beyond
 _CANDIDATES = 500  # items of the closed form that the attention looks at where that is fitted sparse
 _LONGEST = 512  # items of a row that a step looks at; of a longer row, as many at random
-# Paths of a score: what a chosen item's attention adds beside that of any item, and what an equal one of all would.
-ATTENTION, UNIFORM, NO_CANDIDATE = "attention", "uniform attention", "not looked at by the attention"
 _LOOKED_AT = 512  # items whose attention the diagnostics look at
 # What an attention may choose by itself, in this order.
 _ADAPTED = ("cooccurrence_smoothing", "attention_temperature", "content_smoothing", "held_out_share")
@@ -193,7 +186,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         of_held, of_known = summed(total).split([len(held_row), n_rows])
         unknown = (1 - of_known).clamp(min=1e-6)[held_row]  # what is left for the items that are not in the row
         weight = torch.bincount(held_row, minlength=n_rows)[held_row].float() ** (self.history_weight - 1)
-        loss = unknown.log() - of_held.clamp(min=_TINY).log()
+        loss = unknown.log() - of_held.clamp(min=TINY).log()
         return (weight * loss).sum() / weight.sum()
 
     def fit(self) -> None:
@@ -228,35 +221,36 @@ class SoftmaxCADMR(ClosedFormRecommender):
     def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         self.fit()
         scores = self.closed_form.scores(batch, content_weight)
-        items = self.candidates(scores)
-        if items is None:
-            return F.pad(scores + self.attention_weight * self.log_p(batch), (1, 0))
-        log_p = self.attention_weight * self.log_p_at(batch, items)
-        behind = log_p.amin(1, keepdim=True)  # what is no candidate is behind all that are
-        return F.pad((scores + behind).scatter_add_(1, items, log_p - behind), (1, 0))
+        return F.pad(self.attention_scores.added_to(scores, batch, self.attention_weight, self.n_candidates), (1, 0))
 
     @property
-    def _has_candidates(self) -> bool:
-        return isinstance(self.closed_form.weights, LowRankPlusSparse)
+    def attention_scores(self) -> AttentionScores:
+        """What the attention adds, as it is trained at this moment; kept over an evaluation."""
+        return self._cached(
+            "attention", lambda: AttentionScores([member(self.features) for member in self._members], keeps_rows=True)
+        )
+
+    @property
+    def n_candidates(self) -> int | None:
+        """How many items the attention looks at, where the closed form is fitted sparse: its best; None for all."""
+        return _CANDIDATES if isinstance(self.closed_form.weights, LowRankPlusSparse) else None
 
     def candidates(self, scores: Tensor) -> Tensor | None:
         """The items [B, C] that the attention looks at, of which ``scores`` [B, I] are the closed form's; None for all.
 
         Where that is fitted sparse, these are its best, in no order.
         """
-        if not self._has_candidates:
-            return None
-        return scores.topk(min(_CANDIDATES, scores.shape[1]), dim=1, sorted=False).indices
+        return None if self.n_candidates is None else candidates(scores, self.n_candidates)
 
     @torch.no_grad()
     def listed_scores(self, interaction: Interaction) -> sp.csr_matrix | None:
         """Scores of the items that the closed form ranks first, where it is fitted sparse."""
         self.fit()
-        if not self._has_candidates:
+        if self.n_candidates is None:
             return None
         users = interaction[self.USER_ID]
         if self._best is None:
-            self._best = BestItems(self.rating_rows, self.closed_form.scores, _CANDIDATES)
+            self._best = BestItems(self.rating_rows, self.closed_form.scores, self.n_candidates)
         items, scores = self._best.of(users)
         scores = scores + self.attention_weight * self.log_p_at(self.rating_rows.batch(users), items)
         place = 1 + items.flatten().cpu().numpy(), np.arange(len(users) + 1) * items.shape[1]
@@ -264,57 +258,23 @@ class SoftmaxCADMR(ClosedFormRecommender):
 
     def log_p_at(self, batch: RowBatch, items: Tensor) -> Tensor:
         """``log p(j | u)`` [B, C] of the items [B, C] alone, a mean over the members; 0 for empty rows."""
-        return torch.stack(
-            [self._log_p_at(f"attention {i}", m, batch, items) for i, m in enumerate(self._members)]
-        ).mean(0)
-
-    def _log_p_at(self, name: str, member: ItemAttention, batch: RowBatch, items: Tensor) -> Tensor:
-        """The same by one member."""
-        query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
-        log_total = self._cached(f"{name}: totals", lambda: log_totals(query, key))
-        return log_mean_entries(query, key, log_total, batch, items)
+        return self.attention_scores.log_p_at(batch, items)
 
     def log_p(self, batch: RowBatch) -> Tensor:
         """``log p(j | u)`` [B, I], a mean over the members; 0 for empty rows."""
-        return torch.stack([self._log_p(f"attention {i}", m, batch) for i, m in enumerate(self._members)]).mean(0)
-
-    def _log_p(self, name: str, member: ItemAttention, batch: RowBatch) -> Tensor:
-        """The same by one member."""
-        query, key = self._cached(f"{name}: queries and keys", lambda: member(self.features))
-        size = torch.bincount(batch.row, minlength=batch.n_rows)
-        if 4 * len(key) ** 2 < 0.2 * free_bytes(key.device) or f"{name}: rows" in self._cache:
-            total = batch.matmul(self._cached(f"{name}: rows", lambda: (query @ key.T).softmax(1)))
-        else:
-            item, place = batch.column.unique(return_inverse=True)
-            rows = (query[item] @ key.T).softmax(1)
-            total = RowBatch(batch.row, place, batch.value, batch.n_rows, len(item)).matmul(rows)
-        log_p = (total / size.clamp(min=1)[:, None]).clamp_(min=_TINY).log_()
-        return log_p.masked_fill_((size == 0)[:, None], 0.0)
+        return self.attention_scores.log_p(batch)
 
     @torch.no_grad()
     def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
-        """The ways through the closed form, and what each chosen item adds to ``attention_weight * log p``.
-
-        ``log p(j | u) = log(I p(j | u)) - log I``: a chosen item has the share of the first term that it has in the
-        mean ``p(j | u)``; the second is the same for all items. Several members count alike.
-        """
+        """The ways through the closed form and those of :meth:`AttentionScores.paths`."""
         self.fit()
-        paths = super().score_paths(chosen, item, user)
-        row, place, weight = chosen.to(self.device) - 1, item - 1, float(self.attention_weight)
-        if self._has_candidates:
-            zeros = torch.zeros_like(row)
-            batch = RowBatch(zeros, row, torch.ones(len(row), device=self.device), 1, self.n_items - 1)
-            items = self.candidates(self.closed_form.scores(batch))
-            if items is not None and place not in items:
-                behind = weight * self.log_p_at(batch, items).amin()
-                return [*paths, ScorePath(NO_CANDIDATE, "", np.array([float(behind)]), by_item=False)]
-        uniform, added = math.log(self.n_items - 1), torch.zeros(len(row), dtype=torch.float64, device=self.device)
-        for i, member in enumerate(self._members):
-            query, key = self._cached(f"attention {i}: queries and keys", partial(member, self.features))
-            log_p, shares = shares_of_mean(query, key, row, place)
-            added += shares * (max(log_p, math.log(_TINY)) + uniform) / len(self._members)
-        attention = ScorePath(ATTENTION, "", (weight * added).cpu().numpy())
-        return [*paths, attention, ScorePath(UNIFORM, "", np.array([-weight * uniform]), by_item=False)]
+        row, scores = chosen.to(self.device) - 1, None
+        if self.n_candidates is not None:
+            ones = torch.ones(len(row), device=self.device)
+            scores = self.closed_form.scores(RowBatch(torch.zeros_like(row), row, ones, 1, self.n_items - 1))
+        weight = float(self.attention_weight)
+        attention = self.attention_scores.paths(row, item - 1, weight, scores, self.n_candidates)
+        return [*super().score_paths(chosen, item, user), *attention]
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

@@ -61,9 +61,17 @@ class Engine(ABC):
         """Scores, as of :meth:`scores`, of users [B] that the model was trained on."""
         raise NotImplementedError
 
-    def listed(self, users: Tensor) -> sp.csr_matrix | None:
-        """Scores [B, n_items] of a few candidates of each user, as of ``TrainingHooks.listed_scores``; else None."""
+    def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
+        """Scores [B, n_items] of a few candidates of each person, as of ``TrainingHooks.listed_scores``; else None.
+
+        Args:
+            rows: as of :meth:`scores`; ``ids`` are the numbers of users.
+        """
         return None
+
+    def for_many(self, n_rows: int) -> Engine:
+        """The engine to ask for the scores of so many people, one after the other."""
+        return self
 
     def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
         """The parts of the score of an item, which add up to it.

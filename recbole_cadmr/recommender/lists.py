@@ -29,6 +29,7 @@ class Wanted:
         excluded: what is left out beside: rows of the people in the order in which they are asked for.
         diversity: weight of redundancy against score, from 0 to below 1.
         vectors: of length 1 or 0 [n_items, d], what tells it; for a diversity above 0.
+        content_weight: factor of what content adds to the scores, of an engine that weighs it.
         popularity: [n_items], by which those are ranked of whom nothing is known; None to rank them as all others.
     """
 
@@ -37,6 +38,7 @@ class Wanted:
     excluded: RatingRows | None = None
     diversity: float = 0.0
     vectors: Tensor | None = None
+    content_weight: float = 1.0
     popularity: Tensor | None = None
 
     @property
@@ -74,15 +76,17 @@ def of_users(
     Args:
         left_out: what of each user's is not recommended.
     """
+    engine = engine.for_many(len(users))
     step, start = engine.users_at_once, 0
     while start < len(users):
         some = users[start : start + step]
+        rows = histories.known.batch(some)
         people = torch.arange(start, start + len(some))
         known = _with_excluded(left_out.entries(some), wanted, people, engine.n_items)
         nothing = _unknown(histories, sequences, some)
-        scores_of = partial(_scores_of_users, engine, histories, sequences)
-        changed = engine.takes_histories and bool(histories.has_added[some].any())
-        listed = None if changed or nothing.all() else engine.listed(some)
+        scores_of = partial(_scores_of_users, engine, histories, sequences, wanted.content_weight)
+        is_other = wanted.content_weight != 1.0 or (engine.knows_users and bool(histories.has_added[some].any()))
+        listed = None if is_other or nothing.all() else engine.listed(rows)
         if listed is None:
             step = engine.users_at_once
             yield _ranked(start, partial(scores_of, some), nothing, known, wanted)
@@ -96,10 +100,17 @@ def of_users(
 
 def of_rows(engine: Engine, rows: RatingRows, wanted: Wanted) -> Iterator[Lists]:
     """The lists of people by what they have, without it."""
+    engine = engine.for_many(rows.n_rows)
     for people in torch.arange(rows.n_rows).split(engine.users_at_once):
         batch = without_ids(rows.batch(people))
         known = _with_excluded((batch.row, batch.column), wanted, people, engine.n_items)
-        yield _ranked(int(people[0]), partial(engine.scores, batch), rows.lengths(people) == 0, known, wanted)
+        yield _ranked(
+            int(people[0]),
+            partial(engine.scores, batch, wanted.content_weight),
+            rows.lengths(people) == 0,
+            known,
+            wanted,
+        )
 
 
 def most_popular(wanted: Wanted) -> Lists:
@@ -147,10 +158,12 @@ def _unknown(histories: Histories, sequences: Sequences | None, users: Tensor) -
     return sequences.length[users] == 0 if sequences is not None else histories.known.lengths(users) == 0
 
 
-def _scores_of_users(engine: Engine, histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:
+def _scores_of_users(
+    engine: Engine, histories: Histories, sequences: Sequences | None, content_weight: float, users: Tensor
+) -> Tensor:
     """Scores of users, by what has been added to their histories, too, where the model takes histories."""
-    if not engine.knows_users:
-        return engine.scores(histories.known.batch(users))
+    if not engine.knows_users or content_weight != 1.0:
+        return engine.scores(without_ids(histories.known.batch(users)), content_weight)
     has_added = histories.has_added[users] if engine.takes_histories else torch.zeros(len(users), dtype=torch.bool)
     if not has_added.any():
         return engine.scores_of_users(users, sequences)

@@ -16,7 +16,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
 from recbole_cadmr.recommender.histories import Histories
-from recbole_cadmr.recommender.model_engine import ModelEngine
+from recbole_cadmr.recommender.model_engine import engine_of
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
@@ -34,7 +34,7 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
 
 def parts_of(session: Session) -> Parts:
     """A recommender's parts out of a model on its data."""
-    return Parts(_catalogue(session.dataset), _histories(session), ModelEngine(session), _card(session))
+    return Parts(_catalogue(session.dataset), _histories(session), engine_of(session), _card(session))
 
 
 def _card(session: Session) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -12,13 +14,57 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.data.sequences import Sequences
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.attention_scores import AttentionScores
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.low_rank_autoencoder import in_threads
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.models.multimodal import MultimodalRecommender
+from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
+from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.training.refusals import check_scores
+
+
+def engine_of(session: Session) -> Engine:
+    """What gives the scores of a session's model: by its weights alone, where they say it all, else by the model.
+
+    Weights on a GPU stay with their model.
+    """
+    model, name = session.model, session.config["model"]
+    if session.trainer.device.type != "cpu":
+        return ModelEngine(session)
+    if isinstance(model, (LinearCADMR, SoftmaxCADMR)):
+        model.adopt_choices() if isinstance(model, LinearCADMR) else model.fit()
+        closed_form = _without_data(model.closed_form)
+        if closed_form.weights is None:
+            return ModelEngine(session)
+        engine = WeightsEngine(name, closed_form.weights, closed_form, modality_weights=closed_form.modality_weights)
+        if isinstance(model, LinearCADMR):
+            return engine
+        with torch.no_grad():
+            attention = AttentionScores(model.attention_scores.members)
+        return AttentionEngine(name, engine, attention, float(model.attention_weight), model.n_candidates)
+    if isinstance(model, ItemWeightsRecommender) and model.weights is not None:
+        return WeightsEngine(name, model.weights)
+    return ModelEngine(session)
+
+
+def _without_data(closed_form: ContentAutoencoder) -> ContentAutoencoder:
+    """The closed form, which holds no data set any more and cannot be given other settings."""
+    closed_form = copy.copy(closed_form)
+    closed_form.attention, closed_form.map_blocks = _no_attention, in_threads
+    return closed_form
+
+
+def _no_attention(settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
+    raise UserError("a model that recommends cannot be given other settings; train it again")
 
 
 class ModelEngine(Engine):
@@ -60,11 +106,11 @@ class ModelEngine(Engine):
         return scores
 
     @torch.no_grad()
-    def listed(self, users: Tensor) -> sp.csr_matrix | None:
+    def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
         """The candidates that the model lists, if it does; of a model of sequences, or of two domains, None."""
-        if self.sequential or self.trainer.domains is not None:
+        if self.sequential or self.trainer.domains is not None or rows.ids is None:
             return None
-        listed = self.trainer.hooks.listed_scores(self._interaction(users, None).to(self.trainer.device))
+        listed = self.trainer.hooks.listed_scores(self._interaction(rows.ids, None).to(self.trainer.device))
         if listed is not None:
             check_scores(torch.from_numpy(listed.data)[None], self.config)
         return listed

@@ -172,6 +172,7 @@ class Recommender:
         exclude: Iterable[Any] | pd.DataFrame | None = None,
         diversity: float = 0.0,
         popular: bool = True,
+        content_weight: float | None = None,
     ) -> pd.DataFrame:
         """The ``topk`` items of highest score for each user.
 
@@ -188,6 +189,8 @@ class Recommender:
                 marginal relevance, on the best of ``4 topk`` items); by the items' content, else by the model.
             popular: whether users of whom the model knows nothing (in training, or by the history that a model of
                 sequences goes on from) get the most popular items, instead of scores that mean nothing.
+            content_weight: factor of what content adds to the scores of a closed form, from 0 on; as trained, which is
+                1, if not given. Models whose scores have no such part refuse it.
 
         Returns:
             Rows ``user_id, item_id, rank, score, source`` (rank from 1, in the order of ``users``); fewer than ``topk``
@@ -204,7 +207,7 @@ class Recommender:
             raise UserError(f"leave_out must be one of {', '.join(LEFT_OUT)}, not {leave_out!r}")
         numbers = np.arange(1, catalogue.n_users) if users is None else _user_numbers(catalogue, users)
         names = catalogue.user_ids[numbers]
-        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, popular)
+        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, popular, content_weight)
         sequences = histories.sequences_of(leave_out) if engine.sequential else None
         left_out = histories.left_out(leave_out)
         ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, wanted)
@@ -217,12 +220,13 @@ class Recommender:
         candidates: Iterable[Any] | None = None,
         exclude: Iterable[Any] | pd.DataFrame | None = None,
         diversity: float = 0.0,
+        content_weight: float | None = None,
     ) -> tuple[pd.DataFrame, int]:
         """Recommend to people the model has never seen, from the items they chose.
 
         Args:
             history: rows ``user_id, item_id``, ids as in :meth:`recommend`; any user names, items of the data set.
-            topk, candidates, exclude, diversity: as of :meth:`recommend`.
+            topk, candidates, exclude, diversity, content_weight: as of :meth:`recommend`.
 
         Returns:
             Rows as of :meth:`recommend`, in order of first appearance and without the items of a person's own
@@ -245,7 +249,7 @@ class Recommender:
         known = items > 0
         if not known.any():
             raise UserError("no row of the history names an item of the data set")
-        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, True)
+        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, True, content_weight)
         rows = _rows(people[known], items[known], (len(names), catalogue.n_items))
         return _table(catalogue, names, lists.of_rows(engine, rows, wanted)), int((~known).sum())
 
@@ -255,7 +259,7 @@ class Recommender:
         """What somebody gets of whom nothing is known: rows as of :meth:`recommend`, but for ``user_id``."""
         parts = self._parts
         nobody = np.array([""], dtype=object)
-        wanted = _wanted(parts, topk, candidates, exclude, 0.0, nobody, True)
+        wanted = _wanted(parts, topk, candidates, exclude, 0.0, nobody, True, None)
         return _table(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")
 
 
@@ -307,7 +311,14 @@ def ids(values: Any, name: str) -> list[str]:
 
 
 def _wanted(
-    parts: Parts, topk: Any, candidates: Any, exclude: Any, diversity: Any, names: np.ndarray, popular: Any
+    parts: Parts,
+    topk: Any,
+    candidates: Any,
+    exclude: Any,
+    diversity: Any,
+    names: np.ndarray,
+    popular: Any,
+    content_weight: Any,
 ) -> lists.Wanted:
     """What lists for the people called ``names`` are to be like, by the arguments of :meth:`Recommender.recommend`."""
     catalogue = parts.catalogue
@@ -328,6 +339,11 @@ def _wanted(
                 f"{parts.engine.name} has no vectors of the items, nor has the data set features of them; leave out "
                 f"`diversity`"
             )
+    if content_weight is not None:
+        if not _is_number(content_weight) or not 0 <= content_weight < np.inf:
+            raise UserError(f"content_weight must be a number from 0 on, not {content_weight!r}")
+        if content_weight != 1 and not parts.engine.weighs_content:
+            raise UserError(f"content has no weight of its own in the scores of {parts.engine.name}")
     among, excluded = None, None
     if candidates is not None:
         among = torch.zeros(catalogue.n_items, dtype=torch.bool)
@@ -340,7 +356,8 @@ def _wanted(
         among = torch.ones(catalogue.n_items, dtype=torch.bool) if among is None else among
         among[_item_numbers(catalogue, exclude, "exclude")] = False
     popularity = parts.histories.popularity if popular else None
-    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, popularity)
+    content = 1.0 if content_weight is None else float(content_weight)
+    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, content, popularity)
 
 
 def _is_number(value: Any) -> bool:

@@ -17,7 +17,7 @@ from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, guided_autoencoder
 from recbole_cadmr.models import item_weights
 from recbole_cadmr.models.mmgf import refined
-from tests.micro import IMAGE, TEXT, TRAIN, open_micro, train_matrix, write_micro
+from tests.micro import IMAGE, TEXT, TRAIN, open_checkpoint, open_micro, train_matrix, write_micro
 from tests.oracles.linear import content_features, guided_columns, mmgf_weights, ridge_columns
 
 MODELS = ("CEASE", "AddEASE", "L3AE", "MMGF")
@@ -125,7 +125,7 @@ def test_a_run_has_one_epoch_and_its_checkpoint_holds_the_fit(tmp_path, name):
     run = recbole_cadmr.train(name, "micro", output=tmp_path / "run", settings={**settings, "show_progress": False})
     assert len(run.result["history"]) == 1
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
-    assert torch.equal(recbole_cadmr.load(run.checkpoint).session.model.weights, fitted(tmp_path, name).weights)
+    assert torch.equal(open_checkpoint(run.checkpoint).model.weights, fitted(tmp_path, name).weights)
 
 
 @pytest.mark.parametrize("name", ["CEASE", "RP3beta", "LinearCADMR"])

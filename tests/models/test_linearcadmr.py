@@ -15,7 +15,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
-from tests.micro import IMAGE, PAIRS, TEXT, TRAIN, open_micro, train_matrix, write_micro
+from tests.micro import IMAGE, PAIRS, TEXT, TRAIN, open_checkpoint, open_micro, train_matrix, write_micro
 from tests.oracles.linear import linear_cadmr_scores
 
 
@@ -107,7 +107,7 @@ def test_a_checkpoint_holds_the_fit(tmp_path, fit):
     settings = {**PAIRS, "data_path": str(write_micro(tmp_path)), "fit": fit, "adaptive_fits": 1}
     run = recbole_cadmr.train("LinearCADMR", "micro", output=tmp_path / "run", settings=settings)
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
-    model = recbole_cadmr.load(run.checkpoint).session.model
+    model = open_checkpoint(run.checkpoint).model
     fresh = open_micro(tmp_path, "LinearCADMR", fit=fit).model
     fresh.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
     assert torch.equal(scores_of(model), scores_of(fresh))

@@ -13,7 +13,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import ModelError
 from recbole_cadmr.models import item_weights, rp3beta
 from recbole_cadmr.models.rp3beta import largest_of_rows
-from tests.micro import open_drawn, open_micro, train_matrix, write_drawn, write_micro
+from tests.micro import open_checkpoint, open_drawn, open_micro, train_matrix, write_drawn, write_micro
 from tests.oracles.linear import rp3beta_weights
 
 
@@ -99,9 +99,9 @@ def test_a_run_needs_no_features_and_its_checkpoint_holds_the_fit(tmp_path):
     run = recbole_cadmr.train("RP3beta", "micro", output=tmp_path / "run", settings=settings)
     assert len(run.result["history"]) == 1
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
-    loaded = recbole_cadmr.load(run.checkpoint)
-    assert (loaded.session.model.weights != fitted(open_micro(data, "RP3beta")).weights).nnz == 0
-    assert loaded.session.model.weights.nnz == 10
+    weights = open_checkpoint(run.checkpoint).model.weights
+    assert (weights != fitted(open_micro(data, "RP3beta")).weights).nnz == 0
+    assert weights.nnz == 10
 
 
 def test_weights_past_the_range_of_numbers_are_refused(tmp_path):

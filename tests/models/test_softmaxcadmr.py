@@ -12,7 +12,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data import loaders
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers import content_autoencoder
+from recbole_cadmr.layers import attention_scores, content_autoencoder
 from recbole_cadmr.models import softmaxcadmr
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
@@ -20,7 +20,7 @@ from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
-from tests.micro import TEXT, open_micro, train_matrix, write_micro
+from tests.micro import TEXT, open_checkpoint, open_micro, train_matrix, write_micro
 
 SMALL = {"objective": "softmax", "attention_size": 4, "linear_settings": {"reg_weight": 2.0}}
 EVERYBODY = Interaction({"user_id": torch.arange(1, 6)})
@@ -115,7 +115,7 @@ def test_scores_are_the_same_where_the_attention_does_not_fit_in_memory(tmp_path
     model = model_of(write_micro(tmp_path))
     whole = scores_of(model)
     model.train().eval()
-    monkeypatch.setattr(softmaxcadmr, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(attention_scores, "free_bytes", lambda device: 0)
     assert torch.allclose(scores_of(model), whole, atol=1e-6)
 
 
@@ -138,7 +138,7 @@ def test_the_weight_is_chosen_at_every_validation_and_the_best_epoch_kept(tmp_pa
     assert run.result["best_valid_score"] == best["valid_score"] > closed_form["valid_score"]
     assert seen[-1] == (best["epoch"], closed_form["valid_score"])
     assert run.result["best_epoch"] == best["epoch"] == closed_form["epoch"]
-    model = recbole_cadmr.load(run.checkpoint).session.model
+    model = open_checkpoint(run.checkpoint).model
     assert isinstance(model, SoftmaxCADMR)
     assert float(model.attention_weight) == pytest.approx(best["diagnostics"]["attention_weight"])
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]

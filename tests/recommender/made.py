@@ -36,14 +36,16 @@ class GivenEngine(Engine):
         self.by_item = torch.arange(self.n_items**2).reshape(self.n_items, -1).float() % 11
         self.lists_candidates = lists_candidates
 
-    def scores(self, rows: RowBatch) -> torch.Tensor:
+    def scores(self, rows: RowBatch, content_weight: float = 1.0) -> torch.Tensor:
         return rows.dense @ self.by_item
 
     def scores_of_users(self, users: torch.Tensor, sequences: object = None) -> torch.Tensor:
         return self.by_user[users].clone()
 
-    def listed(self, users: torch.Tensor) -> sp.csr_matrix | None:
-        scores = self.by_user[users]
+    def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
+        if rows.ids is None:
+            return None
+        scores = self.by_user[rows.ids]
         return sp.csr_matrix(torch.where(scores > 1.5, scores, 0.0).numpy()) if self.lists_candidates else None
 
 

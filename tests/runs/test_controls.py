@@ -11,6 +11,7 @@ import pytest
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.runs import topk_lists
+from tests.micro import open_checkpoint
 
 REAL = Path(os.environ.get("RECBOLE_CADMR_DATA", Path(__file__).parents[3] / "shared" / "data"))
 QUIET = {"show_progress": False, "resume_step": 0, "threads": 1}
@@ -51,7 +52,7 @@ def assert_above_controls(dataset, data_path, folder):
     for name, (model, options) in models.items():
         settings = {**QUIET, "data_path": str(data_path)}
         run = recbole_cadmr.train(model, dataset, output=folder / name, settings=settings, **options)
-        lists = topk_lists.rank_test(recbole_cadmr.load(run.checkpoint).session, 20)[1]
+        lists = topk_lists.rank_test(open_checkpoint(run.checkpoint), 20)[1]
         of[name] = topk_lists.by_user(lists, [20], ["recall", "ndcg"])
         print(f"{name}: " + ", ".join(f"{metric} {values.mean():.4f}" for metric, values in of[name].items()))
     for name, controls in (("best", ("LinearCADMR", "EASE", "ItemKNN")), ("LinearCADMR", ("EASE", "ItemKNN"))):

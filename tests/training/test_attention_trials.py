@@ -19,6 +19,7 @@ from recbole_cadmr.training.attention_weight import AttentionWeight
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.held_out import HeldOut
+from tests.micro import open_checkpoint
 
 FREE = ("cooccurrence_smoothing", "attention_temperature", "content_smoothing", "held_out_share")
 SMALL = {"epochs": 2, "attention_size": 16, "linear_settings": {"adaptive_fits": 1}, "show_progress": False}
@@ -72,7 +73,7 @@ def test_the_best_training_is_kept_and_said(tmp_path):
     assert choices["trials"] == 4 and choices["attention"].keys() == {*FREE} - {"content_smoothing"}
     kept = load_checkpoint(run.checkpoint)
     assert kept["best_valid_score"] == max(best.values())
-    model = recbole_cadmr.load(run.checkpoint).session.model
+    model = open_checkpoint(run.checkpoint).model
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
     assert model.attentions[0].temperature == choices["attention"]["attention_temperature"]
     assert model._smoothing.cooccurrence == choices["attention"]["cooccurrence_smoothing"]
@@ -126,7 +127,7 @@ def test_an_attention_that_learned_nothing_is_left_out(tmp_path):
     weights = []
     for name, settings in (("nothing", nothing), ("something", {})):
         run = trained(tmp_path / name, attention_trials=1, **{"epochs": 12, **settings})
-        weights.append(float(recbole_cadmr.load(run.checkpoint).session.model.attention_weight))
+        weights.append(float(open_checkpoint(run.checkpoint).model.attention_weight))
     assert weights[0] == 0.0 < weights[1]
 
 
@@ -167,7 +168,7 @@ def test_the_weight_is_the_best_that_a_walk_reaches(tmp_path, fit, monkeypatch):
     monkeypatch.setattr(softmaxcadmr, "_CANDIDATES", 40)
     linear = {**SMALL["linear_settings"], "fit": fit}
     run = trained(tmp_path / "run", attention_trials=1, epochs=6, linear_settings=linear)
-    session = recbole_cadmr.load(run.checkpoint).session
+    session = open_checkpoint(run.checkpoint)
     model = session.model
     V = binary(session.valid_data._dataset.inter_matrix(form="csr")[:, 1:])
     held_out = HeldOut(model.closed_form.R, V, "Recall@20", 20)

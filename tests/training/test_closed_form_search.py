@@ -25,7 +25,7 @@ from recbole_cadmr.training import closed_form_search, closed_form_trainer
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
 from recbole_cadmr.training.held_out import HeldOut
-from tests.micro import write_micro
+from tests.micro import open_checkpoint, write_micro
 
 DEFAULTS = {name: setting.default for name, setting in own_settings("LinearCADMR").items()}
 LADDERS = {name: setting.ladder for name, setting in own_settings("LinearCADMR").items() if setting.ladder is not None}
@@ -188,7 +188,7 @@ def test_settings_that_come_again_count_once(seed):
 
 def test_measures_are_those_of_recboles_evaluation(tmp_path):
     run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={**QUIET, "adaptive_fits": 1})
-    session = recbole_cadmr.load(run.checkpoint).session
+    session = open_checkpoint(run.checkpoint)
     form = session.model.closed_form
     V = session.valid_data._dataset.inter_matrix(form="csr")[:, 1:]
     held_out = HeldOut(form.R, V, "Recall@20", 20)
@@ -260,7 +260,7 @@ def test_what_a_schedule_gives_holds_against_what_was_chosen(tmp_path, monkeypat
     schedule = {1: {"linear_settings": {"adaptive_fits": 3, "enhancement": 0.7}}}
     settings = {"epochs": 2, "linear_settings": {"adaptive_fits": 3}, "settings_schedule": schedule, **QUIET}
     run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
-    model = recbole_cadmr.load(run.folder / "resume.pt").session.model
+    model = open_checkpoint(run.folder / "resume.pt").model
     model.adopt_choices()
     assert model.choices()["settings"]["enhancement"] != 0.7 == model.closed_form.settings["enhancement"]
 

@@ -1,0 +1,138 @@
+"""Scores ``R S`` by weights of items by items, without a model and its data."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
+from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.path_weights import PathWeights
+
+ITEM_WEIGHTS = "item weights"  # the path of a score where there is but one
+
+Weights: TypeAlias = "Tensor | sp.csr_matrix | LowRankPlusSparse"
+
+
+class WeightsEngine(Engine):
+    """Scores of people by what they have: the sum of its rows of S.
+
+    Args:
+        name: of the model.
+        weights: S [I, I] of the items without the padding item, float32: dense, sparse, or low rank plus sparse.
+        closed_form: what a dense or low-rank S was made by, if it has paths.
+        paths: what the entries of a sparse S are made of, if that is known.
+        modality_weights: how much each modality counts, by name.
+    """
+
+    takes_histories = True
+
+    def __init__(
+        self,
+        name: str,
+        weights: Weights,
+        closed_form: ContentAutoencoder | None = None,
+        paths: PathWeights | None = None,
+        modality_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.name, self.weights, self.closed_form, self.paths = name, weights, closed_form, paths
+        self.n_items = _n_rows(weights) + 1
+        self._modality_weights = dict(modality_weights or {})
+        self.explains = True
+        self.weighs_content = closed_form is not None or paths is not None
+        self._lock = threading.Lock()  # a closed form fits its autoencoder again when its paths are first asked for
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
+
+    @property
+    def modality_weights(self) -> Mapping[str, float]:
+        """How much each modality counts, by name."""
+        return self._modality_weights
+
+    @torch.no_grad()
+    def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
+        """Scores of people by what they have."""
+        return F.pad(self.scores_of(without_padding(rows), content_weight), (1, 0))
+
+    def scores_of(self, batch: RowBatch, content_weight: float = 1.0) -> Tensor:
+        """The same [B, I] of rows [B, I], both without the padding item."""
+        if content_weight != 1.0:
+            return self._weighed_scores_of(batch, content_weight)
+        return product(batch, self.weights)
+
+    def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
+        if self.closed_form is not None:
+            with self._lock:
+                return self.closed_form.scores(batch, content_weight)
+        if self.paths is not None:
+            alone = product(batch, self.paths.autoencoder)
+            return torch.lerp(alone, product(batch, self.weights), content_weight)
+        raise UserError(f"content has no weight of its own in the scores of {self.name}")
+
+    def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
+        """The items of positive score where S is sparse: all others have 0 or less."""
+        if not sp.issparse(self.weights):
+            return None
+        scores = without_padding(rows).csr @ self.weights
+        scores.data[scores.data < 0] = 0
+        scores.eliminate_zeros()
+        return sp.csr_matrix((scores.data, scores.indices + 1, scores.indptr), (rows.n_rows, self.n_items))
+
+    @torch.no_grad()
+    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+        """The weights of the item for each of the chosen ones, by path if these are known."""
+        row, column = chosen.cpu().numpy() - 1, item - 1
+        if self.closed_form is not None:
+            with self._lock:
+                return self.closed_form.paths(row, column)
+        weights = entries(self.weights, row, column)
+        return [ScorePath(ITEM_WEIGHTS, "", weights)] if self.paths is None else self.paths.of(row, column, weights)
+
+
+def without_padding(rows: RowBatch) -> RowBatch:
+    """Rows [B, n_items] without the column of the padding item."""
+    return RowBatch(rows.row, rows.column - 1, rows.value, rows.n_rows, rows.n_columns - 1)
+
+
+def product(batch: RowBatch, weights: Weights) -> Tensor:
+    """``rows W`` [B, I], dense."""
+    if isinstance(weights, Tensor):
+        return batch.matmul(weights)
+    if isinstance(weights, LowRankPlusSparse):
+        return weights.product(batch.csr)
+    if batch.n_rows > 1:
+        return torch.from_numpy((batch.csr @ weights).toarray())
+    # Of one person: scipy's product takes several times as long to begin.
+    start, end = (weights.indptr[batch.column.numpy() + step] for step in (0, 1))
+    places = np.concatenate([np.arange(a, b) for a, b in zip(start, end)]) if len(start) else np.zeros(0, np.int64)
+    values = weights.data[places] * np.repeat(batch.value.numpy(), end - start)
+    scores = np.bincount(weights.indices[places], values, minlength=weights.shape[1]).astype(np.float32)
+    return torch.from_numpy(scores)[None]
+
+
+def entries(weights: Weights, rows: np.ndarray, column: int) -> np.ndarray:
+    """Weights at these rows [n] of a column: float64 [n]."""
+    if isinstance(weights, Tensor):
+        return weights[torch.from_numpy(rows).to(weights.device), column].double().cpu().numpy()
+    if isinstance(weights, LowRankPlusSparse):
+        return weights.entries(rows, column)
+    return weights[rows, column].toarray().ravel().astype(np.float64)
+
+
+def _n_rows(weights: Weights) -> int:
+    return len(weights.left) if isinstance(weights, LowRankPlusSparse) else weights.shape[0]
