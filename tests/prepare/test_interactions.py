@@ -47,6 +47,15 @@ def test_ids_that_an_atomic_file_cannot_hold_are_passed_over():
     assert skipped.counts == {"interactions without a usable user or item id": 4}
 
 
+def test_blanks_around_an_id_are_part_of_it_and_said():
+    skipped = SkippedRows()
+    assert len(clean(table([("a", "x"), ("a ", "x"), (" a", "x"), ("a b", "y"), ("a", "x ")]), skipped)) == 5
+    assert skipped.lines() == [
+        "interactions whose user_id has blanks at an end, which are taken for a part of it: 2 ('a ')",
+        "interactions whose item_id has blanks at an end, which are taken for a part of it: 1 ('x ')",
+    ]
+
+
 def test_the_core_is_the_one_that_peeling_leaves():
     rng = np.random.default_rng(0)
     pairs = sorted({(f"u{a}", f"i{b}") for a, b in zip(rng.zipf(1.5, 3000) % 200, rng.zipf(1.4, 3000) % 100)})

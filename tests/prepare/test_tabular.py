@@ -274,7 +274,7 @@ def test_one_review_without_a_time_costs_itself_alone(tmp_path, release):
 def test_reviews_without_times_are_refused_where_times_were(tmp_path, capsys):
     given = amazon(tmp_path, "2023", dict.fromkeys(range(4), (5.0, None)))
     assert prepare(tmp_path, *given, source="amazon") == 2
-    assert "4 of 12 values of the times of B.jsonl cannot be read" in error(capsys)
+    assert "4 of 12 values of the time column of B.jsonl cannot be read" in error(capsys)
 
 
 def test_reviews_that_lack_ratings(tmp_path, capsys):
@@ -300,7 +300,7 @@ def test_microlens_times_go_through_the_same_checks(tmp_path, capsys):
     assert "the line of u0 and i0: its timestamp cannot be read" in card(tmp_path)
     write(raw / "M_pairs.csv", [(*pair, "soon") for pair in PAIRS], ("user", "item", "timestamp"))
     assert prepare(tmp_path, "--source", raw, source="microlens", name="e") == 2
-    assert "12 of 12 values of the times of M_pairs.csv cannot be read" in error(capsys)
+    assert "12 of 12 values of the time column of M_pairs.csv cannot be read" in error(capsys)
     assert prepare(tmp_path, "--source", raw, "--min_rating", 3, source="microlens", name="e") == 2
     assert "--min_rating needs a rating of each interaction" in error(capsys)
 

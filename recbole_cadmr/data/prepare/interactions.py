@@ -45,7 +45,7 @@ def read_values(
     read = pd.Series(True, index=table.index)
     for name in [name for name in ("rating", "quantity", "timestamp") if name in table]:
         if name == "timestamp":
-            times = read_times(table[name], f"the times of {whole}", options.time_format)
+            times = read_times(table[name], f"the time column of {whole}", options.time_format)
             table[name], usable, steps["times"] = times.values, times.read, times.reading
         else:
             texts = table[name]
@@ -95,6 +95,9 @@ def clean(interactions: pd.DataFrame, skipped: SkippedRows) -> pd.DataFrame:
         codes, ids = column.codes, column.categories
         wrong = np.array([not text or _UNWRITABLE.search(text) is not None for text in ids] + [True])  # -1: missing
         unusable |= wrong[codes]
+        around = np.array([text != text.strip() for text in ids] + [False])
+        kind = f"interactions whose {name} has blanks at an end, which are taken for a part of it"
+        skipped.note(kind, next((repr(text) for text in ids[around[:-1]]), ""), n=int(around[codes].sum()))
         if PADDING in ids and (codes == ids.get_loc(PADDING)).any():
             raise UserError(f"the {name} '{PADDING}' is RecBole's padding token; rename it in the source")
     skipped.note("interactions without a usable user or item id", n=int(unusable.sum()))
@@ -132,7 +135,7 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
     raise UserError(
         f"no interaction is left: none of the {len(interactions):,} lies in a {k}-core; give a smaller --k_core"
         if len(interactions)
-        else "no interaction is left; check what was skipped, and --source"
+        else "no interaction is left: nothing that was read can be used"
     )
 
 

@@ -203,7 +203,7 @@ def _parts(
         skipped.note("held-out interactions that repeat one of the train part", n=repeated)
     else:
         if "timestamp" in table:
-            table["timestamp"] = read_times(table["timestamp"], f"the times of {path.name}").values
+            table["timestamp"] = read_times(table["timestamp"], f"the time column of {path.name}").values
         return split_parts(clean(table, skipped), split, seed, skipped)
     return {part: table[table["x_label"] == label] for label, part in enumerate(PARTS)}
 
