@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
@@ -27,12 +28,14 @@ class Catalogue:
         table: what the data set says of the items, columns of texts with one row an item but the padding item, indexed
             by the id; without columns if it says nothing.
         modalities: features of the items by name, as of the data set.
+        encoders: what made the features, by name, where the data set says so.
     """
 
     user_ids: np.ndarray
     item_ids: np.ndarray
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
     modalities: Mapping[str, Modality] = field(default_factory=dict)
+    encoders: Mapping[str, Encoder] = field(default_factory=dict)
 
     @property
     def n_users(self) -> int:
@@ -84,6 +87,22 @@ class Catalogue:
     def with_users(self, ids: list[str]) -> Catalogue:
         """The same with further users, numbered behind the others."""
         return replace(self, user_ids=np.append(self.user_ids, np.array(ids, dtype=object)))
+
+    def with_items(self, ids: list[str], titles: list[str], features: Mapping[str, Tensor]) -> Catalogue:
+        """The same with further items, numbered behind the others.
+
+        Args:
+            titles: of these items, "" where there is none.
+            features: [n, width] by modality, zeros where an item lacks it; of a modality that is not named, all do.
+        """
+        rows = pd.DataFrame("", index=pd.Index(ids, dtype=object), columns=self.table.columns)
+        table = pd.concat([self.table.reindex(self.item_ids[1:], fill_value=""), rows])
+        if "title" in table or any(titles):
+            known = table["title"].iloc[: self.n_items - 1] if "title" in table else [""] * (self.n_items - 1)
+            table["title"] = [*known, *titles]
+        modalities = {name: m.with_items(features.get(name), len(ids)) for name, m in self.modalities.items()}
+        item_ids = np.append(self.item_ids, np.array(ids, dtype=object))
+        return replace(self, item_ids=item_ids, table=table, modalities=modalities)
 
     def item_number(self, item_id: str) -> int:
         """The number of an item.

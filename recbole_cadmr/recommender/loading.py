@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import scipy.sparse as sp
 from recbole.utils import FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
+from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.model_engine import engine_of
-from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.parts import Parts, Source
 from recbole_cadmr.runs.folder import scratch_folder
+from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.session import Session, load_session
 
 
@@ -29,7 +34,28 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
         UserError: if the checkpoint cannot be read or belongs to other data.
     """
     with scratch_folder() as folder:
-        return parts_of(load_session(file, folder, data_path))
+        session = load_session(file, folder, data_path)
+        own = traits(type(session.model))
+        source = Source(file, data_path, own.takes_new_items, own.refits)
+        return replace(parts_of(session), source=source)
+
+
+def rebuilt_engine(source: Source, catalogue: Catalogue, added: sp.csr_matrix) -> Engine:
+    """The engine of a checkpoint's model on all items of a catalogue.
+
+    Args:
+        added: [n_users, n_items], interactions that came after training, for a model that refits.
+
+    Raises:
+        UserError: as of :func:`from_checkpoint`.
+    """
+    with scratch_folder() as folder:
+        session = load_session(source.file, folder, source.data_path)
+        dataset = session.dataset
+        items = catalogue.item_ids[dataset.item_num :].tolist()
+        users, pairs = catalogue.user_ids[dataset.user_num :].tolist(), added.nonzero()
+        more: dict[str, Any] = {"users": users, "pairs": pairs} if source.refits and added.nnz else {}
+        return engine_of(rebuilt(session, items, catalogue.modalities, **more))
 
 
 def parts_of(session: Session) -> Parts:
@@ -44,7 +70,9 @@ def _card(session: Session) -> dict[str, Any]:
 
 def _catalogue(dataset: MultimodalDataset) -> Catalogue:
     users, items = (plain_ids(dataset.field2id_token[field]) for field in (dataset.uid_field, dataset.iid_field))
-    return Catalogue(users, items, _item_table(dataset, items), dataset.modalities())
+    return Catalogue(
+        users, items, _item_table(dataset, items), dataset.modalities(), read_encoders(Path(dataset.dataset_path))
+    )
 
 
 def _item_table(dataset: MultimodalDataset, item_ids: Any) -> pd.DataFrame:

@@ -51,7 +51,9 @@ def engine_of(session: Session) -> Engine:
         with torch.no_grad():
             attention = AttentionScores(model.attention_scores.members)
         return AttentionEngine(name, engine, attention, float(model.attention_weight), model.n_candidates)
-    if isinstance(model, ItemWeightsRecommender) and model.weights is not None:
+    # Weights of 0 do not say of which items nothing is known.
+    scores_all = traits(type(model)).scores_cold_items or not session.dataset.new_item_count
+    if isinstance(model, ItemWeightsRecommender) and model.weights is not None and scores_all:
         return WeightsEngine(name, model.weights)
     return ModelEngine(session)
 

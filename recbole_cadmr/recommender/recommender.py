@@ -22,9 +22,11 @@ from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.explanation import Explanation, explain
 from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
+from recbole_cadmr.recommender.new_items import with_items
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.similar import similar_items
 from recbole_cadmr.recommender.tables import COLUMNS
+from recbole_cadmr.recommender.updates import Update, columns_of, with_interactions
 
 _SOURCES = np.array(["model", "popular"], dtype=object)
 
@@ -139,6 +141,73 @@ class Recommender:
         if not len(chosen):
             raise UserError("the history names no item of the catalogue")
         return explain(parts, chosen, number, None, unknown)
+
+    @property
+    def takes_new_items(self) -> bool:
+        """Whether :meth:`add_items` can take in products that came after training."""
+        source = self._parts.source
+        return source is not None and source.takes_new_items
+
+    def add_items(
+        self,
+        ids: Iterable[Any],
+        texts: Iterable[str | None] | None = None,
+        pictures: Iterable[Any] | None = None,
+        vectors: Mapping[str, Any] | Any = None,
+        titles: Iterable[str | None] | None = None,
+        text_model: str | os.PathLike[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> int:
+        """Take in products that came after training; from then on they are recommended and may stand in histories.
+
+        The model scores them as it would have had they been there from the start with nobody having them. Texts and
+        pictures are encoded by what made the vectors of the data set (its ``encoders.json``).
+
+        Args:
+            ids: of the items, none of which may be known.
+            texts, pictures: of each, None for none; of a picture the name of its file, or its bytes.
+            vectors: ready-made features by modality [n, width], rows of zeros for none; without a name if the data set
+                has one modality.
+            titles: of each, None for none.
+            text_model, weights: where the text model, and the weights of the image model, lie now.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            UserError: if the model takes none, an id is known, repeated or none; if something about the content cannot
+                be read, is missing or does not fit; if what made the vectors of the data set is not known or not there.
+        """
+        encoders = {
+            name: None if place is None else str(path_of(place, argument))
+            for name, place, argument in (("text", text_model, "text_model"), ("image", weights, "weights"))
+        }
+        names = _ids_of_items(ids)
+        with self.lock:
+            self.replace(with_items(self._parts, names, texts, pictures, vectors, titles, encoders))
+        return len(names)
+
+    def update(self, interactions: pd.DataFrame, refit: bool | None = None) -> Update:
+        """Take in interactions that came after training.
+
+        Whoever is scored by a history is scored by all of it from then on, users nobody knew among them; nothing that
+        a user has is recommended again. A model that follows from the interactions alone is fitted to all of them, by
+        the settings that it has.
+
+        Args:
+            interactions: rows ``user_id, item_id``; other columns are not read.
+            refit: False for a model that stays as it was fitted, which takes no time; True for an error where a model
+                cannot be fitted anew.
+
+        Raises:
+            UserError: if ``interactions`` is something else, or on such a ``refit``.
+        """
+        users, items = columns_of(interactions)
+        names = ids(users, "interactions"), ids(items, "interactions")
+        with self.lock:
+            parts, update = with_interactions(self._parts, *names, refit)
+            self.replace(parts)
+        return update
 
     def similar_items(self, item: Any, topk: int = 10, by: str = "model") -> pd.DataFrame:
         """The items most like an item, without those that are not alike at all.
@@ -308,6 +377,10 @@ def ids(values: Any, name: str) -> list[str]:
             raise UserError(f"`{name}` must hold ids, which are texts, not {value!r} ({type(value).__name__})")
         texts.append(str(value))
     return texts
+
+
+def _ids_of_items(items: Any) -> list[str]:
+    return ids(items, "ids")
 
 
 def _wanted(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.prepare.content import Catalogue, Content, ContentReader, Features, Prepared
 from recbole_cadmr.data.prepare.interactions import clean, k_core, new_items, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
@@ -140,5 +141,16 @@ def _encoded(
         at = np.flatnonzero(vectors.present)
         steps[f"{name} vectors"] = f"{len(at) - vectors.kept:,} encoded, {vectors.kept:,} kept from before"
         made_by = ", ".join(f"{key} {value}" for key, value in vectors.card.items())
-        result.append(Features(name, [items[row] for row in at], vectors.features, at, made_by=made_by))
+        encoder = _encoder(name, options, vectors.card)
+        named = [items[row] for row in at]
+        result.append(Features(name, named, vectors.features, at, made_by=made_by, encoder=encoder))
     return result
+
+
+def _encoder(kind: str, options: Options, card: dict[str, str]) -> Encoder:
+    dtype: Any = options.dtype  # one of the two
+    if kind == "image":
+        weights = "" if options.weights is None else str(options.weights.absolute())
+        return Encoder("image", options.image_model, card, weights, dtype)
+    folder = Path(options.text_model)
+    return Encoder("text", str(folder.absolute()) if folder.is_dir() else options.text_model, card, "", dtype)

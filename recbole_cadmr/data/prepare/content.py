@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.encoders import Encoder
+
 
 @dataclass(frozen=True)
 class Features:
@@ -21,6 +23,7 @@ class Features:
         at: the row of that file that each of ``items`` has; None if they are the file's rows, in its order.
         graph: ``idx`` (places in ``items``, -1 for none) and ``cos`` [len(items), k].
         made_by: what made the vectors, for the data set's card.
+        encoder: the same for a program, if it is one that can encode further items.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Features:
     at: np.ndarray | None = None
     graph: tuple[np.ndarray, np.ndarray] | None = None
     made_by: str = ""
+    encoder: Encoder | None = None
 
 
 @dataclass(frozen=True)

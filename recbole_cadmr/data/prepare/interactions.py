@@ -139,10 +139,15 @@ def k_core(interactions: pd.DataFrame, k: int, steps: dict[str, str] | None = No
     )
 
 
+def is_usable(item: str) -> bool:
+    """Whether a text can be an id of a data set."""
+    return bool(item) and item != PADDING and not _UNWRITABLE.search(item)
+
+
 def new_items(catalogue: Iterable[str], items: Iterable[str], skipped: SkippedRows) -> list[str]:
     """The ids of a catalogue, sorted, that are not among ``items`` and can stand in a data set."""
     others = set(catalogue).difference(items)
-    usable = {item for item in others if item and item != PADDING and not _UNWRITABLE.search(item)}
+    usable = set(filter(is_usable, others))
     skipped.note("items without interactions and without a usable id", n=len(others - usable))
     return sorted(usable)
 

@@ -14,6 +14,7 @@ import yaml
 
 from recbole_cadmr.arrays import map_rows
 from recbole_cadmr.data.atomic import write_atomic
+from recbole_cadmr.data.encoders import write_encoders
 from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.prepare.card import card_text
@@ -49,6 +50,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         **({"new_items": True} if prepared.new_items else {}),
         **prepared.settings,
     }
+    write_encoders(folder, {features.name: features.encoder for features in prepared.features if features.encoder})
     head = "# How this data set is meant to be read; applied over the package's settings and under config files.\n"
     text = head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,199 @@
+"""Products that came after training: their content to features, and a recommender that knows them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recbole_cadmr.data.encoders import Encoder
+from recbole_cadmr.data.prepare.interactions import is_usable
+from recbole_cadmr.data.prepare.texts import one_line
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.parts import Parts
+
+_LONGEST = 100_000  # characters of a text that are read, far more than text models do
+_ARGUMENT = {"text": "texts", "image": "pictures"}
+
+
+def with_items(
+    parts: Parts,
+    ids: list[str],
+    texts: Iterable[str | None] | None,
+    pictures: Iterable[Any] | None,
+    vectors: Mapping[str, Any] | Any,
+    titles: Iterable[str | None] | None,
+    encoders: Mapping[str, str | None],
+) -> Parts:
+    """What a recommender is made of, with further items; see ``Recommender.add_items``.
+
+    Args:
+        encoders: where the text model (``text``) and the weights of the image model (``image``) lie, if no longer where
+            the data set was made.
+    """
+    if parts.source is None or not parts.source.takes_new_items:
+        reason = "an export holds too little of it" if parts.source is None else "it learns every item by itself"
+        raise UserError(f"{parts.engine.name} takes no new items: {reason}")
+    catalogue = parts.catalogue
+    _check_ids(catalogue, ids)
+    columns = {
+        name: _in_order(values, len(ids), name)
+        for name, values in (("texts", texts), ("pictures", pictures), ("titles", titles))
+    }
+    features = _given_vectors(catalogue, vectors, ids)
+    for kind, argument in _ARGUMENT.items():
+        if any(value is not None for value in columns[argument]):
+            name, encoder = _encoder(catalogue, kind, argument, features)
+            encode = _encoded_texts if kind == "text" else _encoded_pictures
+            features[name] = encode(columns[argument], encoder, encoders.get(kind), ids)
+    _check_content(catalogue, features, ids)
+    names = [_text(title, "titles") for title in columns["titles"]]
+    larger = catalogue.with_items(ids, names, features)
+    histories = parts.histories.with_added(sp.csr_matrix((larger.n_users, larger.n_items), dtype=np.float32))
+
+    from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
+
+    engine = rebuilt_engine(parts.source, larger, histories.added)
+    return replace(parts, catalogue=larger, histories=histories, engine=engine)
+
+
+def _check_ids(catalogue: Catalogue, ids: list[str]) -> None:
+    if not ids:
+        raise UserError("`ids` names no item")
+    unusable = [item for item in ids if not is_usable(item)]
+    if unusable:
+        raise UserError(f"an item cannot be called {unusable[0]!r:.100}; an id is one line without tabs, not '[PAD]'")
+    if len(set(ids)) < len(ids):
+        raise UserError(f"`ids` names '{next(item for item in ids if ids.count(item) > 1):.100}' more than once")
+    known = [item for item in ids if item in catalogue.item_numbers]
+    if known:
+        raise UserError(
+            f"{len(known)} of the {len(ids)} items are in the catalogue already, the first is '{known[0]:.100}'"
+        )
+
+
+def _in_order(values: Any, n: int, name: str) -> list[Any]:
+    """One value for each item; None where there is none."""
+    if values is None:
+        return [None] * n
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise UserError(f"`{name}` must be a list, one for each of `ids`, not {type(values).__name__}")
+    found = list(values)
+    if len(found) != n:
+        raise UserError(f"`{name}` has {len(found)} entries for {n} items")
+    return found
+
+
+def _text(value: Any, name: str) -> str:
+    """One line, as a data set is made of."""
+    if value is not None and not isinstance(value, str):
+        raise UserError(f"`{name}` must hold texts, not {value!r:.100}")
+    return one_line(value)
+
+
+def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[str, Tensor]:
+    """Ready-made features by modality, checked."""
+    modalities = catalogue.modalities
+    if vectors is None:
+        return {}
+    if not isinstance(vectors, Mapping):
+        if len(modalities) != 1:
+            raise UserError(f"`vectors` must say of which modality they are: {{{', '.join(modalities)}: array}}")
+        vectors = dict.fromkeys(modalities, vectors)
+    features = {}
+    for name, rows in vectors.items():
+        if name not in modalities:
+            raise UserError(f"the model reads no modality {name!r:.60}; it reads {', '.join(modalities)}")
+        try:
+            array = np.asarray(rows, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the {name} vectors must be numbers, a row of them for each item") from error
+        wanted = len(ids), modalities[name].width
+        if array.shape != wanted:
+            shape = " x ".join(map(str, array.shape)) or "one number"
+            raise UserError(f"the {name} vectors must be {wanted[0]} x {wanted[1]} numbers, not {shape}")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            item = ids[int(np.flatnonzero(~np.isfinite(array).all(1))[0])]
+            raise UserError(f"the {name} vector of '{item:.100}' holds NaN or infinite numbers (as float32)")
+        features[name] = torch.from_numpy(array)
+    return features
+
+
+def _encoder(catalogue: Catalogue, kind: str, argument: str, features: Mapping[str, Tensor]) -> tuple[str, Encoder]:
+    """The modality that texts or pictures are of, and what encodes them."""
+    known = {name: e for name, e in catalogue.encoders.items() if e.kind == kind and name in catalogue.modalities}
+    if not known:
+        vectors = ", ".join(catalogue.modalities) or "nothing"
+        raise UserError(
+            f"`{argument}` cannot be encoded: the data set does not say what made vectors of them; give `vectors` of "
+            f"what the model reads, {vectors}"
+        )
+    (name, encoder), *_ = known.items()
+    if name in features:
+        raise UserError(f"`{argument}` and `vectors` both give the modality {name}; give one of them")
+    return name, encoder
+
+
+def _encoded_texts(values: Sequence[Any], encoder: Encoder, place: str | None, ids: list[str]) -> Tensor:
+    from recbole_cadmr.extract.text import extract_text
+
+    texts = [_text(value, "texts")[:_LONGEST] for value in values]
+    with tempfile.TemporaryDirectory() as folder:
+        found = extract_text(texts, Path(folder), model=place or encoder.model, dtype=encoder.dtype)
+        return _checked(found, encoder, "text_model")
+
+
+def _encoded_pictures(values: Sequence[Any], encoder: Encoder, place: str | None, ids: list[str]) -> Tensor:
+    from recbole_cadmr.extract.image import extract_images
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths: list[Path | None] = []
+        for number, (value, item) in enumerate(zip(values, ids)):
+            if isinstance(value, (bytes, bytearray)):
+                path = Path(folder) / f"{number}.picture"
+                path.write_bytes(value)
+                paths.append(path)
+            elif value is None or isinstance(value, (str, os.PathLike)):
+                paths.append(None if value is None else Path(value))
+                if value is not None and not Path(value).is_file():
+                    raise UserError(f"there is no picture {str(value)!r:.200} of '{item:.100}'")
+            else:
+                raise UserError(f"`pictures` must hold names of files or their bytes, not {type(value).__name__}")
+        weights = place or encoder.weights
+        work = Path(folder) / "work"
+        found = extract_images(
+            paths, work, model=encoder.model, weights=Path(weights) if weights else None, dtype=encoder.dtype
+        )
+        if found.damaged:
+            raise UserError(f"the picture of '{ids[found.damaged[0]]:.100}' cannot be read as a picture")
+        return _checked(found, encoder, "weights")
+
+
+def _checked(found: Any, encoder: Encoder, argument: str) -> Tensor:
+    if found.card != encoder.card:
+        raise UserError(
+            f"the {encoder.kind} model {encoder.model} is not the one that made the data set: its weights are others; "
+            f"name the right one by `{argument}`"
+        )
+    return torch.from_numpy(np.load(found.features, allow_pickle=False).astype(np.float32))
+
+
+def _check_content(catalogue: Catalogue, features: Mapping[str, Tensor], ids: list[str]) -> None:
+    """Refuse items about whose content nothing is known."""
+    present = torch.zeros(len(ids), dtype=torch.bool)
+    for rows in features.values():
+        present |= rows.any(1)
+    if not present.all():
+        item, reads = ids[int(present.int().argmin())], ", ".join(catalogue.modalities)
+        raise UserError(f"nothing is known about the content of '{item:.100}': give it what the model reads, {reads}")

@@ -1,0 +1,211 @@
+"""Products that came after training are scored as if they had been there, with nobody having them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import recbole_cadmr
+from recbole_cadmr.cli.main import main
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.recommender import Recommender
+from tests.extract.networks import minilm, write_weights
+
+TITLES = {
+    "mug": "Red coffee mug",
+    "cup": "Blue tea cup",
+    "saw": "Steel hand saw",
+    "axe": "Heavy splitting axe",
+    "hat": "Warm woollen hat",
+    "cap": "Summer cap with a visor",
+}
+NEW = {"pot": "Enamel coffee pot", "tea": "Green tea, loose leaves", "bow": "Bow saw for branches"}
+WITH_PICTURE = ["mug", "cup", "saw", "hat", "pot", "bow"]
+SETTINGS = {"show_progress": False, "topk": [1, 3], "valid_metric": "Recall@3"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Orders of six products, and nine products with titles, six of them with a picture."""
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(3)
+    pairs = [(f"u{u}", item) for u in range(14) for item in rng.permutation(list(TITLES))[:4]]
+    (folder / "orders.csv").write_text("\n".join(["user_id,item_id", *map(",".join, pairs), ""]))
+    everything = {**TITLES, **NEW}
+    pd.DataFrame({"item_id": everything.keys(), "title": everything.values()}).to_csv(folder / "items.csv", index=False)
+    (folder / "pictures").mkdir()
+    for item in WITH_PICTURE:
+        pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(folder / "pictures" / f"{item}.png")
+    write_weights("alexnet", folder / "alexnet.pth")
+    shutil.copytree(minilm(), folder / "minilm")
+    return folder
+
+
+def prepared(place, name, *options):
+    how = ["--inter", "orders.csv", "--items", "items.csv", "--images", "pictures", "--text_model", "minilm"]
+    how = [str(place / word) if not word.startswith("--") else word for word in how]
+    how += ["--image_model", "alexnet", "--weights", str(place / "alexnet.pth"), "--k_core", "2"]
+    assert main(["prepare", "files", *how, "--data_path", str(place / "data"), "--name", name, *options]) == 0
+    return place / "data" / name
+
+
+@pytest.fixture(scope="module")
+def sets(place):
+    return prepared(place, "before"), prepared(place, "after", "--keep_new_items")
+
+
+def load(place, name, model, **settings):
+    how = {**SETTINGS, "data_path": str(place / "data"), **settings}
+    run = recbole_cadmr.train(model, name, output=place / f"{name}-{model}", settings=how)
+    return recbole_cadmr.load(run.checkpoint)
+
+
+@pytest.fixture(scope="module")
+def recommender(place, sets):
+    return load(place, "before", "LinearCADMR", adaptive_fits=1)
+
+
+@pytest.fixture(scope="module")
+def expected(place, sets):
+    return load(place, "after", "LinearCADMR", adaptive_fits=1)
+
+
+def pictures_of(place, items):
+    return [place / "pictures" / f"{item}.png" if item in WITH_PICTURE else None for item in items]
+
+
+@pytest.fixture(scope="module")
+def grown(place, recommender):
+    """The model without the new products, given them in two steps; a picture as a file and as bytes."""
+    larger = Recommender(recommender.parts)
+    pot, _, bow = pictures_of(place, NEW)
+    assert larger.add_items(["pot"], [NEW["pot"]], [pot.read_bytes()], titles=[NEW["pot"]]) == 1
+    how = {"texts": ["Green tea,\nloose  leaves", NEW["bow"]], "pictures": [None, bow], "titles": [None, NEW["bow"]]}
+    assert larger.add_items(["tea", "bow"], **how) == 2
+    return larger
+
+
+def scores(recommender, items):
+    lists = recommender.recommend(topk=9, leave_out="none")
+    return lists.pivot(index="user_id", columns="item_id", values="score").loc[:, items]
+
+
+def test_the_data_set_says_what_made_its_vectors(sets, place):
+    for folder in sets:
+        encoders = json.loads((folder / "encoders.json").read_text())
+        assert encoders["text"]["model"] == str(place / "minilm") and encoders["image"]["model"] == "alexnet"
+        assert encoders["text"]["card"]["SHA-256 of its weights"].startswith("53aa51172d14")
+        assert encoders["image"]["card"]["weights"].startswith("SHA-256 ")
+
+
+def test_scores_are_those_of_products_that_were_there_from_the_start(recommender, grown, expected):
+    assert recommender.takes_new_items and len(recommender.items) == 6  # the one without them is as it was
+    assert grown.items == [*recommender.items, "pot", "tea", "bow"]
+    items = [*TITLES, *NEW]
+    assert np.abs(scores(grown, items).to_numpy() - scores(expected, items).to_numpy()).max() < 1e-5
+    assert scores(grown, list(NEW)).to_numpy().min() > 0
+    assert grown.titles == {**TITLES, "pot": NEW["pot"], "bow": NEW["bow"]}
+
+
+def test_they_stand_in_histories_and_beside_others_like_them(grown, expected):
+    history = pd.DataFrame({"user_id": ["x", "x"], "item_id": ["pot", "saw"]})
+    found, skipped = grown.recommend_from_history(history, topk=9)
+    wanted, _ = expected.recommend_from_history(history, topk=9)
+    assert skipped == 0 and found["item_id"].tolist() == wanted["item_id"].tolist()
+    assert np.allclose(found["score"], wanted["score"], atol=1e-5)
+    similar, same = (r.similar_items("pot", topk=9, by="content") for r in (grown, expected))
+    assert dict(zip(similar["item_id"], similar["score"])) == pytest.approx(
+        dict(zip(same["item_id"], same["score"])), abs=1e-5
+    )
+    assert grown.similar_items("bow", by="behaviour").empty
+    explanation = grown.explain(history=["pot", "saw"], item="mug")
+    assert explanation.score == pytest.approx(expected.explain(history=["saw", "pot"], item="mug").score, abs=1e-5)
+
+
+def test_vectors_in_place_of_texts(place, recommender, expected):
+    width = {name: modality.width for name, modality in recommender.catalogue.modalities.items()}
+    vectors = {name: np.zeros((3, n), np.float32) for name, n in width.items()}
+    for row, item in enumerate(NEW):
+        number = expected.catalogue.item_number(item)
+        for name, modality in expected.catalogue.modalities.items():
+            vectors[name][row] = modality.features[number]
+    larger = Recommender(recommender.parts)
+    larger.add_items(list(NEW), vectors=vectors)
+    items = [*TITLES, *NEW]
+    assert np.abs(scores(larger, items).to_numpy() - scores(expected, items).to_numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"ids": []}, "`ids` names no item"),
+        ({"ids": ["x", "x"]}, "`ids` names 'x' more than once"),
+        ({"ids": ["mug"]}, "1 of the 1 items are in the catalogue already, the first is 'mug'"),
+        ({"ids": ["a\tb"]}, "an item cannot be called"),
+        ({"ids": ["[PAD]"]}, "an item cannot be called"),
+        ({"ids": ["x"], "texts": "a pot"}, "`texts` must be a list, one for each of `ids`, not str"),
+        ({"ids": ["x"], "texts": ["a", "b"]}, "`texts` has 2 entries for 1 items"),
+        ({"ids": ["x"], "texts": [7]}, "`texts` must hold texts, not 7"),
+        ({"ids": ["x"]}, "nothing is known about the content of 'x': give it what the model reads, text, image"),
+        ({"ids": ["x"], "texts": [" <br> "]}, "nothing is known about the content of 'x'"),
+        ({"ids": ["x"], "pictures": ["gone.png"]}, "there is no picture 'gone.png' of 'x'"),
+        ({"ids": ["x"], "pictures": [b"GIF89a no more"]}, "the picture of 'x' cannot be read as a picture"),
+        ({"ids": ["x"], "pictures": [3]}, "`pictures` must hold names of files or their bytes, not int"),
+        ({"ids": ["x"], "vectors": [[1.0]]}, "`vectors` must say of which modality they are: {text, image: array}"),
+        ({"ids": ["x"], "vectors": {"smell": [[1.0]]}}, "the model reads no modality 'smell'; it reads text, image"),
+        ({"ids": ["x"], "vectors": {"text": [[1.0, 2.0]]}}, "the text vectors must be 1 x 384 numbers, not 1 x 2"),
+        ({"ids": ["x"], "vectors": {"text": [["a"] * 384]}}, "the text vectors must be numbers"),
+        ({"ids": ["x"], "vectors": {"text": [[float("nan")] * 384]}}, "the text vector of 'x' holds NaN or infinite"),
+        ({"ids": ["x"], "vectors": {"text": [[1e300] * 384]}}, "the text vector of 'x' holds NaN or infinite"),
+        ({"ids": ["x"], "texts": ["t"], "vectors": {"text": [[1.0] * 384]}}, "both give the modality text"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(recommender, how, message):
+    with pytest.raises(UserError, match=message) as error:
+        recommender.add_items(**how)
+    assert "\n" not in str(error.value) and len(recommender.items) == 6
+
+
+def test_a_text_of_a_megabyte_is_read_as_far_as_the_model_reads(recommender):
+    larger = Recommender(recommender.parts)
+    larger.add_items(["long", "short"], ["coffee pot " * 100_000, "coffee pot " * 300])
+    features = larger.catalogue.modalities["text"].features
+    assert np.allclose(features[-1], features[-2], atol=1e-6) and features[-1].any()
+
+
+def test_another_encoder_than_the_data_sets_is_refused(place, recommender):
+    other = place / "other"
+    if not other.is_dir():
+        from safetensors.torch import load_file, save_file
+
+        shutil.copytree(place / "minilm", other)
+        tensors = {name: tensor + 1e-3 for name, tensor in load_file(other / "model.safetensors").items()}
+        save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        UserError, match="is not the one that made the data set: its weights are others; .*`text_model`"
+    ):
+        recommender.add_items(["x"], ["a pot"], text_model=other)
+
+
+def test_a_data_set_that_does_not_name_its_encoders_takes_vectors_alone(place, sets, recommender):
+    catalogue = recommender.catalogue
+    unnamed = Recommender(recommender.parts)
+    unnamed.replace(replace(unnamed.parts, catalogue=replace(catalogue, encoders={})))
+    with pytest.raises(
+        UserError, match="`texts` cannot be encoded: the data set does not say what made vectors of them"
+    ):
+        unnamed.add_items(["x"], ["a pot"])
+
+
+def test_models_that_learn_every_item_take_none(place, sets):
+    other = load(place, "before", "BPR", epochs=1)
+    assert not other.takes_new_items
+    with pytest.raises(UserError, match="BPR takes no new items: it learns every item by itself"):
+        other.add_items(["x"], ["a pot"])

@@ -1,0 +1,114 @@
+"""Interactions that came after training are in use at once."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import recbole_cadmr
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.recommender import Recommender, load
+from tests.micro import PAIRS, TRAIN, write_micro
+
+ROWS = [("eve", "b"), ("fay", "a"), ("fay", "d"), ("fay", "d"), ("ann", "a"), ("ann", "c"), ("gus", "z")]
+ADDED = pd.DataFrame(ROWS, columns=["user_id", "item_id"])
+JOINED = [*TRAIN, "eve b", "fay a", "fay d"]
+
+
+def trained(folder, model, train=None, **settings):
+    write_micro(folder, train=train)
+    how = {**PAIRS, "data_path": str(folder), **settings}
+    return load(recbole_cadmr.train(model, "micro", output=folder / "run", settings=how).checkpoint)
+
+
+LINEAR = {"reg_weight": 2.0, "adaptive_fits": 1, "fit_dtype": "float64"}
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("linear"), "LinearCADMR", **LINEAR)
+
+
+def copy(recommender):
+    return Recommender(recommender.parts)
+
+
+def scores(recommender):
+    lists = recommender.recommend(topk=4, leave_out="none", popular=False)
+    return {(user, item): score for user, item, score in lists[["user_id", "item_id", "score"]].itertuples(index=False)}
+
+
+def test_the_closed_form_is_as_a_fresh_fit_to_all(linear, tmp_path):
+    updated = copy(linear)
+    update = updated.update(ADDED)
+    # ann has c in the validation part.
+    assert (update.new_pairs, update.known_pairs, update.new_users, update.unknown_items) == (3, 3, 1, 1)
+    assert update.refitted and update.unknown_users == 0
+    assert updated.users == [*linear.users, "fay"] and "fay" not in linear.users
+    fresh = trained(tmp_path, "LinearCADMR", JOINED, **LINEAR)
+    assert scores(updated) == pytest.approx(scores(fresh), abs=1e-5)
+    explanation = updated.explain("fay", item="b")
+    assert explanation.score == pytest.approx(scores(fresh)["fay", "b"], abs=1e-5)
+
+
+def test_without_a_fit_histories_alone_are_new(linear):
+    updated = copy(linear)
+    assert not updated.update(ADDED, refit=False).refitted
+    frame, _ = linear.recommend_from_history(ADDED[ADDED["user_id"] == "fay"], topk=4)
+    found = updated.recommend(["fay"], topk=4)
+    assert (
+        found["item_id"].tolist()
+        == frame["item_id"].tolist()
+        == [item for item in frame["item_id"] if item not in "ad"]
+    )
+    assert found["score"].to_numpy() == pytest.approx(frame["score"].to_numpy(), rel=1e-5)
+    before = scores(linear)
+    assert scores(updated)["cid", "b"] == pytest.approx(before["cid", "b"], rel=1e-6)
+
+
+def test_what_is_known_already_changes_nothing(linear):
+    updated = copy(linear)
+    parts = updated.parts
+    update = updated.update(pd.DataFrame({"user_id": ["ann", "ann"], "item_id": ["a", "z"]}))
+    assert (update.new_pairs, update.known_pairs, update.unknown_items, update.refitted) == (0, 1, 1, False)
+    assert updated.parts is parts
+
+
+def test_several_updates_add_up(linear, tmp_path):
+    updated = copy(linear)
+    for row in ADDED.index:
+        updated.update(ADDED.loc[[row]])
+    assert scores(updated) == pytest.approx(scores(trained(tmp_path, "LinearCADMR", JOINED, **LINEAR)), abs=1e-5)
+
+
+def test_a_model_of_histories_that_was_trained_uses_rows(tmp_path):
+    model = trained(tmp_path, "CADMR", epochs=1, pretrain_epochs=1, encoder_hidden_size=4, latent_size=4)
+    update = model.update(ADDED)
+    assert (update.new_pairs, update.new_users, update.refitted) == (3, 1, False)
+    frame, _ = model.recommend_from_history(ADDED[ADDED["user_id"] == "fay"], topk=2)
+    assert model.recommend(["fay"], topk=2)["item_id"].tolist() == frame["item_id"].tolist()
+    with pytest.raises(UserError, match="CADMR is not fitted anew to single interactions: train it again"):
+        model.update(pd.DataFrame({"user_id": ["new"], "item_id": ["a"]}), refit=True)
+
+
+def test_a_model_of_users_leaves_out_what_they_have_now(tmp_path):
+    model = trained(tmp_path, "VBPR", epochs=1, embedding_size=4)
+    update = model.update(ADDED)
+    assert (update.new_pairs, update.new_users, update.unknown_users, update.refitted) == (1, 0, 3, False)
+    assert "fay" not in model.users
+    assert "b" not in set(model.recommend(["eve"], topk=4)["item_id"])
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pd.DataFrame({"user_id": ["a"]}), "must be a table with the columns user_id and item_id"),
+        (pd.DataFrame({"user_id": [], "item_id": []}), "`interactions` holds no rows"),
+        (pd.DataFrame({"user_id": [1.5], "item_id": ["a"]}), "must hold ids"),
+        (pd.DataFrame({"user_id": ["[PAD]"], "item_id": ["a"]}), "a user cannot be called"),
+        ([("ann", "a")], "must be a table"),
+    ],
+)
+def test_what_is_no_table_of_interactions_is_refused(linear, table, message):
+    with pytest.raises(UserError, match=message):
+        linear.update(table)
