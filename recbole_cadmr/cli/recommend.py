@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.arguments import names, not_negative, truth, whole_number
@@ -21,6 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--leave_out",
         help="interactions not recommended again: all (default), train+valid, train, none",
     )
+    parser.add_argument(
+        "--new_items",
+        type=Path,
+        metavar="FILE",
+        help="products that came after training, as csv, tsv, jsonl or parquet: item_id and title, text, picture (a "
+        "file) or MODALITY_vector",
+    )
+    parser.add_argument("--text_model", help="of --new_items, if no longer where the data set was made")
+    parser.add_argument("--weights", metavar="FILE", help="of the image model, alike")
     parser.add_argument("--candidates", metavar="FILE", help="the only items that may be recommended, one a line")
     parser.add_argument(
         "--exclude",
@@ -67,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         _check_for_cluster(arguments)
     else:
         refuse_output(arguments.output, arguments.overwrite)
+    if not arguments.new_items and (arguments.text_model or arguments.weights):
+        raise UserError("--text_model and --weights belong to --new_items")
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     for name in ("leave_out", "popular"):
@@ -88,6 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ray_address:
         return _run_on_cluster(arguments, users, how)
     recommender = load(arguments.checkpoint, arguments.data_path)
+    if arguments.new_items:
+        from recbole_cadmr.recommender.new_items import read_new_items
+
+        products = read_new_items(arguments.new_items, recommender.catalogue.modalities)
+        places = {"text_model": arguments.text_model, "weights": arguments.weights}
+        print(f"{recommender.add_items(**products, **places):,} new items of {arguments.new_items}")
     more = arguments.with_columns or ()
     check_columns(recommender.catalogue.table, more, tables.COLUMNS)
     if history is not None:
@@ -110,7 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_for_cluster(arguments: argparse.Namespace) -> None:
     """Raise :class:`UserError` for what a cluster does not do."""
     refuse_existing(arguments.output)
-    for option, value in (("history", arguments.history), ("with", arguments.with_columns)):
+    for option, value in (
+        ("history", arguments.history),
+        ("new_items", arguments.new_items),
+        ("with", arguments.with_columns),
+    ):
         if value:
             raise UserError(f"--{option} is for this machine; leave out --ray-address")
     if arguments.overwrite:

@@ -16,13 +16,59 @@ from torch import Tensor
 
 from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.prepare.interactions import is_usable
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.texts import one_line
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.parts import Parts
 
 _LONGEST = 100_000  # characters of a text that are read, far more than text models do
+_FEW = 64  # texts that are encoded one by one
 _ARGUMENT = {"text": "texts", "image": "pictures"}
+
+
+def read_new_items(path: Path, modalities: Iterable[str]) -> dict[str, Any]:
+    """What ``Recommender.add_items`` takes, of a csv, tsv, jsonl or parquet file: a row an item.
+
+    Columns are ``item_id`` and, as far as there are any, ``title``, ``text`` (the title if there is no such column),
+    ``picture`` (a file, from the folder of this one) and ``MODALITY_vector`` (numbers).
+
+    Raises:
+        UserError: if the file cannot be read, or a vector is none.
+    """
+    skipped = SkippedRows(strict=True)
+    named = {f"{name}_vector": name for name in modalities}
+    rows = read_rows(path, skipped, ["item_id"], ["title", "text", "picture", *named])
+    if rows.empty:
+        raise UserError(f"{path} holds no items")
+    items = rows["item_id"].tolist()
+    products: dict[str, Any] = {"ids": items}
+    columns = {name: [value or None for value in rows[name]] for name in rows}
+    products["titles"] = columns.get("title")
+    vectors = {named[column]: _numbers(path, column, columns[column]) for column in named if column in rows}
+    if vectors:
+        products["vectors"] = vectors
+    if "text" in columns or "text" not in vectors:
+        products["texts"] = columns.get("text", columns.get("title"))
+    if "picture" in columns:
+        products["pictures"] = [None if name is None else path.parent / name for name in columns["picture"]]
+    return products
+
+
+def _numbers(path: Path, column: str, cells: Sequence[str | None]) -> list[list[float]]:
+    """A vector a row, of numbers between blanks or commas; zeros of a row that has none."""
+    vectors: list[list[float]] = []
+    for row, cell in enumerate(cells, 1):
+        try:
+            vectors.append([float(number) for number in (cell or "").strip("[] ").replace(",", " ").split()])
+        except ValueError as error:
+            raise UserError(f"the {column} of {path} in row {row} holds something else than numbers") from error
+    width = max(map(len, vectors))
+    lengths = {len(vector) for vector in vectors if vector}
+    if len(lengths) > 1:
+        raise UserError(f"the {column} of {path} has vectors of {min(lengths)} and of {max(lengths)} numbers")
+    return [vector or [0.0] * width for vector in vectors]
 
 
 def with_items(
@@ -150,7 +196,9 @@ def _encoded_texts(values: Sequence[Any], encoder: Encoder, place: str | None, i
 
     texts = [_text(value, "texts")[:_LONGEST] for value in values]
     with tempfile.TemporaryDirectory() as folder:
-        found = extract_text(texts, Path(folder), model=place or encoder.model, dtype=encoder.dtype)
+        # Batches are filled up to their size; of few texts that would be most of the work.
+        size = 1 if len(texts) < _FEW else 64
+        found = extract_text(texts, Path(folder), model=place or encoder.model, dtype=encoder.dtype, batch_size=size)
         return _checked(found, encoder, "text_model")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.new_items import read_new_items
 from recbole_cadmr.recommender.recommender import Recommender
 from tests.extract.networks import minilm, write_weights
 
@@ -209,3 +210,45 @@ def test_models_that_learn_every_item_take_none(place, sets):
     assert not other.takes_new_items
     with pytest.raises(UserError, match="BPR takes no new items: it learns every item by itself"):
         other.add_items(["x"], ["a pot"])
+
+
+def test_the_command_takes_a_file_of_them(place, sets, recommender, expected, capsys):
+    table = pd.DataFrame({"item_id": list(NEW), "title": list(NEW.values())})
+    table["picture"] = [f"pictures/{item}.png" if item in WITH_PICTURE else "" for item in NEW]
+    file, output = place / "new.csv", place / "lists.csv"
+    table.to_csv(file, index=False)
+    how = ["--checkpoint", str(recommender.parts.source.file), "--topk", "9", "--leave_out", "none"]
+    assert main(["recommend", *how, "--new_items", str(file), "--with", "title", "--output", str(output)]) == 0
+    assert f"3 new items of {file}" in capsys.readouterr().out
+    lists = pd.read_csv(output)
+    found = lists.pivot(index="user_id", columns="item_id", values="score")[[*TITLES, *NEW]]
+    assert np.abs(found.to_numpy() - scores(expected, [*TITLES, *NEW]).to_numpy()).max() < 1e-5
+    assert set(lists.loc[lists["item_id"] == "tea", "title"]) == {NEW["tea"]}
+
+
+def test_files_of_vectors(place, recommender, expected):
+    rows = []
+    for item in NEW:
+        number = expected.catalogue.item_number(item)
+        modalities = expected.catalogue.modalities.items()
+        rows.append({"item_id": item} | {f"{name}_vector": m.features[number].tolist() for name, m in modalities})
+    (place / "v.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    larger = Recommender(recommender.parts)
+    larger.add_items(**read_new_items(place / "v.jsonl", recommender.catalogue.modalities))
+    items = [*TITLES, *NEW]
+    assert np.abs(scores(larger, items).to_numpy() - scores(expected, items).to_numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name\nx\n", "has no column 'item_id'"),
+        ("item_id\n", "holds no items"),
+        ("item_id,text_vector\nx,0.5 a\n", "the text_vector of .* in row 1 holds something else than numbers"),
+        ("item_id,text_vector\nx,0.5 1\ny,1\n", "the text_vector of .* has vectors of 1 and of 2 numbers"),
+    ],
+)
+def test_files_that_hold_something_else_are_refused(place, text, message):
+    (place / "bad.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_new_items(place / "bad.csv", ["text"])
