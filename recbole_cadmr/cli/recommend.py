@@ -22,15 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--leave_out",
         help="interactions not recommended again: all (default), train+valid, train, none",
     )
-    parser.add_argument(
-        "--new_items",
-        type=Path,
-        metavar="FILE",
-        help="products that came after training, as csv, tsv, jsonl or parquet: item_id and title, text, picture (a "
-        "file) or MODALITY_vector",
-    )
-    parser.add_argument("--text_model", help="of --new_items, if no longer where the data set was made")
-    parser.add_argument("--weights", metavar="FILE", help="of the image model, alike")
+    _add_what_is_new(parser)
     parser.add_argument("--candidates", metavar="FILE", help="the only items that may be recommended, one a line")
     parser.add_argument(
         "--exclude",
@@ -67,6 +59,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
+    """Declare the files of what came after training."""
+    add, table = parser.add_argument, "as csv, tsv, jsonl or parquet"
+    new_items = (
+        f"products that came after training, {table}: item_id and title, text, picture (a file) or MODALITY_vector"
+    )
+    add("--new_items", type=Path, metavar="FILE", help=new_items)
+    add("--new_interactions", type=Path, metavar="FILE", help=f"what came after training, {table}: user_id and item_id")
+    add("--user_column", default="user_id", help="of --new_interactions (default: %(default)s)")
+    add("--item_column", default="item_id", help="of both files (default: %(default)s)")
+    add("--title_column", default="title", help="of --new_items (default: %(default)s)")
+    add("--text_columns", type=names, metavar="A,B", help="of --new_items (default: text, else the title)")
+    add("--picture_column", default="picture", help="of --new_items (default: %(default)s)")
+    add("--text_model", help="of --new_items, if no longer where the data set was made")
+    add("--weights", metavar="FILE", help="of the image model, alike")
+
+
+def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
+    """Give a recommender what came after training, and say what came of it."""
+    from recbole_cadmr.recommender.new_items import Columns, read_new_items
+    from recbole_cadmr.recommender.updates import read_interactions
+
+    if file := arguments.new_items:
+        title, texts = arguments.title_column, tuple(arguments.text_columns or ())
+        columns = Columns(arguments.item_column, title, texts, arguments.picture_column)
+        products = read_new_items(file, recommender.catalogue.modalities, columns)
+        places = {"text_model": arguments.text_model, "weights": arguments.weights}
+        print(f"{recommender.add_items(**products, **places):,} new items of {file}")
+    if file := arguments.new_interactions:
+        update = recommender.update(read_interactions(file, arguments.user_column, arguments.item_column))
+        print(f"{update.new_pairs:,} new interactions of {file}, {update.new_users:,} new users")
+        for count, what in (
+            (update.known_pairs, "were known"),
+            (update.unknown_items, "name items that are not in the catalogue; they were skipped"),
+            (update.unknown_users, f"are of users that {recommender.model_name} does not know; they were skipped"),
+        ):
+            if count:
+                print(f"{count:,} rows {what}")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
     from recbole_cadmr.recommender import tables
@@ -77,8 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
         _check_for_cluster(arguments)
     else:
         refuse_output(arguments.output, arguments.overwrite)
-    if not arguments.new_items and (arguments.text_model or arguments.weights):
-        raise UserError("--text_model and --weights belong to --new_items")
+    if not arguments.new_items and (arguments.text_model or arguments.weights or arguments.text_columns):
+        raise UserError("--text_model, --weights and --text_columns belong to --new_items")
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     for name in ("leave_out", "popular"):
@@ -100,12 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.ray_address:
         return _run_on_cluster(arguments, users, how)
     recommender = load(arguments.checkpoint, arguments.data_path)
-    if arguments.new_items:
-        from recbole_cadmr.recommender.new_items import read_new_items
-
-        products = read_new_items(arguments.new_items, recommender.catalogue.modalities)
-        places = {"text_model": arguments.text_model, "weights": arguments.weights}
-        print(f"{recommender.add_items(**products, **places):,} new items of {arguments.new_items}")
+    _take_in(recommender, arguments)
     more = arguments.with_columns or ()
     check_columns(recommender.catalogue.table, more, tables.COLUMNS)
     if history is not None:

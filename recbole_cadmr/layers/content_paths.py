@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,18 @@ from recbole_cadmr.layers.score_paths import ScorePath
 
 AUTOENCODER, BEFORE, AFTER, BOTH, DIRECT = "autoencoder", "content before", "content after", "content both", "direct"
 TRUNCATED = "truncated"  # what a sparse fit leaves out of its rows
+
+_OF_CONTENT = (BEFORE, AFTER, BOTH, DIRECT, TRUNCATED)
+
+
+def weighed(paths: list[ScorePath], content_weight: float) -> list[ScorePath]:
+    """The paths, of which those that content adds count as much: all of a closed form but the autoencoder alone."""
+    if content_weight == 1.0:
+        return paths
+    return [
+        replace(path, contributions=content_weight * path.contributions) if path.name in _OF_CONTENT else path
+        for path in paths
+    ]
 
 
 class ContentPaths:

@@ -73,12 +73,13 @@ class Engine(ABC):
         """The engine to ask for the scores of so many people, one after the other."""
         return self
 
-    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
         """The parts of the score of an item, which add up to it.
 
         Args:
             chosen: int64 [n], what the person has, ascending; one item at least.
             user: whose they are; None of people the model has not seen.
+            content_weight: as of :meth:`scores`.
 
         Raises:
             UserError: if nothing true can be said about this model's scores.

@@ -43,7 +43,9 @@ class Explanation:
         return sums.sort_values("contribution", ascending=False, kind="stable", ignore_index=True)
 
 
-def explain(parts: Parts, chosen: np.ndarray, item: int, user: int | None, unknown: int = 0) -> Explanation:
+def explain(
+    parts: Parts, chosen: np.ndarray, item: int, user: int | None, content_weight: float, unknown: int = 0
+) -> Explanation:
     """Why an item has its score.
 
     Args:
@@ -52,7 +54,7 @@ def explain(parts: Parts, chosen: np.ndarray, item: int, user: int | None, unkno
         user: the number of the person; None of one that the model has not seen.
         unknown: as of :class:`Explanation`.
     """
-    paths = parts.engine.score_paths(torch.from_numpy(chosen), item, user)
+    paths = parts.engine.score_paths(torch.from_numpy(chosen), item, user, content_weight)
     ids = parts.catalogue.item_ids
     rows = [
         (path.name, path.modality, chosen_item, float(contribution))

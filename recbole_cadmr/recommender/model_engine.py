@@ -17,6 +17,7 @@ from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import in_threads
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
@@ -124,11 +125,11 @@ class ModelEngine(Engine):
         return interaction
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
         """The parts of the score of an item."""
         if not self.explains:
-            return super().score_paths(chosen, item, user)
-        return self.model.score_paths(chosen, item, user)
+            return super().score_paths(chosen, item, user, content_weight)
+        return weighed(self.model.score_paths(chosen, item, user), content_weight)
 
     @property
     def modality_weights(self) -> Mapping[str, float]:

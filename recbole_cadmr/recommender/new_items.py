@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +28,55 @@ _FEW = 64  # texts that are encoded one by one
 _ARGUMENT = {"text": "texts", "image": "pictures"}
 
 
-def read_new_items(path: Path, modalities: Iterable[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Columns:
+    """How the columns of a file of products are called.
+
+    Attributes:
+        texts: those that make an item's text; ``text`` if none are named, and the title where that is not there either.
+    """
+
+    item: str = "item_id"
+    title: str = "title"
+    texts: Sequence[str] = ()
+    picture: str = "picture"
+
+
+def read_new_items(path: Path, modalities: Iterable[str], columns: Columns | None = None) -> dict[str, Any]:
     """What ``Recommender.add_items`` takes, of a csv, tsv, jsonl or parquet file: a row an item.
 
-    Columns are ``item_id`` and, as far as there are any, ``title``, ``text`` (the title if there is no such column),
-    ``picture`` (a file, from the folder of this one) and ``MODALITY_vector`` (numbers).
+    Read are, as far as they are there, titles, texts, pictures (files, from the folder of this one) and of each
+    modality ``MODALITY_vector`` (numbers).
 
     Raises:
         UserError: if the file cannot be read, or a vector is none.
     """
-    skipped = SkippedRows(strict=True)
+    columns = columns or Columns()
     named = {f"{name}_vector": name for name in modalities}
-    rows = read_rows(path, skipped, ["item_id"], ["title", "text", "picture", *named])
+    optional = [columns.title, "text", columns.picture, *named]
+    rows = read_rows(path, SkippedRows(strict=True), [columns.item, *columns.texts], optional)
     if rows.empty:
         raise UserError(f"{path} holds no items")
-    items = rows["item_id"].tolist()
-    products: dict[str, Any] = {"ids": items}
-    columns = {name: [value or None for value in rows[name]] for name in rows}
-    products["titles"] = columns.get("title")
-    vectors = {named[column]: _numbers(path, column, columns[column]) for column in named if column in rows}
+    products: dict[str, Any] = {"ids": rows[columns.item].tolist()}
+    if columns.title in rows:
+        products["titles"] = rows[columns.title].tolist()
+    vectors = {named[name]: _numbers(path, name, rows[name].tolist()) for name in named if name in rows}
     if vectors:
         products["vectors"] = vectors
-    if "text" in columns or "text" not in vectors:
-        products["texts"] = columns.get("text", columns.get("title"))
-    if "picture" in columns:
-        products["pictures"] = [None if name is None else path.parent / name for name in columns["picture"]]
+    own = columns.texts or [name for name in ("text", columns.title) if name in rows][:1]
+    if own and (columns.texts or "text" in rows or "text" not in vectors):
+        products["texts"] = [one_line(*texts) or None for texts in rows[list(own)].to_numpy()]
+    if columns.picture in rows:
+        products["pictures"] = [path.parent / name if name else None for name in rows[columns.picture]]
     return products
 
 
-def _numbers(path: Path, column: str, cells: Sequence[str | None]) -> list[list[float]]:
+def _numbers(path: Path, column: str, cells: Sequence[str]) -> list[list[float]]:
     """A vector a row, of numbers between blanks or commas; zeros of a row that has none."""
     vectors: list[list[float]] = []
     for row, cell in enumerate(cells, 1):
         try:
-            vectors.append([float(number) for number in (cell or "").strip("[] ").replace(",", " ").split()])
+            vectors.append([float(number) for number in cell.strip("[] ").replace(",", " ").split()])
         except ValueError as error:
             raise UserError(f"the {column} of {path} in row {row} holds something else than numbers") from error
     width = max(map(len, vectors))

@@ -107,13 +107,21 @@ class Recommender:
         """Whether :meth:`explain` has something to say."""
         return self.engine.explains
 
-    def explain(self, user: Any = None, history: Iterable[Any] | None = None, *, item: Any) -> Explanation:
+    def explain(
+        self,
+        user: Any = None,
+        history: Iterable[Any] | None = None,
+        *,
+        item: Any,
+        content_weight: float | None = None,
+    ) -> Explanation:
         """What the score of an item is made of: contributions that add up to it.
 
         Args:
             user: an id, of whom the model goes by the train part and what was added since.
             history: in place of a user: ids of items, or a table with the column ``item_id``, of one person.
             item: an id, also of an item that the person has.
+            content_weight: as of :meth:`recommend`.
 
         Raises:
             UserError: if an id is unknown, nothing is known about the person, or nothing true can be said about the
@@ -121,7 +129,7 @@ class Recommender:
         """
         parts = self._parts
         catalogue, engine = parts.catalogue, parts.engine
-        number = catalogue.item_number(ids([item], "item")[0])
+        number, weight = catalogue.item_number(ids([item], "item")[0]), _checked_weight(parts, content_weight)
         if (user is None) == (history is None):
             raise UserError("explain takes either a `user` or a `history`")
         if history is None:
@@ -129,7 +137,7 @@ class Recommender:
             chosen = np.unique(parts.histories.known.entries(torch.tensor([person]))[1].numpy())
             if not len(chosen):
                 raise UserError(f"nothing is known about the user '{user}'")
-            return explain(parts, chosen, number, person)
+            return explain(parts, chosen, number, person, weight)
         if not engine.takes_histories:
             raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
         if isinstance(history, pd.DataFrame):
@@ -140,7 +148,7 @@ class Recommender:
         chosen, unknown = np.unique([number for number in numbers if number]), sum(not number for number in numbers)
         if not len(chosen):
             raise UserError("the history names no item of the catalogue")
-        return explain(parts, chosen, number, None, unknown)
+        return explain(parts, chosen, number, None, weight, unknown)
 
     @property
     def takes_new_items(self) -> bool:
@@ -412,11 +420,7 @@ def _wanted(
                 f"{parts.engine.name} has no vectors of the items, nor has the data set features of them; leave out "
                 f"`diversity`"
             )
-    if content_weight is not None:
-        if not _is_number(content_weight) or not 0 <= content_weight < np.inf:
-            raise UserError(f"content_weight must be a number from 0 on, not {content_weight!r}")
-        if content_weight != 1 and not parts.engine.weighs_content:
-            raise UserError(f"content has no weight of its own in the scores of {parts.engine.name}")
+    weight = _checked_weight(parts, content_weight)
     among, excluded = None, None
     if candidates is not None:
         among = torch.zeros(catalogue.n_items, dtype=torch.bool)
@@ -429,8 +433,18 @@ def _wanted(
         among = torch.ones(catalogue.n_items, dtype=torch.bool) if among is None else among
         among[_item_numbers(catalogue, exclude, "exclude")] = False
     popularity = parts.histories.popularity if popular else None
-    content = 1.0 if content_weight is None else float(content_weight)
-    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, content, popularity)
+    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, weight, popularity)
+
+
+def _checked_weight(parts: Parts, content_weight: Any) -> float:
+    """The weight of content that an argument asks for."""
+    if content_weight is None:
+        return 1.0
+    if not _is_number(content_weight) or not 0 <= content_weight < np.inf:
+        raise UserError(f"content_weight must be a number from 0 on, not {content_weight!r}")
+    if content_weight != 1 and not parts.engine.weighs_content:
+        raise UserError(f"content has no weight of its own in the scores of {parts.engine.name}")
+    return float(content_weight)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from recbole_cadmr.data.prepare.interactions import is_usable
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.parts import Parts
 
@@ -83,6 +86,22 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
 
         engine = rebuilt_engine(parts.source, larger, histories.added)
     return replace(parts, catalogue=larger, histories=histories, engine=engine), update
+
+
+def read_interactions(path: Path, user_column: str = "user_id", item_column: str = "item_id") -> pd.DataFrame:
+    """Rows ``user_id, item_id`` of a csv, tsv, jsonl or parquet file.
+
+    Raises:
+        UserError: if the file cannot be read, has no such columns or no rows, or a row lacks one.
+    """
+    rows = read_rows(path, SkippedRows(strict=True), [user_column, item_column])
+    if rows.empty:
+        raise UserError(f"{path} holds no rows")
+    table = pd.DataFrame({"user_id": rows[user_column], "item_id": rows[item_column]})
+    lacking = np.flatnonzero((table == "").any(axis=1))
+    if len(lacking):
+        raise UserError(f"{path} has no user or no item in its row {lacking[0] + 1}; give every row both")
+    return table
 
 
 def columns_of(interactions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

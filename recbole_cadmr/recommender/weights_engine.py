@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.recommender.engine import Engine
@@ -94,14 +95,16 @@ class WeightsEngine(Engine):
         return sp.csr_matrix((scores.data, scores.indices + 1, scores.indptr), (rows.n_rows, self.n_items))
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None) -> list[ScorePath]:
+    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
         """The weights of the item for each of the chosen ones, by path if these are known."""
         row, column = chosen.cpu().numpy() - 1, item - 1
         if self.closed_form is not None:
             with self._lock:
-                return self.closed_form.paths(row, column)
+                return weighed(self.closed_form.paths(row, column), content_weight)
         weights = entries(self.weights, row, column)
-        return [ScorePath(ITEM_WEIGHTS, "", weights)] if self.paths is None else self.paths.of(row, column, weights)
+        if self.paths is None:
+            return [ScorePath(ITEM_WEIGHTS, "", weights)]
+        return weighed(self.paths.of(row, column, weights), content_weight)
 
 
 def without_padding(rows: RowBatch) -> RowBatch:

@@ -98,3 +98,17 @@ def test_the_command_prints_the_sums(run, recommender, capsys):
     first = explanation.by_chosen_item().iloc[0]
     assert f"| {first['chosen_item']} | {first['contribution']:.6g} |" in printed and "and 1 further ones" in printed
     assert main(["explain", f"--checkpoint={run.checkpoint}", "--item=b"]) == 2
+
+
+def test_with_another_weight_of_content_why_and_list_agree(recommender):
+    whole = recommender.explain("cid", item="b").by_path().set_index(["path", "modality"])["contribution"]
+    for weight in (0.0, 0.5, 2.0):
+        lists = recommender.recommend(["cid"], topk=4, leave_out="none", content_weight=weight)
+        explanation = recommender.explain("cid", item="b", content_weight=weight)
+        assert explanation.score == pytest.approx(dict(zip(lists["item_id"], lists["score"]))["b"], rel=1e-5)
+        for (path, modality), contribution in whole.items():
+            parts = explanation.parts[(explanation.parts["path"] == path) & (explanation.parts["modality"] == modality)]
+            factor = 1.0 if path == "autoencoder" else weight
+            assert parts["contribution"].sum() == pytest.approx(factor * contribution, rel=1e-9)
+    with pytest.raises(UserError, match="content_weight must be a number from 0 on"):
+        recommender.explain("cid", item="b", content_weight=-1)

@@ -213,12 +213,28 @@ def test_models_that_learn_every_item_take_none(place, sets):
 
 
 def test_the_command_takes_a_file_of_them(place, sets, recommender, expected, capsys):
-    table = pd.DataFrame({"item_id": list(NEW), "title": list(NEW.values())})
+    table = pd.DataFrame({"sku": list(NEW), "title": list(NEW.values())})
     table["picture"] = [f"pictures/{item}.png" if item in WITH_PICTURE else "" for item in NEW]
     file, output = place / "new.csv", place / "lists.csv"
     table.to_csv(file, index=False)
     how = ["--checkpoint", str(recommender.parts.source.file), "--topk", "9", "--leave_out", "none"]
-    assert main(["recommend", *how, "--new_items", str(file), "--with", "title", "--output", str(output)]) == 0
+    assert (
+        main(
+            [
+                "recommend",
+                *how,
+                "--new_items",
+                str(file),
+                "--item_column",
+                "sku",
+                "--with",
+                "title",
+                "--output",
+                str(output),
+            ]
+        )
+        == 0
+    )
     assert f"3 new items of {file}" in capsys.readouterr().out
     lists = pd.read_csv(output)
     found = lists.pivot(index="user_id", columns="item_id", values="score")[[*TITLES, *NEW]]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import recbole_cadmr
+from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.recommender import Recommender, load
 from tests.micro import PAIRS, TRAIN, write_micro
@@ -112,3 +113,24 @@ def test_a_model_of_users_leaves_out_what_they_have_now(tmp_path):
 def test_what_is_no_table_of_interactions_is_refused(linear, table, message):
     with pytest.raises(UserError, match=message):
         linear.update(table)
+
+
+def test_the_command_takes_a_file_of_them(linear, tmp_path, capsys):
+    table = ADDED.rename(columns={"user_id": "customer"})
+    table.assign(price=1.5).to_parquet(tmp_path / "orders.parquet")
+    how = ["--checkpoint", str(linear.parts.source.file), "--topk=4", "--leave_out=none", "--popular=False"]
+    files = ["--new_interactions", str(tmp_path / "orders.parquet"), "--output", str(tmp_path / "lists.csv")]
+    assert main(["recommend", *how, *files, "--user_column", "customer"]) == 0
+    printed = capsys.readouterr().out
+    assert f"3 new interactions of {tmp_path / 'orders.parquet'}, 1 new users" in printed
+    assert "3 rows were known" in printed and "1 rows name items that are not in the catalogue" in printed
+    updated = Recommender(linear.parts)
+    updated.update(ADDED)
+    lists = pd.read_csv(tmp_path / "lists.csv")
+    found = {
+        (user, item): score for user, item, score in lists[["user_id", "item_id", "score"]].itertuples(index=False)
+    }
+    assert found == pytest.approx(scores(updated), abs=1e-5)
+    (tmp_path / "bad.csv").write_text("user_id,item_id\nann,\n")
+    assert main(["recommend", *how, "--new_interactions", str(tmp_path / "bad.csv"), "--output", "x.csv"]) == 2
+    assert "has no user or no item in its row 1" in capsys.readouterr().err
