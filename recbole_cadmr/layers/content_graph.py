@@ -3,14 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch.nn import functional as F
 
-from recbole_cadmr.data.graph import ItemGraph
+from recbole_cadmr.data.graph import ItemGraph, nearest_items
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
+
+FUSED = "fused"  # the part of an attention that is of no modality alone
+
+
+class Content(Protocol):
+    """Where the content of items is read, such as a data set."""
+
+    @property
+    def modality_names(self) -> list[str]:
+        """Modalities with features."""
+
+    def modality(self, name: str) -> Modality:
+        """Features of one modality."""
+
+    def nearest_items(self, name: str, k: int) -> ItemGraph:
+        """The ``k`` nearest other items of every item by one modality."""
+
+
+def content_attention(
+    content: Content, R: sp.csr_matrix, settings: Mapping[str, Any]
+) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
+    """The parts of A [I, I], the attention of items to their most similar ones, and the weight of each modality.
+
+    A is the sum of its parts: those of the modalities by name, times their weights, or one of all, ``fused``.
+
+    Args:
+        content: of the items.
+        R: training rows, which tell the weights if ``modality_weights`` gives none.
+        settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
+
+    Raises:
+        UserError: if ``modality_weights`` does not hold one weight a modality.
+    """
+    k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
+    if settings["attention"] == "none":
+        return {}, {}
+    names = content.modality_names
+    attentions = {name: softmax_attention(content.nearest_items(name, k), k, temperature) for name in names}
+    weights = _modality_weights(R, attentions, settings["modality_weights"])
+    if settings["attention"] == "fused":
+        whole = fused([content.modality(name) for name in names], list(weights.values()))
+        return {FUSED: softmax_attention(nearest_items(whole, k), k, temperature)}, weights
+    return {name: (weights[name] * attention).tocsr() for name, attention in attentions.items()}, weights
+
+
+def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:
+    if weights is None:
+        return alignment_weights(R, attentions)
+    if len(weights) != len(attentions) or sum(weights) <= 0:
+        raise UserError(
+            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {weights}"
+        )
+    return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
 def softmax_attention(graph: ItemGraph, k: int, temperature: float) -> sp.csr_matrix:

@@ -16,9 +16,10 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.content_graph import content_attention
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.content import content_attention, training_rows
+from recbole_cadmr.models.content import training_rows
 
 
 class ClosedFormRecommender(HistoryRecommender):

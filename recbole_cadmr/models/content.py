@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -12,14 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
-from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.content_graph import alignment_weights, fused, softmax_attention
 from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 
-FUSED = "fused"  # the part of an attention that is of no modality alone
 _BLOCK = 2**22  # numbers of a block of features
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
@@ -28,42 +23,6 @@ _ROUNDS = 12  # of subspace iteration
 def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
     """R [U, I]: users of the train part by items without the padding item, every entry 1."""
     return binary(dataset.inter_matrix(form="csr")[:, 1:])
-
-
-def content_attention(
-    dataset: MultimodalDataset, R: sp.csr_matrix, settings: Mapping[str, Any]
-) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
-    """The parts of A [I, I], the attention of items to their most similar ones, and the weight of each modality.
-
-    A is the sum of its parts: those of the modalities by name, times their weights, or one of all, ``fused``.
-
-    Args:
-        R: training rows, which tell the weights if ``modality_weights`` gives none.
-        settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
-
-    Raises:
-        UserError: if ``modality_weights`` does not hold one weight a modality.
-    """
-    k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
-    if settings["attention"] == "none":
-        return {}, {}
-    names = dataset.modality_names
-    attentions = {name: softmax_attention(dataset.nearest_items(name, k), k, temperature) for name in names}
-    weights = _modality_weights(R, attentions, settings["modality_weights"])
-    if settings["attention"] == "fused":
-        content = fused([dataset.modality(name) for name in names], list(weights.values()))
-        return {FUSED: softmax_attention(nearest_items(content, k), k, temperature)}, weights
-    return {name: (weights[name] * attention).tocsr() for name, attention in attentions.items()}, weights
-
-
-def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:
-    if weights is None:
-        return alignment_weights(R, attentions)
-    if len(weights) != len(attentions) or sum(weights) <= 0:
-        raise UserError(
-            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {weights}"
-        )
-    return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
 def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -> dict[str, float]:

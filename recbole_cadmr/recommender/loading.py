@@ -21,7 +21,8 @@ from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.model_engine import engine_of
-from recbole_cadmr.recommender.parts import Parts, Source
+from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.sources import CheckpointSource
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.session import Session, load_session
@@ -36,25 +37,27 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
     with scratch_folder() as folder:
         session = load_session(file, folder, data_path)
         own = traits(type(session.model))
-        source = Source(file, data_path, own.takes_new_items, own.refits)
+        source = CheckpointSource(file, data_path, own.takes_new_items, own.refits)
         return replace(parts_of(session), source=source)
 
 
-def rebuilt_engine(source: Source, catalogue: Catalogue, added: sp.csr_matrix) -> Engine:
+def rebuilt_engine(
+    file: Path, data_path: str | os.PathLike[str] | None, catalogue: Catalogue, added: sp.csr_matrix | None
+) -> Engine:
     """The engine of a checkpoint's model on all items of a catalogue.
 
     Args:
-        added: [n_users, n_items], interactions that came after training, for a model that refits.
+        added: [n_users, n_items], interactions that came after training, of a model that is fitted anew.
 
     Raises:
         UserError: as of :func:`from_checkpoint`.
     """
     with scratch_folder() as folder:
-        session = load_session(source.file, folder, source.data_path)
-        dataset = session.dataset
-        items = catalogue.item_ids[dataset.item_num :].tolist()
-        users, pairs = catalogue.user_ids[dataset.user_num :].tolist(), added.nonzero()
-        more: dict[str, Any] = {"users": users, "pairs": pairs} if source.refits and added.nnz else {}
+        session = load_session(file, folder, data_path)
+        items = catalogue.item_ids[session.dataset.item_num :].tolist()
+        more: dict[str, Any] = {}
+        if added is not None:
+            more = {"users": catalogue.user_ids[session.dataset.user_num :].tolist(), "pairs": added.nonzero()}
         return engine_of(rebuilt(session, items, catalogue.modalities, **more))
 
 

@@ -120,10 +120,7 @@ def with_items(
     names = [_text(title, "titles") for title in columns["titles"]]
     larger = catalogue.with_items(ids, names, features)
     histories = parts.histories.with_added(sp.csr_matrix((larger.n_users, larger.n_items), dtype=np.float32))
-
-    from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
-
-    engine = rebuilt_engine(parts.source, larger, histories.added)
+    engine = parts.source.engine(larger, histories)
     return replace(parts, catalogue=larger, histories=histories, engine=engine)
 
 

@@ -82,9 +82,7 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
     histories = histories.with_added(new)
     engine = parts.engine
     if refitted and parts.source is not None:
-        from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
-
-        engine = rebuilt_engine(parts.source, larger, histories.added)
+        engine = parts.source.engine(larger, histories)
     return replace(parts, catalogue=larger, histories=histories, engine=engine), update
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_cadmr.models.content import content_attention, training_rows
+from recbole_cadmr.layers.content_graph import content_attention
+from recbole_cadmr.models.content import training_rows
 from tests.micro import SMALL, open_micro, write_micro
 
 # By the features of text, a and b are nearest each other, and so are c and d; the graph says otherwise.

@@ -1,0 +1,106 @@
+"""Where a model comes from, to be given more than it was trained on: items, users and interactions."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_cadmr.data.graph import ItemGraph, nearest_items
+from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.data.rows import binary
+from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.content_graph import content_attention
+from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.histories import Histories
+from recbole_cadmr.recommender.weights_engine import WeightsEngine
+
+
+class Source(ABC):
+    """Where a model comes from.
+
+    Attributes:
+        takes_new_items: whether it scores items that came after training, by their content.
+        refits: whether it can be fitted anew to all interactions.
+    """
+
+    takes_new_items: bool
+    refits: bool
+
+    @abstractmethod
+    def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
+        """The engine of the model on all items of a catalogue, and, if it refits, on all that was added to histories.
+
+        Raises:
+            UserError: if what it comes from is not there any more.
+        """
+
+
+@dataclass(frozen=True)
+class CheckpointSource(Source):
+    """A checkpoint and its data set, which are opened again.
+
+    Attributes:
+        file: the checkpoint.
+        data_path: where the data set lies, if no longer where it was trained.
+    """
+
+    file: Path
+    data_path: str | os.PathLike[str] | None
+    takes_new_items: bool
+    refits: bool
+
+    def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
+        """The engine of the checkpoint's model."""
+        from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
+
+        added = histories.added if self.refits and histories.added.nnz else None
+        return rebuilt_engine(self.file, self.data_path, catalogue, added)
+
+
+@dataclass(frozen=True)
+class ClosedFormSource(Source):
+    """What an export of a closed form holds: settings, and in its tables features and interactions.
+
+    Attributes:
+        name: of the model.
+        settings: those that it was fitted by.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    takes_new_items = refits = True
+
+    def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
+        """The closed form, fitted anew."""
+        R = binary((histories.parts["train"] + histories.added)[:, 1:])
+        attention = partial(content_attention, _Features(catalogue.modalities), R)
+        closed_form = ContentAutoencoder(R, attention, self.settings, torch.device("cpu"))
+        closed_form.fit()
+        assert closed_form.weights is not None
+        weights = closed_form.modality_weights
+        return WeightsEngine(self.name, closed_form.weights, closed_form, modality_weights=weights)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Features of the items, as what a closed form reads its content from."""
+
+    modalities: Mapping[str, Modality]
+
+    @property
+    def modality_names(self) -> list[str]:
+        return list(self.modalities)
+
+    def modality(self, name: str) -> Modality:
+        return self.modalities[name]
+
+    def nearest_items(self, name: str, k: int) -> ItemGraph:
+        return nearest_items(self.modalities[name], k)
