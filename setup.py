@@ -36,6 +36,8 @@ REQUIREMENTS = [
     "threadpoolctl>=3",
     # A hash of arrays; brought by the same.
     "joblib>=1.3",
+    # Exports: tensors that are read without running anything.
+    "safetensors>=0.4",
     # Types of what is read back; 0.19 is the first whose convert() knows the types used here.
     "msgspec>=0.19",
     "filelock>=3.24",

@@ -21,6 +21,7 @@ from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
+from recbole_cadmr.recommender.load_export import is_export
 from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.recommender.tables import COLUMNS, Counts
 from recbole_cadmr.runs.session import versions
@@ -63,11 +64,12 @@ def write_in_parts(
     recommender.recommend((users or recommender.users)[:1], topk, **how)  # what is wrong is said before any work
     everyone = recommender.checked_users(users)
     size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
-    card, place = recommender.parts.card, Path(output)
-    data = pack(Path(card["settings"]["data_path"]) / card["dataset"])
-    compute = _UserBlocks(read_bytes(checkpoint), data, card["dataset"], {"topk": topk, **how})
+    card, place, source = recommender.parts.card, Path(output), Path(checkpoint)
+    data = source if is_export(source) else Path(card["settings"]["data_path"]) / card["dataset"]
+    model = None if is_export(source) else read_bytes(source)
+    compute = _UserBlocks(model, pack(data), data.name, {"topk": topk, **how})
     key = {
-        "checkpoint": sha256_of(checkpoint),
+        "checkpoint": recommender.version if model is None else sha256_of(source),
         "data": json.dumps(card["fingerprint"], sort_keys=True),
         "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
         "lists": json.dumps({"topk": topk, **how, "part": size}, sort_keys=True, default=pd.DataFrame.to_csv),
@@ -91,9 +93,9 @@ def write_in_parts(
 
 @dataclass(frozen=True)
 class _UserBlocks:
-    """The lists of blocks of users, by a checkpoint and a packed data set, which are read at the first block."""
+    """The lists of blocks of users, by a checkpoint and its packed data set or by a packed export."""
 
-    checkpoint: bytes
+    checkpoint: bytes | None
     data: bytes
     dataset: str
     how: Mapping[str, Any]
@@ -103,6 +105,8 @@ class _UserBlocks:
 
     @cached_property
     def _recommender(self) -> Recommender:
+        if self.checkpoint is None:
+            return load(unpack(self.data, self.dataset) / self.dataset)
         with TemporaryDirectory(prefix="recbole_cadmr-") as folder:
             file = Path(folder) / "model.pt"
             file.write_bytes(self.checkpoint)

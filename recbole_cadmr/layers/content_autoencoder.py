@@ -231,6 +231,10 @@ class ContentAutoencoder:
         """
         return [] if self.weights is None else self._prepared_paths().of(chosen, item, self.weights)
 
+    def terms_at(self, places: sp.csr_matrix) -> dict[tuple[str, str], np.ndarray]:
+        """What each path but the autoencoder adds to some entries of S; see :meth:`ContentPaths.terms_at`."""
+        return self._prepared_paths().terms_at(places)
+
     def _prepared_paths(self) -> ContentPaths:
         if self._paths is None:
             kind = "exact" if isinstance(self.weights, Tensor) else "sparse"

@@ -17,6 +17,7 @@ from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRan
 from recbole_cadmr.layers.score_paths import ScorePath
 
 AUTOENCODER, BEFORE, AFTER, BOTH, DIRECT = "autoencoder", "content before", "content after", "content both", "direct"
+_BLOCK = 512  # rows multiplied out at once
 TRUNCATED = "truncated"  # what a sparse fit leaves out of its rows
 
 _OF_CONTENT = (BEFORE, AFTER, BOTH, DIRECT, TRUNCATED)
@@ -96,6 +97,36 @@ class ContentPaths:
         if isinstance(weights, LowRankPlusSparse):
             return [ScorePath(AUTOENCODER, "", autoencoder), *paths, ScorePath(TRUNCATED, "", rest)]
         return [ScorePath(AUTOENCODER, "", autoencoder + rest), *paths]
+
+    def terms_at(self, places: sp.csr_matrix) -> dict[tuple[str, str], np.ndarray]:
+        """What each path but the autoencoder adds to the entries that are stored in a matrix [I, I], of a dense B.
+
+        Returns:
+            float32 [nnz] by path and modality, without those that are 0 throughout.
+        """
+        assert isinstance(self._B, Tensor)
+        a, b, d = (self._settings[name] for name in ("enhancement", "output_smoothing", "direct_path"))
+        C = self._B.cpu().numpy()
+        A, H = ({name: part.astype(np.float32) for name, part in parts.items()} for parts in (self._A, self._H))
+        smoothing = sum(A.values(), sp.csr_matrix(places.shape, dtype=np.float32))
+        terms: dict[tuple[str, str], list[np.ndarray]] = {}
+        for start in range(0, len(C), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            at = places[block].tocoo()
+            found: dict[tuple[str, str], np.ndarray] = {}
+            before = {name: part[block] @ C for name, part in H.items()}
+            found |= {(BEFORE, name): a * rows[at.row, at.col] for name, rows in before.items()}
+            rows = C[block].T
+            found |= {(AFTER, name): b * (part @ rows)[at.col, at.row] for name, part in A.items()}
+            if before:
+                both = smoothing @ sum(before.values()).T
+                found[BOTH, ""] = a * b * both[at.col, at.row]
+            direct = {name: np.asarray(part[block][at.row, at.col]).ravel() for name, part in H.items()}
+            found |= {(DIRECT, name): d * values for name, values in direct.items()}
+            for name, values in found.items():
+                terms.setdefault(name, []).append(values.astype(np.float32))
+        joined = {name: np.concatenate(parts) for name, parts in terms.items()}
+        return {name: values for name, values in joined.items() if values.any()}
 
     def _entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """C at these rows [n] and columns [m]: float64 [n, m]."""

@@ -80,6 +80,10 @@ class Catalogue:
             units.append(F.normalize((modality.features - mean) * present, dim=1))
         return F.normalize(torch.cat(units, 1), dim=1)
 
+    def column(self, name: str) -> list[str] | None:
+        """A column of :attr:`table` in the order of the items; None if there is none of this name."""
+        return self.table[name].tolist() if name in self.table else None
+
     def numbers_of(self, ids: list[str]) -> np.ndarray:
         """The numbers of items by id, 0 of ids that are not in the catalogue."""
         return np.fromiter(map(self.item_numbers.get, ids, repeat(0)), dtype=np.int64, count=len(ids))

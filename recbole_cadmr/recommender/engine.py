@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import scipy.sparse as sp
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RowBatch
-from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.score_paths import ScorePath
+
+if TYPE_CHECKING:
+    from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
 
 SCORES = 2**22  # held at once
 

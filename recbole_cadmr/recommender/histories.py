@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.data.rows import RatingRows, binary
-from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
+
+if TYPE_CHECKING:
+    from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
 
 PARTS = ("train", "valid", "test")
 LEFT_OUT = {"train": 1, "train+valid": 2, "all": 3, "none": 0}  # how many of the parts

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch
-from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.recommender.diversity import POOL, diversified
 from recbole_cadmr.recommender.engine import SCORES, Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.training.ranking import ListedScores, best, contained
+
+if TYPE_CHECKING:
+    from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
 
 Pairs = tuple[Tensor, Tensor]  # rows and items, ascending by both
 

@@ -16,6 +16,7 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import sha256_of
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
 from recbole_cadmr.recommender.engine import Engine
@@ -38,7 +39,7 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
         session = load_session(file, folder, data_path)
         own = traits(type(session.model))
         source = CheckpointSource(file, data_path, own.takes_new_items, own.refits)
-        return replace(parts_of(session), source=source)
+        return replace(parts_of(session, sha256_of(file)[:12]), source=source)
 
 
 def rebuilt_engine(
@@ -61,9 +62,10 @@ def rebuilt_engine(
         return engine_of(rebuilt(session, items, catalogue.modalities, **more))
 
 
-def parts_of(session: Session) -> Parts:
-    """A recommender's parts out of a model on its data."""
-    return Parts(_catalogue(session.dataset), _histories(session), engine_of(session), _card(session))
+def parts_of(session: Session, version: str = "") -> Parts:
+    """A recommender's parts out of a model on its data, which is called ``version``."""
+    card = {**_card(session), "version": version}
+    return Parts(_catalogue(session.dataset), _histories(session), engine_of(session), card)
 
 
 def _card(session: Session) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class ModelEngine(Engine):
         self.name = session.config["model"]
         self.takes_histories, self.sequential = own.recommends_from_history, own.sequential
         self.explains, self.weighs_content = own.explains, own.weighs_content
-        self.n_items, self._user_field = session.dataset.item_num, session.dataset.uid_field
+        self.n_users, self.n_items = session.dataset.user_num, session.dataset.item_num
+        self._user_field = session.dataset.uid_field
         # Items that nobody has ever had, if the model can say nothing about them: they are never recommended.
         n_scored = self.n_items if own.scores_cold_items else self.n_items - session.dataset.new_item_count
         self._not_scored = slice(n_scored, None)
@@ -107,6 +108,14 @@ class ModelEngine(Engine):
     def _without_unknown(self, scores: Tensor) -> Tensor:
         scores[:, self._not_scored] = -torch.inf
         return scores
+
+    @torch.no_grad()
+    def raw_scores(self, users: Tensor) -> Tensor | None:
+        """What the model itself gives for users [B]: [B, n_items] on its device; None if it scores pairs."""
+        if not traits(type(self.model)).ranks_all_items:
+            return None
+        interaction = self._interaction(users, None).to(self.trainer.device)
+        return self.model.full_sort_predict(interaction).view(-1, self.n_items)
 
     @torch.no_grad()
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:

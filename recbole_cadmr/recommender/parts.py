@@ -16,8 +16,8 @@ class Parts:
     """What a recommender is made of, and where it comes from.
 
     Attributes:
-        card: what is known of the model: ``model``, ``dataset``, ``fingerprint``, ``settings``, ``changed`` and
-            ``versions``.
+        card: what is known of the model: ``model``, ``dataset``, ``fingerprint``, ``settings``, ``changed``,
+            ``versions`` and ``version``, a text that tells models apart.
         source: where the model comes from, to take in more; None if it cannot.
     """
 

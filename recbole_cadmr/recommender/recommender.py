@@ -21,7 +21,9 @@ from recbole_cadmr.recommender import lists
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.explanation import Explanation, explain
+from recbole_cadmr.recommender.export import NEIGHBOURS_OF_AN_ITEM, write_export
 from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
+from recbole_cadmr.recommender.load_export import is_export, read_export
 from recbole_cadmr.recommender.new_items import with_items
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.similar import similar_items
@@ -236,6 +238,49 @@ class Recommender:
         number = parts.catalogue.item_number(ids([item], "item")[0])
         return similar_items(parts, number, topk, by)
 
+    @property
+    def version(self) -> str:
+        """A text that tells models apart: of an export or a checkpoint, the beginning of its hash."""
+        return str(self._parts.card["version"])
+
+    @property
+    def popularity(self) -> np.ndarray:
+        """How many people have each item, by what the model knows of them: float32, in the order of :attr:`items`."""
+        return self.histories.popularity[1:].numpy()
+
+    def has_user(self, user: str) -> bool:
+        """Whether there is a user of this id."""
+        return user in self.catalogue.user_numbers
+
+    def has_item(self, item: str) -> bool:
+        """Whether there is an item of this id."""
+        return item in self.catalogue.item_numbers
+
+    def history(self, user: Any) -> list[str]:
+        """Ids of all that a user has, in whichever part of the data, in the order of :attr:`items`.
+
+        Raises:
+            UserError: if the user is unknown.
+        """
+        parts = self._parts
+        number = torch.from_numpy(_user_numbers(parts.catalogue, [user]))
+        return parts.catalogue.item_ids[parts.histories.left_out("all").entries(number)[1].numpy()].tolist()
+
+    def export(self, folder: str | os.PathLike[str], neighbours: int = NEIGHBOURS_OF_AN_ITEM) -> dict[str, Any]:
+        """Write a folder that :func:`load` reads without checkpoint and data set; see :mod:`recommender.export`.
+
+        Args:
+            folder: a new one.
+            neighbours: entries that each item keeps of weights of items by items.
+
+        Returns:
+            Its card, with what the pruning costs, measured on validation.
+
+        Raises:
+            UserError: if the model cannot be exported, or ``folder`` is in use.
+        """
+        return write_export(self._parts, path_of(folder, "output"), neighbours)
+
     def checked_users(self, users: Iterable[Any] | None) -> list[str]:
         """The ids that :meth:`recommend` would recommend to, with its errors."""
         return self.users if users is None else self.catalogue.user_ids[_user_numbers(self.catalogue, users)].tolist()
@@ -344,16 +389,20 @@ def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None 
     """A trained model, ready to recommend.
 
     Args:
-        path: a ``model.pt``.
-        data_path: where the data set lies, if no longer where it was trained.
+        path: a ``model.pt``, or the folder of an export.
+        data_path: where the data set of a checkpoint lies, if no longer where it was trained.
 
     Raises:
-        UserError: if the checkpoint cannot be read or belongs to other data.
+        UserError: if the checkpoint cannot be read or belongs to other data; if the export was cut short or changed.
     """
+    file, place = path_of(path, "checkpoint"), None if data_path is None else path_of(data_path, "data_path")
+    if is_export(file):
+        if place is not None:
+            raise UserError("an export needs no data set; leave out `data_path`")
+        return Recommender(read_export(file))
     # What a checkpoint needs takes seconds to import.
     from recbole_cadmr.recommender.loading import from_checkpoint
 
-    file, place = path_of(path, "checkpoint"), None if data_path is None else path_of(data_path, "data_path")
     return Recommender(from_checkpoint(file, place))
 
 

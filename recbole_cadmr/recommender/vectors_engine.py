@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RowBatch
-from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.engine import Engine
+
+if TYPE_CHECKING:
+    from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
 
 
 class VectorsEngine(Engine):

@@ -1,0 +1,230 @@
+"""Exports, read: checked by their hashes, whole in memory, nothing executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import safetensors
+import safetensors.torch
+import scipy.sparse as sp
+from msgspec import Meta
+from torch import Tensor
+
+from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import read_bytes, refuse_links
+from recbole_cadmr.layers.attention_scores import AttentionScores
+from recbole_cadmr.recommender import export
+from recbole_cadmr.recommender.attention_engine import AttentionEngine
+from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.histories import PARTS, Histories
+from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.path_weights import PathWeights
+from recbole_cadmr.recommender.vectors_engine import VectorsEngine
+from recbole_cadmr.recommender.weights_engine import WeightsEngine
+
+_ALWAYS = (export.CARD, export.SETTINGS, export.USERS, export.ITEMS, export.HISTORIES)
+_SOMETIMES = (export.NEIGHBOURS, export.ENGINE, export.CONTENT)
+
+
+class _File(msgspec.Struct):
+    bytes: int
+    sha256: str
+
+
+class _Manifest(msgspec.Struct):
+    files: dict[str, _File]
+
+
+class _Term(msgspec.Struct):
+    path: str
+    modality: str
+    scale: float
+
+
+class _Engine(msgspec.Struct):
+    """Of an engine what is no tensor."""
+
+    kind: Literal["weights", "attention", "vectors"]
+    modality_weights: dict[str, float] = {}
+    terms: list[_Term] | None = None
+    weight: float = 0.0
+    n_candidates: Annotated[int, Meta(ge=1)] | None = None
+    members: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+class _Card(msgspec.Struct):
+    model: str
+    dataset: str
+    engine: _Engine
+
+
+def is_export(path: Path) -> bool:
+    """Whether a path is the folder of an export, in whatever state."""
+    return (path / export.MANIFEST).is_file()
+
+
+def read_export(folder: Path) -> Parts:
+    """What a recommender is made of, out of the folder of an export.
+
+    Raises:
+        UserError: if the export was cut short or changed, or is of another version.
+    """
+    refuse_links(folder)
+    manifest = read_bytes(folder / export.MANIFEST)
+    files = _checked_files(folder, manifest)
+    with _refusing(folder):
+        content = {name: msgspec.json.decode(files[name]) for name in (export.CARD, export.SETTINGS)}
+        described = msgspec.convert(content[export.CARD], _Card)
+        tensors = {
+            name: safetensors.torch.load(files[name]) for name in (export.ENGINE, export.CONTENT) if name in files
+        }
+        catalogue = _catalogue(files, tensors.get(export.CONTENT, {}))
+        histories = _histories(files[export.HISTORIES], catalogue)
+        engine = _engine(described, files, tensors.get(export.ENGINE, {}), catalogue)
+    version = hashlib.sha256(manifest).hexdigest()[:12]
+    card = {**content[export.CARD], "settings": content[export.SETTINGS], "version": version}
+    return Parts(catalogue, histories, engine, card)
+
+
+def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
+    """The content of the export's files by name."""
+    file = folder / export.MANIFEST
+    with _refusing(folder):
+        content = msgspec.json.decode(manifest)
+        kind, version = content.get("format"), content.get("format_version")
+    if kind != export.FORMAT:
+        raise UserError(f"{file} is not the manifest of an export of this package")
+    if version != export.FORMAT_VERSION:
+        raise UserError(
+            f"{folder} is an export of format version {version}, this package reads {export.FORMAT_VERSION}; "
+            f"export the checkpoint again"
+        )
+    with _refusing(folder):
+        expected = msgspec.convert(content, _Manifest).files
+    lacking = [name for name in _ALWAYS if name not in expected]
+    if lacking or not set(expected) <= {*_ALWAYS, *_SOMETIMES}:
+        raise UserError(f"{file} is damaged or was edited: it does not name the files of an export; export it again")
+    files = {}
+    for name, identity in expected.items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} was cut short: {name} is missing; export the checkpoint again")
+        files[name] = read_bytes(folder / name)
+        if len(files[name]) != identity.bytes:
+            raise UserError(
+                f"{folder} was cut short: {name} has {len(files[name]):,} of {identity.bytes:,} bytes; export the "
+                f"checkpoint again"
+            )
+        if hashlib.sha256(files[name]).hexdigest() != identity.sha256:
+            raise UserError(f"{folder / name} was changed after the export: its hash is another; export it again")
+    return files
+
+
+def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Catalogue:
+    users = _table(files[export.USERS])["user_id"].to_numpy()
+    items = _table(files[export.ITEMS])
+    item_ids = items["item_id"].to_numpy()
+    texts = {name: column for name, column in items.items() if name.startswith("text:")}
+    columns = {name.removeprefix("text:"): column.to_numpy() for name, column in texts.items()}
+    table = pd.DataFrame(columns, index=pd.Index(item_ids, dtype=object), dtype=object)
+    names = [name.removeprefix("features ") for name in tensors if name.startswith("features ")]
+    modalities = {}
+    for name in names:
+        features, present = tensors[f"features {name}"].float(), tensors[f"present {name}"]
+        _expect(features.ndim == 2 and present.shape == (len(item_ids) + 1,) == features.shape[:1])
+        modalities[name] = Modality(name, features, present)
+    padding = np.array(["[PAD]"], dtype=object)
+    return Catalogue(np.append(padding, users), np.append(padding, item_ids), table, modalities)
+
+
+def _histories(content: bytes, catalogue: Catalogue) -> Histories:
+    table = pa.parquet.read_table(io.BytesIO(content), read_dictionary=["user_id", "item_id", "part"])
+    users = _numbers(table["user_id"], catalogue.user_numbers)
+    items = _numbers(table["item_id"], catalogue.item_numbers)
+    part = _numbers(table["part"], {name: number for number, name in enumerate((*PARTS, "added"))})
+    shape = catalogue.n_users, catalogue.n_items
+    matrices = []
+    for number in range(len(PARTS) + 1):
+        row, column = users[part == number], items[part == number]
+        matrices.append(sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape))
+    histories = Histories.of(matrices[: len(PARTS)], {})
+    return histories.with_added(matrices[-1]) if matrices[-1].nnz else histories
+
+
+def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tensor], catalogue: Catalogue) -> Engine:
+    described, n_items = card.engine, catalogue.n_items
+    if described.kind == "vectors":
+        users, items, bias = tensors["users"], tensors["items"], tensors.get("item_bias")
+        _expect(users.ndim == items.ndim == 2 and users.shape[1] == items.shape[1] and len(items) == n_items)
+        _expect(len(users) <= catalogue.n_users and (bias is None or bias.shape == (n_items,)))
+        return VectorsEngine(card.model, users, items, bias)
+    weights = _weights(files[export.NEIGHBOURS], catalogue)
+    paths = None
+    if described.terms is not None:
+        terms = {}
+        for number, term in enumerate(described.terms):
+            values = tensors[f"term {number}"].float().numpy()
+            _expect(values.shape == weights.data.shape)
+            terms[term.path, term.modality] = values * np.float32(term.scale)
+        paths = PathWeights(weights.indptr.copy(), weights.indices.copy(), terms, weights.data.copy())
+    engine = WeightsEngine(card.model, weights, paths=paths, modality_weights=described.modality_weights)
+    if described.kind == "weights":
+        return engine
+    members = [(tensors[f"query {number}"], tensors[f"key {number}"]) for number in range(described.members)]
+    _expect(all(part.ndim == 2 and len(part) == n_items - 1 for member in members for part in member))
+    return AttentionEngine(card.model, engine, AttentionScores(members), described.weight, described.n_candidates)
+
+
+def _weights(content: bytes, catalogue: Catalogue) -> sp.csr_matrix:
+    table = pa.parquet.read_table(io.BytesIO(content), read_dictionary=["item", "neighbour"])
+    item, neighbour = (_numbers(table[name], catalogue.item_numbers) - 1 for name in ("item", "neighbour"))
+    values = table["weight"].to_numpy().astype(np.float32)
+    _expect(np.isfinite(values).all())
+    n_items = catalogue.n_items - 1
+    indptr = np.append(0, np.bincount(item, minlength=n_items).cumsum())
+    if len(item) and (np.diff(item) < 0).any():  # by another writer
+        order = np.argsort(item, kind="stable")
+        neighbour, values = neighbour[order], values[order]
+    return sp.csr_matrix((values, neighbour.astype(np.int32), indptr.astype(np.int32)), (n_items, n_items))
+
+
+def _numbers(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> np.ndarray:
+    """The numbers of a column of ids; KeyError if there is another one."""
+    parts = [np.zeros(0, np.int64)]
+    for chunk in column.chunks:
+        known = np.array([numbers[text] for text in chunk.dictionary.to_pylist()], dtype=np.int64)
+        parts.append(known[chunk.indices.to_numpy()])
+    return np.concatenate(parts)
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    return pa.parquet.read_table(io.BytesIO(content)).to_pandas()
+
+
+def _expect(condition: Any) -> None:
+    if not condition:
+        raise ValueError("its parts do not fit together")
+
+
+@contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
+    """Raise :class:`UserError` for what the readers raise within."""
+    try:
+        yield
+    except (
+        *(msgspec.MsgspecError, pa.ArrowException, safetensors.SafetensorError, UnicodeDecodeError, RecursionError),
+        *(KeyError, ValueError, TypeError, AttributeError, IndexError, OSError),  # OSError: of parquet
+    ) as error:
+        reason = " ".join(str(error).replace("`", "'").split())
+        raise UserError(f"{folder} is damaged or was edited: {reason[:200]}; export the checkpoint again") from error

@@ -1,0 +1,259 @@
+"""Exports: the lists of the checkpoint without it, refused when anything is not as it was written."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.attention_engine import AttentionEngine
+from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.pruning import prune
+from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.vectors_engine import VectorsEngine
+from recbole_cadmr.recommender.weights_engine import WeightsEngine
+from tests.micro import SMALL, TRAIN, open_micro, write_micro
+from tests.recommender.made import made
+
+BEST = {**SMALL, "preset": "best", "attention_size": 4, "linear_settings": {"adaptive_fits": 1}}
+MODELS = {
+    "LinearCADMR": ("LinearCADMR", {"reg_weight": 2.0}),
+    "low rank": ("LinearCADMR", {"reg_weight": 2.0, "fit": "sparse"}),
+    "best": ("CADMR", BEST),
+    "best, two members": ("CADMR", {**BEST, "ensemble_size": 2}),
+    "CEASE": ("CEASE", {}),
+    "RP3beta": ("RP3beta", {}),
+    "BPR": ("BPR", {"embedding_size": 3}),
+    "LightGCN": ("LightGCN", {"embedding_size": 4, "n_layers": 2}),
+    "VBPR": ("VBPR", {"embedding_size": 4}),
+    "MultiVAE": ("MultiVAE", {"mlp_hidden_size": [5], "latent_dimension": 3}),
+}
+
+
+def opened(folder, name):
+    model, settings = MODELS[name]
+    session = open_micro(write_micro(folder), model, **settings)
+    session.model.eval()
+    if model in ("LinearCADMR", "CEASE", "RP3beta"):
+        session.model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    return session
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A recommender of LinearCADMR and the folder of its export."""
+    folder = tmp_path_factory.mktemp("linear")
+    recommender = Recommender(parts_of(opened(folder, "LinearCADMR")))
+    recommender.export(folder / "export")
+    return recommender, folder / "export"
+
+
+@pytest.fixture
+def folder(exported, tmp_path):
+    """A copy of that folder."""
+    shutil.copytree(exported[1], tmp_path / "export")
+    return tmp_path / "export"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_export_recommends_what_the_model_does(tmp_path, name):
+    session = opened(tmp_path, name)
+    whole = Recommender(parts_of(session))
+    users = torch.arange(1, 6)
+    with torch.no_grad():
+        scores = session.model.full_sort_predict(Interaction({"user_id": users})).view(5, -1)[:, 1:]
+    whole.export(tmp_path / "export")
+    again = load(tmp_path / "export")
+    kinds = {"BPR": VectorsEngine, "LightGCN": VectorsEngine, "VBPR": VectorsEngine, "MultiVAE": VectorsEngine}
+    kinds |= {"best": AttentionEngine, "best, two members": AttentionEngine}
+    assert isinstance(again.engine, kinds.get(name, WeightsEngine))
+    assert again.model_name == MODELS[name][0] and again.users == whole.users and again.items == whole.items
+    frame = again.recommend(topk=4, leave_out="none", popular=False)
+    for place, user in enumerate(whole.users):
+        rows = frame[frame["user_id"] == user].sort_values("item_id")
+        assert rows["score"].to_numpy() == pytest.approx(scores[place].numpy(), abs=1e-5)
+    # The same lists as before, with what is left out, the most popular and all.
+    first, second = whole.recommend(topk=4), again.recommend(topk=4)
+    assert first.drop(columns="score").equals(second.drop(columns="score"))
+    if whole.takes_histories:
+        history = pd.DataFrame({"user_id": "x", "item_id": ["a", "c"]})
+        one, two = (r.recommend_from_history(history, 2)[0] for r in (whole, again))
+        assert two["score"].to_numpy() == pytest.approx(one["score"].to_numpy(), abs=1e-5)
+        assert one["item_id"].tolist() == two["item_id"].tolist()
+    else:
+        with pytest.raises(UserError, match="it takes no `history`"):
+            again.recommend_from_history(pd.DataFrame({"user_id": "x", "item_id": ["a"]}))
+    again.export(tmp_path / "twice")
+    assert load(tmp_path / "twice").recommend(topk=4).equals(second)
+
+
+def test_models_that_cannot_be_exported_say_so(tmp_path):
+    session = open_micro(write_micro(tmp_path), "CADMR")
+    with pytest.raises(UserError, match="CADMR cannot be exported: its scores are neither"):
+        Recommender(parts_of(session)).export(tmp_path / "export")
+    with pytest.raises(UserError, match="Given cannot be exported"):
+        made().export(tmp_path / "export")
+    assert not (tmp_path / "export").exists() and not list(tmp_path.glob(".export*"))
+    with pytest.raises(UserError, match="neighbours must be a whole number from 1 on, not 0"):
+        made().export(tmp_path / "export", neighbours=0)
+
+
+def test_why_is_kept_and_adds_up_on_what_is_pruned(exported, tmp_path):
+    whole, folder = exported
+    again = load(folder)
+    assert again.explains and again.titles == whole.titles
+    for item in "abcd":
+        expected, found = (r.explain("cid", item=item) for r in (whole, again))
+        assert found.score == pytest.approx(expected.score, abs=1e-6)
+        assert found.parts["contribution"].sum() == pytest.approx(found.score, abs=1e-12)
+        one, two = (e.by_path().set_index(["path", "modality"])["contribution"] for e in (expected, found))
+        assert two.reindex(one.index, fill_value=0.0).to_numpy() == pytest.approx(one.to_numpy(), abs=1e-3)
+    weighed = [r.recommend(["cid"], 4, "none", content_weight=0.3)["score"].to_numpy() for r in (whole, again)]
+    assert weighed[1] == pytest.approx(weighed[0], abs=1e-3)
+    whole.export(tmp_path / "small", neighbours=1)
+    small = load(tmp_path / "small")
+    assert small.engine.weights.nnz == 4
+    rows = small.recommend(["cid"], 4, "none").set_index("item_id")["score"]
+    for item in rows.index:
+        assert small.explain("cid", item=item).score == pytest.approx(rows[item], abs=1e-6)
+
+
+def test_the_largest_entries_are_kept_and_some_of_every_row():
+    rng = np.random.default_rng(0)
+    W = rng.standard_normal((40, 40)).astype(np.float32)
+    W[:5] *= 0.01  # rare items
+    kept = prune(torch.from_numpy(W), 8).toarray()
+    assert (kept != 0).sum() == 320 and np.array_equal(kept[kept != 0], W[kept != 0])
+    assert ((kept != 0).sum(1)[:5] == 2).all() and (kept != 0).sum(1).max() <= 32
+    dropped = np.abs(np.where(kept == 0, W, 0))[5:].max()
+    assert dropped <= np.partition(np.abs(kept[5:][kept[5:] != 0]), 70)[70]  # all but those that rows have to keep
+    assert np.array_equal(prune(sp.csr_matrix(W), 8).toarray(), kept)
+    assert np.array_equal(prune(torch.from_numpy(W), 100).toarray(), W)
+
+
+def test_the_card_says_what_it_is_and_what_pruning_costs(exported):
+    whole, folder = exported
+    card = json.loads((folder / "card.json").read_text())
+    assert card["model"] == "LinearCADMR" and card["fingerprint"] == whole.parts.card["fingerprint"]
+    assert card["versions"]["torch"] == torch.__version__ and "hand on" in card["licence"]
+    measured = card["measured"]
+    assert measured["recall@20 on validation"] == measured["recall@20 on validation, as exported"] == 1.0
+    assert measured["shared of the best 20"] == 1.0 and measured["users"] == 2  # ann and bob have validation items
+    assert json.loads((folder / "settings.json").read_text())["reg_weight"] == 2.0
+    neighbours = pd.read_parquet(folder / "neighbours.parquet").astype({"item": str, "neighbour": str})
+    S = whole.engine.weights.numpy()
+    for row in neighbours.itertuples():
+        assert row.weight == S["abcd".index(row.item), "abcd".index(row.neighbour)]
+    rows = pd.read_parquet(folder / "histories.parquet").astype(str)
+    train = rows[rows["part"] == "train"]
+    assert sorted(train["user_id"] + " " + train["item_id"]) == sorted(TRAIN)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*json.loads((folder / "manifest.json").read_text())["files"], "manifest.json"}
+    assert load(folder).version == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()[:12]
+
+
+def edit(folder, name, change):
+    """Change a file, and the manifest so that it does not show."""
+    file, manifest = folder / name, json.loads((folder / "manifest.json").read_text())
+    file.write_bytes(change(file.read_bytes()))
+    content = file.read_bytes()
+    manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", ["items.parquet", "neighbours.parquet", "engine.safetensors", "card.json"])
+def test_what_was_cut_short_or_changed_is_refused(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-1])
+    with pytest.raises(UserError, match=f"was cut short: {name} has [0-9,]+ of [0-9,]+ bytes; export"):
+        load(folder)
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=f"{name} was changed after the export: its hash is another"):
+        load(folder)
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"was cut short: {name} is missing"):
+        load(folder)
+
+
+def test_other_versions_and_strangers_are_refused(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for change, sentence in (
+        ({"format_version": 2}, "is an export of format version 2, this package reads 1; export the checkpoint again"),
+        ({"format": "another"}, "is not the manifest of an export of this package"),
+        (
+            {"files": {**manifest["files"], "../evil": {"bytes": 1, "sha256": ""}}},
+            "does not name the files of an export",
+        ),
+        ({"files": {}}, "does not name the files of an export"),
+        ({"files": 3}, "is damaged or was edited"),
+    ):
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+        with pytest.raises(UserError, match=sentence):
+            load(folder)
+    (folder / "manifest.json").write_text("[]")
+    with pytest.raises(UserError, match="is damaged or was edited"):
+        load(folder)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(UserError, match="is a folder; give the model.pt in it"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("card.json", lambda content: content.replace(b'"weights"', b'"pickle"')),
+        ("card.json", lambda content: content.replace(b'"scale"', b'"scales"')),
+        ("items.parquet", lambda content: b"PAR1" + content),
+        ("items.parquet", lambda content: pickle.dumps("evil")),
+        ("engine.safetensors", lambda content: pickle.dumps("evil")),
+        ("engine.safetensors", lambda content: content[:8] + content[8:].replace(b"term 0", b"term 9")),
+        ("neighbours.parquet", lambda content: content.replace(b"neighbour", b"neighbouR")),
+        ("settings.json", lambda content: b"{"),
+    ],
+)
+def test_what_was_edited_with_its_hash_is_refused_without_running_it(folder, name, change):
+    edit(folder, name, change)
+    with pytest.raises(UserError, match="is damaged or was edited"):
+        load(folder)
+
+
+def test_what_happens_to_the_files_later_changes_nothing(folder):
+    recommender = load(folder)
+    before = recommender.recommend(topk=2)
+    for path in folder.iterdir():
+        path.write_bytes(b"\0" * path.stat().st_size)
+    assert recommender.recommend(topk=2, diversity=0.2) is not None and recommender.recommend(topk=2).equals(before)
+    with pytest.raises(UserError, match="an export needs no data set"):
+        (folder / "manifest.json").write_text("{}")
+        load(folder, data_path=folder)
+
+
+def test_copies_and_pickles_recommend_the_same(exported):
+    whole, folder = exported
+    for recommender in (whole, load(folder)):
+        expected = recommender.recommend(topk=3)
+        for twin in (copy.deepcopy(recommender), pickle.loads(pickle.dumps(recommender))):
+            assert twin.recommend(topk=3).equals(expected) and twin.version == recommender.version
+            assert twin.explain("cid", item="b").score == recommender.explain("cid", item="b").score
+
+
+def test_an_export_is_asked_without_recbole(exported):
+    code = (
+        "import sys, recbole_cadmr; r = recbole_cadmr.load(sys.argv[1]); r.recommend(topk=2); r.similar_items('a', 2);"
+        "r.explain('cid', item='b'); print(sorted({m.split('.')[0] for m in sys.modules} &"
+        " {'recbole', 'ray', 'sklearn', 'transformers', 'torchvision', 'optuna', 'matplotlib'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(exported[1])], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
