@@ -178,7 +178,7 @@ class RunTrainer(RankingTrainer):
         seconds = perf_counter() - start
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
         self._losses = self._named(losses, len(train_data))
-        if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
+        if self.config.final is not None or self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
             self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
         return losses
 
