@@ -43,7 +43,7 @@ def train_final(
     """
     folder = RunFolder(run.folder if isinstance(run, Run) else path_of(run, "run"))
     if not folder.path.is_dir():
-        raise UserError(f"there is no run folder {folder.path}")
+        raise UserError(f"there is no run folder {folder.path}; give the folder of a finished run")
     result = read_result(folder.path)
     if not folder.best.is_file():
         raise UserError(
