@@ -76,11 +76,14 @@ def is_export(path: Path) -> bool:
 
 
 def read_export(folder: Path) -> Parts:
-    """What a recommender is made of, out of the folder of an export.
+    """What a recommender is made of, out of the folder of an export, or of a link to one.
+
+    A link is followed once, so that all files are of one export whenever it is changed to another.
 
     Raises:
         UserError: if the export was cut short or changed, or is of another version.
     """
+    folder = folder.resolve()
     refuse_links(folder)
     manifest = read_bytes(folder / export.MANIFEST)
     files = _checked_files(folder, manifest)

@@ -70,7 +70,8 @@ def parts_of(session: Session, version: str = "") -> Parts:
 
 def _card(session: Session) -> dict[str, Any]:
     metadata = session.trainer.metadata
-    return {name: metadata[name] for name in ("model", "dataset", "fingerprint", "settings", "changed", "versions")}
+    names = ("model", "dataset", "fingerprint", "settings", "changed", "versions", "id", "final")
+    return {name: metadata[name] for name in names if name in metadata}
 
 
 def _catalogue(dataset: MultimodalDataset) -> Catalogue:

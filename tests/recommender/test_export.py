@@ -229,6 +229,16 @@ def test_what_was_edited_with_its_hash_is_refused_without_running_it(folder, nam
         load(folder)
 
 
+def test_a_link_to_an_export_is_followed_and_one_inside_refused(folder, exported):
+    link = folder.with_name("now")
+    link.symlink_to(folder.name, target_is_directory=True)
+    assert load(link).recommend(topk=2).equals(exported[0].recommend(topk=2))
+    (folder / "items.parquet").rename(folder.with_name("items.parquet"))
+    (folder / "items.parquet").symlink_to(folder.with_name("items.parquet"))
+    with pytest.raises(UserError, match="items.parquet is a link"):
+        load(link)
+
+
 def test_what_happens_to_the_files_later_changes_nothing(folder):
     recommender = load(folder)
     before = recommender.recommend(topk=2)

@@ -250,6 +250,8 @@ def test_a_final_run_holds_no_metric_and_says_whose_it_is(train, tmp_path):
         *("result.json", "model.pt", "resume.pt", "log", "log_tensorboard")
     }
     recommender = recbole_cadmr.load(final.checkpoint)
+    recommender.export(tmp_path / "export")
+    assert json.loads((tmp_path / "export" / "card.json").read_text())["final"] == result["final"]
     assert recommender.recommend(topk=2, leave_out="train").equals(recommender.recommend(topk=2, leave_out="all"))
 
 
