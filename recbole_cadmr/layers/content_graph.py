@@ -15,6 +15,7 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
 FUSED = "fused"  # the part of an attention that is of no modality alone
+_BLOCK = 4096  # items whose columns are compared with those of all others at once
 
 
 class Content(Protocol):
@@ -95,9 +96,15 @@ def alignment_weights(R: sp.csr_matrix, attentions: Mapping[str, sp.csr_matrix])
     """
     degree = np.maximum(np.asarray(R.sum(0)).ravel(), 1)
     unit = (R @ sp.diags(degree**-0.5)).tocsr()
-    together = (unit.T @ unit).tocsr()
+    unit_T = unit.T.tocsr()
     edges = {name: (attention > 0).astype(np.float64) for name, attention in attentions.items()}
-    squared = {name: float(together.multiply(e).sum() / max(e.nnz, 1)) ** 2 for name, e in edges.items()}
+    of_edges = dict.fromkeys(edges, 0.0)
+    for start in range(0, len(degree), _BLOCK):  # pairs of items with a user in common are many times the edges
+        block = slice(start, start + _BLOCK)
+        together = unit_T[block] @ unit
+        for name, e in edges.items():
+            of_edges[name] += float(together.multiply(e[block]).sum())
+    squared = {name: (of_edges[name] / max(e.nnz, 1)) ** 2 for name, e in edges.items()}
     total = sum(squared.values())
     return {name: value / total if total else 1 / len(squared) for name, value in squared.items()}
 
