@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 
 import numpy as np
@@ -13,6 +15,9 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
+from tests.extract.networks import minilm
+from tests.prepare.raw import ITEMS as RAW_ITEMS
+from tests.prepare.raw import write_amazon_2014, write_image_features
 
 # Everybody has four of the items i0 to i5, but rare, which one person has; new0 and new1 nobody has, and blank has no
 # content either.
@@ -112,3 +117,89 @@ def test_the_option_needs_a_table_of_items(tmp_path, capsys):
     (tmp_path / "o.csv").write_text("user_id,item_id\nu,i\n")
     assert main(["prepare", "files", "--inter", str(tmp_path / "o.csv"), "--keep_new_items"]) == 2
     assert "--keep_new_items needs --items" in capsys.readouterr().err
+
+
+def new_items_of(folder, name):
+    """The ids of a data set's table of items that no interaction names, and those of the features."""
+    place = folder / name
+    has = {
+        line.split("\t")[1]
+        for part in ("train", "valid", "test")
+        for line in (place / f"{name}.{part}.inter").read_text().splitlines()[1:]
+    }
+    table = [line.split("\t")[0] for line in (place / f"{name}.item").read_text().splitlines()[1:]]
+    files = list(place.glob(f"{name}.*.npy"))
+    described = set().union(*(path.with_suffix("").read_text().splitlines()[1:] for path in files))
+    assert set(table) - has <= described
+    return [item for item in table if item not in has]
+
+
+def test_amazon_2014(tmp_path):
+    meta = [
+        repr({"asin": "B000000099", "title": "New"}).encode(),
+        repr({"asin": "B000000098", "title": "Bare"}).encode(),
+    ]
+    source = write_amazon_2014(tmp_path / "raw", extra_meta=meta)
+    write_image_features(source / "image_features_Baby.b", [*RAW_ITEMS, "B000000099"])
+    how = [
+        "--category",
+        "Baby",
+        "--source",
+        source,
+        "--data_path",
+        tmp_path,
+        "--text_model",
+        "none",
+        "--keep_new_items",
+    ]
+    assert main(["prepare", "amazon", *map(str, how)]) == 0
+    assert new_items_of(tmp_path, "baby") == ["B000000099"]
+    assert "B000000099\tNew" in (tmp_path / "baby" / "baby.item").read_text()
+    assert "1 with content, of which 0 had interactions" in (tmp_path / "baby" / "dataset_card.md").read_text()
+
+
+def test_amazon_2023(tmp_path):
+    (tmp_path / "raw").mkdir()
+    reviews = [
+        {"user_id": f"u{u}", "parent_asin": f"i{i}", "rating": 5, "timestamp": u + i}
+        for u in range(3)
+        for i in range(3)
+    ]
+    meta = [{"parent_asin": item, "title": f"Product {item}"} for item in ("i0", "i1", "i2", "new")]
+    for name, rows in (("Toys", reviews), ("meta_Toys", meta)):
+        (tmp_path / "raw" / f"{name}.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    how = ["--category", "Toys", "--release", "2023", "--source", tmp_path / "raw", "--data_path", tmp_path]
+    how += ["--text_model", minilm(), "--k_core", "1", "--keep_new_items"]
+    assert main(["prepare", "amazon", *map(str, how)]) == 0
+    assert new_items_of(tmp_path, "toys") == ["new"]
+
+
+def test_microlens(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "Tiny_pairs.tsv").write_text("1\t10 11 12\n2\t11 10\n3\t12\n")
+    (tmp_path / "raw" / "Tiny_titles.csv").write_text("item,title\n10,One\n11,Two\n12,Three\n99,Nobody's\n98,\n")
+    how = ["--source", tmp_path / "raw", "--data_path", tmp_path, "--text_model", minilm(), "--keep_new_items"]
+    assert main(["prepare", "microlens", *map(str, how)]) == 0
+    assert new_items_of(tmp_path, "tiny") == ["99"]
+
+
+@pytest.mark.parametrize("release", ["csv", "dat", "item"])
+def test_movielens(tmp_path, release):
+    (tmp_path / "raw").mkdir()
+    ratings = [(u, i, 5, u * 10 + i) for u in range(1, 4) for i in range(1, 4)]
+    movies = [(1, "One"), (2, "Two"), (3, "Three"), (4, "Four")]
+    if release == "csv":
+        head, name, other, separator = "userId,movieId,rating,timestamp\n", "ratings.csv", "movies.csv", ","
+        lines = "movieId,title,genres\n" + "".join(f"{i},{title},Drama\n" for i, title in movies)
+    elif release == "dat":
+        head, name, other, separator = "", "ratings.dat", "movies.dat", "::"
+        lines = "".join(f"{i}::{title}::Drama\n" for i, title in movies)
+    else:
+        head, name, other, separator = "", "u.data", "u.item", "\t"
+        lines = "".join(f"{i}|{title}|||{'|0' * 19}\n" for i, title in movies)
+    rows = "".join(separator.join(map(str, row)) + "\n" for row in ratings)
+    (tmp_path / "raw" / name).write_text(head + rows)
+    (tmp_path / "raw" / other).write_text(lines)
+    how = ["--source", tmp_path / "raw", "--data_path", tmp_path, "--name", "ml", "--k_core", "1", "--keep_new_items"]
+    assert main(["prepare", "movielens", *map(str, [*how, "--text_model", minilm()])]) == 0
+    assert new_items_of(tmp_path, "ml") == ["4"]
