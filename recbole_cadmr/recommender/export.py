@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -35,6 +36,7 @@ from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.pruning import TOP, agreement, pruned
+from recbole_cadmr.recommender.sources import ClosedFormSource
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
@@ -43,7 +45,15 @@ MANIFEST, CARD, SETTINGS = "manifest.json", "card.json", "settings.json"
 USERS, ITEMS, HISTORIES = "users.parquet", "items.parquet", "histories.parquet"
 NEIGHBOURS, ENGINE, CONTENT = "neighbours.parquet", "engine.safetensors", "content.safetensors"
 NEIGHBOURS_OF_AN_ITEM = 200
-_OWN = ("settings", "version", "measured", "engine", "licence")  # what a card does not take from another one
+_OWN = (
+    "settings",
+    "version",
+    "measured",
+    "engine",
+    "licence",
+    "encoders",
+    "closed_form",
+)  # what a card does not take from another one
 LICENCE_NOTE = (
     "The model was computed from the data set named here. Ids, texts, features and interactions in this folder are "
     "taken from it: whoever may not hand on the data set may not hand on this folder."
@@ -82,13 +92,28 @@ def write_export(
             "engine": described,
             "measured": _measured(engine, small, parts.histories, int(neighbours)),
             "licence": LICENCE_NOTE,
+            "encoders": {name: msgspec.to_builtins(encoder) for name, encoder in parts.catalogue.encoders.items()},
         }
+        if (settings := _settings_of_fit(parts)) is not None:
+            card["closed_form"] = {"settings": settings, "neighbours": int(neighbours)}
         (aside / CARD).write_text(json_text(card, indent=1) + "\n", encoding="utf-8")
         (aside / SETTINGS).write_text(json_text(parts.card["settings"], indent=1) + "\n", encoding="utf-8")
         files = {path.name: _identity(path.read_bytes()) for path in sorted(aside.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "files": files}
         (aside / MANIFEST).write_text(json_text(manifest, indent=1) + "\n", encoding="utf-8")
     return card
+
+
+def _settings_of_fit(parts: Parts) -> dict[str, Any] | None:
+    """What a closed form was fitted by, if it can be fitted again to what an export holds; else None."""
+    if isinstance(parts.source, ClosedFormSource):
+        return dict(parts.source.settings)
+    engine, settings = parts.engine, parts.card["settings"]
+    if settings.get("item_graphs") or settings.get("content_controls"):
+        return None  # features do not say all that it was fitted to
+    if isinstance(engine, WeightsEngine) and engine.closed_form is not None:
+        return dict(engine.closed_form.settings)
+    return None
 
 
 def _of_vectors(engine: Engine) -> Engine:

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ import scipy.sparse as sp
 from msgspec import Meta
 from torch import Tensor
 
+from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_bytes, refuse_links
@@ -31,6 +33,7 @@ from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import PARTS, Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.path_weights import PathWeights
+from recbole_cadmr.recommender.sources import ClosedFormSource
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
@@ -64,10 +67,19 @@ class _Engine(msgspec.Struct):
     members: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
+class _ClosedForm(msgspec.Struct):
+    """What a closed form was fitted by, and entries that an item keeps."""
+
+    settings: dict[str, Any]
+    neighbours: Annotated[int, Meta(ge=1)]
+
+
 class _Card(msgspec.Struct):
     model: str
     dataset: str
     engine: _Engine
+    encoders: dict[str, Encoder] = {}
+    closed_form: _ClosedForm | None = None
 
 
 def is_export(path: Path) -> bool:
@@ -93,12 +105,14 @@ def read_export(folder: Path) -> Parts:
         tensors = {
             name: safetensors.torch.load(files[name]) for name in (export.ENGINE, export.CONTENT) if name in files
         }
-        catalogue = _catalogue(files, tensors.get(export.CONTENT, {}))
+        catalogue = replace(_catalogue(files, tensors.get(export.CONTENT, {})), encoders=described.encoders)
         histories = _histories(files[export.HISTORIES], catalogue)
         engine = _engine(described, files, tensors.get(export.ENGINE, {}), catalogue)
     version = hashlib.sha256(manifest).hexdigest()[:12]
     card = {**content[export.CARD], "settings": content[export.SETTINGS], "version": version}
-    return Parts(catalogue, histories, engine, card)
+    own = described.closed_form
+    source = None if own is None else ClosedFormSource(described.model, own.settings, own.neighbours)
+    return Parts(catalogue, histories, engine, card, source)
 
 
 def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:

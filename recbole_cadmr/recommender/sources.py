@@ -12,14 +12,17 @@ from typing import Any
 
 import torch
 
+from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.graph import ItemGraph, nearest_items
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import content_attention
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
+from recbole_cadmr.recommender.pruning import pruned
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
 
@@ -72,21 +75,29 @@ class ClosedFormSource(Source):
     Attributes:
         name: of the model.
         settings: those that it was fitted by.
+        neighbours: entries that an item keeps of its weights, on average; None for all.
     """
 
     name: str
     settings: Mapping[str, Any]
+    neighbours: int | None = None
     takes_new_items = refits = True
 
     def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
-        """The closed form, fitted anew."""
+        """The closed form, fitted anew and pruned as it was."""
+        declared = own_settings("LinearCADMR")
+        for name, setting in declared.items():
+            if name not in self.settings:
+                raise UserError(f"the export was edited: its closed form has no setting {name}")
+            setting.check(self.settings[name], "the export was edited")
         R = binary((histories.parts["train"] + histories.added)[:, 1:])
         attention = partial(content_attention, _Features(catalogue.modalities), R)
         closed_form = ContentAutoencoder(R, attention, self.settings, torch.device("cpu"))
         closed_form.fit()
         assert closed_form.weights is not None
         weights = closed_form.modality_weights
-        return WeightsEngine(self.name, closed_form.weights, closed_form, modality_weights=weights)
+        engine = WeightsEngine(self.name, closed_form.weights, closed_form, modality_weights=weights)
+        return engine if self.neighbours is None else pruned(engine, self.neighbours)
 
 
 @dataclass(frozen=True)

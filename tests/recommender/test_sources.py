@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_cadmr.recommender.recommender import Recommender
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.recommender.sources import ClosedFormSource
 from tests.micro import IMAGE, TEXT
 from tests.recommender.test_updates import ADDED, LINEAR, scores, trained
@@ -28,3 +29,39 @@ def test_both_give_the_same(tmp_path, settings):
     assert scores(alone) == pytest.approx(scores(by_checkpoint), abs=1e-6)
     first, second = (r.explain("fay", item="f").by_path() for r in (alone, by_checkpoint))
     assert first["contribution"].tolist() == pytest.approx(second["contribution"].tolist(), abs=1e-6)
+
+
+def test_an_export_takes_new_items_and_interactions_by_itself(tmp_path):
+    by_checkpoint = trained(tmp_path, "LinearCADMR", **LINEAR)
+    by_checkpoint.export(tmp_path / "export", neighbours=100)
+    alone = load(tmp_path / "export")
+    assert alone.takes_new_items
+    for recommender in (by_checkpoint, alone):
+        recommender.add_items(**NEW, titles=["the e", None])
+        assert recommender.update(ADDED).refitted
+    assert scores(alone) == pytest.approx(scores(by_checkpoint), abs=1e-3)  # features in half precision
+    assert alone.titles == {"e": "the e"}
+    alone.export(tmp_path / "again", neighbours=100)
+    again = load(tmp_path / "again")
+    assert again.items == alone.items and scores(again) == pytest.approx(scores(alone), abs=1e-3)
+    assert "e" in set(again.similar_items("a", by="content")["item_id"])
+
+
+def test_an_export_that_cannot_says_so(tmp_path):
+    best = trained(tmp_path, "VBPR", epochs=1, embedding_size=4)
+    best.export(tmp_path / "export")
+    alone = load(tmp_path / "export")
+    assert not alone.takes_new_items
+    with pytest.raises(UserError, match="VBPR takes no new items: an export holds too little of it"):
+        alone.add_items(**NEW)
+    with pytest.raises(UserError, match="VBPR is not fitted anew to single interactions: an export holds too little"):
+        alone.update(ADDED, refit=True)
+    assert alone.update(ADDED).new_pairs == 1
+
+
+def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
+    recommender = trained(tmp_path, "LinearCADMR", **LINEAR)
+    own = {**recommender.engine.closed_form.settings, "reg_weight": "much"}
+    edited = Recommender(replace(recommender.parts, source=ClosedFormSource("LinearCADMR", own)))
+    with pytest.raises(UserError, match="the export was edited"):
+        edited.add_items(**NEW)
