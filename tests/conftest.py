@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from hypothesis import settings
 
+from tests.postgres import Postgres
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Test processes run side by side, each with the one thread that a small model needs. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,6 +60,14 @@ def brief_run(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("brief") / "run"
     return recbole_cadmr.train("CADMR", "synthetic", output=folder, settings=BRIEF)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real PostgreSQL, empty; a test that asks for it is skipped where there is none."""
+    server = Postgres()
+    yield server
+    server.remove()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,8 +38,9 @@ class ArgumentParser(argparse.ArgumentParser):
         if self.takes_settings:
             known.settings = settings_of(rest)
         elif rest:
-            near = did_you_mean(rest[0].partition("=")[0], self._option_string_actions)
-            raise UserError(f"there is no option '{rest[0]}'{near}")
+            name = re.sub("://.*", "://...", rest[0])  # which may hold a password
+            near = did_you_mean(name.partition("=")[0], self._option_string_actions)
+            raise UserError(f"there is no option '{name}'{near}")
         return known, []
 
     def error(self, message: str) -> NoReturn:

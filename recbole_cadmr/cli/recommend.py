@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.arguments import names, not_negative, truth, whole_number
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        required=True,
         metavar="FILE",
         help="user_id, item_id, rank, score, source as csv, tsv, jsonl or parquet, by the end of its name; with "
         "--ray-address a new folder of parquet files",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--to_sql", metavar="URL", help="in place of --output: a database, PostgreSQL or SQLite")
+    parser.add_argument("--table", metavar="NAME", help="of --to_sql, the table to be made: NAME or SCHEMA.NAME")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file or table that is there")
     add_ray_address(parser, "recommend there, in blocks of users")
     parser.set_defaults(run=run)
 
@@ -102,13 +108,10 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
     from recbole_cadmr.recommender import tables
-    from recbole_cadmr.recommender.list_files import check_columns, refuse_output, with_columns, write_lists
+    from recbole_cadmr.recommender.list_files import check_columns, with_columns
     from recbole_cadmr.recommender.recommender import load
 
-    if arguments.ray_address:
-        _check_for_cluster(arguments)
-    else:
-        refuse_output(arguments.output, arguments.overwrite)
+    destination = _destination(arguments)
     if not arguments.new_items and (arguments.text_model or arguments.weights or arguments.text_columns):
         raise UserError("--text_model, --weights and --text_columns belong to --new_items")
     if arguments.users and arguments.history:
@@ -144,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
         frame = recommender.recommend(users, **how)
         asked = len(recommender.users) if users is None else len(users)
     frame, without = with_columns(frame, recommender.catalogue.table, more)
-    write_lists(frame, arguments.output, arguments.overwrite)
+    destination(frame)
     for name, count in without.items():
         if count:
             print(f"{count:,} of the {frame['item_id'].nunique():,} items in the lists have no {name}")
@@ -152,18 +155,44 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _destination(arguments: argparse.Namespace) -> Callable[[pd.DataFrame], None]:
+    """What writes lists to where they belong.
+
+    Raises:
+        UserError: if that cannot be, so that nothing is computed for it.
+    """
+    from recbole_cadmr.recommender.list_files import refuse_output, write_lists
+
+    if (arguments.output is None) == (arguments.to_sql is None):
+        raise UserError("give either --output FILE, or --to_sql URL with --table NAME")
+    if (arguments.table is None) != (arguments.to_sql is None):
+        raise UserError("--to_sql and --table belong together")
+    if arguments.ray_address:
+        _check_for_cluster(arguments)
+    if arguments.to_sql is None:
+        if not arguments.ray_address:
+            refuse_output(arguments.output, arguments.overwrite)
+        return partial(write_lists, path=arguments.output, overwrite=arguments.overwrite)
+    from recbole_cadmr.data.database import Database
+
+    database = Database(arguments.to_sql, "--to_sql")
+    database.refuse_table(arguments.table, arguments.overwrite)
+    return partial(database.write, table=arguments.table, key=("user_id", "rank"), overwrite=arguments.overwrite)
+
+
 def _check_for_cluster(arguments: argparse.Namespace) -> None:
     """Raise :class:`UserError` for what a cluster does not do."""
-    refuse_existing(arguments.output)
     for option, value in (
         ("history", arguments.history),
         ("new_items", arguments.new_items),
         ("with", arguments.with_columns),
+        ("to_sql", arguments.to_sql),
     ):
         if value:
             raise UserError(f"--{option} is for this machine; leave out --ray-address")
     if arguments.overwrite:
         raise UserError("--overwrite is for a file, and --ray-address writes a new folder; leave one of them out")
+    refuse_existing(arguments.output)
 
 
 def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None, how: dict[str, Any]) -> int:
@@ -182,4 +211,4 @@ def _report(counts: Any, asked: int, arguments: argparse.Namespace) -> None:
         print(f"{counts.short:,} of {asked:,} users get fewer than {arguments.topk} items: no more are left for them")
     if counts.popular:
         print(f"{counts.popular:,} of {asked:,} users, of whom nothing is known, get the most popular items")
-    print(f"{counts.rows:,} rows for {counts.users:,} users in {arguments.output}")
+    print(f"{counts.rows:,} rows for {counts.users:,} users in {arguments.output or f'the table {arguments.table}'}")

@@ -11,6 +11,7 @@ import stat
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
@@ -173,3 +174,49 @@ def test_the_command(brief_run, tmp_path, capsys):
         assert main([*command, f"--output={tmp_path / 'other'}", *more]) == 2
         assert said in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recs.csv", "users.csv"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_lists_go_into_a_database(request, brief_run, tmp_path, capsys, kind):
+    url = f"sqlite:///{tmp_path / 'shop.db'}" if kind == "sqlite" else request.getfixturevalue("postgres").url
+    command = ["recommend", f"--checkpoint={brief_run.checkpoint}", "--topk=3", "--with=title"]
+    assert main([*command, f"--output={tmp_path / 'recs.parquet'}"]) == 0
+    into = [f"--to_sql={url}", "--table=nightly_lists"]
+    assert main([*command, *into]) == 0
+    assert "4,500 rows for 1,500 users in the table nightly_lists" in capsys.readouterr().out
+    expected = pd.read_parquet(tmp_path / "recs.parquet")
+    read = [f"--url={url}", "--inter=SELECT user_id, item_id, rank FROM nightly_lists ORDER BY user_id, rank"]
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    found = pd.read_sql("SELECT * FROM nightly_lists ORDER BY user_id, rank", engine)
+    expected = expected.sort_values(["user_id", "rank"])
+    texts = ["user_id", "item_id", "rank", "source", "title"]
+    assert list(found) == list(expected) and (found[texts].to_numpy() == expected[texts].to_numpy()).all()
+    assert found["score"].to_numpy() == pytest.approx(expected["score"].to_numpy(), rel=1e-5)
+    assert main([*command, *into]) == 2
+    assert "has a table 'nightly_lists'; choose another --table, or replace it" in capsys.readouterr().err
+    assert main([*command, *into, "--overwrite"]) == 0
+    # They can be prepared from, as any table.
+    assert main(["prepare", "sql", *read, "--name=again", "--text_model=none", "--k_core=1"]) == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "give either --output FILE, or --to_sql URL with --table NAME"),
+        (["--output=x", "--to_sql=sqlite:///x.db", "--table=y"], "give either --output FILE, or --to_sql URL"),
+        (["--to_sql=sqlite:///x.db"], "--to_sql and --table belong together"),
+        (["--output=x", "--table=y"], "--to_sql and --table belong together"),
+        (["--to_sql=sqlite:///x.db", "--table=a.", "--overwrite"], "--table must be a name, or SCHEMA.NAME, not 'a.'"),
+        (
+            ["--to_sql=sqlite:///no/x.db", "--table=a"],
+            "cannot look into sqlite:///no/x.db: unable to open database file",
+        ),
+        (["--to_sql=mysql://a:geheim@host/x", "--table=a"], "--to_sql: the driver MySQLdb is not installed"),
+        (["--to_sql=sqlite:///x.db", "--table=a", "--ray-address=local"], "--to_sql is for this machine"),
+    ],
+)
+def test_destinations_that_are_wrong(brief_run, tmp_path, capsys, options, said):
+    assert main(["recommend", f"--checkpoint={brief_run.checkpoint}", *options]) == 2
+    error = capsys.readouterr().err
+    assert said in error and "geheim" not in error and not (tmp_path / "x").exists()

@@ -16,6 +16,7 @@ SOURCES = {
     "mmrec": "a folder in the layout of the MMRec toolbox: NAME.inter, *_feat*.npy, *_knn*.npz; its split or another",
     "cross-domain": "users of two domains with times, in the layout of ABXI: lines of item|time, a map of items",
     "files": "your own files: interactions and items as csv, tsv, JSON lines or parquet, and a folder of pictures",
+    "sql": "your own database: interactions and items by queries (SQLite, PostgreSQL, ...), and a folder of pictures",
 }
 
 

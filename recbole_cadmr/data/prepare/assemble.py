@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.data.encoders import Encoder
-from recbole_cadmr.data.prepare.content import Catalogue, Content, ContentReader, Features, Prepared
+from recbole_cadmr.data.prepare.content import Catalogue, Content, ContentReader, Features, Prepared, Source
 from recbole_cadmr.data.prepare.interactions import clean, k_core, new_items, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -31,7 +31,7 @@ def assemble(
     skipped: SkippedRows,
     origin: str,
     licence: str,
-    sources: Sequence[Path],
+    sources: Sequence[Source],
     catalogue: Catalogue = tuple,
 ) -> Path:
     """Write the data set ``options.folder`` and return it.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from recbole_cadmr.arrays import map_rows
-from recbole_cadmr.data.prepare.content import Features, Prepared
+from recbole_cadmr.data.prepare.content import Features, Prepared, Source
 from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.files import sha256_of
 
@@ -31,9 +33,15 @@ def card_text(prepared: Prepared) -> str:
         lines += [_modality_row(modality, set(everything["item_id"].unique())) for modality in features]
     if prepared.notes:
         lines += ["\n## Skipped\n", *(f"- {note}" for note in prepared.notes)]
-    lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|"]
-    lines += [f"| `{path.name}` | {path.stat().st_size:,} | `{sha256_of(path)}` |" for path in prepared.sources]
+    lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|", *map(_source_row, prepared.sources)]
     return "\n".join(lines) + "\n"
+
+
+def _source_row(source: Source) -> str:
+    if isinstance(source, Path):
+        return f"| `{source.name}` | {source.stat().st_size:,} | `{sha256_of(source)}` |"
+    query = " ".join(source.query.split()).replace("|", "\\|").replace("`", "'")
+    return f"| {source.name}: `{query}` | {source.size:,} of its rows as text | `{source.sha256}` |"
 
 
 def _modality_row(features: Features, items: set[str]) -> str:

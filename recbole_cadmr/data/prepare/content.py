@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -47,6 +48,29 @@ class Content:
 
 # The ids of all products that a source describes, whether somebody has them or not.
 Catalogue = Callable[[], Iterable[str]]
+
+
+class Answer(Protocol):
+    """What a database answered to a query.
+
+    Attributes:
+        name: for messages.
+        query: as the user gave it.
+        size, sha256: of its rows that were read, as lines of text.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def query(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+
+
+# Where raw data come from.
+Source = Path | Answer
 # From the remaining items, and a folder for intermediate results, to what is known about the items.
 ContentReader = Callable[[Sequence[str], Path], Content]
 
@@ -60,7 +84,7 @@ class Prepared:
             sequence) of train, valid and test.
         titles: by item id, one line each.
         origin, licence: what the raw data are, and what is known about their licence, a sentence each.
-        sources: the files they were read from.
+        sources: the files, or the answers of databases, that they were read from.
         notes: what was skipped, a line each.
         steps: what was done, by name, such as ``k-core``: ``5``.
         settings: of ``NAME.yaml``, in addition to those that follow from the rest.
@@ -74,7 +98,7 @@ class Prepared:
     features: Sequence[Features]
     origin: str
     licence: str
-    sources: Sequence[Path]
+    sources: Sequence[Source]
     notes: Sequence[str]
     steps: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_cadmr.data.prepare.content import Source
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.text_columns import arrow_text, as_category, distinct_text
@@ -21,7 +22,7 @@ _UNWRITABLE = re.compile("[\t\r\n\0\ud800-\udfff]")
 
 
 def read_values(
-    interactions: pd.DataFrame, path: Path, options: Options, skipped: SkippedRows
+    interactions: pd.DataFrame, path: Source, options: Options, skipped: SkippedRows
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Interactions with numbers and times in place of their texts, and the steps taken, for the card.
 
@@ -54,7 +55,7 @@ def read_values(
             name_of = f"the {name} of {whole}"
             refuse_unreadable(texts[~usable], int((~usable).sum()), len(table), name_of, "a number")
         for row, user, item in table.loc[read & ~usable, ["user_id", "item_id"]].itertuples():
-            file = path if files is None else path.with_name(files[row])
+            file = path.with_name(files[row]) if files is not None and isinstance(path, Path) else path
             skipped.malformed(file, f"the line of {user} and {item}", f"its {name} cannot be read")
         read &= usable
     table = table[read]

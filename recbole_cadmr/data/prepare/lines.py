@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from tqdm import tqdm
@@ -16,6 +16,7 @@ from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError
 
 Line = tuple[int, str]
+Entry = TypeVar("Entry")
 _TWICE = "it names a key twice"
 
 
@@ -25,7 +26,7 @@ def lines_of(path: Path, skipped: SkippedRows, encoding: str | None = None, othe
     Args:
         otherwise: encoding of lines that are not UTF-8 in a UTF-8 file; they are malformed if none is given.
     """
-    lines = watched(text_lines(path, encoding, errors="surrogateescape"), path)
+    lines = watched(text_lines(path, encoding, errors="surrogateescape"), path.name)
     for number, line in enumerate(lines, 1):
         try:
             line.encode()  # bytes that are not UTF-8 came through as lone surrogates
@@ -87,9 +88,9 @@ def first_of_each(
     skipped.note("items without metadata", n=len(items - seen))
 
 
-def watched(lines: Iterable[str], path: Path) -> Iterator[str]:
+def watched(lines: Iterable[Entry], name: str, unit: str = " lines") -> Iterator[Entry]:
     """The lines of a file, on a terminal under a progress bar."""
-    return iter(tqdm(lines, desc=path.name, unit=" lines", unit_scale=True, mininterval=0.5, disable=None))
+    return iter(tqdm(lines, desc=name, unit=unit, unit_scale=True, mininterval=0.5, disable=None))
 
 
 def the_file(folder: Path, *patterns: str) -> Path:

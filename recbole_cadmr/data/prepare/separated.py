@@ -45,7 +45,7 @@ def read_separated(
         raise UserError(f"{path} is empty, or does not begin with a line of column names")
     if separator is None:
         separator = "\t" if literal else _recognised(head, wanted)
-    lines = watched(chain([head], lines), path)
+    lines = watched(chain([head], lines), path.name)
     rows = _literal(lines, separator, head) if literal else _quoted(lines, separator)
     _, header = next(rows)
     if header is None:

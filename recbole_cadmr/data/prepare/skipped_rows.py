@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from recbole_cadmr.data.prepare.content import Source
 from recbole_cadmr.errors import UserError
 
 _SHOWN = 3  # examples kept of each kind
@@ -23,7 +22,7 @@ class SkippedRows:
         self._examples: dict[str, list[str]] = {}
         self._remarks: list[str] = []
 
-    def malformed(self, path: Path, line: int | str, reason: str) -> None:
+    def malformed(self, path: Source, line: int | str, reason: str) -> None:
         """Skip a malformed line, given by its number, or in words where that is not known.
 
         Raises:

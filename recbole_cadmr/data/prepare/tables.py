@@ -6,7 +6,10 @@ import argparse
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -21,6 +24,42 @@ from recbole_cadmr.errors import UserError, did_you_mean
 _SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _JSON = (".jsonl", ".jsonl.gz")
 FORMATS = (*_SEPARATED, *_JSON, ".parquet")
+
+
+class Table(Protocol):
+    """Rows with named columns, in a file or a database; its text names it in messages, as its ``name`` does briefly."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    def read(
+        self, skipped: SkippedRows, columns: Sequence[str], optional: Sequence[str] = (), ids: Collection[str] = ()
+    ) -> pd.DataFrame:
+        """Its rows, as of :func:`read_rows`."""
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table in a file; ``encoding`` and ``separator`` as of :func:`read_rows`."""
+
+    path: Path
+    encoding: str | None = None
+    separator: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its last name."""
+        return self.path.name
+
+    def read(
+        self, skipped: SkippedRows, columns: Sequence[str], optional: Sequence[str] = (), ids: Collection[str] = ()
+    ) -> pd.DataFrame:
+        """Its rows, as of :func:`read_rows`."""
+        return read_rows(self.path, skipped, columns, optional, self.encoding, self.separator, ids)
 
 
 def read_rows(
@@ -47,17 +86,7 @@ def read_rows(
     name, wanted = path.name.lower(), list(dict.fromkeys([*columns, *optional]))
     if not path.is_file():
         raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
-
-    def choose(names: Sequence[str]) -> list[str]:
-        twice = [name for name, n in Counter(names).items() if name and n > 1]
-        if twice:
-            raise UserError(f"{path} names the column '{min(twice)}' twice; rename one of them")
-        shortened = textwrap.shorten(", ".join(names), 500, placeholder=" ...")
-        for column in columns:
-            if column not in names:
-                raise UserError(f"{path} has no column '{column}'{did_you_mean(column, names)}; it has {shortened}")
-        return [column for column in wanted if column in names]
-
+    choose = partial(chosen_columns, path, columns, wanted)
     if name.endswith(_JSON):
         return _objects(path, skipped, choose, wanted, encoding, ids)
     if name.endswith(".parquet"):
@@ -65,6 +94,22 @@ def read_rows(
     if name.endswith(_SEPARATED):
         return read_separated(path, skipped, choose, wanted, encoding, separator, ids)
     raise UserError(f"{path} must be one of {', '.join(FORMATS)}")
+
+
+def chosen_columns(table: Path | str, columns: Sequence[str], wanted: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Which of the columns ``wanted`` a table with columns of these ``names`` has.
+
+    Raises:
+        UserError: if it lacks one of ``columns``, or names one twice.
+    """
+    twice = [name for name, n in Counter(names).items() if name and n > 1]
+    if twice:
+        raise UserError(f"{table} names the column '{min(twice)}' twice; rename one of them")
+    shortened = textwrap.shorten(", ".join(names), 500, placeholder=" ...")
+    for column in columns:
+        if column not in names:
+            raise UserError(f"{table} has no column '{column}'{did_you_mean(column, names)}; it has {shortened}")
+    return [column for column in wanted if column in names]
 
 
 def is_separated(path: Path) -> bool:
