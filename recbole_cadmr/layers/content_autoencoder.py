@@ -15,7 +15,7 @@ from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import two_hops
 from recbole_cadmr.layers.content_paths import ContentPaths
-from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder, exact_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import (
     BlockMap,
     LowRankAutoencoder,
@@ -71,12 +71,13 @@ class ContentAutoencoder:
         self.map_blocks: BlockMap = in_threads
         self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
         self._paths: ContentPaths | None = None
+        self._solved: ContentPaths | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
     def use(self, settings: Mapping[str, Any]) -> None:
         """Take these settings for the next fit."""
-        self.settings, self._paths = dict(settings), None
+        self.settings, self._paths, self._solved = dict(settings), None, None
         self._parts, self.modality_weights = self.attention(settings)
         self.A = self._sum(self._parts)
         self._H = two_hops(self.A, settings["two_hop"])
@@ -103,7 +104,7 @@ class ContentAutoencoder:
         Raises:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
-        self.weights = self._paths = None  # before free memory is looked at
+        self.weights = self._paths = self._solved = None  # before free memory is looked at
         B = self.autoencoder(self.settings, kind)
         damping = popularity_damping(self.R, self.settings)
         if isinstance(B, LowRankAutoencoder):
@@ -115,12 +116,7 @@ class ContentAutoencoder:
 
     def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | LowRankAutoencoder:
         """B [I, I] for unscaled rows, dense or low rank plus sparse as in :meth:`fit`."""
-        left = _degree(self.R) ** -settings["item_scaling"]
-        rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
-        scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
-        # The same ridge for every item_scaling, relative to the size of the Gram matrix.
-        unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
-        reg_weight = settings["reg_weight"] * float(size / max(unscaled, 1e-12))
+        scaled, left, reg_weight = self._scaled_rows(settings)
         if not self.is_dense(kind):
             return LowRankAutoencoder.fit(scaled, left, reg_weight, self._leading_components(scaled, settings))
         gram = (scaled.T @ scaled).tocsr()
@@ -130,6 +126,15 @@ class ContentAutoencoder:
         B *= torch.from_numpy(left).to(B)[:, None]
         B /= torch.from_numpy(left).to(B)
         return B
+
+    def _scaled_rows(self, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, np.ndarray, float]:
+        """The rows that are fitted, what their columns [I] are multiplied by, and the ridge of the fit."""
+        left = _degree(self.R) ** -settings["item_scaling"]
+        rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
+        scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
+        # The same ridge for every item_scaling, relative to the size of the Gram matrix.
+        unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
+        return scaled, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12))
 
     def _leading_components(self, X: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Those of X, which the settings scale; kept, as one ridge after the other asks for the same."""
@@ -220,7 +225,8 @@ class ContentAutoencoder:
 
         They add up to the score.
 
-        The autoencoder is fitted once more, without content, when this is first asked for, and kept.
+        Of an exact fit the few entries of the autoencoder that matter are computed; else it is fitted once more,
+        without content, when this is first asked for, and kept.
 
         Args:
             chosen: int64 [n], the items of the row.
@@ -229,7 +235,18 @@ class ContentAutoencoder:
         Raises:
             UserError: if there is no memory for this fit.
         """
-        return [] if self.weights is None else self._prepared_paths().of(chosen, item, self.weights)
+        if self.weights is None:
+            return []
+        if self._paths is None and isinstance(self.weights, Tensor):
+            if self._solved is None:
+                damping = popularity_damping(self.R, self.settings)
+                alone = SolvedAutoencoder(*self._scaled_rows(self.settings))
+                self._solved = ContentPaths(alone, damping, self._parts, self.settings)
+            if (paths := self._solved.of(chosen, item, self.weights)) is not None:
+                return paths
+        paths = self._prepared_paths().of(chosen, item, self.weights)
+        assert paths is not None
+        return paths
 
     def terms_at(self, places: sp.csr_matrix) -> dict[tuple[str, str], np.ndarray]:
         """What each path but the autoencoder adds to some entries of S; see :meth:`ContentPaths.terms_at`."""

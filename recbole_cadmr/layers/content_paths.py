@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse
 from recbole_cadmr.layers.score_paths import ScorePath
 
@@ -41,14 +42,14 @@ class ContentPaths:
     every modality is a path of its own.
 
     Args:
-        B: the autoencoder [I, I]; dense, with the damping in it, or low rank plus sparse.
+        B: the autoencoder [I, I]; dense, with the damping in it, or one whose entries are computed when asked for.
         damping: [I], of the columns.
         parts: A_m [I, I] by modality.
     """
 
     def __init__(
         self,
-        B: Tensor | LowRankAutoencoder,
+        B: Tensor | LowRankAutoencoder | SolvedAutoencoder,
         damping: np.ndarray,
         parts: Mapping[str, sp.csr_matrix],
         settings: Mapping[str, Any],
@@ -61,13 +62,14 @@ class ContentPaths:
         self._H = {name: two_hops(part, settings["two_hop"], A) for name, part in first_hops}
 
     def autoencoder_scores(self, batch: RowBatch) -> Tensor:
-        """Scores [B, I] by the autoencoder alone, without content."""
+        """Scores [B, I] by the autoencoder alone, without content; not of one that is solved for."""
+        assert not isinstance(self._B, SolvedAutoencoder)
         if isinstance(self._B, Tensor):
             return batch.matmul(self._B)
         return torch.from_numpy(self._B.product(batch.csr) * self._damping)
 
-    def of(self, chosen: np.ndarray, item: int, weights: Tensor | LowRankPlusSparse) -> list[ScorePath]:
-        """What each path adds to the score of ``item`` in a row of the items ``chosen`` [n].
+    def of(self, chosen: np.ndarray, item: int, weights: Tensor | LowRankPlusSparse) -> list[ScorePath] | None:
+        """What each path adds to the score of ``item`` in a row of the items ``chosen`` [n]; None if it is not solved.
 
         Args:
             weights: the matrix that scores are computed by. What it has more than the paths is one of its own: entries
@@ -79,6 +81,8 @@ class ContentPaths:
         rows = np.unique(np.concatenate([chosen, *(part.indices for part in H.values())]))
         columns = np.unique(np.concatenate([[item], *(part.indices for part in A.values())]))
         C = self._entries(rows, columns)
+        if C is None:
+            return None
         of_item = C[:, np.searchsorted(columns, item)]
         at = np.searchsorted(rows, chosen)
         near = {name: part[:, rows] for name, part in H.items()}
@@ -128,12 +132,13 @@ class ContentPaths:
         joined = {name: np.concatenate(parts) for name, parts in terms.items()}
         return {name: values for name, values in joined.items() if values.any()}
 
-    def _entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """C at these rows [n] and columns [m]: float64 [n, m]."""
+    def _entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+        """C at these rows [n] and columns [m]: float64 [n, m]; None if it is not solved."""
         if isinstance(self._B, Tensor):
             place = (torch.from_numpy(index).to(self._B.device) for index in (rows, columns))
             return self._B[next(place)][:, next(place)].double().cpu().numpy()
-        return self._B.entries(rows, columns) * self._damping[columns]
+        B = self._B.entries(rows, columns)
+        return None if B is None else B * self._damping[columns]
 
 
 def _entries(weights: Tensor | LowRankPlusSparse, rows: np.ndarray, column: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,12 +127,13 @@ def with_items(
 
 def _check_ids(catalogue: Catalogue, ids: list[str]) -> None:
     if not ids:
-        raise UserError("`ids` names no item")
+        raise UserError("no item is given")
     unusable = [item for item in ids if not is_usable(item)]
     if unusable:
         raise UserError(f"an item cannot be called {unusable[0]!r:.100}; an id is one line without tabs, not '[PAD]'")
     if len(set(ids)) < len(ids):
-        raise UserError(f"`ids` names '{next(item for item in ids if ids.count(item) > 1):.100}' more than once")
+        repeated = next(item for item, n in Counter(ids).items() if n > 1)
+        raise UserError(f"the item '{repeated:.100}' is given more than once")
     known = [item for item in ids if item in catalogue.item_numbers]
     if known:
         raise UserError(
@@ -194,12 +196,12 @@ def _encoder(catalogue: Catalogue, kind: str, argument: str, features: Mapping[s
     if not known:
         vectors = ", ".join(catalogue.modalities) or "nothing"
         raise UserError(
-            f"`{argument}` cannot be encoded: the data set does not say what made vectors of them; give `vectors` of "
+            f"{argument} cannot be encoded: the data set does not say what made vectors of them; give vectors of "
             f"what the model reads, {vectors}"
         )
     (name, encoder), *_ = known.items()
     if name in features:
-        raise UserError(f"`{argument}` and `vectors` both give the modality {name}; give one of them")
+        raise UserError(f"{argument} and vectors both give the modality {name}; give one of them")
     return name, encoder
 
 

@@ -9,6 +9,7 @@ import torch
 
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.layers import linear_autoencoder
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.score_paths import score_of
 from tests.oracles.linear import ridge_columns
@@ -108,3 +109,30 @@ def test_without_content_there_is_one_path():
     model = fitted({}, R)
     (path,) = model.paths(np.array([3, 5]), 0)
     assert path.name == "autoencoder" and np.abs(path.contributions - autoencoder(R)[[3, 5], 0]).max() < 1e-6
+
+
+def test_paths_are_the_same_by_the_whole_autoencoder_and_by_its_entries(monkeypatch):
+    R, parts = drawn()
+    model = fitted(parts, R)
+    chosen, fits = np.array([0, 3, 8]), []
+    monkeypatch.setattr(model, "autoencoder", lambda *how, fit=model.autoencoder: fits.append(how) or fit(*how))
+    by_entries = [model.paths(chosen, item) for item in range(N)]
+    assert not fits
+    rows = RowBatch(torch.zeros(3).long(), torch.from_numpy(chosen), torch.ones(3), 1, N)
+    model.scores(rows, 0.5)
+    by_matrix = [model.paths(chosen, item) for item in range(N)]
+    assert len(fits) == 1
+    for paths, same in zip(by_entries, by_matrix):
+        for path, other in zip(paths, same):
+            assert (path.name, path.modality) == (other.name, other.modality)
+            assert np.abs(path.contributions - other.contributions).max() < 1e-6
+
+
+def test_where_entries_take_too_many_steps_the_whole_is_fitted(monkeypatch):
+    R, parts = drawn()
+    model = fitted(parts, R)
+    expected = model.paths(np.array([2, 5]), 4)
+    monkeypatch.setattr(linear_autoencoder, "_STEPS", 1)
+    other = fitted(parts, R).paths(np.array([2, 5]), 4)
+    for path, same in zip(other, expected):
+        assert np.abs(path.contributions - same.contributions).max() < 1e-6

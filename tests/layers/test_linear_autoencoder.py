@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder, exact_autoencoder
 from tests.oracles.linear import ridge_columns
 
 
@@ -45,3 +46,14 @@ def test_a_singular_gram_matrix_is_one_sentence(rows, dtype):
     gram = (rows.T @ rows).astype(dtype)
     with pytest.raises(UserError, match="singular at reg_weight 0; raise it"):
         exact_autoencoder(torch.from_numpy(gram), 0.0)
+
+
+def test_single_columns_are_those_of_the_whole():
+    rng = np.random.default_rng(2)
+    R = (rng.random((30, 12)) < 0.3).astype(float)
+    R[:, 7] = 0  # an item that nobody has
+    scale = rng.random(12) + 0.5
+    alone = SolvedAutoencoder(sp.csr_matrix(R * scale), scale, 3.0)
+    rows, columns = np.array([0, 3, 7, 9]), np.array([1, 3, 7, 11])
+    expected = scale[:, None] * ridge_columns(R * scale, 3.0) / scale
+    assert np.abs(alone.entries(rows, columns) - expected[np.ix_(rows, columns)]).max() < 1e-9

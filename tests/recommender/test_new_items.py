@@ -146,8 +146,8 @@ def test_vectors_in_place_of_texts(place, recommender, expected):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"ids": []}, "`ids` names no item"),
-        ({"ids": ["x", "x"]}, "`ids` names 'x' more than once"),
+        ({"ids": []}, "no item is given"),
+        ({"ids": ["x", "x"]}, "the item 'x' is given more than once"),
         ({"ids": ["mug"]}, "1 of the 1 items are in the catalogue already, the first is 'mug'"),
         ({"ids": ["a\tb"]}, "an item cannot be called"),
         ({"ids": ["[PAD]"]}, "an item cannot be called"),
@@ -199,9 +199,7 @@ def test_a_data_set_that_does_not_name_its_encoders_takes_vectors_alone(place, s
     catalogue = recommender.catalogue
     unnamed = Recommender(recommender.parts)
     unnamed.replace(replace(unnamed.parts, catalogue=replace(catalogue, encoders={})))
-    with pytest.raises(
-        UserError, match="`texts` cannot be encoded: the data set does not say what made vectors of them"
-    ):
+    with pytest.raises(UserError, match="texts cannot be encoded: the data set does not say what made vectors of them"):
         unnamed.add_items(["x"], ["a pot"])
 
 
