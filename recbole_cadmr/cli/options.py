@@ -107,12 +107,12 @@ def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def refuse_beside_resume(arguments: argparse.Namespace, *names: str) -> None:
     """Raise :class:`UserError` for options and settings that what is resumed has already."""
-    refuse_beside("--resume continues with the options that it was begun with", arguments, *names)
+    refuse_beside("--resume continues with the options that it was begun with", arguments, *names, *arguments.settings)
 
 
 def refuse_beside(why: str, arguments: argparse.Namespace, *names: str) -> None:
-    """Raise :class:`UserError` for options and settings that have no effect, as ``why`` says."""
-    repeated = [f"--{name}" for name in (*names, *arguments.settings) if getattr(arguments, name, True)]
+    """Raise :class:`UserError` for any of the options and settings ``names`` that is given, as ``why`` says."""
+    repeated = [f"--{name}" for name in names if getattr(arguments, name, True)]
     if repeated:
         raise UserError(f"{why}; leave out {repeated[0]}")
 

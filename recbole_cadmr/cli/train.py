@@ -71,7 +71,13 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
         from recbole_cadmr.runs.final import train_final
 
         refuse_beside("--final trains with the settings of that run", arguments, *_OF_A_NEW_RUN)
-        train_final(arguments.final, output=arguments.output, data_path=arguments.data_path, callbacks=callbacks)
+        train_final(
+            arguments.final,
+            output=arguments.output,
+            data_path=arguments.data_path,
+            settings=arguments.settings,
+            callbacks=callbacks,
+        )
         return 0
     if arguments.download:
         from recbole_cadmr.data.prepare.catalog import get

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from recbole_cadmr.config.rules import OF_MACHINE
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, sha256_of
 from recbole_cadmr.runs.folder import RunFolder
@@ -17,12 +19,15 @@ from recbole_cadmr.training.contents import Final, RunContent
 from recbole_cadmr.training.stages import on_the_way
 from recbole_cadmr.training.trainer import get_trainer
 
+_FREE = tuple(name for name in OF_MACHINE if name not in ("data_path", "output", "checkpoint_dir", "save_lists"))
+
 
 def train_final(
     run: str | os.PathLike[str] | Run,
     *,
     output: str | os.PathLike[str] | None = None,
     data_path: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[TrainingCallback] = (),
 ) -> Run:
     """Train with the settings of a finished run, for as many epochs as its best one took, on all interactions.
@@ -35,12 +40,16 @@ def train_final(
         run: the folder of the finished run, or what :func:`train` returned.
         output: folder of the final run; if not given, a new one under ``saved``.
         data_path: where the data set lies, if no longer where the run was trained.
+        settings: such as no result depends on: ``threads``, ``use_gpu``, ``show_progress``, ...
         callbacks: as of :func:`train`.
 
     Raises:
         UserError: if the run is not finished, lacks its best model, is a final run, had settings changed on its way of
             which it has no record, or was trained on other data than there are now.
     """
+    settings = settings or {}
+    if other := next((name for name in settings if name not in _FREE), None):
+        raise UserError(f"a final run has the settings of its run; leave out `{other}`")
     folder = RunFolder(run.folder if isinstance(run, Run) else path_of(run, "run"))
     if not folder.path.is_dir():
         raise UserError(f"there is no run folder {folder.path}; give the folder of a finished run")
@@ -53,7 +62,8 @@ def train_final(
     check_model(folder.path, result)
     place = None if data_path is None else path_of(data_path, "data_path")
     best = read_checkpoint(folder.best)
-    return train_in(restore_config(_begun_as(folder, best, result, place), place), output, callbacks, choices=best)
+    config = restore_config(_begun_as(folder, best, result, place), place, settings)
+    return train_in(config, output, callbacks, choices=best)
 
 
 def _begun_as(folder: RunFolder, best: RunContent, result: RunResult, data_path: Path | None) -> RunContent:

@@ -236,7 +236,7 @@ def test_a_final_run_that_is_cut_resumes_to_the_same(train, tmp_path, model, epo
 def test_a_final_run_holds_no_metric_and_says_whose_it_is(train, tmp_path):
     run = train("run", "BPR", **MODELS["BPR"])
     before = {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
-    final = recbole_cadmr.train_final(str(run.folder), output=tmp_path / "final")
+    final = recbole_cadmr.train_final(str(run.folder), output=tmp_path / "final", settings={"resume_seconds": 9})
     assert {path: path.read_bytes() for path in run.folder.iterdir() if path.is_file()} == before
     result = json.loads((final.folder / "result.json").read_text())
     assert result["final"]["run"] == run.result["id"] != result["id"]
@@ -245,6 +245,7 @@ def test_a_final_run_holds_no_metric_and_says_whose_it_is(train, tmp_path):
     assert result["fingerprint"]["counts"]["interactions"] == [len(TRAIN + VALID + TEST), 0, 0]
     for name in ("best_valid_score", "best_valid_result", "best_epoch", "test_result"):
         assert result[name] is None
+    assert result["settings"] == {**run.result["settings"], "resume_seconds": 9}
     assert result["history"] == [] and result["test_read"] is False
     assert {path.name for path in final.folder.iterdir()} == {
         *("result.json", "model.pt", "resume.pt", "log", "log_tensorboard")
@@ -323,6 +324,7 @@ def test_what_cannot_be_made_final_is_one_sentence(data, train, tmp_path):
         assert not (tmp_path / "refused").exists()
         return str(error.value)
 
+    assert "leave out `epochs`" in refusal(run.folder, settings={"threads": 1, "epochs": 3})
     assert "there is no run folder" in refusal(tmp_path / "nothing")
     assert "not finished" in refusal(tmp_path)
     pruned = shutil.copytree(run.folder, tmp_path / "pruned")
