@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -73,8 +74,8 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     )
     add("--new_items", type=Path, metavar="FILE", help=new_items)
     add("--new_interactions", type=Path, metavar="FILE", help=f"what came after training, {table}: user_id and item_id")
-    add("--user_column", default="user_id", help="of --new_interactions (default: %(default)s)")
-    add("--item_column", default="item_id", help="of both files (default: %(default)s)")
+    add("--user_column", default="user_id", help="of this and of all other tables (default: %(default)s)")
+    add("--item_column", default="item_id", help="of all tables (default: %(default)s)")
     add("--title_column", default="title", help="of --new_items (default: %(default)s)")
     add("--text_columns", type=names, metavar="A,B", help="of --new_items (default: text, else the title)")
     add("--picture_column", default="picture", help="of --new_items (default: %(default)s)")
@@ -119,15 +120,16 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("leave_out", "popular"):
         if arguments.history and getattr(arguments, name) is not None:
             raise UserError(f"--{name} is for users of the data set; with --history, its items are left out")
-    history = tables.read_histories(arguments.history) if arguments.history else None
-    users = tables.read_users(arguments.users) if arguments.users else None
+    user, item = arguments.user_column, arguments.item_column
+    history = tables.read_histories(arguments.history, user, item) if arguments.history else None
+    users = tables.read_users(arguments.users, user) if arguments.users else None
     if users is not None and len(set(users)) < len(users):
         print(f"{len(users) - len(set(users))} of {len(users)} lines of {arguments.users} repeat a user")
         users = list(dict.fromkeys(users))
     how: dict[str, Any] = {
         "topk": arguments.topk,
-        "candidates": tables.read_items(arguments.candidates) if arguments.candidates else None,
-        "exclude": tables.read_exclusions(arguments.exclude) if arguments.exclude else None,
+        "candidates": tables.read_items(arguments.candidates, item) if arguments.candidates else None,
+        "exclude": tables.read_exclusions(arguments.exclude, user, item) if arguments.exclude else None,
         "diversity": arguments.diversity,
     }
     if history is None:
@@ -172,6 +174,7 @@ def _destination(arguments: argparse.Namespace) -> Callable[[pd.DataFrame], None
     if arguments.to_sql is None:
         if not arguments.ray_address:
             refuse_output(arguments.output, arguments.overwrite)
+            _refuse_inputs(arguments)
         return partial(write_lists, path=arguments.output, overwrite=arguments.overwrite)
     from recbole_cadmr.data.database import Database
 
@@ -180,11 +183,21 @@ def _destination(arguments: argparse.Namespace) -> Callable[[pd.DataFrame], None
     return partial(database.write, table=arguments.table, key=("user_id", "rank"), overwrite=arguments.overwrite)
 
 
+def _refuse_inputs(arguments: argparse.Namespace) -> None:
+    """Raise :class:`UserError` if the lists would replace what they are made of."""
+    for option in ("users", "history", "candidates", "exclude", "new_items", "new_interactions", "checkpoint"):
+        file = getattr(arguments, option)
+        there = file is not None and os.path.exists(file) and os.path.exists(arguments.output)
+        if there and os.path.samefile(file, arguments.output):
+            raise UserError(f"--output and --{option} are both {file}; choose another --output")
+
+
 def _check_for_cluster(arguments: argparse.Namespace) -> None:
     """Raise :class:`UserError` for what a cluster does not do."""
     for option, value in (
         ("history", arguments.history),
         ("new_items", arguments.new_items),
+        ("new_interactions", arguments.new_interactions),
         ("with", arguments.with_columns),
         ("to_sql", arguments.to_sql),
     ):

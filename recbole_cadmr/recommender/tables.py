@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,8 @@ from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text
 
-COLUMNS = ["user_id", "item_id", "rank", "score", "source"]
+USER, ITEM = "user_id", "item_id"
+COLUMNS = [USER, ITEM, "rank", "score", "source"]
 _BLANKS = re.compile(" +")
 
 
@@ -41,8 +42,8 @@ class Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
 
 
-def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Rows ``user item``: of a csv, jsonl or parquet file, its columns ``user_id`` and ``item_id``.
+def read_histories(path: str | os.PathLike[str], user: str = USER, item: str = ITEM) -> pd.DataFrame:
+    """Rows ``user_id item_id``: of a csv, jsonl or parquet file, its columns of the names ``user`` and ``item``.
 
     In other files they are separated by tabs, or by blanks where the first line has no tab. A header that names these
     columns (``:token`` may follow) may come first; other columns may then stand beside them, in any order. Blank lines
@@ -52,14 +53,14 @@ def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
         UserError: if the file is missing, empty, or has a line of other than two columns or without an id.
     """
     if _is_table(path):
-        return _columns(path, COLUMNS[:2], "rows")
+        return _columns(path, {user: USER, item: ITEM}, "rows")
     lines = [(number, line) for number, line in enumerate(_lines(path), 1) if line.strip()]
     with_tabs = bool(lines) and "\t" in lines[0][1]
     rows = [(number, line.split("\t") if with_tabs else _BLANKS.split(line.strip(" "))) for number, line in lines]
     header = [name.partition(":")[0] for name in rows[0][1]] if rows else []
     width, places = 2, [0, 1]
-    if header.count("user_id") == header.count("item_id") == 1:
-        width, places = len(header), [header.index(name) for name in COLUMNS[:2]]
+    if header.count(user) == header.count(item) == 1:
+        width, places = len(header), [header.index(name) for name in (user, item)]
         rows = rows[1:]
     for number, fields in rows:
         if len(fields) != width or not all(fields[place] for place in places):
@@ -70,31 +71,31 @@ def read_histories(path: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame([[fields[place] for place in places] for _, fields in rows], columns=COLUMNS[:2])
 
 
-def read_users(path: str | os.PathLike[str]) -> list[str]:
-    """User ids: of a csv, jsonl or parquet file, its column ``user_id``; of other files, one a line.
+def read_users(path: str | os.PathLike[str], user: str = USER) -> list[str]:
+    """User ids: of a csv, jsonl or parquet file, its column of the name ``user``; of other files, one a line.
 
-    There, blank lines are passed over, and a header that names ``user_id`` (``:token`` may follow) may come first; with
+    There, blank lines are passed over, and a header that has the name (``:token`` may follow) may come first; with
     tabs, other columns may stand beside it.
     """
-    return _column(path, "user_id", "users")
+    return _column(path, user, "users")
 
 
-def read_items(path: str | os.PathLike[str]) -> list[str]:
+def read_items(path: str | os.PathLike[str], item: str = ITEM) -> list[str]:
     """Item ids, one a line, as :func:`read_users` reads those of users."""
-    return _column(path, "item_id", "items")
+    return _column(path, item, "items")
 
 
-def read_exclusions(path: str | os.PathLike[str]) -> list[str] | pd.DataFrame:
+def read_exclusions(path: str | os.PathLike[str], user: str = USER, item: str = ITEM) -> list[str] | pd.DataFrame:
     """Item ids, as of :func:`read_items`, or rows ``user item`` as of :func:`read_histories`.
 
-    They are the latter in a csv, jsonl or parquet file that has a column ``user_id``, in others where the first line
-    has a tab.
+    They are the latter in a csv, jsonl or parquet file that has a column of users, in others where the first line has a
+    tab.
     """
     if _is_table(path):
-        rows = _columns(path, ["item_id"], "rows", ["user_id"])
-        return rows if "user_id" in rows else rows["item_id"].tolist()
+        rows = _columns(path, {item: ITEM}, "rows", {user: USER})
+        return rows if USER in rows else rows[ITEM].tolist()
     first = next((line for line in _lines(path) if line.strip()), "")
-    return read_histories(path) if "\t" in first else read_items(path)
+    return read_histories(path, user, item) if "\t" in first else read_items(path, item)
 
 
 def _is_table(path: str | os.PathLike[str]) -> bool:
@@ -102,21 +103,24 @@ def _is_table(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).lower().endswith((".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet"))
 
 
-def _columns(path: str | os.PathLike[str], names: list[str], what: str, optional: Sequence[str] = ()) -> pd.DataFrame:
-    """Columns of ids, every one of them given."""
-    rows = read_rows(Path(path), SkippedRows(strict=True), names, optional)
+def _columns(
+    path: str | os.PathLike[str], names: Mapping[str, str], what: str, optional: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Columns of ids, every one of them given, by what they are called here."""
+    optional = optional or {}
+    rows = read_rows(Path(path), SkippedRows(strict=True), list(names), list(optional))
     for name in rows:
         empty = np.flatnonzero(rows[name].to_numpy() == "")
         if len(empty):
             raise UserError(f"{path} has no {name} in its row {empty[0] + 1}; give every row one")
     if rows.empty:
         raise UserError(f"{path} holds no {what}")
-    return rows
+    return rows.rename(columns={**names, **optional})
 
 
 def _column(path: str | os.PathLike[str], name: str, what: str) -> list[str]:
     if _is_table(path):
-        return _columns(path, [name], what)[name].tolist()
+        return _columns(path, {name: name}, what)[name].tolist()
     lines = [line for line in _lines(path) if line.strip()]
     header = [column.partition(":")[0] for column in lines[0].split("\t")] if lines else []
     if header.count(name) != 1:

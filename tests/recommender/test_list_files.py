@@ -220,3 +220,30 @@ def test_destinations_that_are_wrong(brief_run, tmp_path, capsys, options, said)
     assert main(["recommend", f"--checkpoint={brief_run.checkpoint}", *options]) == 2
     error = capsys.readouterr().err
     assert said in error and "geheim" not in error and not (tmp_path / "x").exists()
+
+
+def test_tables_of_a_shop_name_their_columns_as_they_like(tmp_path):
+    orders = tmp_path / "orders.csv"
+    orders.write_text("day,customer,product\n1,ann,007\n2,bob,b\n")
+    text = tmp_path / "orders.txt"
+    text.write_text("customer\tproduct\nann\t007\nbob\tb\n")
+    for file in (orders, text):
+        assert read_histories(file, "customer", "product").to_numpy().tolist() == [["ann", "007"], ["bob", "b"]]
+        assert list(read_histories(file, "customer", "product")) == ["user_id", "item_id"]
+        assert read_users(file, "customer") == ["ann", "bob"] and read_items(file, "product") == ["007", "b"]
+        assert read_exclusions(file, "customer", "product")["user_id"].tolist() == ["ann", "bob"]
+    assert read_exclusions(orders, item="product") == ["007", "b"]
+    with pytest.raises(UserError, match="has no column 'item_id'; .*day, customer, product"):
+        read_items(orders)
+
+
+@pytest.mark.parametrize("option", ["history", "candidates", "exclude", "new_interactions", "checkpoint"])
+def test_what_lists_are_made_of_is_not_replaced_by_them(tmp_path, capsys, option):
+    file = tmp_path / "h.csv"
+    file.write_text("user_id,item_id\nann,a\n")
+    inputs = {"checkpoint": str(tmp_path / "model.pt"), option: str(file)}
+    (tmp_path / "link.csv").hardlink_to(file)
+    given = [text for name, value in inputs.items() for text in (f"--{name}", value)]
+    assert main(["recommend", *given, "--output", str(tmp_path / "link.csv"), "--overwrite"]) == 2
+    assert f"--output and --{option} are both" in capsys.readouterr().err
+    assert file.read_text() == "user_id,item_id\nann,a\n"
