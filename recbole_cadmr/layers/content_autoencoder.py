@@ -223,10 +223,8 @@ class ContentAutoencoder:
     def paths(self, chosen: np.ndarray, item: int) -> list[ScorePath]:
         """What each way through the closed form adds to the score of an item in a row; none before the fit.
 
-        They add up to the score.
-
-        Of an exact fit the few entries of the autoencoder that matter are computed; else it is fitted once more,
-        without content, when this is first asked for, and kept.
+        They add up to the score. Of an exact fit the few entries of the autoencoder that matter are solved for; else it
+        is fitted once more, without content, when this is first asked for, and kept.
 
         Args:
             chosen: int64 [n], the items of the row.

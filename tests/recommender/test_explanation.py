@@ -109,6 +109,6 @@ def test_with_another_weight_of_content_why_and_list_agree(recommender):
         for (path, modality), contribution in whole.items():
             parts = explanation.parts[(explanation.parts["path"] == path) & (explanation.parts["modality"] == modality)]
             factor = 1.0 if path == "autoencoder" else weight
-            assert parts["contribution"].sum() == pytest.approx(factor * contribution, rel=1e-9)
+            assert parts["contribution"].sum() == pytest.approx(factor * contribution, rel=1e-6)
     with pytest.raises(UserError, match="content_weight must be a number from 0 on"):
         recommender.explain("cid", item="b", content_weight=-1)
