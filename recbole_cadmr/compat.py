@@ -69,14 +69,17 @@ def _apply_for(module: str) -> None:
             _changed[name] = workaround()
 
 
-def restore_numpy_float() -> bool:
-    """Give numpy back the ``float`` that RecBole's metrics use; its ``Config`` does, but a metric needs none.
+def restore_numpy_names() -> bool:
+    """Give numpy back the names of types that RecBole uses (``float``, ``bool``, ``long``, ``str``).
 
-    numpy 1.24 removed it. https://github.com/RUCAIBox/RecBole/pull/2203
+    numpy 1.24 removed them. RecBole's ``Config`` sets these and others whenever one is made, which ours does not.
+    https://github.com/RUCAIBox/RecBole/pull/2203
     """
-    missing = "float" not in vars(np)
-    vars(np).setdefault("float", np.float64)
-    return missing
+    names = {"float": np.float64, "bool": np.bool_, "long": np.int_, "str": np.str_}
+    missing = [name for name in names if name not in vars(np)]
+    for name in missing:
+        setattr(np, name, names[name])
+    return bool(missing)
 
 
 def restore_dok_update() -> bool:
@@ -275,7 +278,7 @@ def keep_recbole_off_the_root_logger() -> None:
 _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "home folder": ("sys", provide_home),  # at once, as are the warnings
     "warnings for RecBole": ("sys", silence_warnings),
-    "numpy float": ("recbole", restore_numpy_float),
+    "numpy names": ("recbole", restore_numpy_names),
     "scipy dok_matrix": ("recbole", restore_dok_update),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
 }

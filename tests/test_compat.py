@@ -28,9 +28,9 @@ def in_new_process(code: str) -> str:
 
 def test_numpy_has_the_float_that_recbole_expects(monkeypatch):
     monkeypatch.delattr(np, "float", raising=False)
-    assert compat.restore_numpy_float()
+    assert compat.restore_numpy_names()
     assert vars(np)["float"] is np.float64
-    assert not compat.restore_numpy_float()
+    assert not compat.restore_numpy_names()
 
 
 @pytest.mark.parametrize("as_pairs", [False, True])

@@ -62,5 +62,8 @@ def vectors_of(engine: ModelEngine) -> VectorsEngine | None:
             return None
     if items is None:
         return None
+    if engine.n_scored < engine.n_items:  # never recommended, whatever vectors they have
+        bias = torch.zeros(engine.n_items) if bias is None else bias.clone()
+        bias[engine.n_scored :] = -torch.inf
     parts = (torch.cat(of_users), items) if bias is None else (torch.cat(of_users), items, bias)
     return VectorsEngine(engine.name, *(part.cpu().float().contiguous() for part in parts))

@@ -27,6 +27,7 @@ from recbole_cadmr.recommender.sources import CheckpointSource
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.session import Session, load_session
+from recbole_cadmr.runs.undisturbed import undisturbed
 
 
 def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None) -> Parts:
@@ -35,7 +36,7 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
     Raises:
         UserError: if the checkpoint cannot be read or belongs to other data.
     """
-    with scratch_folder() as folder:
+    with undisturbed(), scratch_folder() as folder:
         session = load_session(file, folder, data_path)
         own = traits(type(session.model))
         source = CheckpointSource(file, data_path, own.takes_new_items, own.refits)
@@ -53,7 +54,7 @@ def rebuilt_engine(
     Raises:
         UserError: as of :func:`from_checkpoint`.
     """
-    with scratch_folder() as folder:
+    with undisturbed(), scratch_folder() as folder:
         session = load_session(file, folder, data_path)
         items = catalogue.item_ids[session.dataset.item_num :].tolist()
         more: dict[str, Any] = {}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+import threading
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import scipy.sparse as sp
 import torch
@@ -70,8 +72,22 @@ def _no_attention(settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix]
     raise UserError("a model that recommends cannot be given other settings; train it again")
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _one_at_a_time(method: _Method) -> _Method:
+    """A method of :class:`ModelEngine` that no other thread is in, and which computes no gradients."""
+
+    @wraps(method)
+    def alone(engine: ModelEngine, *arguments: Any, **named: Any) -> Any:
+        with engine._lock, torch.no_grad():
+            return method(engine, *arguments, **named)
+
+    return cast(_Method, alone)
+
+
 class ModelEngine(Engine):
-    """Scores by the model and the trainer of a session."""
+    """Scores by the model and the trainer of a session, of one thread at a time: models keep what they compute."""
 
     knows_users = True
 
@@ -83,16 +99,23 @@ class ModelEngine(Engine):
         self.n_users, self.n_items = session.dataset.user_num, session.dataset.item_num
         self._user_field = session.dataset.uid_field
         # Items that nobody has ever had, if the model can say nothing about them: they are never recommended.
-        n_scored = self.n_items if own.scores_cold_items else self.n_items - session.dataset.new_item_count
-        self._not_scored = slice(n_scored, None)
+        self.n_scored = self.n_items if own.scores_cold_items else self.n_items - session.dataset.new_item_count
         self.config, self.model, self.trainer = session.config, session.model, session.trainer
+        self.trainer.tensorboard = None  # its writer cannot be copied, and nothing is written any more
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     @property
     def users_at_once(self) -> int:
         """As many as the setting ``eval_batch_size`` says."""
         return max(self.trainer.test_batch_size // self.n_items, 1)
 
-    @torch.no_grad()
+    @_one_at_a_time
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
         """Scores of people by what they have."""
         how = {} if content_weight == 1.0 else {"content_weight": content_weight}
@@ -100,16 +123,16 @@ class ModelEngine(Engine):
         check_scores(scores, self.config)
         return self._without_unknown(scores.cpu())
 
-    @torch.no_grad()
+    @_one_at_a_time
     def scores_of_users(self, users: Tensor, sequences: Sequences | None = None) -> Tensor:
         """Scores of users that the model was trained on."""
         return self._without_unknown(self.trainer.scores(self._interaction(users, sequences)).cpu())
 
     def _without_unknown(self, scores: Tensor) -> Tensor:
-        scores[:, self._not_scored] = -torch.inf
+        scores[:, self.n_scored :] = -torch.inf
         return scores
 
-    @torch.no_grad()
+    @_one_at_a_time
     def raw_scores(self, users: Tensor) -> Tensor | None:
         """What the model itself gives for users [B]: [B, n_items] on its device; None if it scores pairs."""
         if not traits(type(self.model)).ranks_all_items:
@@ -117,7 +140,7 @@ class ModelEngine(Engine):
         interaction = self._interaction(users, None).to(self.trainer.device)
         return self.model.full_sort_predict(interaction).view(-1, self.n_items)
 
-    @torch.no_grad()
+    @_one_at_a_time
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
         """The candidates that the model lists, if it does; of a model of sequences, or of two domains, None."""
         if self.sequential or self.trainer.domains is not None or rows.ids is None:
@@ -133,7 +156,7 @@ class ModelEngine(Engine):
             interaction.update(sequences.interaction(users, self.config))
         return interaction
 
-    @torch.no_grad()
+    @_one_at_a_time
     def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
         """The parts of the score of an item."""
         if not self.explains:
@@ -148,7 +171,7 @@ class ModelEngine(Engine):
         self.model.adopt_choices()
         return self.model.closed_form.modality_weights
 
-    @torch.no_grad()
+    @_one_at_a_time
     def item_vectors(self) -> Tensor | None:
         """The vectors of the items in inner products with users, or free ones, of a model that has such ones."""
         if isinstance(self.model, MultimodalRecommender):

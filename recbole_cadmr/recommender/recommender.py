@@ -400,10 +400,13 @@ def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None 
         if place is not None:
             raise UserError("an export needs no data set; leave out `data_path`")
         return Recommender(read_export(file))
-    # What a checkpoint needs takes seconds to import.
-    from recbole_cadmr.recommender.loading import from_checkpoint
+    from recbole_cadmr.runs.undisturbed import undisturbed
 
-    return Recommender(from_checkpoint(file, place))
+    with undisturbed():  # imports draw random numbers, too
+        # What a checkpoint needs takes seconds to import.
+        from recbole_cadmr.recommender.loading import from_checkpoint
+
+        return Recommender(from_checkpoint(file, place))
 
 
 def recommend(

@@ -91,6 +91,10 @@ class RunTrainer(RankingTrainer):
         self._pending: dict[str, Any] | None = None
         self._saved_at = -math.inf
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy or pickle, by the model's class: that of the trainer may have been made for it."""
+        return _blank_trainer, (type(self.model),), vars(self)
+
     @classmethod
     def most_epochs(cls, config: Mapping[str, Any]) -> int:
         """Epochs that a run may have, over all phases."""
@@ -367,6 +371,12 @@ def get_trainer(model_class: type[AbstractRecommender]) -> type[RunTrainer]:
             f"{model_class.__name__} is trained in stages that hand pickles to each other, which are not read here"
         )
     return base if issubclass(base, RunTrainer) else type(f"Run{base.__name__}", (RunTrainer, base), {})
+
+
+def _blank_trainer(model_class: type[AbstractRecommender]) -> RunTrainer:
+    """A trainer of a model's class that is still to get its state."""
+    trainer_class = get_trainer(model_class)
+    return trainer_class.__new__(trainer_class)
 
 
 def _numbers(values: dict[str, float]) -> str:
