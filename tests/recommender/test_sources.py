@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from recbole_cadmr.errors import UserError
@@ -65,3 +66,37 @@ def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
     edited = Recommender(replace(recommender.parts, source=ClosedFormSource("LinearCADMR", own)))
     with pytest.raises(UserError, match="the export was edited"):
         edited.add_items(**NEW)
+
+
+BEST = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("VBPR", {"epochs": 2, "embedding_size": 4}),
+        ("CEASE", {}),
+        ("CADMR", {**BEST, "linear_settings": {"adaptive_fits": 1, "reg_weight": 2.0}}),
+        ("CADMR", {**BEST, "linear_settings": {"adaptive_fits": 1, "reg_weight": 2.0, "fit": "sparse"}}),
+    ],
+)
+def test_a_trained_model_recommends_new_items(tmp_path, model, settings):
+    before = trained(tmp_path, model, **settings)
+    after = Recommender(before.parts)
+    assert after.takes_new_items and after.add_items(**NEW) == 2
+    found = scores(after)
+    lists = after.recommend(topk=6, leave_out="none", popular=False)
+    assert set(lists["item_id"]) == {"a", "b", "c", "d", "e", "f"} and len(before.items) == 4
+    if model == "VBPR":
+        # b has no picture, and so the mean of those that there are.
+        same = {pair: score for pair, score in scores(before).items() if pair[1] != "b" and pair in found}
+        assert {pair: found[pair] for pair in same} == pytest.approx(same, abs=1e-6) and len(same) > 3
+    else:
+        history, _ = after.recommend_from_history(pd.DataFrame({"user_id": ["x"], "item_id": ["e"]}), topk=5)
+        assert len(history) == 5
+    if after.explains and after.takes_histories:
+        explanation = after.explain("cid", item="f")
+        score = lists[(lists["user_id"] == "cid") & (lists["item_id"] == "f")]["score"].item()
+        assert explanation.score == pytest.approx(score, rel=1e-4, abs=1e-6)
+    assert set(after.similar_items("e")["item_id"]) <= {"a", "b", "c", "d", "f"}
+    assert after.similar_items("f", by="content", topk=1)["item_id"].item() in "abcde"
