@@ -155,8 +155,11 @@ class LowRankPlusSparse:
 
     def product(self, rows: sp.csr_matrix) -> Tensor:
         """``rows`` [n, I] times the matrix, dense: float32 [n, I]."""
-        low_rank = torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left)
-        return compressed(rows @ self.sparse, self.left.device).to_dense().addmm_(low_rank, self.right.T)
+        result = torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left) @ self.right.T
+        sparse = (rows @ self.sparse).tocoo()
+        place = torch.from_numpy(sparse.row.astype(np.int64) * result.shape[1] + sparse.col).to(result.device)
+        result.view(-1)[place] += torch.from_numpy(sparse.data).to(result)  # each place once
+        return result
 
 
 def in_threads(rows_of: RowsOf, blocks: Sequence[slice]) -> Iterable[sp.csr_matrix]:

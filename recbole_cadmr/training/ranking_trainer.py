@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import FullRankingLoader, eval_batch_size
+from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import training_hooks, traits
 from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.ranking import ListedScores, contained
@@ -56,7 +57,7 @@ class RankingTrainer(recbole.trainer.Trainer):
     ) -> Any:
         """RecBole's evaluation and result."""
         self._ranked = eval_data
-        with self._refusals("score"):
+        with self._refusals("score"), freed_memory_kept():
             result = super().evaluate(eval_data, load_best_model, model_file, show_progress)
         self._ranked = None
         return result
