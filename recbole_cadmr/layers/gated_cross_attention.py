@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_cadmr.layers.packed_attention import Earlier, dropped_out
+
 Gate = Literal["tanh", "sigmoid", "scalar", "none"]
 Projection = Literal["none", "orthogonal", "parallel"]
 _GATES = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "scalar": lambda start: start, "none": torch.ones_like}
@@ -65,39 +67,44 @@ class GatedCrossAttention(nn.Module):
         some = next(self.parameters()) if self.gate_start is None else self.gate_start
         return _GATES[self.gate](some.new_zeros(()) if self.gate_start is None else some)
 
-    def forward(self, X: Tensor, Y: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(self, X: Tensor, Y: Tensor, seen: Tensor | Earlier | None = None) -> Tensor:
         """``X + alpha X'`` [..., n, d]; arguments as of :meth:`added`."""
         return X + self.alpha * self.added(X, Y, seen)
 
-    def added(self, X: Tensor, Y: Tensor, seen: Tensor | None = None) -> Tensor:
+    def added(self, X: Tensor, Y: Tensor, seen: Tensor | Earlier | None = None) -> Tensor:
         """X' [..., n, d], before the gate.
 
         Args:
             X: queries [..., n, d].
             Y: keys and values [..., m, d]; not read by the control.
-            seen: bool [..., n, m], which keys a query sees; None for all.
+            seen: bool [..., n, m], which keys a query sees; None for all. Of sequences without padding, where X is
+                [N, d] and Y [M, d], those of the same sequence that are :class:`Earlier`.
         """
         added = self.control(self.norm[0](X)) if self.control is not None else self._attend(X, Y, seen)
         if self.feed_forward is not None:
             added = added + self.feed_forward(added)
-        added = F.dropout(added, self.dropout, self.training)
+        added = dropped_out(added, self.dropout if self.training else 0.0)
         if self.project != "none":
             parallel = (added * X).sum(-1, keepdim=True) * X / X.square().sum(-1, keepdim=True).clamp_min(1e-12)
             added = parallel if self.project == "parallel" else added - parallel
         if seen is not None:
-            added = torch.where(seen.any(-1, keepdim=True), added, 0.0)
+            some = seen.some if isinstance(seen, Earlier) else seen.any(-1)
+            added = torch.where(some[..., None], added, 0.0)
         return added
 
-    def _attend(self, X: Tensor, Y: Tensor, seen: Tensor | None) -> Tensor:
+    def _attend(self, X: Tensor, Y: Tensor, seen: Tensor | Earlier | None) -> Tensor:
+        X, Y = self.norm[0](X), self.norm[1](Y)
+        query, key, value = (self.attention[name](rows) for name, rows in (("query", X), ("key", Y), ("value", Y)))
+        dropout = self.dropout if self.training else 0.0
+        if isinstance(seen, Earlier):
+            return self.attention["out"](seen.attend(query, key, value, self.heads, dropout))
         if seen is not None:
             # A softmax over nothing is NaN: such a query sees all, and what it sees is dropped in `added`.
             seen = (seen | ~seen.any(-1, keepdim=True)).unsqueeze(-3)
-        X, Y = self.norm[0](X), self.norm[1](Y)
         query, key, value = (
-            self.attention[name](rows).unflatten(-1, (self.heads, -1)).transpose(-2, -3)  # [..., heads, n, d / heads]
-            for name, rows in (("query", X), ("key", Y), ("value", Y))
+            rows.unflatten(-1, (self.heads, -1)).transpose(-2, -3)  # [..., heads, n, d / heads]
+            for rows in (query, key, value)
         )
-        dropout = self.dropout if self.training else 0.0
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
         return self.attention["out"](found.transpose(-2, -3).flatten(-2))
 

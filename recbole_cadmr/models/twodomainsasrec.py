@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.model.layers import TransformerEncoder
 from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.packed_attention import Earlier, EncoderLayer, Packed, dropped_out
 from recbole_cadmr.models.contract import ModelTraits, SequenceRecommender
 from recbole_cadmr.models.cross_attention import derangement, figures_of, gated_cross_attention
 
@@ -25,16 +26,16 @@ DOMAINS = {"A": 1, "B": 2}  # as MultimodalDataset.domains numbers them
 
 
 @dataclass
-class _Streams:
-    """The streams of the domains over merged sequences, by domain: states [B, L, d]; which domain each item is of."""
+class _Stream:
+    """The stream of a domain over merged sequences: states X [n, d] of their entries that are of it."""
 
-    states: dict[str, Tensor]
-    domain: Tensor  # [B, L], 0 for padding
+    X: Tensor
+    entries: Packed
 
-    def seen_by(self, length: int, source: str) -> Tensor:
-        """Which places [B, length, L] of a stream a query at each place sees: its own and those before."""
-        before = torch.ones(length, self.domain.shape[1], dtype=torch.bool, device=self.domain.device).tril()
-        return before & (self.domain == DOMAINS[source])[:, None]
+    @cached_property
+    def earlier(self) -> Earlier:
+        """What its entries see of it."""
+        return Earlier(self.entries, self.entries)
 
 
 class TwoDomainSASRec(SequenceRecommender):
@@ -84,10 +85,12 @@ class TwoDomainSASRec(SequenceRecommender):
 
         self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         self.position_embedding = nn.Embedding(self.max_seq_length, size)
-        self.norm, self.dropout = nn.LayerNorm(size), nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(size)
         inner = config["inner_size"] * size
-        shape = (config["n_layers"], heads, size, inner, dropout, dropout, "gelu", 1e-12)
-        self.encoders = nn.ModuleDict({stream: TransformerEncoder(*shape) for stream in self.streams})
+        self.encoders = nn.ModuleDict({
+            stream: nn.ModuleList(EncoderLayer(size, heads, inner, dropout) for _ in range(config["n_layers"]))
+            for stream in self.streams
+        })  # fmt: skip
         self.apply(_initialise)
         self.source = config["gca_source"]
         levels = {"none": 0, "early": 1, "stack": config["n_layers"] + 1}[config["gca_positions"]]
@@ -96,99 +99,113 @@ class TwoDomainSASRec(SequenceRecommender):
             for _ in range(levels)
         )
         self.register_buffer("partner", derangement(dataset.user_num, config["seed"]), persistent=False)
-        self._probed: dict[str, list[tuple[Tensor, Tensor]]] | None = None
+        self._probed: dict[str, tuple[Tensor, Tensor]] | None = None
         self.untrained: str = ""  # figures of the probe before training, as text: `resume.pt` keeps plain attributes
 
     # States of sequences
 
-    def forward(self, items: Tensor, length: Tensor, users: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """States after each item: of the merged sequence [B, L, d], and of each domain's stream by its last item.
+    def forward(
+        self, items: Tensor, length: Tensor, users: Tensor | None = None, last: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """States after each item, one sequence behind the other [N, d]: of the merged sequences, and of each domain's
+        stream by its last item so far (0 before it has one).
 
         Args:
-            items: int64 [B, L], then zeros; ``length`` [B] of them count.
+            items: int64 [B, L], then zeros; ``length`` [B] of them, one at least, count. Sequences of like length are
+                best neighbours.
             users: ids [B], where the setting ``gca_source`` is ``shuffled``.
+            last: whether only the states after the last items [B, d] are asked for.
         """
-        X, streams = self._embedded(items, length)
-        merged = self._encoded("merged", X, streams.domain)
-        others = None
+        X, merged, domain = self._embedded(items, length)
+        streams = others = _streams(X, merged, domain)
         if self.source == "shuffled" and len(self.exchange):
             theirs = self.partner[users]
-            others = self._embedded(self.train_items[theirs], self.train_length[theirs])[1]
+            others = _streams(*self._embedded(self.train_items[theirs], self.train_length[theirs]))
+        asked = merged.size.cumsum(0) - 1 if last else None
+        latest = {name: _latest(domain == number, merged, asked) for name, number in DOMAINS.items()}
+
+        *before, final = self.encoders["merged"]
+        seen = Earlier(merged, merged)
+        for layer in before:
+            X = layer(X, seen)
+        X = final(X, seen if asked is None else Earlier(merged.select(asked), merged), asked)
+
         n_layers = self._config["n_layers"]
         for level in range(n_layers + 1):
             if level < len(self.exchange):
-                self._exchange(level, streams, others or streams)
+                self._exchange(level, streams, others)
             if level == n_layers:
                 break
-            for each in (streams,) if others is None else (streams, others):
-                each.states = {n: self._encoded(n, X, each.domain, level) for n, X in each.states.items()}
-        return merged, {name: _latest(X, streams.domain == DOMAINS[name]) for name, X in streams.states.items()}
+            read_again = level + 1 < len(self.exchange)
+            for name, stream in streams.items():
+                layer = self.encoders[name][level]
+                if others is not streams and read_again:
+                    others[name].X = layer(others[name].X, others[name].earlier)
+                if not last or read_again or level + 1 < n_layers:
+                    stream.X = layer(stream.X, stream.earlier)
+                    continue
+                have = latest[name] >= 0
+                ends = latest[name][have]
+                stream.X = layer(stream.X, Earlier(stream.entries.select(ends), stream.entries), ends)
+                latest[name] = torch.where(have, have.cumsum(0) - 1, -1)
+        return X, {name: _rows(stream.X, latest[name]) for name, stream in streams.items()}
 
-    def _embedded(self, items: Tensor, length: Tensor) -> tuple[Tensor, _Streams]:
-        items = items[:, : max(int(length.max()), 1)]
-        column = torch.arange(items.shape[1], device=items.device)
-        from_end = (length[:, None] - 1 - column).clamp(min=0)  # the last place is 0, wherever a sequence begins
-        X = self.dropout(self.norm(self.item_embedding(items) + self.position_embedding(from_end)))
-        domain = self.domain_of[items].masked_fill(column >= length[:, None], 0)
-        return X, _Streams(dict.fromkeys(DOMAINS, X), domain)
+    def _embedded(self, items: Tensor, length: Tensor) -> tuple[Tensor, Packed, Tensor]:
+        """Vectors of the entries of merged sequences [N, d], where these lie, and their domains [N]."""
+        row, place = (torch.arange(items.shape[1], device=items.device) < length[:, None]).nonzero().T
+        items, from_end = items[row, place], length[row] - 1 - place  # the last place is 0, wherever a sequence begins
+        X = self.norm(self.item_embedding(items) + self.position_embedding(from_end))
+        X = dropped_out(X, self._config["dropout"] if self.training else 0.0)
+        return X, Packed(row, place, length), self.domain_of[items]
 
-    def _encoded(self, stream: str, X: Tensor, domain: Tensor, level: int | None = None) -> Tensor:
-        """All layers, or one, over the items of a stream; states of places that are not of it mean nothing."""
-        of_it = domain > 0 if stream == "merged" else domain == DOMAINS[stream]
-        L = X.shape[1]
-        seen = torch.ones(L, L, dtype=torch.bool, device=X.device).tril() & of_it[:, None]
-        mask = torch.where(seen, 0.0, -10000.0)[:, None]  # RecBole's
-        layers = self.encoders[stream].layer
-        for layer in layers if level is None else (layers[level],):
-            X = layer(X, mask)
-        return X
-
-    def _exchange(self, level: int, streams: _Streams, others: _Streams) -> None:
+    def _exchange(self, level: int, streams: dict[str, _Stream], others: dict[str, _Stream]) -> None:
         after = {}
-        for (name, X), source in zip(streams.states.items(), reversed(DOMAINS)):
-            source = name if self.source == "own" else source
+        for (name, stream), source in zip(streams.items(), reversed(DOMAINS)):
+            Y = others[name if self.source == "own" else source]
             module = self.exchange[level][name]
-            seen = None if self.source == "none" else others.seen_by(X.shape[1], source)
-            added = module.added(X, others.states[source], seen)
-            after[name] = X + module.alpha * added
+            seen = None if self.source == "none" else Earlier(stream.entries, Y.entries)
+            added = module.added(stream.X, Y.X, seen)
+            after[name] = stream.X + module.alpha * added
             if self._probed is not None:
-                asked = streams.domain == DOMAINS[name]
-                asked = asked if seen is None else asked & seen.any(-1)
-                self._probed.setdefault(f"{name}{level}", []).append((X[asked], added[asked]))
-        streams.states = after
+                asked = slice(None) if seen is None else seen.some
+                self._probed[f"{name}{level}"] = stream.X[asked], added[asked]
+        for name, X in after.items():
+            streams[name].X = X
 
     # Training and scores
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean cross-entropy of the next items of the batch's users, each among items of its domain."""
         users = interaction[self.USER_ID]
-        items = self.train_items[users]
-        merged, own = self(items, self.train_length[users], users)
-        target = items[:, 1 : merged.shape[1] + 1]
+        users = users[self.train_length[users].argsort(stable=True)]
+        items, length = self.train_items[users], self.train_length[users]
+        merged, own = self(items, length, users)
+        target = items[:, 1:][torch.arange(self.max_seq_length, device=items.device) < length[:, None]]
+        pools = [getattr(self, f"pool_{name}") for name in DOMAINS]
+        n = self._config["n_negatives"]
+        drawn = torch.cat([pool[torch.randint(len(pool), (n,), device=pool.device)] for pool in pools])
+        vectors = self.item_embedding(torch.cat([target, drawn]))  # at once: a look-up has a gradient of all items
         losses = []
-        for name in DOMAINS:
-            places = self.domain_of[target] == DOMAINS[name]
-            state = (merged + own[name])[places]  # [n, d]
-            pool = getattr(self, f"pool_{name}")
-            drawn = pool[torch.randint(len(pool), (self._config["n_negatives"],), device=pool.device)]
-            positive = (state * self.item_embedding(target[places])).sum(1, keepdim=True)
-            negative = state @ self.item_embedding(drawn).T
-            negative = negative.masked_fill(drawn == target[places][:, None], -torch.inf)
-            logits = torch.cat([positive, negative], dim=1)
+        for name, others, negative in zip(DOMAINS, drawn.split(n), vectors[len(target) :].split(n)):
+            places = (self.domain_of[target] == DOMAINS[name]).nonzero().squeeze(1)
+            state = merged[places] + own[name][places]  # [n, d]
+            positive = (state * vectors[places]).sum(1, keepdim=True)
+            others_score = (state @ negative.T).masked_fill(others == target[places][:, None], -torch.inf)
+            logits = torch.cat([positive, others_score], dim=1)
             losses.append(F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long), reduction="sum"))
-        n = (target > 0).sum().clamp(min=1)
-        return torch.stack(losses).sum() / n
+        return torch.stack(losses).sum() / max(len(target), 1)
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of the batch's users for all items [B, n_items], each by its domain; the padding item's is 0."""
-        users, length = interaction[self.USER_ID], interaction[self.ITEM_SEQ_LEN]
-        merged, own = self(interaction[self.ITEM_SEQ], length, users)
-        last = torch.arange(len(length), device=length.device), length - 1
-        scores = merged.new_zeros(len(length), self.n_items)
+        order = interaction[self.ITEM_SEQ_LEN].argsort(stable=True)
+        users, items, length = (interaction[name][order] for name in (self.USER_ID, self.ITEM_SEQ, self.ITEM_SEQ_LEN))
+        merged, own = self(items, length, users, last=True)
+        back = order.argsort()
+        scores = merged.new_zeros(self.n_items, len(length))  # by items, so that those of a domain are whole rows
         for name in DOMAINS:
             items = getattr(self, f"items_{name}")
-            scores[:, items] = (merged[last] + own[name][last]) @ self.item_embedding(items).T
-        return scores
+            scores[items] = self.item_embedding(items) @ (merged + own[name])[back].T
+        return scores.T
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores [B] of pairs of user and item."""
@@ -226,18 +243,30 @@ class TwoDomainSASRec(SequenceRecommender):
         self.train(training)
         rows, self._probed = self._probed, None
         figures: dict[str, float] = {}
-        for place, measured in rows.items():
-            X, added = (torch.cat(parts) for parts in zip(*measured))
+        for place, (X, added) in rows.items():
             figures |= figures_of(place, X, added, self.exchange[int(place[1:])][place[0]])
         return figures
 
 
-def _latest(X: Tensor, of_it: Tensor) -> Tensor:
-    """At each place the row of X [B, L, d] at the last place so far that is ``of_it`` [B, L], zeros before."""
-    place = torch.arange(X.shape[1], device=X.device).expand_as(of_it)
-    last = torch.where(of_it, place, -1).cummax(1).values
-    rows = X.gather(1, last.clamp(min=0)[..., None].expand_as(X))
-    return rows * (last >= 0)[..., None]
+def _streams(X: Tensor, merged: Packed, domain: Tensor) -> dict[str, _Stream]:
+    which = {name: (domain == number).nonzero().squeeze(1) for name, number in DOMAINS.items()}
+    return {name: _Stream(X[own], merged.select(own)) for name, own in which.items()}
+
+
+def _latest(of_it: Tensor, merged: Packed, asked: Tensor | None) -> Tensor:
+    """Of the entries that are ``of_it`` (bool [N]) the number of the last one so far, at each entry of the merged
+    sequences or at those ``asked``; -1 where the sequence has none."""
+    so_far = of_it.cumsum(0)
+    before = (so_far - of_it.long())[merged.first[merged.row]]  # in the sequences before
+    latest = torch.where(so_far > before, so_far - 1, -1)
+    return latest if asked is None else latest[asked]
+
+
+def _rows(X: Tensor, which: Tensor) -> Tensor:
+    """Rows of X by number [n, d], zeros for -1."""
+    if not len(X):
+        return X.new_zeros(len(which), X.shape[1])
+    return X[which.clamp(min=0)] * (which >= 0)[:, None]
 
 
 def _initialise(module: nn.Module) -> None:

@@ -74,7 +74,10 @@ class RankingTrainer(recbole.trainer.Trainer):
                 row, item = held_out
                 of_item = self.domains.to(scores.device)
                 target = of_item.new_zeros(len(scores)).index_put_((row.to(scores.device),), of_item[item])
-                scores.masked_fill_(of_item != target[:, None], -torch.inf)
+                if scores.stride(0) == 1:  # stored by items
+                    scores.T.masked_fill_(of_item[:, None] != target, -torch.inf)
+                else:
+                    scores.masked_fill_(of_item != target[:, None], -torch.inf)
         else:
             check_scores(torch.from_numpy(listed.data)[None], self.config)
             if self._n_candidates < listed.shape[1]:

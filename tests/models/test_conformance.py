@@ -184,4 +184,6 @@ class TestCADMRBest(ModelConformance):
 
 def test_every_model_of_the_registry_is_here():
     tested = {value.model for value in globals().values() if isinstance(value, type) and hasattr(value, "floor")}
-    assert tested | {"TwoDomainSASRec"} == set(MODELS)  # which has no use for the sets here: test_twodomainsasrec.py
+    assert tested | {"TwoDomainSASRec"} == set(
+        MODELS
+    )  # which has no use for the sets here: test_twodomainsasrec_runs.py
