@@ -65,6 +65,24 @@ def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
     assert set(pd.concat(parts(prepare(folder, tmp_path / "dataset")).values())["user_id"]) == {"7", "9"}
 
 
+@pytest.mark.parametrize(
+    ("lines", "without"),
+    [
+        (["", *LINES], 0),
+        ([line.replace(" ", "\t") for line in LINES], 0),
+        (["1", "2", *LINES], 2),
+        (["  7  1|10 5|10\t2|20 6|30 3|40 ", *LINES[1:]], 0),
+    ],
+)
+def test_sequences_are_known_however_they_begin(tmp_path, lines, without):
+    place = prepare(source(tmp_path / "shop", lines=lines), tmp_path / "dataset")
+    table = parts(place)
+    of_7 = {part: rows.loc[rows["user_id"] == "7", "item_id"].tolist() for part, rows in table.items()}
+    assert of_7["test"] == [3] and of_7["valid"] == [6] and sorted(of_7["train"]) == [1, 2, 5]
+    assert set(pd.concat(table.values())["user_id"]) == {"7", "9"}
+    assert ("users without interactions: 2" in (place / "dataset_card.md").read_text()) == bool(without)
+
+
 def test_ties_are_drawn_and_other_times_kept(tmp_path):
     folder = write_source(tmp_path / "two", n_users=300, seed=3, days=4)
     places = [prepare(folder, tmp_path / f"seed{seed}", f"--seed={seed}") for seed in (1, 2, 1)[:2]]

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> Path:
     refuse_used_folder(options.folder)
     sequences, items = _find(source)
     domain_of = _read_map(items)
-    table = clean(_read_sequences(sequences, set(domain_of)), skipped)
+    table = clean(_read_sequences(sequences, set(domain_of), skipped), skipped)
     table["domain"] = table["item_id"].astype(str).map(domain_of)
     table = _of_both_domains(table, sequences, skipped)
     table, ties = _in_order(table, options.seed)
@@ -107,15 +107,20 @@ def run(arguments: argparse.Namespace) -> Path:
     return options.folder
 
 
+_BEGIN = 2**16  # characters that tell what a file holds
+
+
 def _find(source: Path) -> tuple[Path, Path]:
     """The file of sequences and the map of items, told by what they hold."""
     sequences, maps = [], []
     for file in sorted(path for path in source.iterdir() if path.suffix in (".txt", ".json") and path.is_file()):
         with open(file, encoding="utf-8-sig", errors="replace") as opened:
-            begin = opened.read(400)
+            begin = opened.read(_BEGIN)
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*\[', begin):
             maps.append(file)
-        elif re.match(r"\S+ +[^\s|]+\|", begin):
+        elif re.search(
+            r"^[^\S\n]*[^\s|{\[]\S*[^\S\n]+[^\s|]+\|", begin, re.MULTILINE
+        ):  # users without events may stand before
             sequences.append(file)
     for found, what in ((sequences, "of lines `user item|time ...`"), (maps, "{NAME: [item, domain]}")):
         if len(found) != 1:
@@ -144,7 +149,7 @@ def _read_map(path: Path) -> dict[str, int]:
     return domain_of
 
 
-def _read_sequences(path: Path, known: set[str]) -> pd.DataFrame:
+def _read_sequences(path: Path, known: set[str], skipped: SkippedRows) -> pd.DataFrame:
     """Interactions (``user_id``, ``item_id``, ``timestamp``) in the order of the file."""
     rows: list[tuple[str, str, int]] = []
     users: set[str] = set()
@@ -162,6 +167,7 @@ def _read_sequences(path: Path, known: set[str]) -> pd.DataFrame:
             if read[1] not in known:
                 raise UserError(f"{path} line {number}: the map of items does not have the item {read[1]}")
             rows.append((user, read[1], int(read[2])))
+    skipped.note("users without interactions", n=len(users) - len({user for user, _, _ in rows}))
     return pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
 
 
