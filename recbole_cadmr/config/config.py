@@ -26,6 +26,7 @@ from recbole_cadmr.config.model_yaml import declared_settings, find_preset, own_
 from recbole_cadmr.config.rules import (
     check_columns,
     check_content_controls,
+    check_cross_attention,
     check_metrics,
     check_sampling,
     check_split,
@@ -205,6 +206,7 @@ class Config(recbole.config.Config):
         final = {**self.internal_config_dict, **self.external_config_dict}
         if final["benchmark_filename"]:
             refuse_inert(self._sources, dataset)
+        check_cross_attention(self._sources, final, defaults)
         self._check_schedule()
         if "load_col" not in self._sources:
             # RecBole's default names columns that may have names of their own.

@@ -140,6 +140,22 @@ def check_content_controls(settings: Mapping[str, Any]) -> None:
         raise UserError("content_controls add a modality called noise, and there is one already; leave one of them out")
 
 
+def check_cross_attention(
+    sources: Mapping[str, tuple[Any, str]], settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
+    """Raise :class:`UserError` if one of the settings ``sources`` (value and origin) is of a cross-attention, and
+    there is none.
+    """
+    if settings.get("gca_positions") != "none":
+        return
+    for name, (value, origin) in sources.items():
+        if name.startswith("gca_") and value != defaults.get(name):
+            raise UserError(
+                f"{origin}: {name} has no effect where gca_positions is none; leave it out, or say where the "
+                f"cross-attention stands"
+            )
+
+
 def refuse_inert(sources: Mapping[str, tuple[Any, str]], dataset: str) -> None:
     """Raise :class:`UserError` if one of the settings ``sources`` (value and origin) would split or filter a set that
     comes split: its published parts are what they are.

@@ -20,7 +20,7 @@ def alignment(X: Tensor, added: Tensor) -> dict[str, float]:
     Returns:
         ``abs_cos``: mean of |cos(x_i, x'_i)|; ``mean_cos``: |mean of cos(x_i, x'_i)|, which opposite signs make small
         whatever the angles are; ``norm_ratio``: mean of |x'_i| / |x_i|; ``isotropic``: the mean |cos| of independent
-        directions in d dimensions, sqrt(2 / (pi d)); ``permuted``: the mean of |cos(x_i, x'_j)| over i != j of up to
+        directions in d dimensions (:func:`isotropic`); ``permuted``: the mean of |cos(x_i, x'_j)| over i != j of up to
         1,024 rows, which is chance for vectors whose directions are not uniform. NaN without rows (``permuted``:
         without two).
     """
@@ -38,6 +38,11 @@ def alignment(X: Tensor, added: Tensor) -> dict[str, float]:
         "abs_cos": float(cos.abs().mean()),
         "mean_cos": float(cos.mean().abs()),
         "norm_ratio": float(ratio),
-        "isotropic": math.sqrt(2 / (math.pi * X.shape[1])),
+        "isotropic": isotropic(X.shape[1]),
         "permuted": others,
     }
+
+
+def isotropic(width: int) -> float:
+    """The mean |cos| of independent directions, uniform in ``width`` dimensions: exact; about sqrt(2 / (pi width))."""
+    return math.exp(math.lgamma(width / 2) - math.lgamma((width + 1) / 2)) / math.sqrt(math.pi)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.alignment import alignment
+from recbole_cadmr.layers.alignment import alignment, isotropic
 from recbole_cadmr.layers.attention import (
     BothAttentions,
     ContentAttention,
@@ -285,7 +284,7 @@ class CADMR(HistoryRecommender):
         """Total Correlation (nats, bias-corrected) by modality and across, gate, and orthogonality of the attention.
 
         ``cos/row`` is the mean |cos| between rating rows and the attention's output before the gate, over a fixed
-        sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
+        sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have about
         ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and nowhere
         below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other rows get.
         """
@@ -315,7 +314,7 @@ class CADMR(HistoryRecommender):
         found = attention(batch, content)
         cosines = {
             "cos/row": _mean_abs_cos(rows, found),
-            "cos/row_chance": math.sqrt(2 / (math.pi * rows.shape[1])),
+            "cos/row_chance": isotropic(rows.shape[1]),
             "cos/row_permuted": _permuted(rows, found),
         }
         if isinstance(attention, BothAttentions):
@@ -323,7 +322,7 @@ class CADMR(HistoryRecommender):
         if isinstance(attention, CrossAttention):
             query, answer = attention.heads(attention.W_Q(rows), content)
             cosines["cos/head"] = _mean_abs_cos(query, answer)
-            cosines["cos/head_chance"] = math.sqrt(2 / (math.pi * query.shape[2]))
+            cosines["cos/head_chance"] = isotropic(query.shape[2])
             cosines["cos/head_permuted"] = sum(map(_permuted, query, answer)) / len(query)
         return cosines
 

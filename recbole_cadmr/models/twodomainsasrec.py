@@ -75,6 +75,12 @@ class TwoDomainSASRec(SequenceRecommender):
         train = Sequences.of([dataset], self.max_seq_length + 1)  # the last of them is a target alone
         self.register_buffer("train_items", train.items, persistent=False)
         self.register_buffer("train_length", (train.length - 1).clamp(min=0), persistent=False)
+        history = Sequences.of([dataset], self.max_seq_length)  # what validation reads
+        users = history.length.nonzero().squeeze(1)
+        some = users[torch.linspace(0, len(users) - 1, min(len(users), config["probe_users"])).long()]
+        some = some[history.length[some].argsort(stable=True)]
+        for name, value in (("users", some), ("items", history.items[some]), ("length", history.length[some])):
+            self.register_buffer(f"probe_{name}", value, persistent=False)
         known = torch.from_numpy(np.unique(train.items.numpy()))
         for name, number in DOMAINS.items():
             self.register_buffer(f"items_{name}", (domains == number).nonzero().squeeze(1), persistent=False)
@@ -234,12 +240,10 @@ class TwoDomainSASRec(SequenceRecommender):
 
     @torch.no_grad()
     def _alignment(self) -> dict[str, float]:
-        users = self.train_length.nonzero().squeeze(1)
-        some = torch.linspace(0, len(users) - 1, min(len(users), self._config["probe_users"]), device=users.device)
-        users, training = users[some.long()], self.training
+        training = self.training
         self._probed = {}
         self.eval()
-        self(self.train_items[users], self.train_length[users], users)
+        self(self.probe_items, self.probe_length, self.probe_users)
         self.train(training)
         rows, self._probed = self._probed, None
         figures: dict[str, float] = {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
 
-from recbole_cadmr.layers.alignment import alignment
+from recbole_cadmr.layers.alignment import alignment, isotropic
 from recbole_cadmr.layers.gated_cross_attention import GatedCrossAttention
 
 
@@ -135,7 +136,7 @@ def test_alignment_known_answers():
     assert figures["abs_cos"] == pytest.approx(2 / 3)
     assert figures["mean_cos"] == pytest.approx(0, abs=1e-7)
     assert figures["norm_ratio"] == pytest.approx((2 + 0.5 + 1) / 3)
-    assert figures["isotropic"] == pytest.approx(np.sqrt(1 / np.pi))
+    assert figures["isotropic"] == pytest.approx(2 / np.pi)  # of directions in a plane
     half = np.sqrt(0.5)  # 12: 0, 13: half, 21: 0, 23: half, 31: half, 32: half
     assert figures["permuted"] == pytest.approx(4 * half / 6)
 
@@ -151,9 +152,17 @@ def test_alignment_by_numpy():
     assert figures["permuted"] > 2 * figures["isotropic"]
 
 
+@pytest.mark.parametrize("width", [2, 3, 16, 300])
+def test_chance_is_the_mean_over_the_sphere(width):
+    density = lambda angle: np.sin(angle) ** (width - 2)  # noqa: E731
+    above, below = (integrate.quad(f, 0, np.pi / 2)[0] for f in (lambda a: np.cos(a) * density(a), density))
+    assert isotropic(width) == pytest.approx(above / below, rel=1e-9)
+    assert isotropic(width) == pytest.approx(np.sqrt(2 / (np.pi * width)), rel=0.3 / width)
+
+
 def test_chance_of_isotropic_vectors():
     figures = alignment(draw(5000, 64), draw(5000, 64, seed=2))
-    assert figures["isotropic"] == pytest.approx(0.0997, abs=1e-4)
+    assert figures["isotropic"] == pytest.approx(0.10013, abs=1e-5)
     assert figures["abs_cos"] == pytest.approx(figures["isotropic"], rel=0.03)
     assert figures["permuted"] == pytest.approx(figures["isotropic"], rel=0.02)
     assert figures["mean_cos"] < 0.01

@@ -290,7 +290,7 @@ def test_diagnostics_change_nothing(micro):
     values = model.diagnostics()
     assert model.training and torch.equal(torch.get_rng_state(), state)
     assert values["gate"] == pytest.approx(np.tanh(0.5), abs=1e-6)
-    assert values["cos/row_chance"] == pytest.approx((2 / (np.pi * 4)) ** 0.5)
+    assert values["cos/row_chance"] == pytest.approx(4 / (3 * np.pi))  # on a sphere in four dimensions
     assert 0 <= values["cos/row"] <= 1 and 0 <= values["cos/head"] <= 1
     batch = model.eval().rating_rows.batch(torch.arange(1, model.rating_rows.n_rows))
     with torch.no_grad():

@@ -12,6 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.layers.alignment import alignment
 from recbole_cadmr.runs.session import Session
 from tests.models.two_domains import GCA, opened, write_two
 
@@ -119,6 +120,20 @@ def test_controls_read_what_they_say(data):
     assert n["other"] - n["none"] == 2 * 2 * 8  # the layer norm of the keys
 
 
+def test_the_probe_reads_what_validation_does(data):
+    session = opened(data, **GCA, probe_users=1000)
+    model = session.model.eval()
+    batch = session.valid_data.user_df
+    model._probed = {}
+    with torch.no_grad():
+        model(batch["item_id_list"], batch["item_length"], batch["user_id"])
+    expected, model._probed = {place: alignment(*rows) for place, rows in model._probed.items()}, None
+    figures = model.diagnostics()
+    for place in ("A0", "B0"):
+        assert figures[f"abs_cos_{place}"] == pytest.approx(expected[place]["abs_cos"], rel=1e-5)
+        assert figures[f"norm_ratio_{place}"] == pytest.approx(expected[place]["norm_ratio"], rel=1e-5)
+
+
 def test_scores_are_products_with_the_states(data):
     session = opened(data, **GCA)
     batch = next(iter(session.valid_data))[0]
@@ -209,6 +224,8 @@ def test_negatives_are_train_items(data):
         ({"load_col": {"inter": ["user_id", "item_id", "order"]}}, "no column domain:token of two.item is loaded"),
         ({"gca_gate": "relu"}, "gca_gate must be one of"),
         ({"domain_field": None}, "NDCG_A is of a data set of two domains"),
+        ({"gca_gate": "sigmoid"}, "settings: gca_gate has no effect where gca_positions is none; leave it out, or say"),
+        ({"gca_positions": "none", "gca_feed_forward": 2}, "settings: gca_feed_forward has no effect"),
     ],
 )
 def test_bad_settings(data, settings, message):

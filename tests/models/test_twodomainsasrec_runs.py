@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole_cadmr import load, train
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.layers.alignment import isotropic
 from recbole_cadmr.runs.evaluate import evaluate
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.runs.topk_lists import read_lists
@@ -138,7 +139,7 @@ def test_a_run_its_lists_evaluation_and_recommendations(data, tmp_path):
         assert entry["valid_score"] == result["ndcg_ab@10"]
         assert result["ndcg_ab@10"] == pytest.approx((result["ndcg_a@10"] + result["ndcg_b@10"]) / 2)
         figures = entry["diagnostics"]
-        assert figures["isotropic"] == pytest.approx(np.sqrt(2 / (np.pi * 8)))
+        assert figures["isotropic"] == pytest.approx(isotropic(8))
         for place in ("A0", "B0"):
             assert 0 < figures[f"abs_cos_{place}"] < 1 and 0 < figures[f"permuted_{place}"] < 1
             assert figures[f"untrained_gate_{place}"] == pytest.approx(np.tanh(0.5))
