@@ -18,9 +18,8 @@ from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs
 from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.yaml_text import load_yaml, shown
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution.local import LocalRunner
-from recbole_cadmr.execution.ray_runner import RayRunner
-from recbole_cadmr.execution.run_spec import Runner, RunSpec
+from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
@@ -30,7 +29,6 @@ from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.search import RAY
 
-MOST_GB = 2**30
 TABLE, LATEX, CSV, REPORT = "table.md", "table.tex", "results.csv", "report.html"
 
 
@@ -70,12 +68,10 @@ def benchmark(
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
     specs = model_specs(models, datasets, settings)
     check_seeds(seeds)
-    if memory is not None and not 0 < memory <= MOST_GB:
-        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
-    limit = int(memory * 2**30) if memory else None
+    limit = bytes_of(memory)
     agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
     text = yaml.safe_dump(settings, sort_keys=False)
-    runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)
+    runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, seeds, jobs, limit, ray_address)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from recbole_cadmr.formatting import markdown_table, p_value, plain, signed
 from recbole_cadmr.study.claims import verdicts
-from recbole_cadmr.study.correlations import correlations_of
 from recbole_cadmr.study.effects import LEVEL, flipped
 from recbole_cadmr.study.plan import Plan
 
@@ -26,10 +24,11 @@ class Findings:
             ``stratum`` ("" are all held-out items), ``figure`` and ``value``.
         effects: a row a comparison: ``dataset``, ``figure``, ``variant`` and ``departure`` against ``base`` and
             ``base_departure``; ``value``, ``base_value``, ``difference`` with its 95% interval ``low`` to ``high`` (t),
-            ``p`` (Holm-corrected over all comparisons of the figure), ``n`` and ``unit`` (seeds or users) that it is
-            paired by.
+            ``p`` (see :func:`correct`), ``n`` and ``unit`` (seeds or users) that it is paired by.
+        correlations: those that the study asks for; see :func:`correlations_of`, but for ``p``, which is corrected.
         orders: a row a departure: Kendall's ``tau`` between the orders of the variants by the first figure under it
-            and under the protocol, mean over seeds, ``low`` to ``high``, ``models``, ``n``.
+            and under the protocol, mean over the ``n`` seeds that have one, ``low`` to ``high``, ``models``; NaN where
+            all models tie.
         published: ``dataset``, ``variant``, ``figure``, ``value`` and ``source`` of what was published.
         x: place of variants on the axis.
         missing: by name, why there is no result.
@@ -39,6 +38,7 @@ class Findings:
     plan: Plan
     data: pd.DataFrame
     effects: pd.DataFrame
+    correlations: pd.DataFrame
     orders: pd.DataFrame
     published: pd.DataFrame
     x: dict[str, float]
@@ -54,11 +54,6 @@ class Findings:
     def cells(self) -> dict[str, str]:
         """By variant, the cell that figures are correlated in; see ``Plan.correlations``."""
         return {variant.name: variant.cell for variant in self.plan.variants if variant.cell is not None}
-
-    @cached_property
-    def correlations(self) -> pd.DataFrame:
-        """The correlations that the study asks for; see :func:`correlations_of`."""
-        return correlations_of(self.data, self.plan.correlations, self.cells)
 
     def values(self, dataset: str, figure: str) -> pd.DataFrame:
         """``mean``, ``std`` and ``count`` over the runs by variant and departure, of all held-out items."""
@@ -122,6 +117,7 @@ class Findings:
             further = (self._along_axis(dataset), self._by_stratum(dataset), self._about_published(dataset))
             paragraphs += [f"On {plain(dataset)}: {first}", *others, *(" ".join(part) for part in further if part)]
         tests = int(self.effects.loc[self.effects["figure"] == self.plan.figures[0], "p"].notna().sum())
+        tests += int(self.correlations["p"].notna().sum())
         if tests and not self.plan.orders:
             paragraphs.append(
                 f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
@@ -191,7 +187,7 @@ class Findings:
         if orders.empty:
             return ["there are too few results to compare orders."]
         listed = "; ".join(
-            f"{plain(row['departure'])} {row['tau']:.2f}{_interval(row['low'], row['high'], '.2f')}"
+            f"{plain(row['departure'])} {_tau(row, '.2f')}{_interval(row['low'], row['high'], '.2f')}"
             for row in orders.sort_values("tau").to_dict("records")
         )
         sentences = [
@@ -206,7 +202,7 @@ class Findings:
     def _about_correlations(self) -> list[str]:
         """Correlations and the verdicts on claims, over all data sets."""
         texts = [
-            f"{row['x']} with {row['y']} {_correlation(row, 'within')} within cells and "
+            f"{row['x']} with {row['y']} {_correlation(row, 'within')} within cells{_p_of(row)} and "
             f"{_correlation(row, 'pooled')} pooled ({row['n']} runs, {row['cells']} cells)"
             for row in self.correlations.dropna(subset="pooled").to_dict("records")
         ]
@@ -306,6 +302,7 @@ def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame:
             "runs": str(row["n"]),
             "cells": str(row["cells"]),
             "within cells": _correlation(row, "within"),
+            "p (Holm)": "" if math.isnan(row["p"]) else p_value(row["p"]),
             "pooled": _correlation(row, "pooled"),
         }
         for row in correlations.to_dict("records")
@@ -320,12 +317,20 @@ def _correlation(row: Mapping[str, Any], kind: str) -> str:
     return f"{row[kind]:+.2f}".replace("-", "−") + _interval(row[f"{kind}_low"], row[f"{kind}_high"], "+.2f")
 
 
+def _p_of(row: Mapping[str, Any]) -> str:
+    return "" if math.isnan(row["p"]) else f" ({p_value(row['p'])})"
+
+
+def _tau(row: Mapping[str, Any], form: str) -> str:
+    return "none, as all models tie" if math.isnan(row["tau"]) else f"{row['tau']:{form}}"
+
+
 def order_table(orders: pd.DataFrame) -> pd.DataFrame:
     """Kendall's taus as texts."""
     rows = [
         {
             "order under": plain(row["departure"]),
-            "Kendall's tau": f"{row['tau']:.3f}",
+            "Kendall's tau": _tau(row, ".3f"),
             "95% interval": _interval(row["low"], row["high"], ".3f").strip(),
             "models": str(row["models"]),
         }

@@ -15,8 +15,8 @@ from recbole_cadmr.study.plan import Claim
 def verdicts(claims: Sequence[Claim], correlations: pd.DataFrame, effects: pd.DataFrame, figure: str) -> dict[str, str]:
     """A sentence about each claim.
 
-    A correlation within cells speaks for a claim if its interval lies below 0, a variant if it is better than the other
-    one with p < .05; against it, if it is the other way round.
+    A correlation within cells speaks for a claim if it is negative, a variant if it is better than the other one, with
+    p < .05 as corrected over all tests of the study; against it, if it is the other way round.
 
     Args:
         correlations, effects: of all figures, see ``Findings``.
@@ -30,8 +30,8 @@ def _tests(claim: Claim, correlations: pd.DataFrame, effects: pd.DataFrame, figu
     by_pair = correlations.set_index(["x", "y"])
     for pair in claim.negative:
         row = by_pair.loc[pair]
-        if not math.isnan(row["within"]):
-            yield f"{pair[0]} with {pair[1]}", int(row["within_high"] < 0) - int(row["within_low"] > 0)
+        if not math.isnan(row["p"]):
+            yield f"{pair[0]} with {pair[1]}", (1 if row["within"] < 0 else -1) if row["p"] < LEVEL else 0
     tested = effects[(effects["figure"] == figure) & effects["p"].notna() & (effects["departure"] == "")]
     for better, worse in claim.better:
         both = {better, worse}

@@ -29,6 +29,24 @@ _BUSY, _SEVERAL = 10, 2  # train interactions, and test items, that the users of
 _NOTHING = torch.empty(0, dtype=torch.long)
 
 
+# What :func:`measure` measures a trained model under.
+_VALID_OUT = "validation items left out, too"
+_BUSY_USERS, _SEVERAL_ITEMS = f"users with more than {_BUSY} train items", f"users with more than {_SEVERAL} test items"
+_AGAINST = {n: f"ranked against {n:,} sampled items" for n in SAMPLED}
+_TRAIN_IN, _TRAIN_HITS = "train items not left out", "train items count as hits"
+_VALID_READ, _TEST_READ = "validation items in the row", "validation and test items in the row"
+MEASURED = (
+    *_AGAINST.values(),
+    _VALID_OUT,
+    _BUSY_USERS,
+    _SEVERAL_ITEMS,
+    _TRAIN_IN,
+    _TRAIN_HITS,
+    _VALID_READ,
+    _TEST_READ,
+)
+
+
 @dataclass(frozen=True)
 class Ranking:
     """A way to rank and to count hits.
@@ -65,21 +83,19 @@ def _measure(session: Session, in_good_faith: bool) -> dict[str, dict[str, float
     masks_valid = bool(session.config["mask_valid_at_test"])
     protocol = partial(Ranking, train + valid if masks_valid else train, test)
     rankings = {
-        **({} if masks_valid else {"validation items left out, too": Ranking(train + valid, test)}),
-        f"users with more than {_BUSY} train items": protocol(users=_counts(train) > _BUSY),
-        f"users with more than {_SEVERAL} test items": protocol(users=_counts(test) > _SEVERAL),
+        **({} if masks_valid else {_VALID_OUT: Ranking(train + valid, test)}),
+        _BUSY_USERS: protocol(users=_counts(train) > _BUSY),
+        _SEVERAL_ITEMS: protocol(users=_counts(test) > _SEVERAL),
     }
     taken = _counts(train + valid + test).max()
-    rankings |= {
-        f"ranked against {n:,} sampled items": protocol(sampled=n) for n in SAMPLED if n + taken < train.shape[1]
-    }
+    rankings |= {name: protocol(sampled=n) for n, name in _AGAINST.items() if n + taken < train.shape[1]}
     if not in_good_faith:
         nothing = sp.csr_matrix(train.shape, dtype=bool)
-        rankings["train items not left out"] = Ranking(nothing, test)
-        rankings["train items count as hits"] = Ranking(nothing, train + test)
+        rankings[_TRAIN_IN] = Ranking(nothing, test)
+        rankings[_TRAIN_HITS] = Ranking(nothing, train + test)
     if not in_good_faith and traits(type(session.model)).recommends_from_history:
-        rankings["validation items in the row"] = protocol(rows=train + valid)
-        rankings["validation and test items in the row"] = protocol(rows=train + valid + test)
+        rankings[_VALID_READ] = protocol(rows=train + valid)
+        rankings[_TEST_READ] = protocol(rows=train + valid + test)
     return {
         name: metrics_of(session, ranking, train + valid + test)
         for name, ranking in rankings.items()

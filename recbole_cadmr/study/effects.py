@@ -26,7 +26,7 @@ def effects_of(
     pairs: Sequence[tuple[str, str]],
     lists: Mapping[tuple[str, str], Path],
 ) -> pd.DataFrame:
-    """Every comparison in every figure: see ``Findings.effects`` for the columns.
+    """Every comparison in every figure: see ``Findings.effects`` for the columns; p values are to be corrected yet.
 
     Args:
         data: see ``Findings.data``.
@@ -53,10 +53,17 @@ def effects_of(
         "n",
         "unit",
     ]
-    effects = pd.DataFrame(rows, columns=columns)
-    for _, tested in effects[effects["p"].notna()].groupby("figure"):
-        effects.loc[tested.index, "p"] = holm(tested["p"].tolist())
-    return effects
+    return pd.DataFrame(rows, columns=columns)
+
+
+def correct(effects: pd.DataFrame, figure: str, correlations: pd.DataFrame) -> None:
+    """Holm-correct the p values in place: over all comparisons of a figure in the study, those of ``figure``, which the
+    answer is about, together with those of the correlations within cells."""
+    for name in {figure, *effects["figure"]}:
+        tests = effects.index[(effects["figure"] == name) & effects["p"].notna()]
+        others = correlations.index[correlations["p"].notna()] if name == figure else []
+        corrected = holm([*effects.loc[tests, "p"], *correlations.loc[others, "p"]])
+        effects.loc[tests, "p"], correlations.loc[others, "p"] = corrected[: len(tests)], corrected[len(tests) :]
 
 
 def _effects(
@@ -146,10 +153,13 @@ def orders_of(data: pd.DataFrame, figure: str, lists: Mapping[tuple[str, str], P
             seeds = protocol.columns.intersection(table.columns)
             if departure and len(both) >= LEAST_ORDERED:
                 taus = _taus((protocol.loc[both, seed], table.loc[both, seed]) for seed in seeds)
-                found += [(dataset, departure, *_mean_tau(taus), len(both), len(taus))] if taus else []
+                known = [tau for tau in taus if not math.isnan(tau)]
+                found += [(dataset, departure, *_mean_tau(known), len(both), len(known))] if taus else []
         taus = _taus((protocol[one], protocol[other]) for one, other in combinations(protocol.columns, 2))
+        known = [tau for tau in taus if not math.isnan(tau)]
         if taus:  # pairs of seeds share seeds, so that there is no interval
-            found.append((dataset, "another seed", float(np.mean(taus)), math.nan, math.nan, len(protocol), len(taus)))
+            mean = float(np.mean(known)) if known else math.nan
+            found.append((dataset, "another seed", mean, math.nan, math.nan, len(protocol), len(known)))
     return pd.DataFrame(found, columns=_ORDER_COLUMNS)
 
 
@@ -162,7 +172,8 @@ def _by_seed(rows: pd.DataFrame, stand: set[str]) -> pd.DataFrame:
 
 
 def _taus(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> list[float]:
-    """Kendall's tau of each pair, over the variants that have both values; none where there are fewer than three."""
+    """Kendall's tau of each pair, over the variants that have both values; none where there are fewer than three, NaN
+    where all of them tie."""
     both = (pd.concat(pair, axis=1, keys=["one", "other"]).dropna() for pair in pairs)
     return [
         float(stats.kendalltau(pair["one"], pair["other"]).statistic) for pair in both if len(pair) >= LEAST_ORDERED
@@ -170,6 +181,8 @@ def _taus(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> list[float]:
 
 
 def _mean_tau(taus: Sequence[float]) -> tuple[float, float, float]:
+    if not taus:
+        return math.nan, math.nan, math.nan
     values = interval(np.array(taus))
     return values["difference"], max(values["low"], -1.0), min(values["high"], 1.0)
 

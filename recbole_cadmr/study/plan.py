@@ -12,6 +12,7 @@ from msgspec import Meta, field
 from recbole_cadmr.benchmark.plan import check_seeds
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.study.departures import MEASURED
 from recbole_cadmr.study.figures import check_figure
 from recbole_cadmr.study.measurements import MEASUREMENTS
 
@@ -195,10 +196,17 @@ def _check(plan: Plan) -> None:
             )
         if lacking := next((pair for pair in claim.better if not {pair, pair[::-1]} & compared), None):
             raise UserError(f"the claim '{claim.says:.60}' names {' and '.join(lacking)}, which are not paired")
+    if not plan.quick.datasets:
+        raise UserError("quick needs at least one data set; leave datasets out for the embedded one")
     names = [file_words(departure.name) for departure in plan.departures]
     if len(set(names)) < len(names) or "" in names:
         raise UserError("departures need names, each of other letters and digits")
     for departure in plan.departures:
+        if plan.measure and departure.name in MEASURED:
+            raise UserError(
+                f"departure '{departure.name}' is called as one that every trained model is measured under; give it "
+                f"another name"
+            )
         if departure.whole and departure.parts:
             raise UserError(f"departure '{departure.name}' has parts and is whole; give one of them")
     for name in plan.measure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,16 @@ from typing import Any
 import msgspec
 import pandas as pd
 
-from recbole_cadmr.benchmark.benchmark import MOST_GB
-from recbole_cadmr.benchmark.cells import Cells
+from recbole_cadmr.benchmark.cells import Cells, checked_result
 from recbole_cadmr.benchmark.plan import check_seeds
 from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.config.model_yaml import published as published_of
+from recbole_cadmr.config.rules import OF_RUN
+from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution.local import LocalRunner
-from recbole_cadmr.execution.ray_runner import RayRunner
-from recbole_cadmr.execution.run_spec import Runner, RunSpec
+from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
 from recbole_cadmr.models.contract import traits
@@ -31,7 +32,8 @@ from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.study.altered_data import ALTERED
 from recbole_cadmr.study.answer import Findings
-from recbole_cadmr.study.effects import effects_of, orders_of
+from recbole_cadmr.study.correlations import correlations_of
+from recbole_cadmr.study.effects import correct, effects_of, orders_of
 from recbole_cadmr.study.figures import figures_of
 from recbole_cadmr.study.measurements import measured_as, measured_on
 from recbole_cadmr.study.page import write_study_page
@@ -44,11 +46,19 @@ SCHEMA_VERSION = 1
 
 
 class Content(msgspec.Struct, frozen=True):
-    """Content of ``study.json``: what the folder holds the runs of."""
+    """Content of ``study.json``: what the folder holds the runs of.
+
+    Attributes:
+        datasets, seeds: those of the runs; None if it was written before they were kept.
+        settings: that were given for all variants, by name, as text.
+    """
 
     study: str
     quick: bool
     plan: Plan
+    datasets: list[str] | None = None
+    seeds: list[int] | None = None
+    settings: dict[str, str] | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -91,19 +101,18 @@ def study(
     root, settings = Path(output).absolute(), dict(settings or {})
     if "data_path" in settings:
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
-    if memory is not None and not 0 < memory <= MOST_GB:
-        raise UserError(f"memory must be a number of GB above 0 and at most {MOST_GB:,}, not {memory:g}")
-    limit = int(memory * 2**30) if memory else None
+    limit = bytes_of(memory)
     if quick:
         settings = {**plan.quick.settings, **settings}
     chosen = list(dict.fromkeys(datasets or (plan.quick.datasets if quick else plan.datasets)))
     numbers = list(seeds or (range(1, plan.quick.seeds + 1) if quick else plan.seed_list))
     check_seeds(numbers)
-    runner: Runner = RayRunner(ray_address, root, limit) if ray_address else LocalRunner(jobs, limit)
+    runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, numbers, jobs, limit, ray_address)
     try:
         with alone_in(root, "study"), terminated_as_interrupted():
-            content = Content(label, quick, plan)
+            given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
+            content = Content(label, quick, plan, chosen, numbers, given)
             _check_folder(root, content)
             refuse_links(root.resolve(), but=RAY)
             remove_temporaries(root)
@@ -116,8 +125,10 @@ def study(
                 left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
             write_json(root / STUDY, msgspec.to_builtins(content))
             print(estimate(plan, chosen, len(numbers), len(cells), quick), flush=True)
-            Progress(list({cell.run.folder: cell.run for cell in cells}.values()), jobs).run(runner)
-            found = _found(plan, cells, left_out, quick)
+            damaged = _damaged(cells)
+            runs = {cell.run.folder: cell.run for cell in cells if cell.run.folder not in damaged}
+            Progress(list(runs.values()), jobs).run(runner)
+            found = _found(plan, cells, left_out, damaged, quick)
             _write(root, label, found)
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
@@ -146,12 +157,53 @@ def _check_folder(root: Path, content: Content) -> None:
         if (kept.study, kept.quick) != (content.study, content.quick):
             how = " --quick" if kept.quick else ""
             raise UserError(f"{root} holds the study {kept.study}{how}; choose another --output")
+        if difference := _lost(kept, content):
+            raise UserError(f"{root} holds the study {kept.study} {difference}; choose another --output")
     elif any(path.name not in (LOCK, ALTERED) for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a study; choose another --output")
 
 
-def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: bool) -> Findings:
-    """What the finished runs say."""
+def _lost(kept: Content, now: Content) -> str | None:
+    """What a folder holds that the study, as it is now, does not ask for, in words; None if at most something was added
+    to it."""
+    for what, before, after in (("data set", kept.datasets, now.datasets), ("seed", kept.seeds, now.seeds)):
+        if lacking := [entry for entry in before or [] if entry not in (after or [])]:
+            return f"with the {what} {lacking[0]}, which is not asked for now"
+    if kept.settings is not None and kept.settings != now.settings:
+        other = dict(kept.settings.items() ^ (now.settings or {}).items())
+        name = min(other)
+        return f"with {name} {kept.settings.get(name, 'not given')}"
+    before, after = msgspec.to_builtins(kept.plan), msgspec.to_builtins(now.plan)
+    for name in [name for name in before if name not in ("question", "datasets", "seeds", "hours", "quick")]:
+        is_list = isinstance(before[name], list)
+        if any(entry not in after[name] for entry in before[name]) if is_list else before[name] != after[name]:
+            return f"by a file that says other {name}"
+    return None
+
+
+def _damaged(cells: Sequence[_Cell]) -> dict[Path, str]:
+    """By folder, what is wrong with the results of finished runs that cannot be used; each is said once."""
+    damaged = {}
+    for cell in cells:
+        if cell.run.is_finished and cell.run.folder not in damaged:
+            try:
+                result = checked_result(cell.run)
+                check_figures(read_lists(cell.run.run / LISTS), result, cell.run.run)
+            except UserError as error:
+                damaged[cell.run.folder] = f"{error}; remove {cell.run.folder} to run it again"
+                print(f"left out: {damaged[cell.run.folder]}", file=sys.stderr, flush=True)
+    return damaged
+
+
+def _found(
+    plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], damaged: Mapping[Path, str], quick: bool
+) -> Findings:
+    """What the finished runs say.
+
+    Args:
+        left_out: by name, why a departure does not go.
+        damaged: by folder, why a finished run is of no use.
+    """
     rows: list[tuple[str, str, str, int, str, str, float | None]] = []
     missing = dict(left_out)
     lists_of: dict[tuple[str, str], Path] = {}
@@ -161,9 +213,9 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
     for cell in cells:
         trained, run, dataset = cell.trained, cell.run, cell.dataset
         key = (dataset, trained.variant, trained.departure, run.seed)
-        if not run.is_finished:
+        if not run.is_finished or run.folder in damaged:
             named = " ".join(filter(None, (trained.variant, trained.departure and f"({trained.departure})")))
-            missing[f"{named} on {dataset}, seed {run.seed}"] = run.failure or "not run"
+            missing[f"{named} on {dataset}, seed {run.seed}"] = damaged.get(run.folder) or run.failure or "not run"
             continue
         if trained.x is not None:
             x[trained.variant] = trained.x
@@ -172,7 +224,6 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
             rows += [(*key, "", figure, value) for figure, value in measured.items()]
             continue
         result, lists = read_result(run.run), read_lists(run.run / LISTS)
-        check_figures(lists, result, run.run)
         own = (run.run, result)
         check_comparable([protocols.setdefault((dataset, trained.departure), own), own])
         rows += [(*key, *entry) for entry in figures_of(lists, result)]
@@ -208,7 +259,10 @@ def _found(plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], quick: 
     known_results = pd.DataFrame(references, columns=["dataset", "variant", "figure", "value", "source"])
     effects = effects_of(data, plan.figures, list(dict.fromkeys([*pairs, *plan.pairs])), lists_of)
     orders = orders_of(data, plan.figures[0], lists_of) if plan.orders else pd.DataFrame(columns=["dataset"])
-    return Findings(plan, data, effects, orders, known_results, x, missing, quick)
+    within = {variant.name: variant.cell for variant in plan.variants if variant.cell is not None}
+    correlations = correlations_of(data, plan.correlations, within)
+    correct(effects, plan.figures[0], correlations)
+    return Findings(plan, data, effects, correlations, orders, known_results, x, missing, quick)
 
 
 def _published(result: RunResult) -> Published | None:

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from recbole_cadmr.study.answer import Findings
-from recbole_cadmr.study.effects import effects_of, orders_of
+from recbole_cadmr.study.correlations import correlations_of
+from recbole_cadmr.study.effects import correct, effects_of, orders_of
 from recbole_cadmr.study.page import write_study_page
 from recbole_cadmr.study.plan import Plan, Variant
 from tests.study.test_effects import data_of
@@ -19,8 +20,11 @@ def found(values, pairs=(), published=(), orders=False, **plan):
     variants = [Variant(name) for name in dict.fromkeys(variant for variant, _ in values)]
     asked = Plan("What is it worth?", ["set"], ["ndcg@10"], variants, orders=orders, **plan)
     effects = effects_of(data, asked.figures, list(pairs), {})
+    correlations = correlations_of(data, [], {})
+    correct(effects, "ndcg@10", correlations)
     ordered = orders_of(data, "ndcg@10", {}) if orders else pd.DataFrame(columns=["dataset"])
-    return Findings(asked, data, effects, ordered, pd.DataFrame(published, columns=PUBLISHED), {}, {}, False)
+    references = pd.DataFrame(published, columns=PUBLISHED)
+    return Findings(asked, data, effects, correlations, ordered, references, {}, {}, False)
 
 
 CLAIM = {

@@ -16,6 +16,7 @@ from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import open_session
 from recbole_cadmr.study.claims import verdicts
 from recbole_cadmr.study.correlations import correlations_of, points_of
+from recbole_cadmr.study.effects import correct
 from recbole_cadmr.study.measurements import MEASUREMENTS
 from recbole_cadmr.study.plan import Claim, read_plan
 from recbole_cadmr.study.study import study
@@ -37,21 +38,23 @@ def data_of(points):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def paradox(seed=0):
-    """Within each cell the two rise together; the cell of higher cos has the lower ndcg."""
+def paradox(seed=0, n=1):
+    """Within each cell the two rise together; the cell of higher cos has the lower ndcg. ``n`` data sets."""
     rng = np.random.default_rng(seed)
     points = []
-    for variant, cos, ndcg in (("one", 0.1, 0.9), ("three", 0.8, 0.2)):
-        for number in range(20):
-            x = rng.normal()
-            points.append(("set", variant, number, cos + 0.02 * x, ndcg + 0.02 * x + 0.01 * rng.normal()))
+    for place in range(n):
+        for variant, cos, ndcg in (("one", 0.1, 0.9), ("three", 0.8, 0.2)):
+            for number in range(20):
+                x = rng.normal()
+                point = (cos + 0.02 * x, ndcg + 0.02 * x + 0.01 * rng.normal())
+                points.append((f"set {place}", variant, number, *point))
     return data_of(points)
 
 
 def test_simpsons_paradox_is_seen():
-    (row,) = correlations_of(paradox(), [("cos", "ndcg")], CELLS).to_dict("records")
+    (row,) = correlations_of(paradox(n=8), [("cos", "ndcg")], CELLS).to_dict("records")
     assert row["within"] > 0.7 and row["within_low"] > 0.5 and row["pooled"] < -0.9 and row["pooled_high"] < -0.8
-    assert (row["n"], row["cells"]) == (40, 2)
+    assert (row["n"], row["cells"]) == (320, 16)
 
 
 def test_what_does_not_differ_within_cells_has_no_correlation_there():
@@ -60,15 +63,47 @@ def test_what_does_not_differ_within_cells_has_no_correlation_there():
     assert np.isnan(row["within"]) and row["pooled"] == pytest.approx(0)
 
 
-def test_the_intervals_are_fishers():
-    data = paradox()
-    points = points_of(data, ("cos", "ndcg"), {"one": "narrow"})
-    (row,) = correlations_of(data, [("cos", "ndcg")], {"one": "narrow"}).to_dict("records")
+def many(n, seeds):
+    """Variants whose figures rise together, with as many seeds that all give the same."""
+    x, y = np.random.default_rng(0).normal(size=(2, n))
+    points = [("set", str(v), seed, x[v], 0.6 * x[v] + y[v]) for v in range(n) for seed in range(seeds)]
+    return data_of(points), {str(variant): "all" for variant in range(n)}
+
+
+def test_of_independent_runs_the_intervals_are_about_fishers():
+    data, cells = many(60, 1)
+    points = points_of(data, ("cos", "ndcg"), cells)
+    (row,) = correlations_of(data, [("cos", "ndcg")], cells).to_dict("records")
     expected = stats.pearsonr(points["x"], points["y"])
     low, high = expected.confidence_interval()
     for kind in ("within", "pooled"):  # of one cell they are the same
         assert row[kind] == pytest.approx(expected.statistic)
-        assert (row[f"{kind}_low"], row[f"{kind}_high"]) == pytest.approx((low, high))
+        assert (row[f"{kind}_low"], row[f"{kind}_high"]) == pytest.approx((low, high), abs=0.1)
+    assert row["p"] < 0.01
+
+
+def test_more_seeds_of_the_same_variants_are_no_more_evidence():
+    rows = []
+    for seeds in (1, 20):
+        data, cells = many(12, seeds)
+        rows += correlations_of(data, [("cos", "ndcg")], cells).to_dict("records")
+    one, twenty = rows
+    assert (one["n"], twenty["n"]) == (12, 240)
+    for name in ("within", "within_low", "within_high", "p"):
+        assert twenty[name] == pytest.approx(one[name], abs=1e-9)
+
+
+def test_two_variants_give_no_interval():
+    (row,) = correlations_of(paradox(), [("cos", "ndcg")], CELLS).to_dict("records")
+    assert all(np.isnan(row[name]) for name in ("within_low", "within_high", "pooled_low", "pooled_high", "p"))
+
+
+def test_correlations_are_corrected_with_the_effects_of_the_first_figure():
+    effects = EFFECTS.assign(p=[0.01, 0.04, np.nan, 0.03])
+    correlations = pd.DataFrame({"x": ["a", "b"], "y": ["c", "d"], "p": [0.02, np.nan]})
+    correct(effects, "ndcg", correlations)
+    np.testing.assert_allclose(effects["p"], [0.03, 0.04, np.nan, 0.03])  # 3 x .01; of recall there is one test
+    np.testing.assert_allclose(correlations["p"], [0.04, np.nan])  # 2 x .02
 
 
 def test_cells_are_a_data_set_and_what_variants_share():
@@ -100,7 +135,7 @@ EFFECTS = pd.DataFrame(
     ],
 )
 def test_verdicts(claim, word, found):
-    correlations = correlations_of(paradox(), [("cos", "ndcg")], CELLS)
+    correlations = correlations_of(paradox(n=8), [("cos", "ndcg")], CELLS)
     said = verdicts([Claim("x", **claim), Claim("y", better=[("gca", "nothing")])], correlations, EFFECTS, "ndcg")
     speak, tests, against, names = found
     expected = f"{word} ({speak} of {tests} tests speak for it, {against} against it{names})."
@@ -146,7 +181,8 @@ def test_the_study_of_alignment_is_whole():
 
 
 def test_a_study_answers_by_correlations_and_claims(tmp_path):
-    settings = {"embedding_size": 8, "epochs": 1, "topk": [10], "threads": 1, "gca_gate_start": 0.5}
+    settings = {"embedding_size": 8, "epochs": 1, "topk": [10], "threads": 1}
+    early = {"gca_positions": "early", "gca_gate_start": 0.5}
     plan = {
         "question": "Does it help?",
         "datasets": ["two_domains"],
@@ -157,8 +193,9 @@ def test_a_study_answers_by_correlations_and_claims(tmp_path):
         "correlations": [["abs_cos_A", "ndcg_a@10"]],
         "variants": [
             {"name": "base", "model": "TwoDomainSASRec"},
-            {"name": "early", "of": "base", "settings": {"gca_positions": "early"}, "cell": "all"},
-            {"name": "stack", "of": "base", "settings": {"gca_positions": "stack"}, "cell": "all"},
+            {"name": "early", "of": "base", "settings": early, "cell": "all"},
+            {"name": "stack", "of": "early", "settings": {"gca_positions": "stack"}, "cell": "all"},
+            {"name": "own", "of": "early", "settings": {"gca_source": "own"}, "cell": "all"},
         ],
         "claims": [{"says": "it helps", "better": [["early", "base"]]}],
     }
@@ -166,13 +203,17 @@ def test_a_study_answers_by_correlations_and_claims(tmp_path):
     with no_processes():
         found = study(str(tmp_path / "own.yaml"), tmp_path / "out")
     points = points_of(found.data, ("abs_cos_A", "ndcg_a@10"), found.cells)
-    assert len(points) == 4 and points["x"].between(0, 1).all()
+    assert len(points) == 6 and points["x"].between(0, 1).all()
     r = np.corrcoef(points["x"], points["y"])[0, 1]
     answer = (tmp_path / "out/answer.md").read_text()
     shown = f"{r:+.2f}".replace("-", "−")
-    assert f"abs_cos_A with ndcg_a@10 {shown} [" in answer and "(4 runs, 1 cells)" in answer
-    assert "The claim that it helps: " in answer and "of 1 tests speak for it" in answer
-    assert "| abs_cos_A with ndcg_a@10 | 4 | 1 |" in (tmp_path / "out/tables.md").read_text()
+    assert f"abs_cos_A with ndcg_a@10 {shown} [" in answer and "(6 runs, 1 cells)" in answer
+    assert (
+        "The claim that it helps: " in answer
+        and "of 1 tests speak for it" in answer
+        and "over the 4 tests of the study" in answer
+    )
+    assert "| abs_cos_A with ndcg_a@10 | 6 | 1 |" in (tmp_path / "out/tables.md").read_text()
     report = (tmp_path / "out/report.html").read_text()
     assert 'id="scatter-0"' in report and "A point a run" in report
 

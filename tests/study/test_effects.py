@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from recbole_cadmr.study.effects import effects_of, flipped, interval, orders_of
+from recbole_cadmr.study.answer import order_table
+from recbole_cadmr.study.correlations import correlations_of
+from recbole_cadmr.study.effects import correct, effects_of, flipped, interval, orders_of
 from recbole_cadmr.study.known_factors import agreement
 
 COLUMNS = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
@@ -42,6 +44,7 @@ def test_effects_are_paired_by_seed_and_corrected_over_all():
         ("base", "leak"): [0.5, 0.7, 0.9],
     })  # fmt: skip
     effects = effects_of(data, ["ndcg@10"], [("other", "base"), ("fixed", "base")], {("set", "fixed"): Path()})
+    correct(effects, "ndcg@10", correlations_of(data, [], {}))
     assert effects["difference"].tolist() == pytest.approx([0.02, -0.05, 0.5])
     assert effects["n"].tolist() == [3, 3, 3] and set(effects["unit"]) == {"seeds"}
     raw = [interval(np.array(d))["p"] for d in ([0.01, 0.03, 0.02], [0.05, -0.05, -0.15], [0.4, 0.5, 0.6])]
@@ -62,6 +65,18 @@ def test_orders_are_compared_by_kendalls_tau():
     means = data.groupby(["variant", "departure"])["value"].mean()
     assert flipped(means) == (3, 3, pytest.approx(2 / 3))
     assert flipped(means.drop("turned", level="departure")) == (0, 3, 0.0)  # 0.15 and 0.15 are no other order
+
+
+def test_where_all_models_tie_there_is_no_order():
+    tie, values = [0.2, 0.2], {("a", ""): [0.1, 0.1], ("b", ""): [0.2, 0.2], ("c", ""): [0.3, 0.3]}
+    data = data_of(
+        values | {(name, "all"): tie for name in "abc"} | {(name, "one"): [0.2, v] for name, v in zip("abc", (1, 2, 3))}
+    )
+    orders = orders_of(data, "ndcg@10", {}).set_index("departure")
+    assert np.isnan(orders.at["all", "tau"]) and orders.at["all", "n"] == 0
+    assert orders.at["one", "tau"] == 1 and orders.at["one", "n"] == 1  # of the seed that has an order
+    shown = order_table(orders.reset_index()).set_index("order under")
+    assert shown.at["all", "Kendall's tau"] == "none, as all models tie" and shown.at["one", "Kendall's tau"] == "1.000"
 
 
 def test_latents_that_are_the_factors_explain_and_disentangle_them():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -114,6 +115,63 @@ def test_a_folder_of_another_study_is_refused(finished, capsys):
     assert "holds the study own; choose another --output" in capsys.readouterr().err
 
 
+@pytest.fixture
+def begun(finished, tmp_path):
+    """The place of a study whose folder has results, to be changed."""
+    write_micro(tmp_path / "dataset")
+    shutil.copytree(finished / "out", tmp_path / "out")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("plan", "more", "said"),
+    [
+        (PLAN, ["--seeds=1,3"], "holds the study own with the seed 2, which is not asked for now"),
+        (PLAN, ["--reg_weight=5"], "holds the study own with reg_weight not given"),
+        ({**PLAN, "measure": []}, [], "holds the study own by a file that says other measure"),
+        ({**PLAN, "settings": {**PLAN["settings"], "epochs": 2}}, [], "by a file that says other settings"),
+        ({**PLAN, "variants": [{**PLAN["variants"][0], "settings": {"reg_weight": 9.0}}, *PLAN["variants"][1:]]}, [],
+         "by a file that says other variants"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_does_not_fit_is_refused(begun, capsys, plan, more, said):
+    before = (begun / "out/study.json").read_bytes()
+    assert main(command(begun, plan, *more)) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.endswith("; choose another --output\n") and error.count("\n") == 1
+    assert (begun / "out/study.json").read_bytes() == before
+
+
+def test_seeds_and_variants_can_be_added(begun, capsys):
+    first = set((begun / "out").glob("cells/*/run/result.json"))
+    stamps = {run: run.stat().st_mtime_ns for run in first}
+    added = {**PLAN, "variants": [*PLAN["variants"], {"name": "pop", "model": "Pop"}]}
+    assert main(command(begun, added, "--seeds=1,2,3")) == 0
+    assert {run: run.stat().st_mtime_ns for run in first} == stamps
+    data = pd.read_csv(begun / "out/data.csv", keep_default_na=False)
+    assert set(data.loc[data["variant"] == "bpr", "seed"]) == {1, 2, 3} and "pop" in set(data["variant"])
+    assert main(command(begun, added)) == 2  # which would be fewer seeds
+    assert "with the seed 3, which is not asked for now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["result.json", "test_lists.npz"])
+def test_a_damaged_run_is_said_and_left_out(begun, capsys, file):
+    (run,) = (begun / "out").glob("cells/micro-BPR-1-*/run")
+    whole = (run / file).read_bytes()
+    (run / file).write_bytes(whole[: len(whole) // 2])
+    assert main(command(begun, PLAN)) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("left out: ") and f"remove {run.parent} to run it again" in error
+    assert error.count("\n") == 1 and "Traceback" not in error
+    tables = (begun / "out/tables.md").read_text()
+    assert "| bpr on micro, seed 1 |" in tables
+    data = pd.read_csv(begun / "out/data.csv", keep_default_na=False)
+    assert set(data.loc[(data["variant"] == "bpr") & (data["departure"] == ""), "seed"]) == {2}
+    shutil.rmtree(run.parent)
+    assert main(command(begun, PLAN)) == 0
+    assert "bpr on micro, seed 1" not in (begun / "out/tables.md").read_text()
+
+
 def with_variant(**changes):
     return {**PLAN, "pairs": [], "variants": [{"name": "one", "model": "LinearCADMR", **changes}]}
 
@@ -131,6 +189,8 @@ def with_variant(**changes):
         ({**PLAN, "measure": ["everything"]}, "there is no measurement 'everything'"),
         ({**PLAN, "figures": ["ndcg@20"]}, "variant 'linear' on micro: ndcg@20 is not measured; metrics are Recall"),
         ({**PLAN, "seeds": 10**9}, "Expected `int` <= 100 - at `$.seeds`".replace("`", "'")),
+        ({**PLAN, "departures": [{"name": "train items not left out"}]}, "is called as one that every trained"),
+        ({**PLAN, "quick": {"datasets": []}}, "quick needs at least one data set; leave datasets out"),
         ({**PLAN, "departures": [{"name": "a b"}, {"name": "A-b"}]}, "each of other letters and digits"),
         ({**PLAN, "seeds": 1}, "'bpr' and 'linear' are paired by seed, and one seed is too few"),
         ({**PLAN, "datasets": ["macro"]}, "there is no data set 'macro'"),
