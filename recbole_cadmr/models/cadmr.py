@@ -284,9 +284,10 @@ class CADMR(HistoryRecommender):
         """Total Correlation (nats, bias-corrected) by modality and across, gate, and orthogonality of the attention.
 
         ``cos/row`` is the mean |cos| between rating rows and the attention's output before the gate, over a fixed
-        sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have about
-        ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and nowhere
-        below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other rows get.
+        sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
+        about ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and
+        nowhere below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other
+        rows get.
         """
         training = self.training
         self.eval()

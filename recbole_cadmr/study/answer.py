@@ -80,9 +80,9 @@ class Findings:
             parts += [f"## {plain(dataset)}", markdown_table(self._value_table(dataset))]
             effects = self.effects[self.effects["dataset"] == dataset]
             if len(effects):
-                parts.append(markdown_table(effect_table(effects)))
+                parts.append(markdown_table(effect_table(effects).map(plain)))
             if len(orders := self.orders[self.orders["dataset"] == dataset]):
-                parts.append(markdown_table(order_table(orders)))
+                parts.append(markdown_table(order_table(orders).map(plain)))
             if len(strata := self.strata(dataset, self.plan.figures[0])):
                 texts = strata.map(lambda value: "" if math.isnan(value) else number(value))
                 texts.insert(0, f"{self.plan.figures[0]}, by stratum", [plain(name) for name in strata.index])
@@ -278,9 +278,9 @@ def effect_table(effects: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "figure": effect["figure"],
-            "variant": plain(effect["variant"]),
-            "departure": plain(effect["departure"]),
-            "against": plain(effect["base"]),
+            "variant": effect["variant"],
+            "departure": effect["departure"],
+            "against": effect["base"],
             "value": number(effect["value"]),
             "against it": number(effect["base_value"]),
             "difference": _difference(effect["difference"]),
@@ -329,7 +329,7 @@ def order_table(orders: pd.DataFrame) -> pd.DataFrame:
     """Kendall's taus as texts."""
     rows = [
         {
-            "order under": plain(row["departure"]),
+            "order under": row["departure"],
             "Kendall's tau": _tau(row, ".3f"),
             "95% interval": _interval(row["low"], row["high"], ".3f").strip(),
             "models": str(row["models"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 from pathlib import Path
@@ -53,8 +54,8 @@ def write_study_page(found: Findings, name: str, path: Path) -> None:
 
 def _marked_up(paragraph: str) -> Markup:
     """Bold and italics of our own markdown as html."""
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(paragraph)))
-    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", text).replace("&amp;lt;", "&lt;").replace("&amp;gt;", "&gt;"))
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(html.unescape(paragraph))))
+    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", text))
 
 
 def _section(found: Findings, dataset: str, place: int) -> dict[str, Any]:

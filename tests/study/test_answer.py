@@ -71,3 +71,15 @@ def test_orders_are_told():
     answer = found(values, orders=True).answer()
     assert "3 models by ndcg@10 under the protocol and under each departure: x 0.33." in answer
     assert "1 of 3 pairs of models change their order" in answer and "differ by 50% under the protocol" in answer
+
+
+def test_names_are_shown_as_they_stand(tmp_path):
+    base, odd = 'a "quoted" & b', "<b>'it'</b> &lt;"
+    what = found({(base, ""): [0.1, 0.2, 0.3], (odd, ""): [0.2, 0.3, 0.5]}, pairs=[(odd, base)])
+    write_study_page(what, "own", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    shown = "&lt;b&gt;&#39;it&#39;&lt;/b&gt; &amp;lt;"
+    assert f"<td>{shown}</td><td>a &#34;quoted&#34; &amp; b</td>" in text  # the table
+    assert f"<i>{shown}</i> by +" in text and "<i>a &#34;quoted&#34; &amp; b</i>" in text  # the answer
+    assert "<b>'it'" not in text
+    assert "| ndcg@10 | &lt;b&gt;'it'&lt;/b&gt; &amp;lt; | a \"quoted\" &amp; b |" in what.tables()
