@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -33,6 +32,8 @@ class Postgres:
         self._bin, self._folder = binaries(), Path(tempfile.mkdtemp(prefix="recbole_cadmr-postgres-"))
         self._how: dict[str, object] = {"cwd": self._folder}
         if os.getuid() == 0:
+            import pwd  # of Unix
+
             names = {entry.pw_name for entry in pwd.getpwall()}
             account = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
             self._how |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
