@@ -93,9 +93,16 @@ def test_metrics_are_those_without_them(shop, model, tmp_path):
     assert results[0] == results[1]
 
 
-def test_a_model_that_scores_by_content_recommends_them_and_is_not_measured_on_them(shop, tmp_path):
+SOFTMAX = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [("LinearCADMR", {}), ("CADMR", {**SOFTMAX, "linear_settings": {"fit": "sparse", "adaptive_fits": 1}})],
+)
+def test_a_model_that_scores_by_content_recommends_them_and_is_not_measured_on_them(shop, tmp_path, model, settings):
     folder, _ = shop
-    run, recommender = run_of(folder, tmp_path, "LinearCADMR", save_lists=True)
+    run, recommender = run_of(folder, tmp_path, model, save_lists=True, **settings)
     frame = recommender.recommend(topk=9, leave_out="all")
     assert {"new0", "new1", "rare"} <= set(frame["item_id"])
     with np.load(run.checkpoint.parent / "test_lists.npz") as lists:
