@@ -80,10 +80,11 @@ class _Encode:
         self.encoder.to(place_of(self.device))
         vectors = np.zeros((len(texts), self.encoder.get_embedding_dimension()), dtype=np.float32)
         lengths, step = self._padded_lengths(texts), max(self.batch_size - 1, 1)
+        count_of_specials = getattr(self.encoder.tokenizer, "num_special_tokens_to_add", int)  # none, of other kinds
         for length in np.unique(lengths):
             alike = np.flatnonzero(lengths == length)
             # It has more tokens than the others of its batch, which are padded to it, and fills the batch up.
-            ruler = "a " * (int(length) + 1)
+            ruler = "a " * max(int(length) + 1 - count_of_specials(), 1)
             for start in range(0, len(alike), step):
                 rows = alike[start : start + step]
                 batch = [*(texts[row] for row in rows), *[ruler] * (self.batch_size - len(rows))]
@@ -123,7 +124,7 @@ def _identity(encoder: Any, batch_size: int) -> dict[str, str]:
         "tokenizer": sha256(tokenizer.encode()).hexdigest(),
         "prompt": _prompt(encoder),
         "max_seq_length": str(encoder.max_seq_length),
-        "batch_size": str(batch_size),
+        "batches": f"full, of {batch_size}, padded beyond steps of {_STEP} tokens",
         **{name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
     }
 
