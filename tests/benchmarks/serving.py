@@ -200,14 +200,13 @@ def main() -> None:
                     sizes = [round(size, 1) for size in sizes]
                     grown.append({"what": name, "requests": arguments.memory, "MiB": sizes[-1]})
                     grown[-1] |= {"grew by": sizes[-1] - sizes[0], "by tenths": " ".join(map(str, sizes))}
-    print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the end\n")
-    frames = {"load": pd.DataFrame(rows), "memory": pd.DataFrame(grown)}
-    for name, frame in frames.items():
-        if len(frame):
-            print(frame.round(2).to_markdown(index=False), "\n")
-        if arguments.output:
-            arguments.output.mkdir(parents=True, exist_ok=True)
-            frame.to_csv(arguments.output / f"{name}.csv", index=False)
+            print(f"\n{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+            for name, frame in {"load": pd.DataFrame(rows), "memory": pd.DataFrame(grown)}.items():
+                if len(frame):
+                    print(frame.round(2).to_markdown(index=False), "\n", flush=True)
+                if arguments.output:
+                    arguments.output.mkdir(parents=True, exist_ok=True)
+                    frame.to_csv(arguments.output / f"{name}.csv", index=False)
 
 
 def users_of(port: int) -> list[str]:

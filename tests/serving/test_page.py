@@ -315,6 +315,8 @@ def test_titles_are_text_whatever_they_hold_and_pictures_are_shown(browser, micr
         assert browser.js("document.scripts.length") == 1 and not browser.all("main b")
         assert browser.texts("h3") == ["<b>shop</b>"]
         browser.until(lambda: browser.js("document.querySelector('li[data-item=a] img').naturalWidth") == 40)
+        boxes = browser.js("[...document.querySelectorAll('.picture')].map(e => e.getBoundingClientRect())")
+        assert all(round(box["width"]) == round(box["height"]) in (84, 32) for box in boxes if box["width"])
         browser.until(lambda: not browser.all("li[data-item=b] img") and browser.all("li[data-item=b] div.picture"))
         assert browser.js("document.querySelector('li[data-item=d] .picture').textContent") == "d"
 

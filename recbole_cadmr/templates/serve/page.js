@@ -247,7 +247,7 @@ function addButton(item) {
 function line(item, place, model, others) {
   const there = others.findIndex((other) => other.item === item.item);
   const similar = make("div", { className: "similar" });
-  const both = others.length ? (there < 0 ? " · not in the other list" : ` · no. ${there + 1} in the other list`) : "";
+  const both = others.length ? ` · other list: ${there < 0 ? "–" : there + 1}` : "";
   const actions = make("div", { className: "actions" }, similarButton(item, model, similar), who() === "history" ? addButton(item) : null);
   const body = make("div", {},
     make("div", { className: "title" }, make("span", { className: "number", textContent: `${place + 1}` }), titleOf(item)),
