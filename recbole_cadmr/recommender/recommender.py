@@ -400,6 +400,10 @@ def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None 
         if place is not None:
             raise UserError("an export needs no data set; leave out `data_path`")
         return Recommender(read_export(file))
+    if not os.path.lexists(file):
+        raise UserError(f"there is no checkpoint or export {file}")
+    if os.path.isdir(file):
+        raise UserError(f"{file} is a folder; give the model.pt in it, or the folder of an export")
     from recbole_cadmr.runs.undisturbed import undisturbed
 
     with undisturbed():  # imports draw random numbers, too

@@ -206,7 +206,7 @@ def test_other_versions_and_strangers_are_refused(folder):
     with pytest.raises(UserError, match="is damaged or was edited"):
         load(folder)
     (folder / "manifest.json").unlink()
-    with pytest.raises(UserError, match="is a folder; give the model.pt in it"):
+    with pytest.raises(UserError, match="is a folder; give the model.pt in it, or the folder of an export"):
         load(folder)
 
 

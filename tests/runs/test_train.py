@@ -191,6 +191,7 @@ def test_paths_come_in_any_form(tmp_path, kind):
         (lambda: recbole_cadmr.resume("a" * 300), "there is no run folder"),
         (lambda: recbole_cadmr.load(""), "`checkpoint` must be a path, not ''"),
         (lambda: recbole_cadmr.load("."), "is a folder; give the model.pt in it"),
+        (lambda: recbole_cadmr.load("absent"), "there is no checkpoint or export absent"),
         (lambda: recbole_cadmr.load(None), "`checkpoint` must be a path, not None"),
         (lambda: recbole_cadmr.evaluate("a" * 300), "a{300}"),
     ],
