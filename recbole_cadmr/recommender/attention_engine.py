@@ -53,7 +53,7 @@ class AttentionEngine(Engine):
         if n_rows < self.n_items or self.n_candidates is not None:
             return self
         attention = AttentionScores(self.attention.members, keeps_rows=True)
-        return AttentionEngine(self.name, self.closed_form, attention, self.weight)
+        return AttentionEngine(self.name, self.closed_form.for_many(n_rows), attention, self.weight)
 
     @torch.no_grad()
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:

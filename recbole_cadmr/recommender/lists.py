@@ -92,7 +92,8 @@ def of_users(
         listed = None if is_other or nothing.all() else engine.listed(rows)
         if listed is None:
             step = engine.users_at_once
-            yield _ranked(start, partial(scores_of, some), nothing, known, wanted)
+            by_rows = partial(engine.scores, rows, wanted.content_weight)
+            yield _ranked(start, partial(scores_of, some) if engine.knows_users else by_rows, nothing, known, wanted)
         else:
             step = max(min(SCORES // 2 * len(some) // max(listed.nnz, 1), 2 * len(some)), engine.users_at_once)
             dense = partial(_of_some, scores_of, some, known)

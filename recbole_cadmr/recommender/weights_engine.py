@@ -18,9 +18,11 @@ from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
 from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.path_weights import PathWeights
 
+_FEW = 2**17  # items whose scores for one person are sorted as quickly as they are listed
 ITEM_WEIGHTS = "item weights"  # the path of a score where there is but one
 
 Weights: TypeAlias = "Tensor | sp.csr_matrix | LowRankPlusSparse"
@@ -85,9 +87,17 @@ class WeightsEngine(Engine):
             return torch.lerp(alone, product(batch, self.weights), content_weight)
         raise UserError(f"content has no weight of its own in the scores of {self.name}")
 
+    def for_many(self, n_rows: int) -> WeightsEngine:
+        """With S dense, if memory has room for it, where most of its rows are asked for many times anyway."""
+        weights: Any = self.weights
+        if not sp.issparse(weights) or n_rows < self.n_items or 4 * self.n_items**2 > 0.2 * free_bytes():
+            return self
+        dense = torch.from_numpy(weights.toarray())
+        return WeightsEngine(self.name, dense, self.closed_form, self.paths, self.modality_weights)
+
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
-        """The items of positive score where S is sparse: all others have 0 or less."""
-        if not sp.issparse(self.weights):
+        """The items of positive score where S is sparse: all others have 0 or less. Of one person, all are scored."""
+        if not sp.issparse(self.weights) or (rows.n_rows == 1 and self.n_items < _FEW):
             return None
         scores = without_padding(rows).csr @ self.weights
         scores.data[scores.data < 0] = 0
