@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
@@ -19,7 +20,9 @@ from recbole_cadmr.extract.device import place_of
 from recbole_cadmr.extract.shards import PRESENT, Extracted, in_shards
 from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
+from recbole_cadmr.schema import read_json
 
+WEIGHTS_HASH, UNKNOWN = "SHA-256 of its weights", "unknown"  # in the card
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _STEP = 8  # tokens between the lengths to which texts are padded
 
@@ -51,7 +54,7 @@ def extract_text(
         UserError: if the model cannot be loaded.
     """
     encoder = _load(model)
-    card = {"model": Path(model).name, "SHA-256 of its weights": _weights_hash(encoder) or "unknown"}
+    card = {"model": Path(model).name, WEIGHTS_HASH: _weights_hash(encoder) or UNKNOWN}
     compute, width = _Encode(encoder, batch_size, device), encoder.get_embedding_dimension()
     keys = [sha256(text.encode("utf-8", "surrogatepass")).digest() if text.strip() else None for text in texts]
     # The longest first: texts that are encoded together are of about one length.
@@ -132,6 +135,7 @@ def _identity(encoder: Any, batch_size: int) -> dict[str, str]:
 def _load(model: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
+    _refuse_code(Path(model))
     try:
         return SentenceTransformer(model, device="cpu", trust_remote_code=False)
     except Exception as error:  # the hub, the file system, safetensors and torch each have errors of their own
@@ -140,6 +144,25 @@ def _load(model: str) -> Any:
             f"cannot load the text model {model}: {reason}; "
             f"give --text_model a folder that holds it, or none for no text vectors"
         ) from error
+
+
+def _refuse_code(folder: Path) -> None:
+    """Raise :class:`UserError` for a folder whose model is code of its own: data sets of strangers name such folders.
+
+    sentence-transformers before 6.0 runs the code of a folder whatever ``trust_remote_code`` says.
+    """
+    file = folder / "modules.json"
+    if not file.is_file():
+        return
+    kind: Any = list[_Module]
+    if own := next((m.type for m in read_json(file, kind) if not m.type.startswith("sentence_transformers.")), None):
+        raise UserError(f"the text model {folder} has code of its own ({own:.100}), which is not run; name another one")
+
+
+class _Module(msgspec.Struct):
+    """A part of a text model, of which its class is read alone."""
+
+    type: str
 
 
 def _weights_hash(encoder: Any) -> str:

@@ -95,5 +95,8 @@ class Engine(ABC):
         return {}
 
     def item_vectors(self) -> Tensor | None:
-        """Vectors of the items [n_items, d] whose cosines say how alike the model takes them to be; None without."""
+        """Vectors of the items [n_items, d] whose cosines say how alike the model takes them to be; None without.
+
+        Of length 1, or zeros of items about which it can say nothing.
+        """
         return None

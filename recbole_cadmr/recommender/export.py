@@ -45,6 +45,7 @@ MANIFEST, CARD, SETTINGS = "manifest.json", "card.json", "settings.json"
 USERS, ITEMS, HISTORIES = "users.parquet", "items.parquet", "histories.parquet"
 NEIGHBOURS, ENGINE, CONTENT = "neighbours.parquet", "engine.safetensors", "content.safetensors"
 NEIGHBOURS_OF_AN_ITEM = 200
+_HALF = 1e-3  # of the largest number of a row, what half precision may change
 _OWN = (
     "settings",
     "version",
@@ -200,10 +201,16 @@ def _write_tables(parts: Parts, folder: Path) -> None:
     write(pa.concat_tables(rows).unify_dictionaries(), folder / HISTORIES, compression="zstd")
     tensors: dict[str, Tensor] = {}
     for name, modality in catalogue.modalities.items():
-        features = modality.features.half() if modality.features.abs().max() < 6e4 else modality.features
-        tensors |= {f"features {name}": features.contiguous(), f"present {name}": modality.present.clone()}
+        tensors |= {f"features {name}": _small(modality.features), f"present {name}": modality.present.clone()}
     if tensors:
         (folder / CONTENT).write_bytes(safetensors.torch.save(tensors))
+
+
+def _small(features: Tensor) -> Tensor:
+    """Features [n, width] in half precision, unless that has too few numbers for them."""
+    half = features.half()
+    lost = (half.float() - features).abs_().amax(1)  # infinite where they are too large
+    return half if bool((lost <= _HALF * features.abs().amax(1)).all()) else features.contiguous()
 
 
 def _by_number(places: pa.Array, ids: np.ndarray) -> pa.DictionaryArray:

@@ -54,6 +54,11 @@ class Histories:
         """What a model scores users by: the train part and what was added since."""
         return RatingRows(self._known)
 
+    @cached_property
+    def trained(self) -> RatingRows:
+        """What a model was trained on, which is all that it knows of a user if it takes no histories."""
+        return RatingRows(self.parts["train"])
+
     def users_of(self, item: int) -> np.ndarray:
         """The numbers of those who have an item, by the train part and what was added since."""
         return self._by_item.indices[self._by_item.indptr[item] : self._by_item.indptr[item + 1]].astype(np.int64)

@@ -86,7 +86,7 @@ def of_users(
         rows = histories.known.batch(some)
         people = torch.arange(start, start + len(some))
         known = _with_excluded(left_out.entries(some), wanted, people, engine.n_items)
-        nothing = _unknown(histories, sequences, some)
+        nothing = _unknown(engine, histories, sequences, some)
         scores_of = partial(_scores_of_users, engine, histories, sequences, wanted.content_weight)
         is_other = wanted.content_weight != 1.0 or (engine.knows_users and bool(histories.has_added[some].any()))
         listed = None if is_other or nothing.all() else engine.listed(rows)
@@ -157,9 +157,12 @@ def _best(scores: Tensor | ListedScores, known: Pairs, k: int, among: Tensor | N
     return best(scores, min(k, scores.shape[1]), among)
 
 
-def _unknown(histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:
+def _unknown(engine: Engine, histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:
     """Of which users the model knows nothing: bool [B]."""
-    return sequences.length[users] == 0 if sequences is not None else histories.known.lengths(users) == 0
+    if sequences is not None:
+        return sequences.length[users] == 0
+    rows = histories.known if engine.takes_histories else histories.trained
+    return rows.lengths(users) == 0
 
 
 def _scores_of_users(

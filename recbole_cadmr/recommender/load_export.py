@@ -184,7 +184,7 @@ def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tenso
     if described.kind == "vectors":
         users, items, bias = tensors["users"], tensors["items"], tensors.get("item_bias")
         _expect(users.ndim == items.ndim == 2 and users.shape[1] == items.shape[1] and len(items) == n_items)
-        _expect(len(users) <= catalogue.n_users and (bias is None or bias.shape == (n_items,)))
+        _expect(len(users) == catalogue.n_users and (bias is None or bias.shape == (n_items,)))
         return VectorsEngine(card.model, users, items, bias)
     weights = _weights(files[export.NEIGHBOURS], catalogue)
     paths = None

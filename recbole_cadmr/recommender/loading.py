@@ -37,10 +37,10 @@ def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None)
         UserError: if the checkpoint cannot be read or belongs to other data.
     """
     with undisturbed(), scratch_folder() as folder:
-        session = load_session(file, folder, data_path)
+        session, sha256 = load_session(file, folder, data_path), sha256_of(file)
         own = traits(type(session.model))
-        source = CheckpointSource(file, data_path, own.takes_new_items, own.refits)
-        return replace(parts_of(session, sha256_of(file)[:12]), source=source)
+        source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits)
+        return replace(parts_of(session, sha256[:12]), source=source)
 
 
 def rebuilt_engine(

@@ -175,8 +175,12 @@ class ModelEngine(Engine):
     def item_vectors(self) -> Tensor | None:
         """The vectors of the items in inner products with users, or free ones, of a model that has such ones."""
         if isinstance(self.model, MultimodalRecommender):
-            return F.normalize(self.model.forward()[1].cpu().float(), dim=1)
-        table = getattr(self.model, "item_embedding", None)
-        if not isinstance(table, torch.nn.Embedding) or table.num_embeddings < self.n_items:
-            return None
-        return F.normalize(table.weight[: self.n_items].detach().cpu().float(), dim=1)
+            vectors = self.model.forward()[1]
+        else:
+            table = getattr(self.model, "item_embedding", None)
+            if not isinstance(table, torch.nn.Embedding) or table.num_embeddings < self.n_items:
+                return None
+            vectors = table.weight[: self.n_items]
+        vectors = F.normalize(vectors.detach().cpu().float(), dim=1)
+        vectors[self.n_scored :] = 0.0  # nothing has been learned about these items
+        return vectors

@@ -243,12 +243,20 @@ def _encoded_pictures(values: Sequence[Any], encoder: Encoder, place: str | None
 
 
 def _checked(found: Any, encoder: Encoder, argument: str) -> Tensor:
-    if found.card != encoder.card:
+    if _identity(encoder.kind, found.card) != _identity(encoder.kind, encoder.card):
         raise UserError(
             f"the {encoder.kind} model {encoder.model} is not the one that made the data set: its weights are others; "
             f"name the right one by `{argument}`"
         )
     return torch.from_numpy(np.load(found.features, allow_pickle=False).astype(np.float32))
+
+
+def _identity(kind: str, card: Mapping[str, str]) -> dict[str, str]:
+    """What a card says of an encoder: of a text model, whose weights are known, not the name of its folder."""
+    from recbole_cadmr.extract.text import UNKNOWN, WEIGHTS_HASH
+
+    is_known = kind == "text" and card.get(WEIGHTS_HASH, UNKNOWN) != UNKNOWN
+    return {name: value for name, value in card.items() if not (is_known and name == "model")}
 
 
 def _check_content(catalogue: Catalogue, features: Mapping[str, Tensor], ids: list[str]) -> None:

@@ -21,7 +21,7 @@ def similar_items(parts: Parts, item: int, topk: int, by: str) -> pd.DataFrame:
         raise UserError(f"topk must be a whole number from 1 on, not {topk!r}")
     scores = np.array(ways[by](parts, item), dtype=np.float64)
     scores[[0, item]] = 0.0
-    alike = np.flatnonzero(scores)
+    alike = np.flatnonzero((scores != 0) & (scores > -np.inf))  # -inf: of items that the model can say nothing about
     best = alike[np.argsort(-scores[alike], kind="stable")[:topk]]
     columns = parts.catalogue.item_ids[best], np.arange(1, len(best) + 1), scores[best]
     return pd.DataFrame(dict(zip(["item_id", "rank", "score"], columns)))

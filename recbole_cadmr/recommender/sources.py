@@ -17,6 +17,7 @@ from recbole_cadmr.data.graph import ItemGraph, nearest_items
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import sha256_of
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import content_attention
 from recbole_cadmr.recommender.catalogue import Catalogue
@@ -52,10 +53,12 @@ class CheckpointSource(Source):
 
     Attributes:
         file: the checkpoint.
+        sha256: of it, as it was when the model was loaded.
         data_path: where the data set lies, if no longer where it was trained.
     """
 
     file: Path
+    sha256: str
     data_path: str | os.PathLike[str] | None
     takes_new_items: bool
     refits: bool
@@ -64,6 +67,8 @@ class CheckpointSource(Source):
         """The engine of the checkpoint's model."""
         from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
 
+        if not self.file.is_file() or sha256_of(self.file) != self.sha256:
+            raise UserError(f"{self.file} is no longer the model that was loaded; load it again")
         added = histories.added if self.refits and histories.added.nnz else None
         return rebuilt_engine(self.file, self.data_path, catalogue, added)
 

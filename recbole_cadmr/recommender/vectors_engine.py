@@ -45,5 +45,8 @@ class VectorsEngine(Engine):
         return torch.addmm(self.item_bias, of_users, self.vectors_of_items.T)
 
     def item_vectors(self) -> Tensor:
-        """The vectors of the items."""
-        return F.normalize(self.vectors_of_items, dim=1)
+        """The vectors of the items; zeros of those that are never recommended."""
+        vectors = F.normalize(self.vectors_of_items, dim=1)
+        if self.item_bias is not None:
+            vectors[self.item_bias == -torch.inf] = 0.0
+        return vectors

@@ -83,7 +83,7 @@ def similar(model: ServedModel, item: str, k: int, by: str) -> dict[str, Any]:
     """The items most like one."""
     if item not in model.recommender.catalogue.item_numbers:
         raise _no_item(item)
-    frame = model.recommender.similar_items(item, topk=min(k, len(model.recommender.items) - 1), by=by)
+    frame = model.recommender.similar_items(item, topk=k, by=by)
     return {**_about(model), "items": _scored(model, frame)}
 
 

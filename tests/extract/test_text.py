@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +132,15 @@ def test_a_model_that_cannot_be_loaded(tmp_path, monkeypatch, content):
     with pytest.raises(UserError, match="--text_model"):
         extract_text(TITLES, tmp_path / "store", model=str(folder))
     assert not Path("hacked").exists()
+
+
+def test_code_of_a_model_is_not_run(tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(minilm(), folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[-1]["type"] = "own_module.Own"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "own_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    with pytest.raises(UserError, match=r"has code of its own \(own_module.Own\), which is not run"):
+        extract_text(TITLES, tmp_path / "store", model=str(folder))
+    assert not (tmp_path / "ran").exists()

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.loading import parts_of
@@ -171,6 +173,17 @@ def edit(folder, name, change):
     content = file.read_bytes()
     manifest["files"][name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_features_too_small_for_half_precision_are_kept_whole(exported, tmp_path):
+    parts = exported[0].parts
+    text = parts.catalogue.modalities["text"]
+    tiny = Modality("text", text.features * 1e-7, text.present)
+    catalogue = replace(parts.catalogue, modalities={**parts.catalogue.modalities, "text": tiny})
+    Recommender(replace(parts, catalogue=catalogue)).export(tmp_path / "tiny")
+    found = load(tmp_path / "tiny").catalogue.modalities
+    assert torch.equal(found["text"].features, tiny.features)
+    assert torch.equal(found["image"].features, parts.catalogue.modalities["image"].features.half().float())
 
 
 @pytest.mark.parametrize("name", ["items.parquet", "neighbours.parquet", "engine.safetensors", "card.json"])

@@ -195,6 +195,13 @@ def test_another_encoder_than_the_data_sets_is_refused(place, recommender):
         recommender.add_items(["x"], ["a pot"], text_model=other)
 
 
+def test_the_same_encoder_may_lie_in_a_folder_of_another_name(place, recommender):
+    elsewhere = place / "moved" / "text-encoder"
+    shutil.copytree(place / "minilm", elsewhere)
+    larger = Recommender(recommender.parts)
+    assert larger.add_items(["x"], [NEW["pot"]], text_model=elsewhere) == 1
+
+
 def test_a_data_set_that_does_not_name_its_encoders_takes_vectors_alone(place, sets, recommender):
     catalogue = recommender.catalogue
     unnamed = Recommender(recommender.parts)

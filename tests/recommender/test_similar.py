@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from recbole.data.interaction import Interaction
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.loading import parts_of
-from recbole_cadmr.recommender.recommender import Recommender
+from recbole_cadmr.recommender.recommender import Recommender, load
 from tests.micro import IMAGE, TEXT, open_micro, train_matrix, write_micro
 from tests.models.test_linearcadmr import fitted_session
 
@@ -63,6 +65,30 @@ def test_by_the_vectors_of_a_model_of_inner_products(folder):
     expected = {ids[j]: cosine(vectors[item], vectors[j]) for j in range(1, 5) if j != item}
     recommender = Recommender(parts_of(session))
     assert found(recommender, "a") == pytest.approx({j: c for j, c in expected.items() if c > 0}, abs=1e-5)
+
+
+@pytest.mark.parametrize(("model", "known"), [("RP3beta", "abc"), ("LightGCN", "abc")])
+def test_what_a_model_knows_nothing_about_is_like_nothing(tmp_path, model, known):
+    """d is in the catalogue, and nobody has it."""
+    folder = write_micro(tmp_path, train=["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "dot b"])
+    place = folder / "micro"
+    for part, row in (("valid", "dot\ta"), ("test", "bob\ta")):
+        (place / f"micro.{part}.inter").write_text(f"user_id:token\titem_id:token\n{row}\n")
+    (place / "micro.item").write_text("item_id:token\na\nb\nc\nd\n")
+    with (place / "micro.yaml").open("a") as file:
+        file.write("new_items: true\n")
+    session = open_micro(folder, model, modalities=[], item_graphs=[])
+    session.model.eval()
+    if model == "RP3beta":
+        session.model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
+    recommender = Recommender(parts_of(session))
+    assert recommender.items[-1] == "d" and session.dataset.new_item_count == 1
+    assert set(found(recommender, "a", topk=10)) <= set(known) - {"a"}
+    assert recommender.similar_items("d").empty
+    if model == "LightGCN":
+        recommender.export(tmp_path / "export")
+        assert load(tmp_path / "export").similar_items("d").empty
+    assert "d" not in set(recommender.recommend(topk=4, leave_out="none")["item_id"])
 
 
 def test_what_cannot_be_asked_is_said_in_a_sentence(recommender, folder):

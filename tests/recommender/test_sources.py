@@ -60,6 +60,19 @@ def test_an_export_that_cannot_says_so(tmp_path):
     assert alone.update(ADDED).new_pairs == 1
 
 
+def test_another_model_in_the_place_of_the_checkpoint_is_not_mixed_with_the_one_that_was_loaded(tmp_path):
+    recommender = trained(tmp_path, "LinearCADMR", **LINEAR)
+    before = scores(recommender)
+    with recommender.parts.source.file.open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(UserError, match="is no longer the model that was loaded; load it again"):
+        recommender.add_items(**NEW)
+    recommender.parts.source.file.unlink()
+    with pytest.raises(UserError, match="is no longer the model that was loaded"):
+        recommender.update(ADDED)
+    assert scores(recommender) == before and recommender.update(ADDED, refit=False).new_pairs == 3
+
+
 def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
     recommender = trained(tmp_path, "LinearCADMR", **LINEAR)
     own = {**recommender.engine.closed_form.settings, "reg_weight": "much"}
