@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.content_graph import two_hops
 from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder
-from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse, entries
 from recbole_cadmr.layers.score_paths import ScorePath
 
 AUTOENCODER, BEFORE, AFTER, BOTH, DIRECT = "autoencoder", "content before", "content after", "content both", "direct"
@@ -97,7 +97,7 @@ class ContentPaths:
         paths += [ScorePath(BOTH, "", both)] if near else []
         paths += [ScorePath(DIRECT, name, values) for name, values in direct.items()]
         autoencoder = of_item[at]
-        rest = _entries(weights, chosen, item) - sum((path.contributions for path in paths), autoencoder)
+        rest = entries(weights, chosen, item) - sum((path.contributions for path in paths), autoencoder)
         if isinstance(weights, LowRankPlusSparse):
             return [ScorePath(AUTOENCODER, "", autoencoder), *paths, ScorePath(TRUNCATED, "", rest)]
         return [ScorePath(AUTOENCODER, "", autoencoder + rest), *paths]
@@ -139,10 +139,3 @@ class ContentPaths:
             return self._B[next(place)][:, next(place)].double().cpu().numpy()
         B = self._B.entries(rows, columns)
         return None if B is None else B * self._damping[columns]
-
-
-def _entries(weights: Tensor | LowRankPlusSparse, rows: np.ndarray, column: int) -> np.ndarray:
-    """Weights at these rows [n] of a column: float64 [n]."""
-    if isinstance(weights, Tensor):
-        return weights[torch.from_numpy(rows).to(weights.device), column].double().cpu().numpy()
-    return weights.entries(rows, column)

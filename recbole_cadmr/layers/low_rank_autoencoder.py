@@ -162,6 +162,15 @@ class LowRankPlusSparse:
         return result
 
 
+def entries(weights: Tensor | sp.csr_matrix | LowRankPlusSparse, rows: np.ndarray, column: int) -> np.ndarray:
+    """Weights of items by items, in whichever form, at these rows [n] of a column: float64 [n]."""
+    if isinstance(weights, Tensor):
+        return weights[torch.from_numpy(rows).to(weights.device), column].double().cpu().numpy()
+    if isinstance(weights, LowRankPlusSparse):
+        return weights.entries(rows, column)
+    return weights[rows, column].toarray().ravel().astype(np.float64)
+
+
 def in_threads(rows_of: RowsOf, blocks: Sequence[slice]) -> Iterable[sp.csr_matrix]:
     """``rows_of`` of every block, on as many threads as torch uses."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+ITEM_WEIGHTS = "item weights"  # the path of a score where there is but one
+
 
 @dataclass(frozen=True)
 class ScorePath:

@@ -18,12 +18,12 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import as_batch
-from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.layers.low_rank_autoencoder import entries
+from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
 
-ITEM_WEIGHTS = "item weights"  # the path of a score
 _LARGE = 2**15  # items of a catalogue in which sparse scores are not made dense
 
 
@@ -84,12 +84,7 @@ class ItemWeightsRecommender(HistoryRecommender):
     def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
         """The weights of the item for each of the chosen ones: one path."""
         W, row = self._weights, chosen.cpu().numpy() - 1
-        if W is None:
-            of_item = np.zeros(len(row))
-        elif isinstance(W, Tensor):
-            of_item = W[torch.from_numpy(row).to(W.device), item - 1].double().cpu().numpy()
-        else:
-            of_item = W[row, item - 1].toarray().ravel().astype(np.float64)
+        of_item = np.zeros(len(row)) if W is None else entries(W, row, item - 1)
         return [ScorePath(ITEM_WEIGHTS, "", of_item)]
 
     def _on_device(self, matrix: sp.csr_matrix) -> Tensor:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.score_paths import score_of
+from recbole_cadmr.recommender import request
 from recbole_cadmr.recommender.parts import Parts
 
 COLUMNS = ["path", "modality", "chosen_item", "contribution"]
@@ -43,14 +46,39 @@ class Explanation:
         return sums.sort_values("contribution", ascending=False, kind="stable", ignore_index=True)
 
 
-def explain(
+def explain(parts: Parts, user: Any, history: Any, item: Any, content_weight: Any) -> Explanation:
+    """Why an item has its score; see ``Recommender.explain``."""
+    catalogue, engine = parts.catalogue, parts.engine
+    number = catalogue.item_number(request.ids([item], "item")[0])
+    weight = request.checked_weight(parts, content_weight)
+    if (user is None) == (history is None):
+        raise UserError("explain takes either a `user` or a `history`")
+    if history is None:
+        person = int(request.user_numbers(catalogue, [user])[0])
+        chosen = np.unique(parts.histories.known.entries(torch.tensor([person]))[1].numpy())
+        if not len(chosen):
+            raise UserError(f"nothing is known about the user '{user}'")
+        return _explanation(parts, chosen, number, person, weight)
+    if not engine.takes_histories:
+        raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
+    if isinstance(history, pd.DataFrame):
+        if "item_id" not in history or ("user_id" in history and history["user_id"].nunique() > 1):
+            raise UserError("`history` must be ids of items, or a table with the column item_id, of one person")
+        history = history["item_id"]
+    numbers = catalogue.numbers_of(request.ids(history, "history"))
+    chosen = np.unique(numbers[numbers > 0])
+    if not len(chosen):
+        raise UserError("the history names no item of the catalogue")
+    return _explanation(parts, chosen, number, None, weight, int((numbers == 0).sum()))
+
+
+def _explanation(
     parts: Parts, chosen: np.ndarray, item: int, user: int | None, content_weight: float, unknown: int = 0
 ) -> Explanation:
-    """Why an item has its score.
+    """Why the item of a number has its score.
 
     Args:
         chosen: numbers of the items that the person has, ascending; one at least.
-        item: its number.
         user: the number of the person; None of one that the model has not seen.
         unknown: as of :class:`Explanation`.
     """

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 
-from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of
-from recbole_cadmr.recommender import lists
+from recbole_cadmr.recommender import lists, request
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.explanation import Explanation, explain
@@ -31,8 +27,6 @@ from recbole_cadmr.recommender.tables import COLUMNS
 from recbole_cadmr.recommender.updates import Update, columns_of, with_interactions
 
 _SOURCES = np.array(["model", "popular"], dtype=object)
-
-_log = logging.getLogger("recbole_cadmr")
 
 
 class Recommender:
@@ -129,28 +123,7 @@ class Recommender:
             UserError: if an id is unknown, nothing is known about the person, or nothing true can be said about the
                 scores of this model.
         """
-        parts = self._parts
-        catalogue, engine = parts.catalogue, parts.engine
-        number, weight = catalogue.item_number(ids([item], "item")[0]), _checked_weight(parts, content_weight)
-        if (user is None) == (history is None):
-            raise UserError("explain takes either a `user` or a `history`")
-        if history is None:
-            person = int(_user_numbers(catalogue, [user])[0])
-            chosen = np.unique(parts.histories.known.entries(torch.tensor([person]))[1].numpy())
-            if not len(chosen):
-                raise UserError(f"nothing is known about the user '{user}'")
-            return explain(parts, chosen, number, person, weight)
-        if not engine.takes_histories:
-            raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
-        if isinstance(history, pd.DataFrame):
-            if "item_id" not in history or ("user_id" in history and history["user_id"].nunique() > 1):
-                raise UserError("`history` must be ids of items, or a table with the column item_id, of one person")
-            history = history["item_id"]
-        numbers = [catalogue.item_numbers.get(token, 0) for token in ids(history, "history")]
-        chosen, unknown = np.unique([number for number in numbers if number]), sum(not number for number in numbers)
-        if not len(chosen):
-            raise UserError("the history names no item of the catalogue")
-        return explain(parts, chosen, number, None, weight, unknown)
+        return explain(self._parts, user, history, item, content_weight)
 
     @property
     def takes_new_items(self) -> bool:
@@ -192,7 +165,7 @@ class Recommender:
             name: None if place is None else str(path_of(place, argument))
             for name, place, argument in (("text", text_model, "text_model"), ("image", weights, "weights"))
         }
-        names = _ids_of_items(ids)
+        names = request.ids(ids, "ids")
         with self.lock:
             self.replace(with_items(self._parts, names, texts, pictures, vectors, titles, encoders))
         return len(names)
@@ -213,7 +186,7 @@ class Recommender:
             UserError: if ``interactions`` is something else, or on such a ``refit``.
         """
         users, items = columns_of(interactions)
-        names = ids(users, "interactions"), ids(items, "interactions")
+        names = request.ids(users, "interactions"), request.ids(items, "interactions")
         with self.lock:
             parts, update = with_interactions(self._parts, *names, refit)
             self.replace(parts)
@@ -235,7 +208,7 @@ class Recommender:
             UserError: if the item is unknown or nothing is known about its content, or the model compares no items.
         """
         parts = self._parts
-        number = parts.catalogue.item_number(ids([item], "item")[0])
+        number = parts.catalogue.item_number(request.ids([item], "item")[0])
         return similar_items(parts, number, topk, by)
 
     @property
@@ -263,7 +236,7 @@ class Recommender:
             UserError: if the user is unknown.
         """
         parts = self._parts
-        number = torch.from_numpy(_user_numbers(parts.catalogue, [user]))
+        number = torch.from_numpy(request.user_numbers(parts.catalogue, [user]))
         return parts.catalogue.item_ids[parts.histories.left_out("all").entries(number)[1].numpy()].tolist()
 
     def export(self, folder: str | os.PathLike[str], neighbours: int = NEIGHBOURS_OF_AN_ITEM) -> dict[str, Any]:
@@ -283,7 +256,8 @@ class Recommender:
 
     def checked_users(self, users: Iterable[Any] | None) -> list[str]:
         """The ids that :meth:`recommend` would recommend to, with its errors."""
-        return self.users if users is None else self.catalogue.user_ids[_user_numbers(self.catalogue, users)].tolist()
+        catalogue = self.catalogue
+        return self.users if users is None else catalogue.user_ids[request.user_numbers(catalogue, users)].tolist()
 
     def recommend(
         self,
@@ -327,9 +301,9 @@ class Recommender:
         catalogue, histories, engine = parts.catalogue, parts.histories, parts.engine
         if not isinstance(leave_out, str) or leave_out not in LEFT_OUT:
             raise UserError(f"leave_out must be one of {', '.join(LEFT_OUT)}, not {leave_out!r}")
-        numbers = np.arange(1, catalogue.n_users) if users is None else _user_numbers(catalogue, users)
+        numbers = np.arange(1, catalogue.n_users) if users is None else request.user_numbers(catalogue, users)
         names = catalogue.user_ids[numbers]
-        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, popular, content_weight)
+        wanted = request.wanted(parts, topk, candidates, exclude, diversity, names, popular, content_weight)
         sequences = histories.sequences_of(leave_out) if engine.sequential else None
         left_out = histories.left_out(leave_out)
         ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, wanted)
@@ -366,13 +340,13 @@ class Recommender:
         if not isinstance(history, pd.DataFrame) or not set(COLUMNS[:2]) <= set(history.columns):
             has = ", ".join(map(str, history.columns)) if isinstance(history, pd.DataFrame) else type(history).__name__
             raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
-        items = catalogue.numbers_of(ids(history["item_id"], "history"))
-        people, names = pd.factorize(np.array(ids(history["user_id"], "history"), dtype=object))
+        items = catalogue.numbers_of(request.ids(history["item_id"], "history"))
+        people, names = pd.factorize(np.array(request.ids(history["user_id"], "history"), dtype=object))
         known = items > 0
         if not known.any():
             raise UserError("no row of the history names an item of the data set")
-        wanted = _wanted(parts, topk, candidates, exclude, diversity, names, True, content_weight)
-        rows = _rows(people[known], items[known], (len(names), catalogue.n_items))
+        wanted = request.wanted(parts, topk, candidates, exclude, diversity, names, True, content_weight)
+        rows = request.rows(people[known], items[known], (len(names), catalogue.n_items))
         return _table(catalogue, names, lists.of_rows(engine, rows, wanted)), int((~known).sum())
 
     def most_popular(
@@ -381,7 +355,7 @@ class Recommender:
         """What somebody gets of whom nothing is known: rows as of :meth:`recommend`, but for ``user_id``."""
         parts = self._parts
         nobody = np.array([""], dtype=object)
-        wanted = _wanted(parts, topk, candidates, exclude, 0.0, nobody, True, None)
+        wanted = request.wanted(parts, topk, candidates, exclude, 0.0, nobody, True, None)
         return _table(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")
 
 
@@ -425,131 +399,6 @@ def recommend(
 ) -> pd.DataFrame:
     """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
     return load(checkpoint).recommend(users, topk, leave_out, candidates, exclude, diversity, popular)
-
-
-def ids(values: Any, name: str) -> list[str]:
-    """Ids as texts, from the argument ``name``: a list, an array, a column of a table, ...; 17 is the id "17".
-
-    Raises:
-        UserError: if it is one text, or holds anything but texts and whole numbers (real numbers are damaged ids).
-    """
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
-        raise UserError(f"`{name}` must be a list of ids, not {values!r}")
-    texts = []
-    for value in values:
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
-            raise UserError(f"`{name}` must hold ids, which are texts, not {value!r} ({type(value).__name__})")
-        texts.append(str(value))
-    return texts
-
-
-def _ids_of_items(items: Any) -> list[str]:
-    return ids(items, "ids")
-
-
-def _wanted(
-    parts: Parts,
-    topk: Any,
-    candidates: Any,
-    exclude: Any,
-    diversity: Any,
-    names: np.ndarray,
-    popular: Any,
-    content_weight: Any,
-) -> lists.Wanted:
-    """What lists for the people called ``names`` are to be like, by the arguments of :meth:`Recommender.recommend`."""
-    catalogue = parts.catalogue
-    most = catalogue.n_items - 1
-    if isinstance(topk, (bool, np.bool_)) or not isinstance(topk, (int, np.integer)):
-        raise UserError(f"topk must be a whole number, not {topk!r}")
-    if not 1 <= topk <= most:
-        raise UserError(f"topk must lie between 1 and the {most} items of the data set, not {topk}")
-    if not isinstance(popular, (bool, np.bool_)):
-        raise UserError(f"popular must be True or False, not {popular!r}")
-    vectors = None
-    if not _is_number(diversity) or not 0 <= diversity < 1:
-        raise UserError(f"diversity must be a number from 0 to below 1, not {diversity!r}")
-    if diversity:
-        vectors = catalogue.content_vectors
-        if vectors is None and (vectors := parts.engine.item_vectors()) is None:
-            raise UserError(
-                f"{parts.engine.name} has no vectors of the items, nor has the data set features of them; leave out "
-                f"`diversity`"
-            )
-    weight = _checked_weight(parts, content_weight)
-    among, excluded = None, None
-    if candidates is not None:
-        among = torch.zeros(catalogue.n_items, dtype=torch.bool)
-        among[_item_numbers(catalogue, candidates, "candidates")] = True
-        if not among[1:].any():
-            raise UserError("`candidates` names no item of the catalogue")
-    if isinstance(exclude, pd.DataFrame):
-        excluded = _excluded(catalogue, exclude, names)
-    elif exclude is not None:
-        among = torch.ones(catalogue.n_items, dtype=torch.bool) if among is None else among
-        among[_item_numbers(catalogue, exclude, "exclude")] = False
-    popularity = parts.histories.popularity if popular else None
-    return lists.Wanted(int(topk), among, excluded, float(diversity), vectors, weight, popularity)
-
-
-def _checked_weight(parts: Parts, content_weight: Any) -> float:
-    """The weight of content that an argument asks for."""
-    if content_weight is None:
-        return 1.0
-    if not _is_number(content_weight) or not 0 <= content_weight < np.inf:
-        raise UserError(f"content_weight must be a number from 0 on, not {content_weight!r}")
-    if content_weight != 1 and not parts.engine.weighs_content:
-        raise UserError(f"content has no weight of its own in the scores of {parts.engine.name}")
-    return float(content_weight)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _item_numbers(catalogue: Catalogue, values: Any, name: str) -> np.ndarray:
-    """The numbers of the items that the argument ``name`` holds; of others it is logged how many there are."""
-    numbers = catalogue.numbers_of(ids(values, name))
-    if unknown := int((numbers == 0).sum()):
-        _log.warning(f"{unknown:,} of {len(numbers):,} items of {name} are not in the catalogue; they are passed over")
-    return numbers[numbers > 0]
-
-
-def _excluded(catalogue: Catalogue, pairs: pd.DataFrame, names: np.ndarray) -> RatingRows:
-    """Rows ``user_id, item_id`` of a table as rows of the people called ``names``."""
-    if not set(COLUMNS[:2]) <= set(pairs.columns):
-        has = ", ".join(map(str, pairs.columns))
-        raise UserError(f"`exclude` must be item ids, or a table with the columns user_id and item_id, not {has}")
-    items = catalogue.numbers_of(ids(pairs["item_id"], "exclude"))
-    who = ids(pairs["user_id"], "exclude")
-    people = pd.Index(names).get_indexer(np.array(who, dtype=object))
-    if unknown := int((items == 0).sum()):
-        _log.warning(f"{unknown:,} of {len(items):,} items of exclude are not in the catalogue; they are passed over")
-    if others := sum(person not in catalogue.user_numbers for person in {who[i] for i in np.flatnonzero(people < 0)}):
-        _log.warning(f"{others:,} people of exclude are neither asked for nor in the data set; they are passed over")
-    used = (items > 0) & (people >= 0)
-    return _rows(people[used], items[used], (len(names), catalogue.n_items))
-
-
-def _rows(people: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> RatingRows:
-    return RatingRows(sp.csr_matrix((np.ones(len(people), dtype=np.float32), (people, items)), shape=shape))
-
-
-def _user_numbers(catalogue: Catalogue, users: Any) -> np.ndarray:
-    wanted = ids(users, "users")
-    if not wanted:
-        raise UserError("`users` names nobody; leave it out for all users")
-    if len(set(wanted)) < len(wanted):
-        repeated = next(user for user, n in Counter(wanted).items() if n > 1)
-        raise UserError(f"`users` names '{repeated}' more than once")
-    numbers = catalogue.user_numbers
-    unknown = [user for user in wanted if user not in numbers]
-    if unknown:
-        raise UserError(
-            f"{len(unknown)} of the {len(wanted)} users are not in the data set, the first is '{unknown[0]}'; "
-            f"people the model has not seen need a `history`"
-        )
-    return np.array([numbers[user] for user in wanted], dtype=np.int64)
 
 
 def _table(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[lists.Lists]) -> pd.DataFrame:

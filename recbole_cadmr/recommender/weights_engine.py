@@ -16,14 +16,13 @@ from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_paths import weighed
-from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
-from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse, entries
+from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.path_weights import PathWeights
 
 _FEW = 2**17  # items whose scores for one person are sorted as quickly as they are listed
-ITEM_WEIGHTS = "item weights"  # the path of a score where there is but one
 
 Weights: TypeAlias = "Tensor | sp.csr_matrix | LowRankPlusSparse"
 
@@ -136,15 +135,6 @@ def product(batch: RowBatch, weights: Weights) -> Tensor:
     values = weights.data[places] * np.repeat(batch.value.numpy(), end - start)
     scores = np.bincount(weights.indices[places], values, minlength=weights.shape[1]).astype(np.float32)
     return torch.from_numpy(scores)[None]
-
-
-def entries(weights: Weights, rows: np.ndarray, column: int) -> np.ndarray:
-    """Weights at these rows [n] of a column: float64 [n]."""
-    if isinstance(weights, Tensor):
-        return weights[torch.from_numpy(rows).to(weights.device), column].double().cpu().numpy()
-    if isinstance(weights, LowRankPlusSparse):
-        return weights.entries(rows, column)
-    return weights[rows, column].toarray().ravel().astype(np.float64)
 
 
 def _n_rows(weights: Weights) -> int:
