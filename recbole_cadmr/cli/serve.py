@@ -78,16 +78,17 @@ def run(arguments: argparse.Namespace) -> int:
         pictures = PictureSource(arguments.images, arguments.image_column)
         models = Models(sources, metrics, pictures, arguments.data_path, arguments.text_model)
         models.load()
-        address, is_open = server.address_of(bound), key is None and not server.is_loopback(bound)
+        address, is_here = server.address_of(bound), server.is_loopback(bound)
         service = server.Service(
             models,
             metrics,
-            lambda: _report(models, address, is_open),
+            lambda: _report(models, address, key is None and not is_here),
             limits,
             key,
             arguments.threads,
             arguments.watch,
             arguments.proxies,
+            only_here=key is None and is_here and not arguments.proxies,
         )
         torch.set_num_threads(1)  # of one request; several are worked at at once
         service.run([bound])

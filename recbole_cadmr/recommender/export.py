@@ -95,10 +95,12 @@ def write_export(
             "licence": LICENCE_NOTE,
             "encoders": {name: msgspec.to_builtins(encoder) for name, encoder in parts.catalogue.encoders.items()},
         }
-        if (settings := _settings_of_fit(parts)) is not None:
-            card["closed_form"] = {"settings": settings, "neighbours": int(neighbours)}
+        if (of_fit := _settings_of_fit(parts)) is not None:
+            card["closed_form"] = {"settings": of_fit, "neighbours": int(neighbours)}
         (aside / CARD).write_text(json_text(card, indent=1) + "\n", encoding="utf-8")
-        (aside / SETTINGS).write_text(json_text(parts.card["settings"], indent=1) + "\n", encoding="utf-8")
+        # Where the data set lay is nobody's business elsewhere.
+        settings = {name: value for name, value in parts.card["settings"].items() if name != "data_path"}
+        (aside / SETTINGS).write_text(json_text(settings, indent=1) + "\n", encoding="utf-8")
         files = {path.name: _identity(path.read_bytes()) for path in sorted(aside.iterdir())}
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "files": files}
         (aside / MANIFEST).write_text(json_text(manifest, indent=1) + "\n", encoding="utf-8")

@@ -65,13 +65,19 @@ class _Route(APIRoute):
 
 
 def make_app(
-    models: Models, metrics: Metrics, pool: ThreadPoolExecutor, limits: Limits | None = None, key: str | None = None
+    models: Models,
+    metrics: Metrics,
+    pool: ThreadPoolExecutor,
+    limits: Limits | None = None,
+    key: str | None = None,
+    only_here: bool = False,
 ) -> Application:
     """The service of some models.
 
     Args:
         pool: does the work of the models.
         key: what clients have to send; None if nothing, and then nothing can be changed.
+        only_here: as of :class:`~recbole_cadmr.serving.gate.Gate`.
     """
     limits = limits or Limits()
     app = FastAPI(
@@ -85,7 +91,7 @@ def make_app(
     _add_state(app, models, metrics)
     page.add_to(app, models)
     paths = frozenset(path for route in app.routes if (path := getattr(route, "path", "")) and "{" not in path)
-    return Gate(app, limits, metrics, paths | set(page.FOLDERS), key)
+    return Gate(app, limits, metrics, paths | set(page.FOLDERS), key, only_here)
 
 
 async def _in(pool: ThreadPoolExecutor | None, act: Callable[..., _Answer], *arguments: Any) -> _Answer:

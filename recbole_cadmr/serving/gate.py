@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -38,14 +40,23 @@ class Gate:
     Args:
         endpoints: paths that are counted by name; ``/name/`` stands for all that begin so.
         key: what clients have to send as ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; None if nothing.
+        only_here: whether who asks has to name this machine: else pages of strangers, whose name is made to lead here
+            (DNS rebinding), could ask by the browser of somebody who sits at it.
     """
 
     def __init__(
-        self, app: Application, limits: Limits, metrics: Metrics, endpoints: frozenset[str], key: str | None
+        self,
+        app: Application,
+        limits: Limits,
+        metrics: Metrics,
+        endpoints: frozenset[str],
+        key: str | None,
+        only_here: bool = False,
     ) -> None:
         self._app, self._limits, self._metrics, self._endpoints = app, limits, metrics, endpoints
         self._key = None if key is None else key.encode()
         self._rate = RateLimit(limits.rate) if limits.rate else None
+        self._only_here = only_here
         self._in_work = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -78,7 +89,9 @@ class Gate:
             self._metrics.answered(self._endpoint(scope["path"]), status, time.perf_counter() - start)
 
     def _check(self, scope: Message) -> None:
-        """Raise :class:`Refused` for who asks too much, or has no key."""
+        """Raise :class:`Refused` for who means another machine, asks too much, or has no key."""
+        if self._only_here and not _is_this_machine(dict(scope["headers"]).get(b"host", b"")):
+            raise Refused(421, "this service answers to localhost alone; see --key_file and --proxies")
         if not scope["path"].startswith(_GUARDED):
             return
         if self._in_work > self._limits.waiting:
@@ -138,6 +151,15 @@ class Gate:
             return path
         top = path[: path.find("/", 1) + 1]
         return top if top in self._endpoints else "other"
+
+
+def _is_this_machine(host: bytes) -> bool:
+    """Whether a header ``Host`` names the machine of the client; one without any comes from no browser."""
+    try:
+        name = urlsplit(f"//{host.decode('latin-1')}").hostname or "localhost"
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

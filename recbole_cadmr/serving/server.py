@@ -66,7 +66,7 @@ class Service(uvicorn.Server):
 
     Args:
         report: is called as soon as the service may be asked.
-        limits, key: as of :func:`~recbole_cadmr.serving.app.make_app`.
+        limits, key, only_here: as of :func:`~recbole_cadmr.serving.app.make_app`.
         threads: requests that are worked at at once, each by one thread; None for as many as there are cores.
         watch: seconds between two looks for new exports; 0 for none.
         proxies: addresses, between commas, whose word on who a client is counts; "" for none.
@@ -82,12 +82,13 @@ class Service(uvicorn.Server):
         threads: int | None = None,
         watch: float = 0.0,
         proxies: str = "",
+        only_here: bool = False,
     ) -> None:
         self._models, self._report, self._watch = models, report, watch
         self._pool = ThreadPoolExecutor(threads or torch.get_num_threads(), "model")
         super().__init__(
             uvicorn.Config(
-                make_app(models, metrics, self._pool, limits, key),
+                make_app(models, metrics, self._pool, limits, key, only_here),
                 http=impatient(limits.patience),
                 ws="none",
                 lifespan="off",

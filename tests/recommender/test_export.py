@@ -153,7 +153,8 @@ def test_the_card_says_what_it_is_and_what_pruning_costs(exported):
     measured = card["measured"]
     assert measured["recall@20 on validation"] == measured["recall@20 on validation, as exported"] == 1.0
     assert measured["shared of the best 20"] == 1.0 and measured["users"] == 2  # ann and bob have validation items
-    assert json.loads((folder / "settings.json").read_text())["reg_weight"] == 2.0
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["reg_weight"] == 2.0 and "data_path" not in settings
     neighbours = pd.read_parquet(folder / "neighbours.parquet").astype({"item": str, "neighbour": str})
     S = whole.engine.weights.numpy()
     for row in neighbours.itertuples():

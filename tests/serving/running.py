@@ -63,6 +63,7 @@ def serving(
     pictures: PictureSource | None = None,
     data_path: Path | None = None,
     proxies: str = "",
+    only_here: bool = False,
 ) -> Iterator[Running]:
     """Serve until the end of the block."""
     is_ready = threading.Event()
@@ -70,7 +71,7 @@ def serving(
     with listen("127.0.0.1", 0) as bound:
         models = Models(sources, metrics, pictures, None if data_path is None else str(data_path))
         models.load()
-        service = Service(models, metrics, is_ready.set, limits or Limits(), key, 2, watch, proxies)
+        service = Service(models, metrics, is_ready.set, limits or Limits(), key, 2, watch, proxies, only_here)
         thread = threading.Thread(target=service.run, args=([bound],), daemon=True)
         address = address_of(bound)
         thread.start()

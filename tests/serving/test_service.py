@@ -14,6 +14,7 @@ import pytest
 import requests
 
 import recbole_cadmr
+from recbole_cadmr.serving.gate import _is_this_machine
 from recbole_cadmr.serving.limits import Limits
 from tests.serving.running import KEY, sentence_of, serving
 
@@ -371,6 +372,26 @@ def test_a_proxy_says_who_asks(micro_runs, micro_data):
                 requests.get(running.address + "/v1/users", headers=headers, timeout=30).status_code for _ in range(3)
             ]
             assert codes == [200, 200, 429]
+
+
+@pytest.mark.parametrize("here", ["localhost:8000", "127.0.0.1", "127.8.0.1:80", "[::1]:8000", "LOCALHOST"])
+def test_names_of_this_machine(here):
+    assert _is_this_machine(here.encode())
+
+
+@pytest.mark.parametrize(
+    "there", ["shop.example", "127.0.0.1.shop.example:8000", "localhost.shop.example", "[::1", "10.0.0.1"]
+)
+def test_names_of_others(there):
+    assert not _is_this_machine(there.encode())
+
+
+def test_a_service_of_this_machine_alone_is_not_asked_by_another_name(micro_runs, micro_data):
+    with serving({"micro": micro_runs[0]}, data_path=micro_data, only_here=True) as running:
+        assert running.get("/v1/users").status_code == running.get("/").status_code == 200
+        for path in ("/v1/users", "/", "/health"):
+            answer = requests.get(running.address + path, headers={"host": "shop.example"}, timeout=30)
+            assert sentence_of(answer, 421) == "this service answers to localhost alone; see --key_file and --proxies"
 
 
 def test_only_so_many_requests_wait(micro_runs, micro_data):
