@@ -129,8 +129,8 @@ def _of_vectors(engine: Engine) -> Engine:
     found = vectors_of(engine) if isinstance(engine, ModelEngine) else None
     if found is None:
         raise UserError(
-            f"{engine.name} cannot be exported: its scores are neither weights of items by items, nor inner products "
-            f"of vectors that do not change; recommend from its checkpoint"
+            f"{engine.name} cannot be exported: neither weights of items by items, nor vectors whose inner products "
+            f"are its scores, can be read out of it; recommend from its checkpoint"
         )
     return found
 

@@ -143,8 +143,9 @@ class Recommender:
     ) -> int:
         """Take in products that came after training; from then on they are recommended and may stand in histories.
 
-        The model scores them as it would have had they been there from the start with nobody having them. Texts and
-        pictures are encoded by what made the vectors of the data set (its ``encoders.json``).
+        The model scores them as it would have had they been there from the start with nobody having them; one that
+        follows from the interactions alone is fitted to those of :meth:`update`, too. Texts and pictures are encoded by
+        what made the vectors of the data set (its ``encoders.json``).
 
         Args:
             ids: of the items, none of which may be known.

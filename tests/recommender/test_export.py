@@ -103,7 +103,7 @@ def test_an_export_recommends_what_the_model_does(tmp_path, name):
 
 def test_models_that_cannot_be_exported_say_so(tmp_path):
     session = open_micro(write_micro(tmp_path), "CADMR")
-    with pytest.raises(UserError, match="CADMR cannot be exported: its scores are neither"):
+    with pytest.raises(UserError, match="CADMR cannot be exported: neither weights"):
         Recommender(parts_of(session)).export(tmp_path / "export")
     with pytest.raises(UserError, match="Given cannot be exported"):
         made().export(tmp_path / "export")
