@@ -17,9 +17,9 @@ from tests.micro import open_checkpoint
 SEEDS = (1, 2, 3, 4, 5)
 # A quick learner of half the default width; fine-tuning adds next to nothing here.
 BRIEF = {
-    "pretrain_epochs": 20,
-    "epochs": 5,
-    "eval_step": 5,
+    "pretrain_epochs": 15,
+    "epochs": 1,
+    "eval_step": 15,
     "learning_rate": 0.003,
     "pretrain_learning_rate": 0.003,
     "autoencoder_hidden_sizes": [250],
@@ -86,8 +86,9 @@ def explained(latent: np.ndarray, factor: np.ndarray) -> float:
 def test_disentangling_lowers_the_total_correlation_and_keeps_the_known_factors(tmp_path):
     latents, tc = {}, {}
     for weight in (0.0, 0.5):
-        settings = {"tc_weight": weight, "pretrain_epochs": 1, "epochs": 15, "gate_init": 0.5, "eval_step": 15}
-        run = recbole_cadmr.train("CADMR", output=tmp_path / str(weight), settings={**settings, "show_progress": False})
+        settings = {"pretrain_epochs": 1, "epochs": 8, "eval_step": 8, "gate_init": 0.5, "autoencoder_hidden_sizes": [100]}
+        settings |= {"tc_weight": weight, "show_progress": False}
+        run = recbole_cadmr.train("CADMR", output=tmp_path / str(weight), settings=settings)
         tc[weight] = run.result["history"][-1]["diagnostics"]
         session = open_checkpoint(run.folder / "resume.pt")
         with torch.no_grad():
