@@ -6,12 +6,14 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -24,6 +26,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import process
 from recbole_cadmr.execution.process import command as command_line
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.runs.history import HistoryWriter
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.trial_folder import TrialFolder
 from recbole_cadmr.tuning.trial_record import best_record, read_records
@@ -31,18 +34,6 @@ from tests.cells import no_processes
 from tests.micro import write_micro
 from tests.processes import run_apart
 
-# What a cell that is held at its second epoch runs in place of the command line.
-HELD = """
-import runpy, time
-from recbole_cadmr.runs.history import HistoryWriter
-append = HistoryWriter.on_validation
-def held(self, trainer, validation):
-    append(self, trainer, validation)
-    while validation["epoch"] == 1:
-        time.sleep(0.05)
-HistoryWriter.on_validation = held
-runpy.run_module("recbole_cadmr.cli.child", run_name="__main__")
-"""
 QUICK = ["--datasets=micro", "--topk=[1, 2]", "--valid_metric=Recall@2", "--threads=1"]
 
 
@@ -333,9 +324,41 @@ def test_a_cell_that_takes_more_than_its_share_is_stopped(finished, processes, t
     assert "stopped: it took more memory than there was (it may use 0.1 GB)" in failure.read_text()
 
 
+class HeldAtItsSecondEpoch:
+    """In the place of the process of a cell: one that is forked, and waits in its second epoch."""
+
+    def __init__(self, arguments, stdout, **_):
+        theirs, ours = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setsid()
+            os.close(ours)
+            for taken, place in ((theirs, 0), (stdout.fileno(), 1), (stdout.fileno(), 2)):
+                os.dup2(taken, place)
+            sys.stdin = open(0)  # not the empty one of processes of multiprocessing
+            append = HistoryWriter.on_validation
+
+            def held(writer, trainer, validation):
+                append(writer, trainer, validation)
+                while validation["epoch"] == 1:
+                    time.sleep(0.05)
+
+            HistoryWriter.on_validation = held
+            sys.argv[1:] = arguments[3:]
+            try:
+                runpy.run_module("recbole_cadmr.cli.child", run_name="__main__")
+            finally:
+                os._exit(1)
+        os.close(theirs)
+        self.stdin = ours  # is closed when this process ends
+
+    def poll(self):
+        return None
+
+
 def main_that_is_killed(arguments):
     """The command line, whose process is killed while a cell of BPR is in the midst of its training."""
-    command, has_ended = process.command, process.RunProcess.has_ended
+    has_ended = process.RunProcess.has_ended
 
     def killing(run, limit):
         history = run.spec.run / "history.jsonl"
@@ -343,7 +366,7 @@ def main_that_is_killed(arguments):
             os.kill(os.getpid(), signal.SIGKILL)
         return has_ended(run, limit)
 
-    process.command = lambda *arguments: [sys.executable, "-c", HELD, *command(*arguments)[3:]]
+    process.subprocess = SimpleNamespace(Popen=HeldAtItsSecondEpoch, PIPE=subprocess.PIPE)
     process.RunProcess.has_ended = killing
     return main(arguments)
 
@@ -365,7 +388,7 @@ def test_a_killed_benchmark_goes_on_where_it_stopped(finished, tmp_path, capsys)
 def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(finished, tmp_path, capsys):
     settings = {"data_path": finished[2].partition("=")[2], "topk": [1, 2], "valid_metric": "Recall@2", "epochs": 2}
     arguments = (["BPR", "Pop"], ["micro"], [1, 2], tmp_path / "out")
-    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    benchmark(*arguments, settings=settings, tune=3)
     (search,) = (tmp_path / "out" / "searches").iterdir()  # there is nothing to search in Pop
     records = read_records(search)
     best = best_record(records)
@@ -382,7 +405,7 @@ def test_tuning_searches_every_model_and_reads_the_test_part_of_the_best_alone(f
     text = (tmp_path / "out" / "table.md").read_text()
     assert "(best of 3 on validation)" in text and text.count("| BPR | 2 |") == 1
     capsys.readouterr()
-    benchmark(*arguments, settings=settings, tune=3, jobs=2)
+    benchmark(*arguments, settings=settings, tune=3)
     assert "4 cells, 4 finished; nothing left to run" in capsys.readouterr().out
     assert (tmp_path / "out" / "table.md").read_text() == text
 

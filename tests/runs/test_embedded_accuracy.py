@@ -86,8 +86,8 @@ def explained(latent: np.ndarray, factor: np.ndarray) -> float:
 def test_disentangling_lowers_the_total_correlation_and_keeps_the_known_factors(tmp_path):
     latents, tc = {}, {}
     for weight in (0.0, 0.5):
-        settings = {"pretrain_epochs": 1, "epochs": 8, "eval_step": 8, "gate_init": 0.5, "autoencoder_hidden_sizes": [100]}
-        settings |= {"tc_weight": weight, "show_progress": False}
+        settings = {"pretrain_epochs": 1, "epochs": 8, "eval_step": 8, "autoencoder_hidden_sizes": [100]}
+        settings |= {"gate_init": 0.5, "tc_weight": weight, "show_progress": False}
         run = recbole_cadmr.train("CADMR", output=tmp_path / str(weight), settings=settings)
         tc[weight] = run.result["history"][-1]["diagnostics"]
         session = open_checkpoint(run.folder / "resume.pt")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+from types import SimpleNamespace
+
 import pytest
 
 import recbole_cadmr
+from recbole_cadmr.serving import models
 from tests.micro import write_micro
 
 # In the order of their ids, a to e.
 TITLES = ["<script>alert(1)</script>", "Crème brûlée", '"quoted" & <b>bold</b>', "", "東京タワー"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def garbage_of_tests_stays():
+    """A service that loads a model searches no more than that for garbage, not all that was imported for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "gc", SimpleNamespace(unfreeze=lambda: None, collect=gc.collect, freeze=gc.freeze))
+        yield
 
 
 @pytest.fixture(scope="session")

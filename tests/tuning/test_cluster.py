@@ -33,7 +33,7 @@ from recbole_cadmr.tuning.trial_record import read_records
 from recbole_cadmr.tuning.resources import Resources
 from recbole_cadmr.tuning.tune import tune
 
-out, settings = Path(sys.argv[1]), {"pretrain_epochs": 10, "epochs": 10, "show_progress": False}
+out, settings = Path(sys.argv[1]), {"pretrain_epochs": 8, "epochs": 6, "show_progress": False}
 # A node is asked every half second whether it lives; that it answers late is no death.
 often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
 head = {"num_cpus": 1, "include_dashboard": False, "_system_config": often}
@@ -75,7 +75,7 @@ def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
     records = read_records(out)
     assert len(died) == 2
     assert [record.status for record in records] == ["finished"] * 3
-    assert all(record.epochs == 20 for record in records)
+    assert all(record.epochs == 14 for record in records)
     assert sorted(record.deaths for record in records) == [0, 0, 1]
     lost = next(record for record in records if record.deaths)
     assert lost.number in died
