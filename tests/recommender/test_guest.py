@@ -48,25 +48,24 @@ def state():
 
 torch.set_num_threads(3)
 warnings.simplefilter("error", ResourceWarning)
-before = state()
-recommender = recbole_cadmr.load(sys.argv[1])
-loaded = state()
-recommender.recommend(topk=2)
-recommender.recommend(recommender.users[:2], 2, diversity=0.2)
-after = state()
 changed = lambda a, b: [name for name in a if a[name] != b[name]]
-print(changed(before, loaded), changed(loaded, after))
+for path in sys.argv[1:]:
+    before = state()
+    recommender = recbole_cadmr.load(path)
+    loaded = state()
+    recommender.recommend(topk=2)
+    recommender.recommend(recommender.users[:2], 2, diversity=0.2)
+    after = state()
+    print(changed(before, loaded), changed(loaded, after))
 """
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "export"])
-def test_loading_and_asking_leave_no_trace(brief_run, tmp_path, what):
-    path = brief_run.checkpoint
-    if what == "export":
-        path = tmp_path / "export"
-        Recommender(parts_of(opened(tmp_path, "BPR"))).export(path)
-    done = subprocess.run([sys.executable, "-c", PROBE, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout == "[] []\n"
+def test_loading_and_asking_leave_no_trace(brief_run, tmp_path):
+    Recommender(parts_of(opened(tmp_path, "BPR"))).export(tmp_path / "export")
+    # The export first: what a checkpoint needs beyond it, RecBole above all, is imported after that.
+    command = [sys.executable, "-c", PROBE, str(tmp_path / "export"), str(brief_run.checkpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] []\n[] []\n"
 
 
 def test_what_fails_on_loading_leaves_no_trace_either():

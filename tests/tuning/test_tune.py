@@ -28,7 +28,7 @@ from tests.micro import write_micro
 BPR = ["tune", "--model=BPR", "--epochs=6", "--grace=2"]
 ONE = ["--jobs=1"]  # so that trials come in the order of their numbers, and one process is started for all
 # Long enough to be met at work, and cut.
-CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=5", "--epochs=5"]
+CADMR = ["tune", "--model=CADMR", "--pretrain_epochs=7", "--epochs=3", "--autoencoder_hidden_sizes=[100]"]
 
 
 @pytest.fixture(scope="module")
@@ -248,9 +248,9 @@ def test_a_killed_trial_is_tried_once_more_and_an_interrupted_search_says_how_to
     assert (seen["first"].status, seen["first"].deaths, seen["first"].epochs) == ("finished", 1, 10)
     # Two phases are one axis of epochs; the start of fine-tuning is judged, too.
     assert [(r["epoch"], r["phase"]) for r in seen["first"].reports] == [
-        *((epoch, "pretrain") for epoch in range(5)),
-        (4, "finetune"),
-        *((epoch, "finetune") for epoch in range(5, 10)),
+        *((epoch, "pretrain") for epoch in range(7)),
+        (6, "finetune"),
+        *((epoch, "finetune") for epoch in range(7, 10)),
     ]
 
 
