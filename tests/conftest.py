@@ -31,8 +31,9 @@ def pytest_configure(config):
 
 
 # Half a minute or more, the longest first.
-LONGEST = ["test_tune.py", "test_shop.py", "test_embedded_accuracy.py", "test_benchmark.py", "test_cluster.py",
-           "test_resume.py", "test_schedule.py", "test_history.py", "test_ray_runner.py"]  # fmt: skip
+LONGEST = ["test_tune.py", "test_shop.py", "test_data_parallel.py", "test_benchmark.py", "test_cluster.py",
+           "test_embedded_accuracy.py", "test_resume.py", "test_schedule.py", "test_history.py",
+           "test_ray_runner.py"]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

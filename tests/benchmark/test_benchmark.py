@@ -335,7 +335,7 @@ class HeldAtItsSecondEpoch:
             os.close(ours)
             for taken, place in ((theirs, 0), (stdout.fileno(), 1), (stdout.fileno(), 2)):
                 os.dup2(taken, place)
-            sys.stdin = open(0)  # not the empty one of processes of multiprocessing
+            sys.stdin = os.fdopen(0)  # not the empty one of processes of multiprocessing
             append = HistoryWriter.on_validation
 
             def held(writer, trainer, validation):
