@@ -18,6 +18,7 @@ from recbole_cadmr.runs.result import read_result
 from tests.extract.networks import minilm
 
 ROOT = Path(__file__).parents[1]
+WARM = Path(__file__).with_name("warm_python.py")
 PAGE = (ROOT / "docs" / "shop.md").read_text(encoding="utf-8")
 NEEDED = ("bash", "curl", "flock")
 TEXT = {"user_id": str, "item_id": str, "product": str, "customer": str}
@@ -36,7 +37,9 @@ def shell(folder):
     """The environment of a reader: the package's Python as ``python``, the text model in the cache, a free port."""
     tools = folder / "bin"
     tools.mkdir()
-    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    # Two dozen commands, of which each would import the package for seconds.
+    warm = f'[ "$1 $2" = "-m recbole_cadmr" ] && shift 2 && exec "{sys.executable}" -IS "{WARM}" "{folder}/socket" "$@"'
+    (tools / "python").write_text(f'#!/bin/sh\n{warm}\nexec "{sys.executable}" "$@"\n')
     (tools / "python").chmod(0o755)
     model = folder / "hf" / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
     (model / "refs").mkdir(parents=True)
@@ -62,12 +65,16 @@ def walk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walk")
     environment = shell(folder)
     script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + "\n".join(blocks("bash"))
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, timeout=1200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    return folder / "shop", done.stdout, environment
+    with subprocess.Popen([sys.executable, WARM, folder / "socket", "serve"], cwd=folder, env=environment) as warm:
+        try:
+            done = subprocess.run(
+                ["bash", "-c", script], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, timeout=1200,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout[-3000:]
+            yield folder / "shop", done.stdout, environment
+        finally:
+            warm.terminate()
 
 
 def lists(path):
