@@ -18,6 +18,7 @@ from recbole_cadmr.layers.linear_autoencoder import singular
 from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
 BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
+_SCORES = 2**27  # and at most, of these items with all others, in very large catalogues
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 5  # of subspace iteration
 _HEAVY = 64  # users at most who are rows of the low-rank part
@@ -209,7 +210,8 @@ def with_content(
         B = replace(B, X=B.X[others], X_T=B.X_T[:, others])
     rows_of = partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries)
     n_items = len(scale)
-    blocks = [slice(start, min(start + BLOCK, n_items)) for start in range(0, n_items, BLOCK)]
+    step = min(BLOCK, max(_SCORES // n_items, 1))
+    blocks = [slice(start, min(start + step, n_items)) for start in range(0, n_items, step)]
     sparse = _stacked(map_blocks(rows_of, blocks), n_items, n_entries)
     factors = (torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device) for part in (left, right))
     return LowRankPlusSparse(next(factors), next(factors), sparse)

@@ -23,6 +23,8 @@ class Update:
     Attributes:
         new_pairs: pairs of a user and an item that are in use now.
         known_pairs: rows that repeat one, or a pair from before.
+        held_out: those among them whose pair is in the validation or test part: it is not recommended again, but has no
+            part in any score; ``train --final`` makes a model of all.
         new_users: users whom nothing was known of before.
         unknown_items: rows of items that are not in the catalogue; they were passed over.
         unknown_users: rows of users that the model, which learns every user by itself, cannot score until it is
@@ -33,6 +35,7 @@ class Update:
 
     new_pairs: int
     known_pairs: int
+    held_out: int
     new_users: int
     unknown_items: int
     unknown_users: int
@@ -69,9 +72,11 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
     new = rows - rows.multiply(sum(histories.parts.values(), histories.added) > 0)
     new.eliminate_zeros()
     refitted = bool(new.nnz) and can_refit and refit is not False
+    scored, held_out = histories.parts["train"] + histories.added, histories.parts["valid"] + histories.parts["test"]
     update = Update(
         new_pairs=int(new.nnz),
         known_pairs=int(usable.sum() - new.nnz),
+        held_out=int((rows.multiply(held_out > 0) > scored).sum()),
         new_users=len(new_users),
         unknown_items=int((item == 0).sum()),
         unknown_users=0 if parts.engine.takes_histories else int(strangers.sum()),

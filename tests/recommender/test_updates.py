@@ -44,6 +44,7 @@ def test_the_closed_form_is_as_a_fresh_fit_to_all(linear, tmp_path):
     update = updated.update(ADDED)
     # ann has c in the validation part.
     assert (update.new_pairs, update.known_pairs, update.new_users, update.unknown_items) == (3, 3, 1, 1)
+    assert update.held_out == 1
     assert update.refitted and update.unknown_users == 0
     assert updated.users == [*linear.users, "fay"] and "fay" not in linear.users
     fresh = trained(tmp_path, "LinearCADMR", JOINED, **LINEAR)
@@ -72,6 +73,7 @@ def test_what_is_known_already_changes_nothing(linear):
     parts = updated.parts
     update = updated.update(pd.DataFrame({"user_id": ["ann", "ann"], "item_id": ["a", "z"]}))
     assert (update.new_pairs, update.known_pairs, update.unknown_items, update.refitted) == (0, 1, 1, False)
+    assert update.held_out == 0
     assert updated.parts is parts
 
 
