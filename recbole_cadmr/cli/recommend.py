@@ -99,7 +99,10 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
         print(f"{update.new_pairs:,} new interactions of {file}, {update.new_users:,} new users")
         for count, what in (
             (update.known_pairs, "were known"),
-            (update.held_out, "of these are held out by this run, so that no score knows them; train --final uses them"),
+            (
+                update.held_out,
+                "of these are held out by this run, so that no score knows them; train --final uses them",
+            ),
             (update.unknown_items, "name items that are not in the catalogue; they were skipped"),
             (update.unknown_users, f"are of users that {recommender.model_name} does not know; they were skipped"),
         ):
