@@ -12,6 +12,7 @@ import pytest
 import requests
 
 import recbole_cadmr
+from recbole_cadmr.serving.limits import Limits
 from tests.serving.running import KEY, sentence_of, serving
 
 ASK = {"history": ["a"], "k": 3}
@@ -67,7 +68,7 @@ def test_a_new_export_is_taken_without_a_lost_request(place, exports):
                 response = session.post(f"{address}/v1/recommend", json=ASK, timeout=30)
                 answers.append((response.status_code, response.json()))
 
-    with serving({"shop": place}, watch=0.05) as running:
+    with serving({"shop": place}, watch=0.05, limits=Limits(rate=0)) as running:
         before = ask(running)
         asking = [threading.Thread(target=keep_asking, args=(running.address,)) for _ in range(3)]
         for thread in asking:
