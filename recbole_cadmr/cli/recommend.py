@@ -85,15 +85,19 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
 
 def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
     """Give a recommender what came after training, and say what came of it."""
-    from recbole_cadmr.recommender.new_items import Columns, read_new_items
+    from recbole_cadmr.recommender.new_items import Columns, read_new_items, with_content
     from recbole_cadmr.recommender.updates import read_interactions
 
     if file := arguments.new_items:
         title, texts = arguments.title_column, tuple(arguments.text_columns or ())
         columns = Columns(arguments.item_column, title, texts, arguments.picture_column)
-        products = read_new_items(file, recommender.catalogue.modalities, columns)
+        products, without = with_content(read_new_items(file, recommender.catalogue.modalities, columns))
+        if not products["ids"]:
+            raise UserError(f"no item of {file} has a text, a picture or a vector")
         places = {"text_model": arguments.text_model, "weights": arguments.weights}
         print(f"{recommender.add_items(**products, **places):,} new items of {file}")
+        if without:
+            print(f"{without:,} items of {file} have no text, picture or vector; they were skipped")
     if file := arguments.new_interactions:
         update = recommender.update(read_interactions(file, arguments.user_column, arguments.item_column))
         print(f"{update.new_pairs:,} new interactions of {file}, {update.new_users:,} new users")

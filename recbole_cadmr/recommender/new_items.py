@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def read_new_items(path: Path, modalities: Iterable[str], columns: Columns | Non
     if columns.picture in rows:
         products["pictures"] = [path.parent / name if name else None for name in rows[columns.picture]]
     return products
+
+
+def with_content(products: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Those of ``read_new_items`` of which there is a text, a picture or a vector, and how many others there were."""
+    known = np.zeros(len(products["ids"]), dtype=bool)
+    for name in _ARGUMENT.values():
+        known |= [value is not None for value in products.get(name, [None] * len(known))]
+    vectors = products.get("vectors", {})
+    for rows in vectors.values():
+        known |= [any(row) for row in rows]
+    kept: dict[str, Any] = {
+        name: list(compress(values, known)) for name, values in products.items() if name != "vectors"
+    }
+    if vectors:
+        kept["vectors"] = {name: list(compress(rows, known)) for name, rows in vectors.items()}
+    return kept, int((~known).sum())
 
 
 def _numbers(path: Path, column: str, cells: Sequence[str]) -> list[list[float]]:

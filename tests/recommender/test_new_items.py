@@ -247,6 +247,23 @@ def test_the_command_takes_a_file_of_them(place, sets, recommender, expected, ca
     assert set(lists.loc[lists["item_id"] == "tea", "title"]) == {NEW["tea"]}
 
 
+def test_the_command_counts_and_skips_products_without_content(place, recommender, tmp_path, capsys):
+    how = ["recommend", "--checkpoint", str(recommender.parts.source.file), "--topk", "7", "--leave_out", "none"]
+    file, output = tmp_path / "new.jsonl", tmp_path / "lists.csv"
+    width = recommender.catalogue.modalities["text"].width
+    rows = [{"item_id": "pot", "text_vector": [1.0] * width}, {"item_id": "nil", "title": "Nil"}, {"item_id": "nul"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([*how, "--new_items", str(file), "--output", str(output)]) == 0
+    said = capsys.readouterr().out
+    assert f"1 new items of {file}" in said
+    assert f"2 items of {file} have no text, picture or vector; they were skipped" in said
+    assert set(pd.read_csv(output)["item_id"]) == {*TITLES, "pot"}
+    file.write_text(json.dumps({"item_id": "nul", "title": " "}) + "\n")
+    assert main([*how, "--new_items", str(file), "--output", str(tmp_path / "none.csv")]) == 2
+    assert f"no item of {file} has a text, a picture or a vector" in capsys.readouterr().err
+    assert not (tmp_path / "none.csv").exists()
+
+
 def test_files_of_vectors(place, recommender, expected):
     rows = []
     for item in NEW:
