@@ -80,7 +80,7 @@ def write_export(
     place = Path(folder)
     with folder_aside(place) as aside:
         engine = _of_vectors(parts.engine)
-        small = pruned(engine, int(neighbours))
+        small = pruned(engine, int(neighbours), parts.histories)
         tensors: dict[str, Tensor] = {}
         described = _describe(small, tensors)
         _write_tables(parts, aside)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RatingRows
-from recbole_cadmr.layers.low_rank_autoencoder import strongest
+from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse, strongest
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
@@ -24,16 +24,17 @@ _LEAST, _MOST = 4, 4  # a row keeps this part of the average, and this many time
 TOP = 20
 
 
-def pruned(engine: Engine, neighbours: int) -> Engine:
+def pruned(engine: Engine, neighbours: int, histories: Histories) -> Engine:
     """An engine whose weights keep ``neighbours`` entries an item, as :func:`prune` says; others as they are."""
+    cold = histories.popularity[1:].numpy() == 0
     if isinstance(engine, AttentionEngine):
-        closed_form = _pruned_weights(engine.closed_form, neighbours)
+        closed_form = _pruned_weights(engine.closed_form, neighbours, cold)
         return AttentionEngine(engine.name, closed_form, engine.attention, engine.weight, engine.n_candidates)
-    return _pruned_weights(engine, neighbours) if isinstance(engine, WeightsEngine) else engine
+    return _pruned_weights(engine, neighbours, cold) if isinstance(engine, WeightsEngine) else engine
 
 
-def _pruned_weights(engine: WeightsEngine, neighbours: int) -> WeightsEngine:
-    weights = prune(engine.weights, neighbours)
+def _pruned_weights(engine: WeightsEngine, neighbours: int, cold: np.ndarray) -> WeightsEngine:
+    weights = prune(engine.weights, neighbours, cold)
     paths = None
     if engine.closed_form is not None and isinstance(engine.weights, Tensor):
         terms = engine.closed_form.terms_at(weights)
@@ -43,30 +44,57 @@ def _pruned_weights(engine: WeightsEngine, neighbours: int) -> WeightsEngine:
     return WeightsEngine(engine.name, weights, paths=paths, modality_weights=engine.modality_weights)
 
 
-def prune(weights: Any, neighbours: int) -> sp.csr_matrix:
+def prune(weights: Any, neighbours: int, cold: np.ndarray) -> sp.csr_matrix:
     """Weights [I, I] of which a row keeps ``neighbours`` entries on average, those of largest magnitude of all.
 
-    Each row keeps a quarter of as many at least, so that rare items have neighbours, and four times as many at most.
-    The same number for each row loses a percent of recall on Amazon Baby that this does not.
+    Each row and each column keeps a quarter of as many at least, so that rare items have neighbours and are neighbours,
+    and a row four times as many at most, but for these. So many are kept of the columns of ``cold`` items, too: all their weights,
+    which come of content alone, are small beside others'. The same number for each row loses a percent of recall on
+    Amazon Baby that this does not. Where four times as many are all items, so are all entries.
+
+    Args:
+        cold: [I], items that nobody has.
     """
-    most = _MOST * neighbours
+    n_items, most, least = len(cold), _MOST * neighbours, -(-neighbours // _LEAST)
+    by_row = _strongest(weights, most).tocoo()
+    by_column = _strongest(_transposed(weights), most if cold.any() else least).tocoo()
+    sure_by_column = _ranks(by_column) < np.where(cold, most, least)[by_column.row]
+    sure = np.concatenate([_ranks(by_row) < least, sure_by_column[sure_by_column]])
+    row = np.concatenate([by_row.row, by_column.col[sure_by_column]]).astype(np.int64)
+    column = np.concatenate([by_row.col, by_column.row[sure_by_column]]).astype(np.int64)
+    value = np.concatenate([by_row.data, by_column.data[sure_by_column]])
+    order = np.lexsort((~sure, row * n_items + column))
+    order = order[np.append(True, np.diff((row * n_items + column)[order]) > 0)[: len(order)]]
+    order = order[value[order] != 0]
+    if n_items > most:
+        magnitude = np.where(sure[order], np.inf, np.abs(value[order]))
+        n_kept = min(max(neighbours * n_items, int(sure[order].sum())), len(order))
+        order = order[np.sort(np.argpartition(-magnitude, n_kept - 1)[:n_kept])] if n_kept else order[:0]
+    kept = sp.csr_matrix((value[order], (row[order], column[order])), (n_items, n_items))
+    kept.sort_indices()
+    return kept
+
+
+def _transposed(weights: Any) -> Any:
+    if isinstance(weights, LowRankPlusSparse):
+        return LowRankPlusSparse(weights.right, weights.left, weights.sparse.T.tocsr())
+    return weights.T
+
+
+def _strongest(weights: Any, n: int) -> sp.csr_matrix:
+    """The ``n`` entries of largest magnitude of each row."""
     if sp.issparse(weights):
-        largest = strongest(weights.tocsr().astype(np.float32), most)
-    else:
-        n_items = len(weights if isinstance(weights, Tensor) else weights.left)
-        largest = sp.vstack([_largest(rows, most) for rows in _rows(weights, n_items)], "csr")
-    magnitude = np.abs(largest.data)
-    row = np.repeat(np.arange(largest.shape[0]), np.diff(largest.indptr))
-    order = np.lexsort((-magnitude, row))
-    rank = np.empty(len(row), dtype=np.int64)
-    rank[order] = np.arange(len(row)) - largest.indptr[row]
-    magnitude[rank < -(-neighbours // _LEAST)] = np.inf
-    magnitude[largest.data == 0] = -1
-    n_kept = min(neighbours * largest.shape[0], int((magnitude >= 0).sum()))
-    kept = np.sort(np.argpartition(-magnitude, n_kept - 1)[:n_kept]) if n_kept else np.zeros(0, np.int64)
-    pruned = sp.csr_matrix((largest.data[kept], (row[kept], largest.indices[kept])), largest.shape)
-    pruned.sort_indices()
-    return pruned
+        return strongest(weights.tocsr().astype(np.float32), n)
+    n_items = len(weights if isinstance(weights, Tensor) else weights.left)
+    return sp.vstack([_largest(rows, n) for rows in _rows(weights, n_items)], "csr")
+
+
+def _ranks(entries: sp.coo_matrix) -> np.ndarray:
+    """The place of each entry among those of its row, by magnitude: int64 [nnz], from 0."""
+    order = np.lexsort((-np.abs(entries.data), entries.row))
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - np.searchsorted(entries.row[order], entries.row[order])
+    return ranks
 
 
 def _rows(weights: Any, n_items: int) -> Any:

@@ -102,7 +102,7 @@ class ClosedFormSource(Source):
         assert closed_form.weights is not None
         weights = closed_form.modality_weights
         engine = WeightsEngine(self.name, closed_form.weights, closed_form, modality_weights=weights)
-        return engine if self.neighbours is None else pruned(engine, self.neighbours)
+        return engine if self.neighbours is None else pruned(engine, self.neighbours, histories)
 
 
 @dataclass(frozen=True)
