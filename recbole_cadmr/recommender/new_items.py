@@ -26,6 +26,7 @@ from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.parts import Parts
 
 _LONGEST = 100_000  # characters of a text that are read, far more than text models do
+_LARGEST = 1e15  # of a number of a vector: sums of squares of larger ones leave float32
 _FEW = 64  # texts that are encoded one by one
 _ARGUMENT = {"text": "texts", "image": "pictures"}
 
@@ -203,6 +204,11 @@ def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[s
         if not np.isfinite(array).all():
             item = ids[int(np.flatnonzero(~np.isfinite(array).all(1))[0])]
             raise UserError(f"the {name} vector of '{item:.100}' holds NaN or infinite numbers (as float32)")
+        if len(large := np.flatnonzero((np.abs(array) > _LARGEST).any(1))):
+            raise UserError(
+                f"the {name} vector of '{ids[int(large[0])]:.100}' holds numbers beyond {_LARGEST:g}, whose squares "
+                f"are too large to be added up; give vectors of the scale of the data set's"
+            )
         features[name] = torch.from_numpy(array)
     return features
 

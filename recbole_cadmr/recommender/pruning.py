@@ -48,9 +48,9 @@ def prune(weights: Any, neighbours: int, cold: np.ndarray) -> sp.csr_matrix:
     """Weights [I, I] of which a row keeps ``neighbours`` entries on average, those of largest magnitude of all.
 
     Each row and each column keeps a quarter of as many at least, so that rare items have neighbours and are neighbours,
-    and a row four times as many at most, but for these. So many are kept of the columns of ``cold`` items, too: all their weights,
-    which come of content alone, are small beside others'. The same number for each row loses a percent of recall on
-    Amazon Baby that this does not. Where four times as many are all items, so are all entries.
+    and a row four times as many at most, but for these. So many are kept of the columns of ``cold`` items, too: all
+    their weights, which come of content alone, are small beside others'. The same number for each row loses a percent
+    of recall on Amazon Baby that this does not. Where four times as many are all items, so are all entries.
 
     Args:
         cold: [I], items that nobody has.

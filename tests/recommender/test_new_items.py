@@ -165,6 +165,7 @@ def test_vectors_in_place_of_texts(place, recommender, expected):
         ({"ids": ["x"], "vectors": {"text": [["a"] * 384]}}, "the text vectors must be numbers"),
         ({"ids": ["x"], "vectors": {"text": [[float("nan")] * 384]}}, "the text vector of 'x' holds NaN or infinite"),
         ({"ids": ["x"], "vectors": {"text": [[1e300] * 384]}}, "the text vector of 'x' holds NaN or infinite"),
+        ({"ids": ["x"], "vectors": {"text": [[1e18] * 384]}}, "the text vector of 'x' holds numbers beyond 1e.15"),
         ({"ids": ["x"], "texts": ["t"], "vectors": {"text": [[1.0] * 384]}}, "both give the modality text"),
     ],
 )
