@@ -85,17 +85,22 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
 
 def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
     """Give a recommender what came after training, and say what came of it."""
-    from recbole_cadmr.recommender.new_items import Columns, read_new_items, with_content
+    from recbole_cadmr.recommender.new_items import Columns, not_in, read_new_items, with_content
     from recbole_cadmr.recommender.updates import read_interactions
 
     if file := arguments.new_items:
         title, texts = arguments.title_column, tuple(arguments.text_columns or ())
         columns = Columns(arguments.item_column, title, texts, arguments.picture_column)
-        products, without = with_content(read_new_items(file, recommender.catalogue.modalities, columns))
-        if not products["ids"]:
+        catalogue = recommender.catalogue
+        products, known = not_in(catalogue, read_new_items(file, catalogue.modalities, columns))
+        products, without = with_content(products)
+        if not products["ids"] and not known:
             raise UserError(f"no item of {file} has a text, a picture or a vector")
         places = {"text_model": arguments.text_model, "weights": arguments.weights}
-        print(f"{recommender.add_items(**products, **places):,} new items of {file}")
+        added = recommender.add_items(**products, **places) if products["ids"] else 0
+        print(f"{added:,} new items of {file}")
+        if known:
+            print(f"{known:,} items of {file} are in the catalogue already, and stay as they are there")
         if without:
             print(f"{without:,} items of {file} have no text, picture or vector; they were skipped")
     if file := arguments.new_interactions:

@@ -76,18 +76,26 @@ def read_new_items(path: Path, modalities: Iterable[str], columns: Columns | Non
 
 def with_content(products: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Those of ``read_new_items`` of which there is a text, a picture or a vector, and how many others there were."""
-    known = np.zeros(len(products["ids"]), dtype=bool)
+    has_content = np.zeros(len(products["ids"]), dtype=bool)
     for name in _ARGUMENT.values():
-        known |= [value is not None for value in products.get(name, [None] * len(known))]
-    vectors = products.get("vectors", {})
-    for rows in vectors.values():
-        known |= [any(row) for row in rows]
+        has_content |= [value is not None for value in products.get(name, [None] * len(has_content))]
+    for rows in products.get("vectors", {}).values():
+        has_content |= [any(row) for row in rows]
+    return _only(products, has_content)
+
+
+def not_in(catalogue: Catalogue, products: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """Those of ``read_new_items`` that a catalogue does not have yet, and how many others there were."""
+    return _only(products, np.array([name not in catalogue.item_numbers for name in products["ids"]], dtype=bool))
+
+
+def _only(products: Mapping[str, Any], chosen: np.ndarray) -> tuple[dict[str, Any], int]:
     kept: dict[str, Any] = {
-        name: list(compress(values, known)) for name, values in products.items() if name != "vectors"
+        name: list(compress(values, chosen)) for name, values in products.items() if name != "vectors"
     }
-    if vectors:
-        kept["vectors"] = {name: list(compress(rows, known)) for name, rows in vectors.items()}
-    return kept, int((~known).sum())
+    if vectors := products.get("vectors", {}):
+        kept["vectors"] = {name: list(compress(rows, chosen)) for name, rows in vectors.items()}
+    return kept, int((~chosen).sum())
 
 
 def _numbers(path: Path, column: str, cells: Sequence[str]) -> list[list[float]]:

@@ -265,6 +265,17 @@ def test_the_command_counts_and_skips_products_without_content(place, recommende
     assert not (tmp_path / "none.csv").exists()
 
 
+def test_the_command_passes_over_products_that_are_there(recommender, tmp_path, capsys):
+    known = next(iter(TITLES))
+    file, output = tmp_path / "new.jsonl", tmp_path / "lists.csv"
+    file.write_text(json.dumps({"item_id": known, "title": "another one"}) + "\n")
+    how = ["--checkpoint", str(recommender.parts.source.file), "--topk", "6", "--leave_out", "none"]
+    assert main(["recommend", *how, "--new_items", str(file), "--with", "title", "--output", str(output)]) == 0
+    assert f"1 items of {file} are in the catalogue already, and stay as they are there" in capsys.readouterr().out
+    lists = pd.read_csv(output)
+    assert set(lists.loc[lists["item_id"] == known, "title"]) == {TITLES[known]}
+
+
 def test_files_of_vectors(place, recommender, expected):
     rows = []
     for item in NEW:
