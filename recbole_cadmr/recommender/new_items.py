@@ -78,9 +78,11 @@ def with_content(products: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Those of ``read_new_items`` of which there is a text, a picture or a vector, and how many others there were."""
     has_content = np.zeros(len(products["ids"]), dtype=bool)
     for name in _ARGUMENT.values():
-        has_content |= [value is not None for value in products.get(name, [None] * len(has_content))]
+        has_content |= np.array(
+            [value is not None for value in products.get(name, [None] * len(has_content))], dtype=bool
+        )
     for rows in products.get("vectors", {}).values():
-        has_content |= [any(row) for row in rows]
+        has_content |= np.array([any(row) for row in rows], dtype=bool)
     return _only(products, has_content)
 
 
