@@ -222,14 +222,6 @@ class Recommender:
         """How many people have each item, by what the model knows of them: float32, in the order of :attr:`items`."""
         return self.histories.popularity[1:].numpy()
 
-    def has_user(self, user: str) -> bool:
-        """Whether there is a user of this id."""
-        return user in self.catalogue.user_numbers
-
-    def has_item(self, item: str) -> bool:
-        """Whether there is an item of this id."""
-        return item in self.catalogue.item_numbers
-
     def history(self, user: Any) -> list[str]:
         """Ids of all that a user has, in whichever part of the data, in the order of :attr:`items`.
 

@@ -151,5 +151,5 @@ def test_updates_and_requests_go_side_by_side(tmp_path):
         stop.set()
         for each in running:
             each.result()
-    assert recommender.has_user("new19") and recommender.history("new19") == ["a"]
+    assert "new19" in recommender.users and recommender.history("new19") == ["a"]
     assert sorted(recommender.history("eve")) == list("abcd")
