@@ -287,6 +287,7 @@ def test_own_files_with_malformed_rows(tmp_path, capsys):
         (["--k_core", "0"], "--k_core must be at least 1"),
         (["--name", "a/b"], "named by one word"),
         (["--image_model", "none", "--weights", "w.pth"], "--weights belongs to an image model"),
+        (["--weights", "no.pth"], "there is no file no.pth; name the one of the weights"),
         (["--split", "tomorrow"], "invalid choice"),
         (["--smart", "1"], "there is no option '--smart'"),
     ],

@@ -66,6 +66,8 @@ class Options:
             raise UserError(f"a data set is named by one word such as 'baby', not {self.name!r}")
         if self.weights and self.image_model == NONE:
             raise UserError("--weights belongs to an image model, and --image_model is none")
+        if self.weights and not self.weights.is_file():  # said before the texts are encoded, which may take hours
+            raise UserError(f"there is no file {self.weights}; name the one of the weights with --weights")
         if self.over is not here and self.text_model == self.image_model == NONE:
             raise UserError("--ray-address is for encoding, and both --text_model and --image_model are none")
 
