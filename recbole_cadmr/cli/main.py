@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Sequence
 
 from recbole_cadmr.arguments import shown
+from recbole_cadmr.cli.collector import left_alone_at_exit
 from recbole_cadmr.cli.parser import build_parser
 from recbole_cadmr.errors import UserError, is_out_of_memory
 from recbole_cadmr.files import NOT_TEXT
@@ -25,6 +26,7 @@ EXIT_FAULT, EXIT_USER_ERROR = 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    left_alone_at_exit()
     with guarded() as out:
         status, sentence = _run(list(sys.argv[1:] if arguments is None else arguments))
         out.flush()

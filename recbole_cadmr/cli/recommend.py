@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.arguments import names, not_negative, truth, whole_number
+from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
@@ -121,9 +122,10 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Recommend and write."""
-    from recbole_cadmr.recommender import tables
-    from recbole_cadmr.recommender.list_files import check_columns, with_columns
-    from recbole_cadmr.recommender.recommender import load
+    with uncollected():
+        from recbole_cadmr.recommender import tables
+        from recbole_cadmr.recommender.list_files import check_columns, with_columns
+        from recbole_cadmr.recommender.recommender import load
 
     destination = _destination(arguments)
     if not arguments.new_items and (arguments.text_model or arguments.weights or arguments.text_columns):

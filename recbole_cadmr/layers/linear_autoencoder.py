@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 import torch
 from threadpoolctl import threadpool_limits
@@ -114,6 +113,8 @@ def _by_lapack(matrix: Tensor) -> tuple[Tensor, int]:
     By scipy's LAPACK, in place: torch's holds two more matrices, and its MKL is slow on other processors than Intel's.
     """
     by_columns = (matrix.mT if matrix.is_contiguous() else matrix).numpy()
+    import scipy.linalg  # whoever asks a fitted model need not wait for it
+
     factorise, invert = scipy.linalg.get_lapack_funcs(("potrf", "potri"), [by_columns])
     with threadpool_limits(torch.get_num_threads(), "blas"):
         upper, info = factorise(by_columns, lower=False, clean=False, overwrite_a=True)

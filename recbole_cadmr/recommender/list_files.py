@@ -94,11 +94,23 @@ def check_columns(table: pd.DataFrame, names: Sequence[str], taken: Sequence[str
 
 
 def _write_parquet(lists: pd.DataFrame, path: Path) -> None:
-    types = {"O": pa.string(), "i": pa.int64(), "f": pa.float32()}
-    schema = pa.schema([(name, types[column.dtype.kind]) for name, column in lists.items()])
-    with pa.parquet.ParquetWriter(path, schema) as writer:
+    kinds = {name: column.dtype.kind for name, column in lists.items()}
+    types = {"O": pa.dictionary(pa.int32(), pa.string()), "i": pa.int64(), "f": pa.float32()}
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    repeating = [name for name, kind in kinds.items() if kind != "f"]
+    # Without its schema texts are read as texts, not as the numbers of distinct ones.
+    with pa.parquet.ParquetWriter(path, schema, use_dictionary=repeating, store_schema=False) as writer:
         for part in _parts(lists):
-            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+            columns = [_arrow_array(column.to_numpy(), schema.field(name).type) for name, column in part.items()]
+            writer.write_table(pa.table(columns, schema))
+
+
+def _arrow_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Values as of a type; texts are looked through once, where Arrow would copy and then compare all."""
+    if not pa.types.is_dictionary(kind):
+        return pa.array(values, kind)
+    number, distinct = pd.factorize(values)
+    return pa.DictionaryArray.from_arrays(number.astype(np.int32), pa.array(distinct, kind.value_type))
 
 
 def _text(lists: pd.DataFrame, name: str) -> Iterator[str]:

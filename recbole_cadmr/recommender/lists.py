@@ -14,7 +14,7 @@ from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.recommender.diversity import POOL, diversified
 from recbole_cadmr.recommender.engine import SCORES, Engine
 from recbole_cadmr.recommender.histories import Histories
-from recbole_cadmr.training.ranking import ListedScores, best, contained
+from recbole_cadmr.training.ranking import ListedScores, best_by_id, contained
 
 if TYPE_CHECKING:
     from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
@@ -154,7 +154,7 @@ def _ranked(
 def _best(scores: Tensor | ListedScores, known: Pairs, k: int, among: Tensor | None) -> tuple[Tensor, Tensor]:
     if isinstance(scores, Tensor):
         scores = _masked(scores, known)
-    return best(scores, min(k, scores.shape[1]), among)
+    return best_by_id(scores, min(k, scores.shape[1]), among)
 
 
 def _unknown(engine: Engine, histories: Histories, sequences: Sequences | None, users: Tensor) -> Tensor:

@@ -149,8 +149,8 @@ def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
 
 
 def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Catalogue:
-    users = _table(files[export.USERS])["user_id"].to_numpy()
-    items = _table(files[export.ITEMS])
+    users = _table(files[export.USERS]).to_pandas()["user_id"].to_numpy()
+    items = _table(files[export.ITEMS]).to_pandas()
     item_ids = items["item_id"].to_numpy()
     texts = {name: column for name, column in items.items() if name.startswith("text:")}
     columns = {name.removeprefix("text:"): column.to_numpy() for name, column in texts.items()}
@@ -166,7 +166,7 @@ def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Cat
 
 
 def _histories(content: bytes, catalogue: Catalogue) -> Histories:
-    table = pa.parquet.read_table(io.BytesIO(content), read_dictionary=["user_id", "item_id", "part"])
+    table = _table(content, "user_id", "item_id", "part")
     users = _numbers(table["user_id"], catalogue.user_numbers)
     items = _numbers(table["item_id"], catalogue.item_numbers)
     part = _numbers(table["part"], {name: number for number, name in enumerate((*PARTS, "added"))})
@@ -204,7 +204,7 @@ def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tenso
 
 
 def _weights(content: bytes, catalogue: Catalogue) -> sp.csr_matrix:
-    table = pa.parquet.read_table(io.BytesIO(content), read_dictionary=["item", "neighbour"])
+    table = _table(content, "item", "neighbour")
     item, neighbour = (_numbers(table[name], catalogue.item_numbers) - 1 for name in ("item", "neighbour"))
     values = table["weight"].to_numpy().astype(np.float32)
     _expect(np.isfinite(values).all())
@@ -225,8 +225,10 @@ def _numbers(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _table(content: bytes) -> pd.DataFrame:
-    return pa.parquet.read_table(io.BytesIO(content)).to_pandas()
+def _table(content: bytes, *by_number: str) -> pa.Table:
+    """The table of a parquet file, columns of texts ``by_number`` of the distinct ones."""
+    # In chunks as they were written; those of read_table are smaller, and each repeats the texts.
+    return pa.parquet.ParquetFile(io.BytesIO(content), read_dictionary=by_number).read()
 
 
 def _expect(condition: Any) -> None:

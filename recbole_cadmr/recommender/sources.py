@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.graph import ItemGraph, nearest_items
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
@@ -90,6 +89,8 @@ class ClosedFormSource(Source):
 
     def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
         """The closed form, fitted anew and pruned as it was."""
+        from recbole_cadmr.config.model_yaml import own_settings  # and yaml, which asking does not need
+
         declared = own_settings("LinearCADMR")
         for name, setting in declared.items():
             if name not in self.settings:

@@ -91,8 +91,11 @@ class WeightsEngine(Engine):
         weights: Any = self.weights
         if not sp.issparse(weights) or n_rows < self.n_items or 4 * self.n_items**2 > 0.2 * free_bytes():
             return self
-        dense = torch.from_numpy(weights.toarray())
-        return WeightsEngine(self.name, dense, self.closed_form, self.paths, self.modality_weights)
+        # numpy asks for large pages, but not for memory that the system is to clear: that takes four times as long.
+        dense = np.empty(weights.shape, dtype=weights.dtype)
+        dense.fill(0)
+        weights.toarray(out=dense)
+        return WeightsEngine(self.name, torch.from_numpy(dense), self.closed_form, self.paths, self.modality_weights)
 
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
         """The items of positive score where S is sparse: all others have 0 or less. Of one person, all are scored."""

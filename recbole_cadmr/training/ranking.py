@@ -9,9 +9,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-_BLOCK = 2**19  # keys sorted at once, which stay in the processor's cache
+_BLOCK = 2**19  # numbers looked at together, which stay in the processor's cache
 _LOW = 2**32 - 1  # the lower half of a key
 _LEFT_OUT = torch.iinfo(torch.int64).min | _LOW  # the key of what is in no list: below all others, of the padding item
+
+Best = Callable[[Tensor, int, Tensor | None], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class ListedScores:
         """Users and items."""
         return len(self.start) - 1, self.n_items
 
-    def best(self, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """:func:`best` of the users, by all items where fewer than ``k`` candidates are left."""
+    def best(self, k: int, among: Tensor | None = None, of_all: Best | None = None) -> tuple[Tensor, Tensor]:
+        """:func:`best` of the users, where fewer than ``k`` candidates are left ``of_all`` items (:func:`best`)."""
         keys = self.keys
         if among is not None:
             keys = keys.masked_fill(~among.cpu()[self._items(keys)], _LEFT_OUT)
@@ -82,7 +84,7 @@ class ListedScores:
         values, items = (bits ^ ((bits >> 31) & (2**31 - 1))).view(torch.float32), self._items(chosen)
         few = (chosen == _LEFT_OUT).any(1).nonzero().squeeze(1)
         for users in few.split(self.users_at_once) if len(few) else ():
-            value, item = best(self.dense(users), k, among)
+            value, item = (of_all or best)(self.dense(users), k, among)
             values[users], items[users] = value.cpu(), item.cpu()
         return values, items
 
@@ -94,6 +96,9 @@ class ListedScores:
 def best(scores: Tensor | ListedScores, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The ``k`` best items of each user, best first: scores and items, [B, k] each; -inf where there are no more.
 
+    Of all items, ties are broken as ``torch.topk`` does, and so RecBole's evaluation; of candidates, and in
+    :func:`best_by_id`, the lower id comes first.
+
     Args:
         scores: of all items [B, n_items], -inf where left out, or of those that the model lists.
         among: bool [n_items], the only items that count.
@@ -101,6 +106,25 @@ def best(scores: Tensor | ListedScores, k: int, among: Tensor | None = None) -> 
     if isinstance(scores, ListedScores):
         return scores.best(k, among)
     value, item = (scores if among is None else scores.masked_fill(~among.to(scores.device), -torch.inf)).topk(k, dim=1)
+    return value, item
+
+
+def best_by_id(scores: Tensor | ListedScores, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """:func:`best`, of equal scores the lower id first, however the scores were computed."""
+    if isinstance(scores, ListedScores):
+        return scores.best(k, among, best_by_id)
+    if among is not None:
+        scores = scores.masked_fill(~among.to(scores.device), -torch.inf)
+    value, item = scores.topk(min(k + 1, scores.shape[1]), dim=1)  # one more: it may be as good as the last
+    tied = ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > -torch.inf)).any(1).nonzero().squeeze(1)
+    value, item = value[:, :k].contiguous(), item[:, :k].contiguous()
+    for rows in tied.split(max(_BLOCK // scores.shape[1], 1)):
+        theirs, last = scores[rows], value[rows, -1:]
+        better, equal = ~(theirs <= last), theirs == last  # NaN is best, as in topk
+        equal &= equal.cumsum(1, dtype=torch.int32) <= k - better.sum(1, keepdim=True)
+        items = (better | equal).nonzero()[:, 1].view(-1, k)
+        values, order = theirs.gather(1, items).sort(dim=1, descending=True, stable=True)
+        value[rows], item[rows] = values, items.gather(1, order)
     return value, item
 
 

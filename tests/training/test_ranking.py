@@ -14,7 +14,7 @@ from recbole_cadmr.recommender.loading import parts_of
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.training import ranking
-from recbole_cadmr.training.ranking import ListedScores, best
+from recbole_cadmr.training.ranking import ListedScores, best, best_by_id
 from tests.micro import open_drawn, write_drawn
 
 N_USERS, N_ITEMS = 40, 60
@@ -74,6 +74,29 @@ def test_other_candidates_may_be_all_that_count():
     assert np.array_equal(values.numpy(), np.take_along_axis(scores, expected, 1))
     _, items = best(torch.from_numpy(scores), 4, torch.from_numpy(among))
     assert np.array_equal(items.numpy(), np.argsort(-np.where(among, scores, -np.inf), axis=1)[:, :4])
+
+
+@pytest.mark.parametrize("k", [5, N_ITEMS - 1, N_ITEMS])
+def test_of_equal_scores_the_lower_id_comes_first_however_they_were_computed(k, monkeypatch):
+    monkeypatch.setattr(ranking, "_BLOCK", 2 * N_ITEMS)
+    rng = np.random.default_rng(k)
+    scores = rng.standard_normal((20, N_ITEMS)).round().astype(np.float32)
+    scores[0], scores[1, 7:] = 1.0, 0.0  # one value; a tie that the list ends in
+    scores[2] = np.where(rng.random(N_ITEMS) < 0.5, 0.0, -0.0)
+    scores[3] = rng.permutation(N_ITEMS)  # no ties
+    left_out = rng.random(scores.shape) < 0.1
+    left_out[:, 0], left_out[4, 3:] = True, True  # user 4 has two items left at most
+    among = torch.from_numpy(rng.random(N_ITEMS) < 0.9)
+    everything = np.where(left_out, -np.inf, scores)
+    stored = scores > 0.5  # most users have fewer than k
+    for some in (None, among):
+        mine = everything if some is None else np.where(some, everything, -np.inf)
+        order = np.argsort(-mine, kind="stable")[:, :k]
+        expected = np.take_along_axis(mine, order, 1)
+        for found in (torch.from_numpy(everything), listed(scores, stored, left_out)[0]):
+            values, items = best_by_id(found, k, some)
+            assert np.array_equal(values.numpy(), expected)
+            assert np.array_equal(items.numpy()[expected > -np.inf], order[expected > -np.inf])
 
 
 class Listing:
