@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from recbole_cadmr.arguments import whole_number
+from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.errors import UserError
 
@@ -23,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain and print."""
-    from recbole_cadmr.formatting import markdown_table, plain
-    from recbole_cadmr.recommender.recommender import load
+    with uncollected():
+        from recbole_cadmr.formatting import markdown_table, plain
+        from recbole_cadmr.recommender.recommender import load
 
     if (arguments.user is None) == (arguments.history is None):
         raise UserError("give either --user or --history")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from recbole_cadmr.arguments import whole_number
+from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
 
 
@@ -24,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find and print."""
-    from recbole_cadmr.formatting import markdown_table, plain
-    from recbole_cadmr.recommender.recommender import load
+    with uncollected():
+        from recbole_cadmr.formatting import markdown_table, plain
+        from recbole_cadmr.recommender.recommender import load
 
     recommender = load(arguments.checkpoint, arguments.data_path)
     frame = recommender.similar_items(arguments.item, arguments.topk, arguments.by)

@@ -36,6 +36,7 @@ class WeightsEngine(Engine):
         closed_form: what a dense or low-rank S was made by, if it has paths.
         paths: what the entries of a sparse S are made of, if that is known.
         modality_weights: how much each modality counts, by name.
+        padded: S [I, I + 1], dense, behind a column for the padding item, if scores are to be computed by that.
     """
 
     takes_histories = True
@@ -47,8 +48,10 @@ class WeightsEngine(Engine):
         closed_form: ContentAutoencoder | None = None,
         paths: PathWeights | None = None,
         modality_weights: Mapping[str, float] | None = None,
+        padded: Tensor | None = None,
     ) -> None:
         self.name, self.weights, self.closed_form, self.paths = name, weights, closed_form, paths
+        self.padded = padded
         self.n_items = _n_rows(weights) + 1
         self._modality_weights = dict(modality_weights or {})
         self.explains = True
@@ -69,13 +72,18 @@ class WeightsEngine(Engine):
     @torch.no_grad()
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
         """Scores of people by what they have."""
+        if self.padded is not None and content_weight == 1.0:
+            return without_padding(rows).matmul(self.padded)
         return F.pad(self.scores_of(without_padding(rows), content_weight), (1, 0))
 
     def scores_of(self, batch: RowBatch, content_weight: float = 1.0) -> Tensor:
         """The same [B, I] of rows [B, I], both without the padding item."""
         if content_weight != 1.0:
             return self._weighed_scores_of(batch, content_weight)
-        return product(batch, self.weights)
+        return self._product(batch)
+
+    def _product(self, batch: RowBatch) -> Tensor:
+        return product(batch, self.weights) if self.padded is None else batch.matmul(self.padded)[:, 1:]
 
     def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         if self.closed_form is not None:
@@ -83,23 +91,26 @@ class WeightsEngine(Engine):
                 return self.closed_form.scores(batch, content_weight)
         if self.paths is not None:
             alone = product(batch, self.paths.autoencoder)
-            return torch.lerp(alone, product(batch, self.weights), content_weight)
+            return torch.lerp(alone, self._product(batch), content_weight)
         raise UserError(f"content has no weight of its own in the scores of {self.name}")
 
     def for_many(self, n_rows: int) -> WeightsEngine:
         """With S dense, if memory has room for it, where most of its rows are asked for many times anyway."""
         weights: Any = self.weights
-        if not sp.issparse(weights) or n_rows < self.n_items or 4 * self.n_items**2 > 0.2 * free_bytes():
+        if self.padded is not None or not sp.issparse(weights) or n_rows < self.n_items:
+            return self
+        if 4 * self.n_items**2 > 0.2 * free_bytes():
             return self
         # numpy asks for large pages, but not for memory that the system is to clear: that takes four times as long.
-        dense = np.empty(weights.shape, dtype=weights.dtype)
-        dense.fill(0)
-        weights.toarray(out=dense)
-        return WeightsEngine(self.name, torch.from_numpy(dense), self.closed_form, self.paths, self.modality_weights)
+        padded = np.empty((self.n_items - 1, self.n_items), dtype=np.float32)
+        padded.fill(0)
+        padded[np.repeat(np.arange(self.n_items - 1), np.diff(weights.indptr)), 1 + weights.indices] = weights.data
+        dense = torch.from_numpy(padded)
+        return WeightsEngine(self.name, weights, self.closed_form, self.paths, self.modality_weights, dense)
 
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
         """The items of positive score where S is sparse: all others have 0 or less. Of one person, all are scored."""
-        if not sp.issparse(self.weights) or (rows.n_rows == 1 and self.n_items < _FEW):
+        if self.padded is not None or not sp.issparse(self.weights) or (rows.n_rows == 1 and self.n_items < _FEW):
             return None
         scores = without_padding(rows).csr @ self.weights
         scores.data[scores.data < 0] = 0
