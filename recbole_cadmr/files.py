@@ -20,7 +20,7 @@ import numpy as np
 from recbole_cadmr.errors import UserError
 
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # in an argument: a NUL, and what stands for bytes that are not text
-_TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt
+TEMPORARY = re.compile(r"\..+(\.\w+)\.[a-z0-9_]{8}\1")  # .model.pt.x7_k2mqa.pt, as write_aside names it
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def refuse_links(root: Path, but: str = "") -> None:
 def remove_temporaries(root: Path) -> None:
     """Remove what :func:`write_aside` left of files in ``root`` when its process was killed."""
     for place, _, names in os.walk(root):
-        for name in filter(_TEMPORARY.fullmatch, names):
+        for name in filter(TEMPORARY.fullmatch, names):
             Path(place, name).unlink(missing_ok=True)
 
 

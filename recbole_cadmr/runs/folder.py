@@ -18,12 +18,18 @@ from tempfile import TemporaryDirectory
 
 from recbole_cadmr.compat import keep_recbole_off_the_root_logger
 from recbole_cadmr.errors import ModelError, UserError
+from recbole_cadmr.files import TEMPORARY
 from recbole_cadmr.locking import LOCK
 from recbole_cadmr.screen import Screen
 from recbole_cadmr.training.checkpoint import BEST, LAST
 
 RESULT, HISTORY, CURVES, LISTS = "result.json", "history.jsonl", "learning_curves.svg", "test_lists.npz"
 
+_LOG = "log"
+_LOGS = {
+    _LOG: ".log",
+    "log_tensorboard": "events.out.",
+}  # folders that a run begins with, what is in names of their files
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -49,7 +55,7 @@ class RunFolder:
     history = _Entry(HISTORY)  # the validations so far, one a line
     curves = _Entry(CURVES)  # the picture of the history
     lists = _Entry(LISTS)  # what is recommended to the test users, if it is kept
-    log = _Entry("log")  # the folder of the log files
+    log = _Entry(_LOG)  # the folder of the log files
 
     @property
     def is_finished(self) -> bool:
@@ -75,9 +81,17 @@ def create_run_folder(output: Path | str | None, parent: str, name: str) -> RunF
 
 
 def refuse_used(folder: Path) -> None:
-    """Raise :class:`UserError` if anything but a lock lies in a run's folder."""
-    if any(path.name != LOCK for path in folder.iterdir()):
-        raise UserError(f"{folder} is already used; choose another `output`, or resume it with `resume` {folder}")
+    """Raise :class:`UserError` if anything lies in a run's folder but what one leaves that was killed at its start.
+
+    That is a lock, its log, and what was written aside.
+    """
+    for path in folder.iterdir():
+        if path.name in _LOGS:
+            is_ours = all(file.is_file() and _LOGS[path.name] in file.name for file in path.iterdir())
+        else:
+            is_ours = path.name == LOCK or TEMPORARY.fullmatch(path.name) is not None
+        if not is_ours:
+            raise UserError(f"{folder} is already used; choose another `output`, or resume it with `resume` {folder}")
 
 
 class _PlainFormatter(logging.Formatter):
@@ -89,7 +103,7 @@ class _LogFile(logging.FileHandler):
     """The log of a run, which ends with it if it cannot be written, rather than continue in silence."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / "log" / f"{name}.log"
+        self.path = folder / _LOG / f"{name}.log"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(self.path, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))

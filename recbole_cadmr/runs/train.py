@@ -19,7 +19,7 @@ from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json
 from recbole_cadmr.formatting import covered
 from recbole_cadmr.layers.shared_batch import ProcessLost
-from recbole_cadmr.locking import alone_in
+from recbole_cadmr.locking import LOCK, alone_in
 from recbole_cadmr.runs.folder import RunFolder, create_run_folder, refuse_used, run_log
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
 from recbole_cadmr.runs.learning_curves import learning_curves
@@ -110,7 +110,9 @@ def train_in(
     with ExitStack() as stack:
         stack.enter_context(alone_in(folder.path, "run"))
         refuse_used(folder.path)  # by another process meanwhile
-        stack.callback(_remove_unless_begun, folder)
+        remove_temporaries(folder.path)  # of a run that was killed at its start
+        if not any(path.name != LOCK for path in folder.path.iterdir()):  # else it was not this run's to begin with
+            stack.callback(_remove_unless_begun, folder)
         stack.enter_context(run_log(folder.path, name, level=config["state"] or "INFO"))
         try:
             session = open_session(config, folder.path, uuid4().hex)
@@ -150,7 +152,10 @@ def resume(
         if run.is_finished:
             raise UserError(f"the run in {path} is finished; its results are in {run.result.name}")
         if not run.last.is_file():
-            raise UserError(f"{path} holds no {run.last.name}, so there is nothing to resume; start the run again")
+            raise UserError(
+                f"{path} holds no {run.last.name}, so there is nothing to resume; start the run again, with the same "
+                f"`output` if it was stopped before its first epoch"
+            )
         refuse_links(path.resolve())
         content = read_state(run.last)
         if run.best.is_file():

@@ -111,6 +111,29 @@ def test_a_used_folder_is_refused_and_untouched(brief_run):
     assert (brief_run.folder / "result.json").read_bytes() == before
 
 
+def test_a_run_killed_before_it_kept_anything_leaves_its_folder_free(tmp_path):
+    folder, quiet = tmp_path / "run", {"show_progress": False}
+    log = folder / "log" / "Pop-synthetic.log"
+    for path in (log, folder / "log_tensorboard" / "events.out.tfevents.1.host.2.0", folder / ".lock"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of the one that was killed\n")
+    temporary = folder / ".resume.pt.0123abcd.pt"
+    temporary.write_bytes(b"half")
+    own = folder / "log" / "notes.txt"
+    own.touch()
+    with pytest.raises(UserError, match="already used"):
+        recbole_cadmr.train("Pop", output=folder)
+    own.unlink()
+    with pytest.raises(UserError, match="start the run again, with the same `output`"):
+        recbole_cadmr.resume(folder)
+    with pytest.raises(UserError, match="valid_metric Recall@20 is not computed"):
+        recbole_cadmr.train("Pop", output=folder, settings={"topk": [10**6], **quiet})
+    assert log.read_text().startswith("of the one that was killed\n")  # what was there stays
+    run = recbole_cadmr.train("Pop", output=folder, settings=quiet)
+    assert run.result["test_result"]["recall@20"] > 0 and not temporary.exists()
+    assert "Pop on synthetic" in log.read_text()
+
+
 def test_phases_can_be_switched_off(tmp_path):
     quiet = {"show_progress": False}
     only = recbole_cadmr.train("CADMR", output=tmp_path / "a", settings={**quiet, "pretrain_epochs": 2, "epochs": 0})
