@@ -38,12 +38,13 @@ from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
 _ALWAYS = (export.CARD, export.SETTINGS, export.USERS, export.ITEMS, export.HISTORIES)
+_MOST_VERSION = 10**6
 _SOMETIMES = (export.NEIGHBOURS, export.ENGINE, export.CONTENT)
 
 
 class _File(msgspec.Struct):
-    bytes: int
-    sha256: str
+    bytes: Annotated[int, Meta(ge=0, le=2**62)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Manifest(msgspec.Struct):
@@ -117,34 +118,38 @@ def read_export(folder: Path) -> Parts:
 
 def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
     """The content of the export's files by name."""
-    file = folder / export.MANIFEST
-    with _refusing(folder):
-        content = msgspec.json.decode(manifest)
-        kind, version = content.get("format"), content.get("format_version")
-    if kind != export.FORMAT:
-        raise UserError(f"{file} is not the manifest of an export of this package")
+    file, again = folder / export.MANIFEST, "export the checkpoint again"
+    try:
+        content = msgspec.json.decode(manifest, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{file} was cut short or edited: it is not an object of JSON; {again}") from error
+    if content.get("format") != export.FORMAT:
+        raise UserError(f"{file} is not the manifest of an export of this package; {again}")
+    version = content.get("format_version")
+    if type(version) is not int or not 0 < version < _MOST_VERSION:
+        raise UserError(f"{file} was edited: it names no format version; {again}")
     if version != export.FORMAT_VERSION:
         raise UserError(
-            f"{folder} is an export of format version {version}, this package reads {export.FORMAT_VERSION}; "
-            f"export the checkpoint again"
+            f"{folder} is an export of format version {version}, this package reads {export.FORMAT_VERSION}; {again}"
         )
-    with _refusing(folder):
+    try:
         expected = msgspec.convert(content, _Manifest).files
+    except msgspec.MsgspecError as error:
+        raise UserError(f"{file} was edited: it does not give size and SHA-256 of each file; {again}") from error
     lacking = [name for name in _ALWAYS if name not in expected]
     if lacking or not set(expected) <= {*_ALWAYS, *_SOMETIMES}:
-        raise UserError(f"{file} is damaged or was edited: it does not name the files of an export; export it again")
+        raise UserError(f"{file} was edited: it does not name the files of an export; {again}")
     files = {}
     for name, identity in expected.items():
         if not (folder / name).is_file():
-            raise UserError(f"{folder} was cut short: {name} is missing; export the checkpoint again")
+            raise UserError(f"{folder} was cut short: {name} is missing; {again}")
         files[name] = read_bytes(folder / name)
         if len(files[name]) != identity.bytes:
             raise UserError(
-                f"{folder} was cut short: {name} has {len(files[name]):,} of {identity.bytes:,} bytes; export the "
-                f"checkpoint again"
+                f"{folder} was cut short: {name} has {len(files[name]):,} of {identity.bytes:,} bytes; {again}"
             )
         if hashlib.sha256(files[name]).hexdigest() != identity.sha256:
-            raise UserError(f"{folder / name} was changed after the export: its hash is another; export it again")
+            raise UserError(f"{folder / name} was changed after the export: its hash is another; {again}")
     return files
 
 
@@ -245,5 +250,7 @@ def _refusing(folder: Path) -> Iterator[None]:
         *(msgspec.MsgspecError, pa.ArrowException, safetensors.SafetensorError, UnicodeDecodeError, RecursionError),
         *(KeyError, ValueError, TypeError, AttributeError, IndexError, OSError),  # OSError: of parquet
     ) as error:
-        reason = " ".join(str(error).replace("`", "'").split())
-        raise UserError(f"{folder} is damaged or was edited: {reason[:200]}; export the checkpoint again") from error
+        said = "its parts do not fit together"  # what Python says of them helps nobody
+        if isinstance(error, (msgspec.MsgspecError, pa.ArrowException, safetensors.SafetensorError)):
+            said = " ".join(str(error).replace("`", "'").split())[:200]
+        raise UserError(f"{folder} is damaged or was edited: {said}; export the checkpoint again") from error

@@ -227,21 +227,62 @@ def test_other_versions_and_strangers_are_refused(folder):
         ({"format_version": 2}, "is an export of format version 2, this package reads 1; export the checkpoint again"),
         ({"format": "another"}, "is not the manifest of an export of this package"),
         (
-            {"files": {**manifest["files"], "../evil": {"bytes": 1, "sha256": ""}}},
+            {"files": {**manifest["files"], "../evil": {"bytes": 1, "sha256": 64 * "0"}}},
             "does not name the files of an export",
         ),
         ({"files": {}}, "does not name the files of an export"),
-        ({"files": 3}, "is damaged or was edited"),
+        ({"files": 3}, "does not give size and SHA-256 of each file"),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(UserError, match=sentence):
             load(folder)
-    (folder / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="is damaged or was edited"):
-        load(folder)
     (folder / "manifest.json").unlink()
     with pytest.raises(UserError, match="is a folder; give the model.pt in it, or the folder of an export"):
         load(folder)
+
+
+def damaged(manifest):
+    """Manifests with something else in each place, in turn, and cut short."""
+    text = json.dumps(manifest)
+    yield from (text[:end] for end in range(0, len(text), 97))
+    yield from (
+        "[]",
+        "7",
+        "null",
+        '"a"',
+        "{}",
+        "[" * 10_000,
+        "{" + text,
+        "\0",
+        "1e999",
+        text.replace('"', "'"),
+        text + "x",
+    )
+    yield text.replace('"format_version": 1', f'"format_version": 1{"0" * 5000}')
+    for junk in (None, True, -1, 1.5, 10**400, float("inf"), "", "x" * 10_000, [], [1], {}, {"a": {}}):
+        yield from (json.dumps({**manifest, key: junk}) for key in manifest)
+        for name, identity in [*manifest["files"].items()][:1]:
+            yield json.dumps({**manifest, "files": {**manifest["files"], name: junk}})
+            for key in identity:
+                files = {**manifest["files"], name: {**identity, key: junk}}
+                yield json.dumps({**manifest, "files": files})
+    for key in manifest:
+        yield json.dumps({name: value for name, value in manifest.items() if name != key})
+
+
+def test_every_damage_of_a_manifest_is_one_sentence_in_the_words_of_users(folder):
+    manifest, words = json.loads((folder / "manifest.json").read_text()), set()
+    for content in damaged(manifest):
+        (folder / "manifest.json").write_text(content)
+        with pytest.raises(UserError) as raised:
+            load(folder)
+        said = str(raised.value)
+        assert said.endswith("; export the checkpoint again") and "\n" not in said and len(said) < 400, content[:200]
+        words |= set(said.replace(str(folder), "").split())
+    (folder / "manifest.json").write_bytes(b'{"format": "\xff"}')
+    with pytest.raises(UserError, match="it is not an object of JSON; export the checkpoint again$"):
+        load(folder)
+    assert not words & {"'NoneType'", "'list'", "attribute", "Expected", "byte", "int", "str", "indices"}
 
 
 @pytest.mark.parametrize(
