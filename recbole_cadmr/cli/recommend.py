@@ -192,9 +192,10 @@ def _destination(arguments: argparse.Namespace) -> Callable[[pd.DataFrame], None
             _refuse_inputs(arguments)
         return partial(write_lists, path=arguments.output, overwrite=arguments.overwrite)
     from recbole_cadmr.data.database import Database
+    from recbole_cadmr.recommender.tables import COLUMNS
 
-    database = Database(arguments.to_sql, "--to_sql")
-    database.refuse_table(arguments.table, arguments.overwrite)
+    database = Database(arguments.to_sql, "--to_sql", to_write=True)
+    database.refuse_table(arguments.table, arguments.overwrite, [*COLUMNS, *(arguments.with_columns or ())])
     return partial(database.write, table=arguments.table, key=("user_id", "rank"), overwrite=arguments.overwrite)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ _LONGEST = 300  # characters of what a database says
 _SECRET = re.compile("pass|secret|token|key", re.IGNORECASE)  # in names of a URL's parameters
 # Where a table can be made and renamed in one transaction, tested.
 _WRITABLE = ("postgresql", "sqlite")
+_KNOWN = (*_WRITABLE, "mysql", "mariadb", "oracle", "mssql")
 _TYPES: dict[str, Any] = {"O": sa.Text, "i": sa.Integer, "f": sa.REAL}
 
 
@@ -30,23 +32,28 @@ class Database:
     Args:
         url: as SQLAlchemy has it, such as ``sqlite:///shop.db`` or ``postgresql://user@host/shop``.
         option: the one that gave it, for messages.
+        to_write: whether tables will be written there.
 
     Raises:
-        UserError: if it is no URL, or its driver is not installed.
+        UserError: if it is no URL, its driver is not installed, or no tables can be written there though they will be.
     """
 
-    def __init__(self, url: str, option: str) -> None:
+    def __init__(self, url: str, option: str, to_write: bool = False) -> None:
         try:
             self._url = _with_driver(make_url(url))
+            if to_write and self._url.get_backend_name() in _KNOWN:  # of others it is said below what they are
+                self._refuse_backend()
             # Values of ids stay out of messages, too.
             self._engine = sa.create_engine(self._url, hide_parameters=True, poolclass=sa.NullPool)
         except ModuleNotFoundError as error:
-            brings = "pip install 'recbole_cadmr[sql]' brings the one of PostgreSQL"
+            backend = self._url.get_backend_name()
+            brings = f"install it, or name the one that you have, as in {backend}+DRIVER://..."
+            if backend == "postgresql":
+                brings = "pip install 'recbole_cadmr[sql]' brings one"
             raise UserError(f"{option}: the driver {error.name} is not installed; {brings}") from None
         except NoSuchModuleError:
-            known = ("postgresql", "sqlite", "mysql", "mariadb", "oracle", "mssql")
             name = self._url.drivername
-            near = did_you_mean(name.partition("+")[0], known)
+            near = did_you_mean(name.partition("+")[0], _KNOWN)
             raise UserError(f"{option}: SQLAlchemy knows no database '{name}'{near}") from None
         except (ArgumentError, ValueError):  # whose messages may hold the password
             raise UserError(
@@ -69,7 +76,8 @@ class Database:
         Raises:
             UserError: if the database cannot be reached, or the statement fails or gives no rows.
         """
-        self._need_file()
+        if (file := self._file()) is not None and not file.is_file():  # connecting would make it
+            raise UserError(f"there is no file {file}")
         how = {"stream_results": True, "yield_per": _BLOCK, "no_parameters": True}
         with self._refusals(f"read from {self}"), self._engine.connect() as connection:
             connection = connection.execution_options(**self._read_only(connection))
@@ -78,14 +86,20 @@ class Database:
                 raise UserError(f"{self} has no rows to give for '{query:.80}'; give a SELECT")
             yield list(result.keys()), iter(result)
 
-    def refuse_table(self, table: str, overwrite: bool = False) -> None:
-        """Raise :class:`UserError` if :meth:`write` could not write there."""
-        backend = self._url.get_backend_name()
-        if backend not in _WRITABLE:
-            raise UserError(
-                f"tables are written to {' and '.join(_WRITABLE)}, not to {backend}; write a csv and load it"
-            )
+    def refuse_table(self, table: str, overwrite: bool = False, columns: Sequence[str] = ()) -> None:
+        """Raise :class:`UserError` if :meth:`write` could not write a table of these columns there."""
+        self._refuse_backend()
+        known: dict[str, str] = {}
+        for column in columns if self._url.get_backend_name() == "sqlite" else ():
+            if (other := known.setdefault(column.lower(), column)) != column:
+                raise UserError(
+                    f"'{other}' and '{column}' are the same name of a column to SQLite; leave one of them out"
+                )
         schema, name = _split(table)
+        if (file := self._file()) is not None and not file.exists():  # looking into it would make it
+            if not os.access(file.parent, os.W_OK):
+                raise UserError(f"cannot write to {self}: there is no folder {file.parent} that can be written")
+            return
         with self._refusals(f"look into {self}"), self._engine.connect() as connection:
             there = sa.inspect(connection).has_table(name, schema)
         if there and not overwrite:
@@ -104,12 +118,13 @@ class Database:
         Raises:
             UserError: as of :meth:`refuse_table`, and if the database refuses it or goes away.
         """
-        self.refuse_table(table, overwrite)
+        self.refuse_table(table, overwrite, list(frame))
         schema, name = _split(table)
         columns = [sa.Column(c, _TYPES[frame[c].dtype.kind], primary_key=c in key, nullable=False) for c in frame]
         aside = sa.Table(f"{name[:40]}_{secrets.token_hex(4)}", sa.MetaData(schema=schema), *columns)
         quote = self._engine.dialect.identifier_preparer
-        with self._refusals(f"write '{table}' to {self}"), self._engine.begin() as connection:
+        writing = self._refusals(f"write '{table}' to {self}")
+        with _removed_on_failure(self._file()), writing, self._engine.begin() as connection:
             aside.create(connection)
             for start in range(0, len(frame), _BLOCK):
                 connection.execute(aside.insert(), frame.iloc[start : start + _BLOCK].to_dict("records"))
@@ -118,12 +133,18 @@ class Database:
                 old.drop(connection, checkfirst=True)
             connection.exec_driver_sql(f"ALTER TABLE {quote.format_table(aside)} RENAME TO {quote.quote(name)}")
 
-    def _need_file(self) -> None:
-        """Raise :class:`UserError` for a file of SQLite's that is not there: it would make it."""
+    def _refuse_backend(self) -> None:
+        backend = self._url.get_backend_name()
+        if backend not in _WRITABLE:
+            raise UserError(
+                f"tables are written to {' and '.join(_WRITABLE)}, not to {backend}; write a csv and load it"
+            )
+
+    def _file(self) -> Path | None:
+        """The file of SQLite's; None of a database that is none, or not named by its path."""
         file = self._url.database or ""
         is_file = self._url.get_backend_name() == "sqlite" and file not in ("", ":memory:")
-        if is_file and not file.startswith("file:") and not Path(file).is_file():
-            raise UserError(f"there is no file {file}")
+        return Path(file) if is_file and not file.startswith("file:") else None
 
     def _read_only(self, connection: sa.Connection) -> dict[str, Any]:
         if self._url.get_backend_name() == "sqlite":
@@ -150,6 +171,18 @@ class Database:
         parameters = {name: value for name, value in self._url.query.items() if _SECRET.search(name)}
         for secret in (self._url.password, *parameters.values()):
             yield from filter(None, [str(secret)] if secret else [])
+
+
+@contextmanager
+def _removed_on_failure(file: Path | None) -> Iterator[None]:
+    """Remove a file that is made within if what is done there fails."""
+    is_new = file is not None and not file.exists()
+    try:
+        yield
+    except BaseException:
+        if file is not None and is_new:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def _with_driver(url: URL) -> URL:

@@ -159,6 +159,42 @@ def test_a_database_that_is_locked(tmp_path):
             Database(f"sqlite:///{tmp_path / 'shop.db'}?timeout=0.1", "--to_sql").write(FRAME, "lists", KEY)
 
 
+def test_a_file_that_was_made_for_nothing_is_removed(tmp_path):
+    file = tmp_path / "new.db"
+    lists = Database(f"sqlite:///{file}", "--to_sql", to_write=True)
+    lists.refuse_table("lists")
+    assert not file.exists()
+    with pytest.raises(UserError, match="^cannot write 'lists' to .*UNIQUE constraint failed"):
+        lists.write(pd.concat([FRAME, FRAME]), "lists", KEY)
+    assert not list(tmp_path.iterdir())
+    lists.write(FRAME, "lists", KEY)
+    with pytest.raises(UserError, match="UNIQUE"):
+        lists.write(pd.concat([FRAME, FRAME]), "others", KEY)
+    assert tables(f"sqlite:///{file}") == ["lists"]
+
+
+def test_columns_are_called_as_the_shop_calls_them(url):
+    odd = FRAME.assign(**{name: f"of {name}" for name in ("order", 'a "b" 50%', "x:y (z)", "Größe")})
+    Database(url, "--to_sql").write(odd.astype({"rank": int}), "lists", KEY)
+    with Database(url, "--url").rows_of("SELECT * FROM lists ORDER BY user_id, rank") as (names, answer):
+        assert names == list(odd) and [tuple(row) for row in answer] == rows(odd)
+    twins = odd.assign(RANK="x")
+    if url.startswith("sqlite"):
+        with pytest.raises(UserError, match="^'rank' and 'RANK' are the same name of a column to SQLite; leave one"):
+            Database(url, "--to_sql").write(twins, "twins", KEY)
+    else:
+        Database(url, "--to_sql").write(twins, "twins", KEY)
+
+
+@pytest.mark.parametrize("backend", ["mysql", "mysql+pymysql", "mariadb", "oracle+oracledb", "mssql+pyodbc"])
+def test_databases_that_no_table_is_written_to(backend):
+    said = f"^tables are written to postgresql and sqlite, not to {backend.partition('+')[0]}; write a csv and load it$"
+    with pytest.raises(UserError, match=said):
+        Database(f"{backend}://shop:geheim@host/shop", "--to_sql", to_write=True)
+    with pytest.raises(UserError, match="knows no database 'sqlit'; did you mean sqlite"):
+        Database("sqlit:///x.db", "--to_sql", to_write=True)
+
+
 def test_rows_are_streamed(postgres):
     """A billion rows would take minutes and more memory than there is."""
     start = time.monotonic()
@@ -196,7 +232,10 @@ def test_percent_signs_and_colons_are_characters(url):
         ("shop.db", "^--url must be a URL of a database such as sqlite:///shop.db or"),
         (f"postgresql//shop:{ESCAPED}@host/x", "^--url must be a URL"),
         (f"postgresql://shop:{ESCAPED}@host:port/x", "^--url must be a URL"),
-        ("mysql://a:geheim@host/x", r"^--url: the driver MySQLdb is not installed; pip install 'recbole_cadmr\[sql\]'"),
+        (
+            "mysql://a:geheim@host/x",
+            r"^--url: the driver MySQLdb is not installed; install it, or name .* as in mysql\+DRIVER://",
+        ),
         (
             "postgres+asdf://a:geheim@host/x",
             "^--url: SQLAlchemy knows no database 'postgres.asdf'; did you mean postgresql",
