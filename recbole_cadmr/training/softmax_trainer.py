@@ -62,12 +62,13 @@ class SoftmaxTrainer(ClosedFormTrainer):
 
     @classmethod
     def stages(cls, config: Config, best: RunContent, history: Sequence[Validation]) -> list[Stage]:
-        """The training that the best epoch is one of, as if it had been the only one."""
+        """The training that the best epoch is one of, as if it had been the only one; none where no score is by it."""
         trainings = [(entry["epoch"], entry["phase"]) for entry in history if entry["phase"] != "weight"]
         own = next((phase for epoch, phase in trainings if epoch == best["epoch"]), "")
         before = [epoch for epoch, phase in trainings if epoch < best["epoch"] and phase != own]
         first = max(before, default=-1) + 1  # the last epoch of a training is validated
-        return [Stage("training", first, max(best["epoch"] + 1 - first, 0))]
+        is_left_out = not best["state_dict"]["attention_weight"].any()
+        return [Stage("training", first, 0 if is_left_out else max(best["epoch"] + 1 - first, 0))]
 
     @property
     def scheduled_epochs(self) -> int:
@@ -86,6 +87,8 @@ class SoftmaxTrainer(ClosedFormTrainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``, for all trainings, with a last choice at the end."""
+        if self._final_epochs() == 0:
+            self.logger.info("attention: not trained, as the run left it out (attention_weight 0)")
         score, result = super().fit(train_data, valid_data, **options)
         alone = self._trials == 1 and not self.model.attention_weights[1:]
         if alone or not (self.history and valid_data):

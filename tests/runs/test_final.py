@@ -132,6 +132,17 @@ def test_closed_form_attention_and_its_weight_are_taken_over(train, tmp_path, tr
     assert_same_model(final, joined)
 
 
+def test_an_attention_that_the_run_left_out_is_not_trained(train, tmp_path):
+    run = train("run", "CADMR", **SOFTMAX, attention_weights=[0.0], attention_trials=1)
+    final = recbole_cadmr.train_final(run, output=tmp_path / "final")
+    assert run.result["epochs_run"] > 0 == final.result["epochs_run"] and "training" not in final.result["seconds"]
+    assert final.result["final"]["epochs"] == {"training": 0}
+    chosen = {**(run.result["choices"] or {}).get("settings", {}), "adaptive_fits": 1}
+    settings = {**SOFTMAX, "attention_trials": 1, "attention_weights": [0.0], "linear_settings": chosen}
+    one, other = (recbole_cadmr.load(r.checkpoint) for r in (final, train("by hand", "CADMR", "joined", **settings)))
+    assert one.recommend(topk=2, leave_out="none").equals(other.recommend(topk=2, leave_out="none"))
+
+
 def test_a_model_of_sequences_goes_on_from_the_last_interaction(tmp_path):
     write_in_order(tmp_path / "split")
     write_in_order(tmp_path / "joined", [*TRAIN_IN_ORDER, *VALID_IN_ORDER, *TEST_IN_ORDER], [], [])
