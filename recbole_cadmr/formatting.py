@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from html import escape
+from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def text_of(value: Any) -> str:
 def plain(value: Any) -> str:
     """A value in markdown, as it stands: no html, no link, no picture, one line."""
     return " ".join(escape(str(value), quote=False).replace("](", "]\\(").split())
+
+
+def unmarked(text: str) -> str:
+    """Markdown for a terminal: names that :func:`plain` has written into it as they stand."""
+    return unescape(text).replace("]\\(", "](")
 
 
 def markdown_table(frame: pd.DataFrame) -> str:

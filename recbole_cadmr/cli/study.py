@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the study and print its answer, or list the studies."""
     from recbole_cadmr.benchmark.plan import seeds_of
+    from recbole_cadmr.formatting import unmarked
     from recbole_cadmr.study.plan import read_plan, study_names
     from recbole_cadmr.study.study import study
 
@@ -50,6 +51,6 @@ def run(arguments: argparse.Namespace) -> int:
         memory=arguments.memory,
         ray_address=arguments.ray_address,
     )
-    print("\n" + found.answer())
+    print("\n" + unmarked(found.answer()))
     print("files: " + ", ".join(map(str, sorted(Path(arguments.output).glob("[!.]*.*")))))
     return 0

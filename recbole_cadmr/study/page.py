@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup, escape
 
-from recbole_cadmr.formatting import short
+from recbole_cadmr.formatting import short, unmarked
 from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label, write_page
 from recbole_cadmr.study.answer import Findings, correlation_table, effect_table, name_of, number, order_table
 from recbole_cadmr.study.correlations import points_of
@@ -54,7 +53,7 @@ def write_study_page(found: Findings, name: str, path: Path) -> None:
 
 def _marked_up(paragraph: str) -> Markup:
     """Bold and italics of our own markdown as html."""
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(html.unescape(paragraph))))
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(unmarked(paragraph))))
     return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", text))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from recbole_cadmr.formatting import unmarked
 from recbole_cadmr.study.answer import Findings
 from recbole_cadmr.study.correlations import correlations_of
 from recbole_cadmr.study.effects import correct, effects_of, orders_of
@@ -82,4 +83,6 @@ def test_names_are_shown_as_they_stand(tmp_path):
     assert f"<td>{shown}</td><td>a &#34;quoted&#34; &amp; b</td>" in text  # the table
     assert f"<i>{shown}</i> by +" in text and "<i>a &#34;quoted&#34; &amp; b</i>" in text  # the answer
     assert "<b>'it'" not in text
+    on_screen = unmarked(what.answer())
+    assert f"*{odd}* by +" in on_screen and f"*{base}*" in on_screen and "&gt;" not in on_screen  # a terminal
     assert "| ndcg@10 | &lt;b&gt;'it'&lt;/b&gt; &amp;lt; | a \"quoted\" &amp; b |" in what.tables()
