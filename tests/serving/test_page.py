@@ -243,7 +243,7 @@ def test_the_focus_can_be_seen(browser, shop):
 def test_what_is_out_of_stock_is_hidden_and_that_is_kept(browser, shop):
     opened(browser, shop)
     first = browser.items()
-    browser.set("#stock", f"{first[0]}, {first[2]}\nno-such-item")
+    browser.set("#stock", f"{first[0]}\n{first[2]}\nno such, item; at all\n")
     browser.until(lambda: first[0] not in browser.items())
     assert browser.items()[:2] == [first[1], first[3]] and len(browser.items()) == 10
     assert browser.status.endswith("1 ids name no item.")

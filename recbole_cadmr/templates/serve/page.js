@@ -124,7 +124,7 @@ function tell(sentence, isError = false) {
 }
 
 const who = () => document.querySelector("input[name=who]:checked").value;
-const stock = () => [...new Set(byId("stock").value.split(/[\s,;]+/).filter(Boolean))];
+const stock = () => [...new Set(byId("stock").value.split("\n").filter((id) => id.trim()))];
 const chosenModels = () => [byId("first").value, byId("second").value].filter((name) => name !== "");
 const cardOf = (name) => state.models.find((model) => model.name === name);
 
