@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from recbole_cadmr.serving.titles import TitleIndex
 
 _log = logging.getLogger(__name__)
 Signature = tuple[object, ...]
+# The folders of an absolute path; of an address, or of "and/or", there are none.
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^/\s]+/)*")
 Change = Callable[[Additions, Recommender], dict[str, int]]
 
 
@@ -125,8 +128,8 @@ class Models:
         return self._served[name]
 
     def all(self) -> list[tuple[ServedModel, str | None]]:
-        """What is served, and why the newest export of it is not."""
-        return [(model, self._errors.get(name)) for name, model in self._served.items()]
+        """What is served, and why the newest export of it is not, which does not say where anything lies."""
+        return [(model, self._without_places(name)) for name, model in self._served.items()]
 
     def named(self, name: str | None) -> list[str]:
         """The names that a change is meant for: one, or all."""
@@ -207,6 +210,18 @@ class Models:
             model.recommender.users[:1], topk=1
         )  # what it computes once is there for the first who asks
         return model
+
+    def _without_places(self, name: str) -> str | None:
+        """Why the newest export is not served, for everybody: names in place of paths."""
+        if (sentence := self._errors.get(name)) is None:
+            return None
+        source, data = self._sources[name], self._data_path
+        places = {str(source.absolute()): name, str(source.resolve()): name}
+        if data is not None:
+            places[os.path.abspath(data)] = os.path.basename(os.path.abspath(data))
+        for place in sorted(places, key=len, reverse=True):
+            sentence = sentence.replace(place, places[place])
+        return _FOLDERS.sub("", sentence)
 
     def _serve(self, model: ServedModel) -> None:
         self._served[model.name] = model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,8 +23,8 @@ class Refused(Exception):
 
 
 def of_user_error(error: UserError) -> Refused:
-    """The refusal of what the recommender refuses; it names the arguments of Python functions."""
-    return Refused(400, " ".join(str(error).replace("topk", "k").splitlines()))
+    """The refusal of what the recommender refuses, whose sentence may begin with an argument of a Python function."""
+    return Refused(400, " ".join(re.sub(r"^topk\b", "`k`", str(error)).splitlines()))
 
 
 def of_invalid(error: Mapping[str, Any], known: Iterable[str]) -> Refused:

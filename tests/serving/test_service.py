@@ -185,7 +185,7 @@ def test_a_mistake_is_one_sentence(service, path, body, status, says):
         ("/v1/similar", {"item": "i0001", "k": 0}, 422, "`k` must be at least 1, not '0'"),
         ("/v1/similar", {"item": "i0001", "by": "taste"}, 422, "`by` must be 'model', 'behaviour' or 'content'"),
         ("/v1/search", {"q": "x" * 201}, 422, "`q` must have at most 200 characters"),
-        ("/v1/history", {"user": "nobody"}, 400, "nobody"),
+        ("/v1/history", {"user": "topk-nobody"}, 400, "topk-nobody"),
         ("/pictures/i0001", {}, 404, "there is no picture of 'i0001'"),
         ("/page/../style.css", {}, 404, "there is nothing at /style.css"),
         ("/page/passwd", {}, 404, "the page has no part 'passwd'"),
