@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import scipy.sparse as sp
@@ -85,6 +86,18 @@ class HistoryRecommender(CachingRecommender):
     def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         """Scores with another weight of content than the model was trained with."""
         raise UserError(f"content has no weight of its own in the scores of {type(self).__name__}")
+
+
+# Of models that are fitted in one step to interactions and content.
+IN_CLOSED_FORM = replace(
+    HistoryRecommender.traits,
+    multimodal=True,
+    deterministic=True,
+    scores_cold_items=True,
+    explains=True,
+    takes_new_items=True,
+    refits=True,
+)
 
 
 def weights_of_items(weights: Tensor | sp.csr_matrix, n_items: int, device: torch.device) -> Tensor | sp.csr_matrix:

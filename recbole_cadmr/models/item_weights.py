@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from recbole_cadmr.layers.content_autoencoder import as_batch
 from recbole_cadmr.layers.low_rank_autoencoder import entries
 from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath
 from recbole_cadmr.memory import free_bytes
-from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
+from recbole_cadmr.models.base import IN_CLOSED_FORM, HistoryRecommender, weights_of_items
 from recbole_cadmr.models.content import training_rows, unit_features
 
 _LARGE = 2**15  # items of a catalogue in which sparse scores are not made dense
@@ -39,15 +38,7 @@ class ItemWeightsRecommender(HistoryRecommender):
 
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
-    traits = replace(
-        HistoryRecommender.traits,
-        multimodal=True,
-        deterministic=True,
-        scores_cold_items=True,
-        explains=True,
-        takes_new_items=True,
-        refits=True,
-    )
+    traits = IN_CLOSED_FORM
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

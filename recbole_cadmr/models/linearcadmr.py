@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse
-from recbole_cadmr.models.base import HistoryRecommender, weights_of_items
+from recbole_cadmr.models.base import IN_CLOSED_FORM, weights_of_items
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 
 
@@ -29,14 +29,8 @@ class LinearCADMR(ClosedFormRecommender):
     input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
     traits = replace(
-        HistoryRecommender.traits,
-        multimodal=True,
-        deterministic=True,
-        scores_cold_items=True,
-        explains=True,
+        IN_CLOSED_FORM,
         weighs_content=True,
-        takes_new_items=True,
-        refits=True,
         trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
         item_matrices=5,
         fits_sparse=True,
