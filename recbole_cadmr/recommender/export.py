@@ -126,6 +126,11 @@ def _of_vectors(engine: Engine) -> Engine:
     from recbole_cadmr.recommender.inner_products import vectors_of
     from recbole_cadmr.recommender.model_engine import ModelEngine
 
+    if engine.sequential:
+        raise UserError(
+            f"{engine.name} cannot be exported: it is a model of sequences, whose scores come from the order of what a "
+            f"person has chosen and from the whole network; recommend from its checkpoint"
+        )
     found = vectors_of(engine) if isinstance(engine, ModelEngine) else None
     if found is None:
         raise UserError(
@@ -162,6 +167,8 @@ def _describe(engine: Engine, tensors: dict[str, Tensor]) -> dict[str, Any]:
         tensors[f"term {number}"] = torch.from_numpy((values / scale).astype(np.float16))
         terms.append({"path": path, "modality": modality, "scale": scale})
     described: dict[str, Any] = {"kind": "weights", "modality_weights": dict(engine.modality_weights)}
+    if engine.n_scored < engine.n_items:
+        described["n_scored"] = engine.n_scored
     return {**described, "terms": terms} if engine.paths is not None else described
 
 

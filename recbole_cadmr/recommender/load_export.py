@@ -66,6 +66,7 @@ class _Engine(msgspec.Struct):
     weight: float = 0.0
     n_candidates: Annotated[int, Meta(ge=1)] | None = None
     members: Annotated[int, Meta(ge=1, le=1000)] = 1
+    n_scored: Annotated[int, Meta(ge=1)] | None = None
 
 
 class _ClosedForm(msgspec.Struct):
@@ -200,7 +201,7 @@ def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tenso
             _expect(values.shape == weights.data.shape)
             terms[term.path, term.modality] = values * np.float32(term.scale)
         paths = PathWeights(weights.indptr.copy(), weights.indices.copy(), terms, weights.data.copy())
-    engine = WeightsEngine(card.model, weights, paths=paths, modality_weights=described.modality_weights)
+    engine = WeightsEngine(card.model, weights, None, paths, described.modality_weights, described.n_scored)
     if described.kind == "weights":
         return engine
     members = [(tensors[f"query {number}"], tensors[f"key {number}"]) for number in range(described.members)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import scipy.sparse as sp
 import torch
 from recbole.data.interaction import Interaction
@@ -27,6 +28,7 @@ from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.item_weights import ItemWeightsRecommender
 from recbole_cadmr.models.linearcadmr import LinearCADMR
 from recbole_cadmr.models.multimodal import MultimodalRecommender
+from recbole_cadmr.models.registry import is_recboles
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.engine import Engine
@@ -34,13 +36,17 @@ from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.training.refusals import check_scores
 
+_WEIGHTS_OF_RECBOLES = {"EASE": "item_similarity", "ItemKNN": "w", "SLIMElastic": "item_similarity"}  # with padding
+
 
 def engine_of(session: Session) -> Engine:
     """What gives the scores of a session's model: by its weights alone, where they say it all, else by the model.
 
-    Weights on a GPU stay with their model.
+    Weights on a GPU stay with their model; those of RecBole's models are in main memory.
     """
     model, name = session.model, session.config["model"]
+    if (weights := recboles_weights(model)) is not None:
+        return WeightsEngine(name, weights, n_scored=_n_scored(session))
     if session.trainer.device.type != "cpu":
         return ModelEngine(session)
     if isinstance(model, (LinearCADMR, SoftmaxCADMR)):
@@ -54,11 +60,26 @@ def engine_of(session: Session) -> Engine:
         with torch.no_grad():
             attention = AttentionScores(model.attention_scores.members)
         return AttentionEngine(name, engine, attention, float(model.attention_weight), model.n_candidates)
-    # Weights of 0 do not say of which items nothing is known.
-    scores_all = traits(type(model)).scores_cold_items or not session.dataset.new_item_count
-    if isinstance(model, ItemWeightsRecommender) and model.weights is not None and scores_all:
-        return WeightsEngine(name, model.weights)
+    if isinstance(model, ItemWeightsRecommender) and model.weights is not None:
+        return WeightsEngine(name, model.weights, n_scored=_n_scored(session))
     return ModelEngine(session)
+
+
+def recboles_weights(model: torch.nn.Module) -> Tensor | sp.csr_matrix | None:
+    """The weights [I, I] of one of RecBole's models that scores by a user's row of 0 and 1 times them; else None."""
+    name = _WEIGHTS_OF_RECBOLES.get(type(model).__name__) if is_recboles(type(model)) else None
+    if name is None or getattr(model, "method", "item") != "item" or sp.csr_matrix(model.interaction_matrix).max() > 1:
+        return None
+    weights = getattr(model, name)
+    if sp.issparse(weights):
+        return weights.tocsr()[1:, 1:].astype(np.float32)
+    return torch.from_numpy(np.array(weights[1:, 1:], dtype=np.float32))
+
+
+def _n_scored(session: Session) -> int:
+    """Items that are recommended: all but those that nobody has ever had, if the model can say nothing about them."""
+    unknown = 0 if traits(type(session.model)).scores_cold_items else session.dataset.new_item_count
+    return session.dataset.item_num - unknown
 
 
 def _without_data(closed_form: ContentAutoencoder) -> ContentAutoencoder:
@@ -98,8 +119,7 @@ class ModelEngine(Engine):
         self.explains, self.weighs_content = own.explains, own.weighs_content
         self.n_users, self.n_items = session.dataset.user_num, session.dataset.item_num
         self._user_field = session.dataset.uid_field
-        # Items that nobody has ever had, if the model can say nothing about them: they are never recommended.
-        self.n_scored = self.n_items if own.scores_cold_items else self.n_items - session.dataset.new_item_count
+        self.n_scored = _n_scored(session)
         self.config, self.model, self.trainer = session.config, session.model, session.trainer
         self.trainer.tensorboard = None  # its writer cannot be copied, and nothing is written any more
         self._lock = threading.RLock()
@@ -159,6 +179,11 @@ class ModelEngine(Engine):
     @_one_at_a_time
     def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
         """The parts of the score of an item."""
+        if self.sequential and not self.explains:
+            raise UserError(
+                f"{self.name} is a model of sequences: its scores come from the order of all that a person has chosen, "
+                f"and do not fall into parts that can be named"
+            )
         if not self.explains:
             return super().score_paths(chosen, item, user, content_weight)
         return weighed(self.model.score_paths(chosen, item, user), content_weight)

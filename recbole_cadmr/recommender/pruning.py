@@ -41,7 +41,7 @@ def _pruned_weights(engine: WeightsEngine, neighbours: int, cold: np.ndarray) ->
         paths = PathWeights(weights.indptr, weights.indices, terms, weights.data)
     elif engine.paths is not None and len(weights.data) == len(engine.paths.weights):
         paths = engine.paths
-    return WeightsEngine(engine.name, weights, paths=paths, modality_weights=engine.modality_weights)
+    return WeightsEngine(engine.name, weights, None, paths, engine.modality_weights, engine.n_scored)
 
 
 def prune(weights: Any, neighbours: int, cold: np.ndarray) -> sp.csr_matrix:

@@ -36,6 +36,8 @@ class WeightsEngine(Engine):
         closed_form: what a dense or low-rank S was made by, if it has paths.
         paths: what the entries of a sparse S are made of, if that is known.
         modality_weights: how much each modality counts, by name.
+        n_scored: items, the padding item included, that can be recommended; of the others, which come last, the model
+            knows nothing. All if not given.
         padded: S [I, I + 1], dense, behind a column for the padding item, if scores are to be computed by that.
     """
 
@@ -48,11 +50,13 @@ class WeightsEngine(Engine):
         closed_form: ContentAutoencoder | None = None,
         paths: PathWeights | None = None,
         modality_weights: Mapping[str, float] | None = None,
+        n_scored: int | None = None,
         padded: Tensor | None = None,
     ) -> None:
         self.name, self.weights, self.closed_form, self.paths = name, weights, closed_form, paths
         self.padded = padded
         self.n_items = _n_rows(weights) + 1
+        self.n_scored = self.n_items if n_scored is None else n_scored
         self._modality_weights = dict(modality_weights or {})
         self.explains = True
         self.weighs_content = closed_form is not None or paths is not None
@@ -72,9 +76,13 @@ class WeightsEngine(Engine):
     @torch.no_grad()
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:
         """Scores of people by what they have."""
+        batch = without_padding(rows)
         if self.padded is not None and content_weight == 1.0:
-            return without_padding(rows).matmul(self.padded)
-        return F.pad(self.scores_of(without_padding(rows), content_weight), (1, 0))
+            scores = batch.matmul(self.padded)
+        else:
+            scores = F.pad(self.scores_of(batch, content_weight), (1, 0))
+        scores[:, self.n_scored :] = -torch.inf
+        return scores
 
     def scores_of(self, batch: RowBatch, content_weight: float = 1.0) -> Tensor:
         """The same [B, I] of rows [B, I], both without the padding item."""
@@ -105,8 +113,8 @@ class WeightsEngine(Engine):
         padded = np.empty((self.n_items - 1, self.n_items), dtype=np.float32)
         padded.fill(0)
         padded[np.repeat(np.arange(self.n_items - 1), np.diff(weights.indptr)), 1 + weights.indices] = weights.data
-        dense = torch.from_numpy(padded)
-        return WeightsEngine(self.name, weights, self.closed_form, self.paths, self.modality_weights, dense)
+        rest = self.modality_weights, self.n_scored, torch.from_numpy(padded)
+        return WeightsEngine(self.name, weights, self.closed_form, self.paths, *rest)
 
     def listed(self, rows: RowBatch) -> sp.csr_matrix | None:
         """The items of positive score where S is sparse: all others have 0 or less. Of one person, all are scored."""

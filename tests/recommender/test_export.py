@@ -27,6 +27,8 @@ from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from tests.micro import SMALL, TRAIN, open_micro, write_micro
+from tests.models.two_domains import opened as opened_two
+from tests.models.two_domains import write_two
 from tests.recommender.made import made
 
 BEST = {**SMALL, "preset": "best", "attention_size": 4, "linear_settings": {"adaptive_fits": 1}}
@@ -37,6 +39,9 @@ MODELS = {
     "best, two members": ("CADMR", {**BEST, "ensemble_size": 2}),
     "CEASE": ("CEASE", {}),
     "RP3beta": ("RP3beta", {}),
+    "EASE": ("EASE", {"reg_weight": 2.0}),
+    "ItemKNN": ("ItemKNN", {"k": 3}),
+    "SLIMElastic": ("SLIMElastic", {"alpha": 0.01}),
     "BPR": ("BPR", {"embedding_size": 3}),
     "LightGCN": ("LightGCN", {"embedding_size": 4, "n_layers": 2}),
     "VBPR": ("VBPR", {"embedding_size": 4}),
@@ -51,6 +56,12 @@ def opened(folder, name):
     if model in ("LinearCADMR", "CEASE", "RP3beta"):
         session.model.calculate_loss(Interaction({"user_id": torch.tensor([1])}))
     return session
+
+
+@pytest.fixture(scope="module")
+def two_domains(tmp_path_factory):
+    """A data set whose interactions have an order."""
+    return write_two(tmp_path_factory.mktemp("two"))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +100,11 @@ def test_an_export_recommends_what_the_model_does(tmp_path, name):
     # The same lists as before, with what is left out, the most popular and all.
     first, second = whole.recommend(topk=4), again.recommend(topk=4)
     assert first.drop(columns="score").equals(second.drop(columns="score"))
+    assert whole.explains or name in ("BPR", "LightGCN", "MultiVAE")
     if whole.takes_histories:
+        for explanation in (again.explain("cid", item=item) for item in "abcd"):
+            score = frame.set_index(["user_id", "item_id"])["score"]["cid", explanation.item]
+            assert explanation.parts["contribution"].sum() == pytest.approx(score, abs=1e-5)
         history = pd.DataFrame({"user_id": "x", "item_id": ["a", "c"]})
         one, two = (r.recommend_from_history(history, 2)[0] for r in (whole, again))
         assert two["score"].to_numpy() == pytest.approx(one["score"].to_numpy(), abs=1e-5)
@@ -110,6 +125,27 @@ def test_models_that_cannot_be_exported_say_so(tmp_path):
     assert not (tmp_path / "export").exists() and not list(tmp_path.glob(".export*"))
     with pytest.raises(UserError, match="neighbours must be a whole number from 1 on, not 0"):
         made().export(tmp_path / "export", neighbours=0)
+
+
+def test_weights_that_are_not_those_of_items_stay_with_their_model(tmp_path):
+    session = open_micro(write_micro(tmp_path), "ItemKNN", k=3, knn_method="user")
+    of_users = Recommender(parts_of(session))
+    assert not of_users.takes_histories and not of_users.explains
+    with pytest.raises(UserError, match="ItemKNN cannot be exported: neither weights of items by items"):
+        of_users.export(tmp_path / "export")
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec", "TwoDomainSASRec"])
+def test_models_of_sequences_say_that_they_are(tmp_path, two_domains, model):
+    session = opened_two(two_domains, model, **({"MAX_ITEM_LIST_LENGTH": 5} if model != "TwoDomainSASRec" else {}))
+    recommender = Recommender(parts_of(session))
+    assert not recommender.explains
+    user, item = recommender.users[0], recommender.items[0]
+    with pytest.raises(UserError, match=f"{model} is a model of sequences: its scores come from the order of all"):
+        recommender.explain(user, item=item)
+    with pytest.raises(UserError, match=f"{model} cannot be exported: it is a model of sequences, whose scores come"):
+        recommender.export(tmp_path / "export")
+    assert not (tmp_path / "export").exists()
 
 
 def test_why_is_kept_and_adds_up_on_what_is_pruned(exported, tmp_path, monkeypatch):

@@ -67,7 +67,7 @@ def test_by_the_vectors_of_a_model_of_inner_products(folder):
     assert found(recommender, "a") == pytest.approx({j: c for j, c in expected.items() if c > 0}, abs=1e-5)
 
 
-@pytest.mark.parametrize(("model", "known"), [("RP3beta", "abc"), ("LightGCN", "abc")])
+@pytest.mark.parametrize(("model", "known"), [("RP3beta", "abc"), ("EASE", "abc"), ("LightGCN", "abc")])
 def test_what_a_model_knows_nothing_about_is_like_nothing(tmp_path, model, known):
     """d is in the catalogue, and nobody has it."""
     folder = write_micro(tmp_path, train=["ann a", "ann b", "bob b", "bob c", "cid a", "cid c", "dot b"])
@@ -85,10 +85,10 @@ def test_what_a_model_knows_nothing_about_is_like_nothing(tmp_path, model, known
     assert recommender.items[-1] == "d" and session.dataset.new_item_count == 1
     assert set(found(recommender, "a", topk=10)) <= set(known) - {"a"}
     assert recommender.similar_items("d").empty
-    if model == "LightGCN":
-        recommender.export(tmp_path / "export")
-        assert load(tmp_path / "export").similar_items("d").empty
-    assert "d" not in set(recommender.recommend(topk=4, leave_out="none")["item_id"])
+    recommender.export(tmp_path / "export")
+    assert load(tmp_path / "export").similar_items("d").empty
+    for asked in (recommender, load(tmp_path / "export")):
+        assert "d" not in set(asked.recommend(topk=4, leave_out="none")["item_id"])
 
 
 def test_what_cannot_be_asked_is_said_in_a_sentence(recommender, folder):
