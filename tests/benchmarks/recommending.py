@@ -1,7 +1,7 @@
-"""Requests of one user each and lists for all, by a checkpoint or an export, beside implicit's `recommend`.
+"""Requests of one user and lists for all, by a checkpoint or an export, beside implicit's and RecTools' `recommend`.
 
     python tests/benchmarks/recommending.py PATH [--requests 100000] [--topk 50] [--threads 2] [--implicit]
-        [--output DIR]
+        [--rectools] [--output DIR]
 
 PATH is a `model.pt` or the folder of an export. A request is `Recommender.recommend([user], topk)`: the best of all
 items that the user does not have, as a table of ids; users come in turn. p50, p90 and p99 are of wall-clock time, which
@@ -11,16 +11,23 @@ process holds before the first and after the last request. `all users` is one ca
 With --implicit (`pip install implicit`; the package does not need it), its `ItemItemRecommender` recommends
 to the same users, by the same sparse weights of items by items and without what they have in training, as arrays of
 numbers, neither ids nor a table; ratios are of `CPU ms`.
+
+With --rectools (`pip install rectools`; neither is it needed), its `ImplicitItemKNNWrapperModel` does the same by the
+same weights, and gives a table of ids.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# As the package does, if torch has not been imported before.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pandas as pd
@@ -69,14 +76,19 @@ def weights_of(recommender: Recommender) -> sp.csr_matrix:
     return engine.weights
 
 
-def of_implicit(recommender: Recommender, requests: int, topk: int) -> list[dict[str, Any]]:
-    """implicit's times on the same users and weights; the lists are compared first."""
+def implicit_model(weights: sp.csr_matrix) -> Any:
+    """implicit's recommender by given weights."""
     from implicit.nearest_neighbours import ItemItemRecommender, NearestNeighboursScorer
 
-    weights = weights_of(recommender)
     model = ItemItemRecommender()
     model.similarity = weights.astype(np.float64)
     model.scorer = NearestNeighboursScorer(model.similarity)
+    return model
+
+
+def of_implicit(recommender: Recommender, requests: int, topk: int) -> list[dict[str, Any]]:
+    """implicit's times on the same users and weights; the lists are compared first."""
+    model = implicit_model(weights_of(recommender))
     users = recommender.histories.parts["train"][1:, 1:].tocsr().astype(np.float64)
     rows = [users[number] for number in range(users.shape[0])]
     numbers = recommender.catalogue.item_numbers
@@ -102,6 +114,34 @@ def of_implicit(recommender: Recommender, requests: int, topk: int) -> list[dict
     return [one, everyone]
 
 
+def of_rectools(recommender: Recommender, requests: int, topk: int) -> list[dict[str, Any]]:
+    """RecTools' times on the same users and weights; the lists are compared first."""
+    from implicit.nearest_neighbours import ItemItemRecommender
+    from rectools.dataset import Dataset
+    from rectools.models import ImplicitItemKNNWrapperModel
+
+    catalogue = recommender.catalogue
+    train = recommender.histories.parts["train"].tocoo()
+    ids = {"user_id": catalogue.user_ids[train.row], "item_id": catalogue.item_ids[train.col]}
+    data = Dataset.construct(pd.DataFrame({**ids, "weight": 1.0, "datetime": pd.Timestamp(2000, 1, 1)}))
+    order = catalogue.numbers_of(data.item_id_map.external_ids.tolist()) - 1  # those that somebody has in training
+    model = ImplicitItemKNNWrapperModel(ItemItemRecommender())
+    model.model, model.is_fitted = implicit_model(weights_of(recommender)[order][:, order]), True
+    users = data.user_id_map.external_ids
+
+    def recommend(some: Any, k: int = topk) -> pd.DataFrame:
+        return model.recommend(users=some, dataset=data, k=k, filter_viewed=True)
+
+    if isinstance(recommender.engine, WeightsEngine):
+        some, within = users[:: max(len(users) // 50, 1)], catalogue.item_ids[1 + order]
+        theirs = recommend(some, 5)["score"].to_numpy()
+        mine = recommender.recommend(some, 5, "train", within)["score"].to_numpy()
+        if len(theirs) != len(mine) or np.abs(mine - theirs).max() > 1e-5:
+            raise SystemExit("RecTools' lists differ")
+    one = measured("RecTools, one user", requests, lambda n: recommend([users[n % len(users)]]))
+    return [one, measured("RecTools, all users", 1, lambda _: recommend(users))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
@@ -109,6 +149,7 @@ def main() -> None:
     parser.add_argument("--topk", type=int, default=50)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--implicit", action="store_true")
+    parser.add_argument("--rectools", action="store_true")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     if given.threads:
@@ -129,10 +170,13 @@ def main() -> None:
     rows.append(measured("all users", 1, lambda _: recommender.recommend(topk=topk)))
     if given.implicit:
         rows += of_implicit(recommender, given.requests, topk)
-        mine = {row["what"]: row["CPU ms"] for row in rows}
+    if given.rectools:
+        rows += of_rectools(recommender, max(given.requests // 10, 1), topk)
+    took_ms = {row["what"]: row["CPU ms"] for row in rows}
+    for name in ("implicit", "RecTools"):
         for row in rows:
-            other = mine.get(f"implicit, {row['what']}")
-            row["of implicit's"] = row["CPU ms"] / other if other else np.nan
+            if other := took_ms.get(f"{name}, {row['what']}"):
+                row[f"of {name}'s"] = row["CPU ms"] / other
     frame = pd.DataFrame(rows)
     print(f"{recommender.model_name}, {len(users):,} users, {len(recommender.items):,} items, "
           f"{torch.get_num_threads()} threads\n")  # fmt: skip
