@@ -65,7 +65,7 @@ def write_in_parts(
     everyone = recommender.checked_users(users)
     size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
     card, place, source = recommender.parts.card, Path(output), Path(checkpoint)
-    data = source if is_export(source) else Path(card["settings"]["data_path"]) / card["dataset"]
+    data = source.resolve() if is_export(source) else Path(card["settings"]["data_path"]) / card["dataset"]
     model = None if is_export(source) else read_bytes(source)
     compute = _UserBlocks(model, pack(data), data.name, {"topk": topk, **how})
     key = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -9,9 +11,11 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import recommendations as module
 from recbole_cadmr.execution.recommendations import write_in_parts
+from recbole_cadmr.recommender.loading import parts_of
 from recbole_cadmr.recommender.model_engine import ModelEngine
-from recbole_cadmr.recommender.recommender import load
+from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.recommender.tables import Counts
+from tests.micro import open_micro, write_micro
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,21 @@ def test_the_parts_are_the_table_of_one_machine_bit_for_bit(brief_run, lists, tm
     assert pd.read_parquet(tmp_path / "two")["user_id"].drop_duplicates().tolist() == asked
     assert main(["recommend", *arguments, f"--output={tmp_path / 'two'}"]) == 2
     assert "is already there" in capsys.readouterr().err
+
+
+def test_an_export_is_asked_on_a_cluster_through_a_link_too(tmp_path, monkeypatch, capsys):
+    recommender = Recommender(parts_of(open_micro(write_micro(tmp_path), "BPR", embedding_size=3)))
+    recommender.export(tmp_path / "exports" / "monday")
+    monkeypatch.chdir(tmp_path / "exports")
+    Path("now").symlink_to("monday", target_is_directory=True)
+    asked = ["recommend", "--checkpoint=now", "--topk=2", "--ray-address=local", "--output"]
+    Path("mask").write_text("a\n")
+    assert main([*asked, "lists"]) == main([*asked, "masked", "--exclude=mask"]) == 0
+    expected = load("now").recommend(topk=2)
+    assert f"{len(expected)} rows for {expected['user_id'].nunique()} users in lists" in capsys.readouterr().out
+    assert pd.read_parquet("lists").equals(expected)
+    masked = load("now").recommend(topk=2, exclude=["a"])
+    assert pd.read_parquet("masked").equals(masked) and len(masked) < len(expected)
 
 
 def test_parts_that_are_there_are_not_computed_again(brief_run, lists, tmp_path, monkeypatch):
