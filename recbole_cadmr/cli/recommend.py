@@ -78,28 +78,40 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     add("--user_column", default="user_id", help="of this and of all other tables (default: %(default)s)")
     add("--item_column", default="item_id", help="of all tables (default: %(default)s)")
     add("--title_column", default="title", help="of --new_items (default: %(default)s)")
-    add("--text_columns", type=names, metavar="A,B", help="of --new_items (default: text, else the title)")
-    add("--picture_column", default="picture", help="of --new_items (default: %(default)s)")
-    add("--text_model", help="of --new_items, if no longer where the data set was made")
+    add("--text_columns", type=names, metavar="A,B", help="of --new_items (default: those of the data set, else text)")
+    add("--picture_column", help="of --new_items (default: that of the data set, else picture)")
+    add(
+        "--images", type=Path, metavar="DIR", help="pictures of --new_items, as of prepare (default: the file's folder)"
+    )
+    add("--text_model", help="of --new_items, if it is not where the data set was made")
     add("--weights", metavar="FILE", help="of the image model, alike")
+    add("--vector_cache", type=not_negative, metavar="GIB", help="GiB of vectors kept, as of prepare")
 
 
 def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
     """Give a recommender what came after training, and say what came of it."""
+    from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
+    from recbole_cadmr.extract.vector_store import USUAL
     from recbole_cadmr.recommender.new_items import Columns, not_in, read_new_items, with_content
     from recbole_cadmr.recommender.updates import read_interactions
 
     if file := arguments.new_items:
-        title, texts = arguments.title_column, tuple(arguments.text_columns or ())
-        columns = Columns(arguments.item_column, title, texts, arguments.picture_column)
-        catalogue = recommender.catalogue
-        products, known = not_in(catalogue, read_new_items(file, catalogue.modalities, columns))
+        catalogue, skipped = recommender.catalogue, SkippedRows()
+        texts = tuple(arguments.text_columns or ())
+        names = arguments.item_column, arguments.title_column, texts, arguments.picture_column
+        columns = Columns.of(catalogue.encoders, *names)
+        read = read_new_items(file, catalogue.modalities, columns, arguments.images, skipped)
+        products, known = not_in(catalogue, read)
         products, without = with_content(products)
         if not products["ids"] and not known:
-            raise UserError(f"no item of {file} has a text, a picture or a vector")
-        places = {"text_model": arguments.text_model, "weights": arguments.weights}
-        added = recommender.add_items(**products, **places) if products["ids"] else 0
+            made_of = f" (the data set's texts were made of {', '.join(own)})" if (own := columns.texts_of_set) else ""
+            raise UserError(f"no item of {file} has a text{made_of}, a picture or a vector")
+        cache = USUAL if arguments.vector_cache is None else arguments.vector_cache
+        how = {"text_model": arguments.text_model, "weights": arguments.weights, "vector_cache": cache}
+        added = recommender.add_items(**products, **how) if products["ids"] else 0
         print(f"{added:,} new items of {file}")
+        for line in skipped.lines():
+            print(line)
         if known:
             print(f"{known:,} items of {file} are in the catalogue already, and stay as they are there")
         if without:
@@ -128,8 +140,9 @@ def run(arguments: argparse.Namespace) -> int:
         from recbole_cadmr.recommender.recommender import load
 
     destination = _destination(arguments)
-    if not arguments.new_items and (arguments.text_model or arguments.weights or arguments.text_columns):
-        raise UserError("--text_model, --weights and --text_columns belong to --new_items")
+    for name in ("text_columns", "picture_column", "images", "text_model", "weights", "vector_cache"):
+        if getattr(arguments, name) is not None and not arguments.new_items:
+            raise UserError(f"--{name} belongs to --new_items")
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     for name in ("leave_out", "popular"):

@@ -19,10 +19,14 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         kind: what it reads.
-        model: what loads it: a name, or the folder of a text model.
+        model: the name by which its library knows it, or the last name of a folder.
         card: what the data set's card says of it; it tells encoders of other weights apart.
-        weights: the file that the weights of an image model came from; "" for torchvision's own.
+        weights: the last name of the file or folder that the weights came from; "" for what the library has by name.
         dtype: of the vectors.
+        columns: what the vectors were made of is called so in the source: the columns of texts, or the one that names
+            pictures; () if that is not known.
+
+    Earlier versions wrote whole paths for last names; :meth:`named` is without.
     """
 
     kind: Literal["text", "image"]
@@ -30,6 +34,25 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     card: dict[str, str]
     weights: str = ""
     dtype: Literal["float16", "float32"] = "float32"
+    columns: tuple[str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it came from a file or a folder of the machine where the vectors were made."""
+        return bool(self.weights) or Path(self.model).is_absolute()
+
+    @property
+    def former_place(self) -> Path | None:
+        """Where it lay, if an earlier version wrote that."""
+        path = Path(self.weights or self.model)
+        return path if path.is_absolute() else None
+
+    def named(self) -> Encoder:
+        """The same without paths, which say how somebody's machine is arranged."""
+        if self.former_place is None:
+            return self
+        model, name = (Path(path).name for path in (self.model, self.weights or self.model))
+        return msgspec.structs.replace(self, model=model, weights=name)
 
 
 def write_encoders(folder: Path, encoders: Mapping[str, Encoder]) -> None:

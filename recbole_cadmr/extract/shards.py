@@ -60,6 +60,7 @@ def in_shards(
     order: Sequence[int] | None = None,
     over: Over = here,
     cache: VectorCache | None = None,
+    alike: Mapping[str, str] | None = None,
 ) -> Extracted:
     """Vectors of a catalogue, an input that stands several times computed once.
 
@@ -75,6 +76,7 @@ def in_shards(
         size: inputs of a shard.
         order: places in the order in which they are computed.
         over: who computes the shards.
+        alike: another ``encoder`` whose vectors in ``cache`` will do.
 
     Raises:
         UserError: if a vector is too large for ``dtype`` or not finite.
@@ -85,6 +87,7 @@ def in_shards(
         if (key := keys[place]) is not None:
             places.setdefault(key, []).append(place)
     store = _store(work, cache, encoder, width, dtype)
+    others = [] if cache is None or alike in (None, encoder) else [_store(work, cache, alike, width, dtype)]
     state, empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
     target = work / "features.npy"
     with (
@@ -99,8 +102,9 @@ def in_shards(
             state[everywhere], empty[everywhere] = became[rows], ~vectors.any(axis=1)[rows]
             bar.update(len(everywhere))
 
-        for segment in store.find(places):
-            fill(*segment)
+        for each in (store, *others):
+            for segment in each.find(places):
+                fill(*segment)
         kept = int(((state == PRESENT) & ~empty).sum())
         missing = {key: at[0] for key, at in places.items()}
         waiting = [*missing]

@@ -17,13 +17,14 @@ import torch
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
+from recbole_cadmr.extract.places import UNKNOWN, WEIGHTS_HASH
 from recbole_cadmr.extract.shards import PRESENT, Extracted, in_shards
 from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
 from recbole_cadmr.schema import read_json
 
-WEIGHTS_HASH, UNKNOWN = "SHA-256 of its weights", "unknown"  # in the card
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+BATCH = 64  # texts encoded at once, unless told otherwise
 _STEP = 8  # tokens between the lengths to which texts are padded
 
 
@@ -33,10 +34,11 @@ def extract_text(
     *,
     model: str = "sentence-transformers/all-MiniLM-L6-v2",
     dtype: str = "float32",
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     device: str | None = None,
     over: Over = here,
     cache: VectorCache | None = None,
+    usual_will_do: bool = False,
 ) -> Extracted:
     """Vectors of ``texts``; a blank text has none.
 
@@ -49,6 +51,7 @@ def extract_text(
         device: such as ``cuda:0``; a GPU if there is one.
         over: who computes the shards.
         cache: where vectors are kept, and taken from.
+        usual_will_do: take those, too, that were encoded in batches of the usual size, which round otherwise.
 
     Raises:
         UserError: if the model cannot be loaded.
@@ -63,8 +66,10 @@ def extract_text(
     def read(places: Sequence[int]) -> list[str]:
         return [texts[place] for place in places]
 
+    own = _identity(encoder, batch_size)
     how: dict[str, Any] = {"card": card, "dtype": dtype, "label": "texts", "cache": cache, "order": longest}
-    return in_shards(work, keys, width, compute, encoder=_identity(encoder, batch_size), read=read, over=over, **how)
+    how["alike"] = {**own, "batches": _batches(BATCH)} if usual_will_do else None
+    return in_shards(work, keys, width, compute, encoder=own, read=read, over=over, **how)
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,13 @@ def _identity(encoder: Any, batch_size: int) -> dict[str, str]:
         "tokenizer": sha256(tokenizer.encode()).hexdigest(),
         "prompt": _prompt(encoder),
         "max_seq_length": str(encoder.max_seq_length),
-        "batches": f"full, of {batch_size}, padded beyond steps of {_STEP} tokens",
+        "batches": _batches(batch_size),
         **{name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
     }
+
+
+def _batches(size: int) -> str:
+    return f"full, of {size}, padded beyond steps of {_STEP} tokens"
 
 
 def _load(model: str) -> Any:

@@ -18,6 +18,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder, write_aside, write_json
 
 GIB = 2**30
+USUAL = 10  # GiB of vectors that are kept, unless told otherwise
 _KEY = 32  # bytes of a SHA-256
 _ABANDONED = 86_400  # seconds after which what a process wrote aside is no longer its own
 # Inputs by their keys, their vectors [n, width] and what became of each, int8 [n].

@@ -93,7 +93,7 @@ def write_export(
             "engine": described,
             "measured": _measured(engine, small, parts.histories, int(neighbours)),
             "licence": LICENCE_NOTE,
-            "encoders": {name: msgspec.to_builtins(encoder) for name, encoder in parts.catalogue.encoders.items()},
+            "encoders": {name: msgspec.to_builtins(e.named()) for name, e in parts.catalogue.encoders.items()},
         }
         if (of_fit := _settings_of_fit(parts)) is not None:
             card["closed_form"] = {"settings": of_fit, "neighbours": int(neighbours)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections import Counter
@@ -18,14 +19,18 @@ from torch import Tensor
 
 from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.prepare.interactions import is_usable
+from recbole_cadmr.data.prepare.pictures import find_pictures
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
-from recbole_cadmr.data.prepare.texts import one_line
+from recbole_cadmr.data.prepare.texts import as_it_stands, one_line
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract import places
+from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.parts import Parts
 
 _LONGEST = 100_000  # characters of a text that are read, far more than text models do
+_log = logging.getLogger("recbole_cadmr")
 _LARGEST = 1e15  # of a number of a vector: sums of squares of larger ones leave float32
 _FEW = 64  # texts that are encoded one by one
 _ARGUMENT = {"text": "texts", "image": "pictures"}
@@ -36,27 +41,71 @@ class Columns:
     """How the columns of a file of products are called.
 
     Attributes:
-        texts: those that make an item's text; ``text`` if none are named, and the title where that is not there either.
+        texts: those that make an item's text, all of which must be there.
+        texts_of_set: those that made the texts of the data set, if that says so, which are read if none are named;
+            where none of them is there, ``text`` is. Of a data set that does not say so it is the title after that.
+        picture: the one that names pictures, if none is given the one of the data set, or ``picture``.
     """
 
     item: str = "item_id"
     title: str = "title"
     texts: Sequence[str] = ()
+    texts_of_set: Sequence[str] = ()
     picture: str = "picture"
 
+    @classmethod
+    def of(
+        cls, encoders: Mapping[str, Encoder], item: str, title: str, texts: Sequence[str], picture: str | None
+    ) -> Columns:
+        """Those that are given, and those of the data set in place of others."""
+        own = {encoder.kind: encoder.columns for encoder in encoders.values()}
+        return cls(item, title, texts, own.get("text", ()), picture or next(iter(own.get("image", ())), cls.picture))
 
-def read_new_items(path: Path, modalities: Iterable[str], columns: Columns | None = None) -> dict[str, Any]:
+    def of_texts(self, path: Path, there: Iterable[str]) -> Sequence[str]:
+        """Those of ``there`` that make an item's text.
+
+        Raises:
+            UserError: if these are some of the data set's and others are not there.
+        """
+        if self.texts:
+            return self.texts
+        present = set(there)
+        missing = [name for name in self.texts_of_set if name not in present]
+        if not missing and self.texts_of_set:
+            return self.texts_of_set
+        if "text" in present:
+            return ["text"]
+        if not self.texts_of_set:
+            return [name for name in (self.title,) if name in present]
+        if len(missing) < len(self.texts_of_set):
+            raise UserError(
+                f"{path} has no column {' or '.join(missing)}, and the texts of the data set were made of "
+                f"{', '.join(self.texts_of_set)}; add it, or say by --text_columns which ones make a text"
+            )
+        return []
+
+
+def read_new_items(
+    path: Path,
+    modalities: Iterable[str],
+    columns: Columns | None = None,
+    images: Path | None = None,
+    skipped: SkippedRows | None = None,
+) -> dict[str, Any]:
     """What ``Recommender.add_items`` takes, of a csv, tsv, jsonl or parquet file: a row an item.
 
-    Read are, as far as they are there, titles, texts, pictures (files, from the folder of this one) and of each
-    modality ``MODALITY_vector`` (numbers).
+    Read are, as far as they are there, titles, texts, pictures and of each modality ``MODALITY_vector`` (numbers).
+
+    Args:
+        images: where the pictures are, as of :func:`find_pictures`; if not given, paths from the folder of the file.
+        skipped: counts items without one of them.
 
     Raises:
-        UserError: if the file cannot be read, or a vector is none.
+        UserError: if the file cannot be read, lacks a column, or a vector is none.
     """
     columns = columns or Columns()
     named = {f"{name}_vector": name for name in modalities}
-    optional = [columns.title, "text", columns.picture, *named]
+    optional = [columns.title, *columns.texts_of_set, "text", columns.picture, *named]
     rows = read_rows(path, SkippedRows(strict=True), [columns.item, *columns.texts], optional)
     if rows.empty:
         raise UserError(f"{path} holds no items")
@@ -66,11 +115,17 @@ def read_new_items(path: Path, modalities: Iterable[str], columns: Columns | Non
     vectors = {named[name]: _numbers(path, name, rows[name].tolist()) for name in named if name in rows}
     if vectors:
         products["vectors"] = vectors
-    own = columns.texts or [name for name in ("text", columns.title) if name in rows][:1]
-    if own and (columns.texts or "text" in rows or "text" not in vectors):
-        products["texts"] = [one_line(*texts) or None for texts in rows[list(own)].to_numpy()]
-    if columns.picture in rows:
-        products["pictures"] = [path.parent / name if name else None for name in rows[columns.picture]]
+    if columns.texts or "text" in rows or "text" not in vectors:
+        own = list(columns.of_texts(path, rows))
+        if own:
+            products["texts"] = [one_line(*texts) or None for texts in rows[own].to_numpy()]
+    names = rows[columns.picture].tolist() if columns.picture in rows else None
+    if images is not None:
+        by_item = None if names is None else dict(zip(products["ids"], names))
+        found = find_pictures(images, products["ids"], skipped or SkippedRows(), "--images", by_item)
+        products["pictures"] = [found.get(item) for item in products["ids"]]
+    elif names is not None:
+        products["pictures"] = [path.parent / name if name else None for name in names]
     return products
 
 
@@ -123,12 +178,13 @@ def with_items(
     vectors: Mapping[str, Any] | Any,
     titles: Iterable[str | None] | None,
     encoders: Mapping[str, str | None],
+    cache: VectorCache | None = None,
 ) -> Parts:
     """What a recommender is made of, with further items; see ``Recommender.add_items``.
 
     Args:
         encoders: where the text model (``text``) and the weights of the image model (``image``) lie, if no longer where
-            the data set was made.
+            they were.
     """
     if parts.source is None or not parts.source.takes_new_items:
         reason = "an export holds too little of it" if parts.source is None else "it learns every item by itself"
@@ -144,9 +200,9 @@ def with_items(
         if any(value is not None for value in columns[argument]):
             name, encoder = _encoder(catalogue, kind, argument, features)
             encode = _encoded_texts if kind == "text" else _encoded_pictures
-            features[name] = encode(columns[argument], encoder, encoders.get(kind), ids)
+            features[name] = encode(columns[argument], encoder, _place(encoder, encoders.get(kind)), ids, cache)
     _check_content(catalogue, features, ids)
-    names = [_text(title, "titles") for title in columns["titles"]]
+    names = [as_it_stands(_checked_text(title, "titles")) for title in columns["titles"]]
     larger = catalogue.with_items(ids, names, features)
     histories = parts.histories.with_added(sp.csr_matrix((larger.n_users, larger.n_items), dtype=np.float32))
     engine = parts.source.engine(larger, histories)
@@ -181,11 +237,11 @@ def _in_order(values: Any, n: int, name: str) -> list[Any]:
     return found
 
 
-def _text(value: Any, name: str) -> str:
-    """One line, as a data set is made of."""
+def _checked_text(value: Any, name: str) -> str:
+    """A text; "" for None."""
     if value is not None and not isinstance(value, str):
         raise UserError(f"`{name}` must hold texts, not {value!r:.100}")
-    return one_line(value)
+    return value or ""
 
 
 def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[str, Tensor]:
@@ -238,18 +294,47 @@ def _encoder(catalogue: Catalogue, kind: str, argument: str, features: Mapping[s
     return name, encoder
 
 
-def _encoded_texts(values: Sequence[Any], encoder: Encoder, place: str | None, ids: list[str]) -> Tensor:
-    from recbole_cadmr.extract.text import extract_text
+def _place(encoder: Encoder, given: str | None) -> Path | None:
+    """Where an encoder lies on this machine; None for one that its library knows by name.
 
-    texts = [_text(value, "texts")[:_LONGEST] for value in values]
+    Raises:
+        UserError: if nobody says.
+    """
+    if given is not None or not encoder.is_local:
+        return None if given is None else Path(given)
+    former = encoder.former_place
+    place = former if former is not None and former.exists() else places.noted(encoder.kind, encoder.card)
+    if place is None:
+        argument = "text_model" if encoder.kind == "text" else "weights"
+        name = Path(encoder.weights or encoder.model).name
+        made_by = ", ".join(f"{what} {value}" for what, value in encoder.card.items())
+        raise UserError(
+            f"the vectors of the data set were made by '{name}' ({made_by}), which is not known on this machine; say "
+            f"by `{argument}` where it lies"
+        )
+    return place
+
+
+def _encoded_texts(
+    values: Sequence[Any], encoder: Encoder, place: Path | None, ids: list[str], cache: VectorCache | None
+) -> Tensor:
+    from recbole_cadmr.extract.text import BATCH, extract_text
+
+    texts = [one_line(_checked_text(value, "texts")) for value in values]
+    if n_long := sum(len(text) > _LONGEST for text in texts):
+        _log.warning(f"of {n_long:,} texts with more than {_LONGEST:,} characters only these are read")
     with tempfile.TemporaryDirectory() as folder:
         # Batches are filled up to their size; of few texts that would be most of the work.
-        size = 1 if len(texts) < _FEW else 64
-        found = extract_text(texts, Path(folder), model=place or encoder.model, dtype=encoder.dtype, batch_size=size)
+        size = 1 if len(texts) < _FEW else BATCH
+        how: dict[str, Any] = {"dtype": encoder.dtype, "batch_size": size, "cache": cache, "usual_will_do": True}
+        read = [text[:_LONGEST] for text in texts]
+        found = extract_text(read, Path(folder), model=encoder.model if place is None else str(place), **how)
         return _checked(found, encoder, "text_model")
 
 
-def _encoded_pictures(values: Sequence[Any], encoder: Encoder, place: str | None, ids: list[str]) -> Tensor:
+def _encoded_pictures(
+    values: Sequence[Any], encoder: Encoder, place: Path | None, ids: list[str], cache: VectorCache | None
+) -> Tensor:
     from recbole_cadmr.extract.image import extract_images
 
     with tempfile.TemporaryDirectory() as folder:
@@ -265,31 +350,20 @@ def _encoded_pictures(values: Sequence[Any], encoder: Encoder, place: str | None
                     raise UserError(f"there is no picture {str(value)!r:.200} of '{item:.100}'")
             else:
                 raise UserError(f"`pictures` must hold names of files or their bytes, not {type(value).__name__}")
-        weights = place or encoder.weights
-        work = Path(folder) / "work"
-        found = extract_images(
-            paths, work, model=encoder.model, weights=Path(weights) if weights else None, dtype=encoder.dtype
-        )
+        how: dict[str, Any] = {"weights": place, "dtype": encoder.dtype, "cache": cache}
+        found = extract_images(paths, Path(folder) / "work", model=encoder.model, **how)
         if found.damaged:
             raise UserError(f"the picture of '{ids[found.damaged[0]]:.100}' cannot be read as a picture")
         return _checked(found, encoder, "weights")
 
 
 def _checked(found: Any, encoder: Encoder, argument: str) -> Tensor:
-    if _identity(encoder.kind, found.card) != _identity(encoder.kind, encoder.card):
+    if places.identity(encoder.kind, found.card) != places.identity(encoder.kind, encoder.card):
         raise UserError(
-            f"the {encoder.kind} model {encoder.model} is not the one that made the data set: its weights are others; "
-            f"name the right one by `{argument}`"
+            f"the {encoder.kind} model {encoder.named().model} is not the one that made the data set: its weights are "
+            f"others; name the right one by `{argument}`"
         )
     return torch.from_numpy(np.load(found.features, allow_pickle=False).astype(np.float32))
-
-
-def _identity(kind: str, card: Mapping[str, str]) -> dict[str, str]:
-    """What a card says of an encoder: of a text model, whose weights are known, not the name of its folder."""
-    from recbole_cadmr.extract.text import UNKNOWN, WEIGHTS_HASH
-
-    is_known = kind == "text" and card.get(WEIGHTS_HASH, UNKNOWN) != UNKNOWN
-    return {name: value for name, value in card.items() if not (is_known and name == "model")}
 
 
 def _check_content(catalogue: Catalogue, features: Mapping[str, Tensor], ids: list[str]) -> None:

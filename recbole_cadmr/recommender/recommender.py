@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import path_of
 from recbole_cadmr.recommender import lists, request
 from recbole_cadmr.recommender.catalogue import Catalogue
@@ -140,6 +141,7 @@ class Recommender:
         titles: Iterable[str | None] | None = None,
         text_model: str | os.PathLike[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
+        vector_cache: float = 0,
     ) -> int:
         """Take in products that came after training; from then on they are recommended and may stand in histories.
 
@@ -153,7 +155,9 @@ class Recommender:
             vectors: ready-made features by modality [n, width], rows of zeros for none; without a name if the data set
                 has one modality.
             titles: of each, None for none.
-            text_model, weights: where the text model, and the weights of the image model, lie now.
+            text_model, weights: where the text model, and the weights of the image model, lie; known where, and to
+                whom, the data set was prepared from them.
+            vector_cache: GiB of vectors to keep where ``prepare`` keeps its own, which are taken, too; 0 for neither.
 
         Returns:
             How many were added.
@@ -166,9 +170,9 @@ class Recommender:
             name: None if place is None else str(path_of(place, argument))
             for name, place, argument in (("text", text_model, "text_model"), ("image", weights, "weights"))
         }
-        names = request.ids(ids, "ids")
+        names, cache = request.ids(ids, "ids"), VectorCache.of_user(vector_cache)
         with self.lock:
-            self.replace(with_items(self._parts, names, texts, pictures, vectors, titles, encoders))
+            self.replace(with_items(self._parts, names, texts, pictures, vectors, titles, encoders, cache))
         return len(names)
 
     def update(self, interactions: pd.DataFrame, refit: bool | None = None) -> Update:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_cadmr.data.prepare.texts import one_line
+from recbole_cadmr.data.prepare.texts import as_it_stands, one_line
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,20 @@ def test_what_is_shown(text, shown):
 )
 def test_hostile_texts_take_no_time(text):
     assert len(one_line(text)) <= len(text)  # what looks back at every sign takes hours here
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("  two  words ", "  two  words "),
+        ("\u00a0a\u2028b", "\u00a0a\u2028b"),
+        ("one\ttwo\r\nthree\n", "one two three "),
+        (" <b>bold</b>  type ", "bold type"),
+        ("a < b & c  d", "a < b & c  d"),
+        ("a\0b \ud800", "ab \ufffd"),
+        (" \t\n", ""),
+        ("", ""),
+    ],
+)
+def test_titles_stand_as_they_are_as_far_as_an_atomic_file_holds_them(text, shown):
+    assert as_it_stands(text) == shown

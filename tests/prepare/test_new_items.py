@@ -15,6 +15,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.list_files import with_columns, write_lists
 from tests.extract.networks import minilm
 from tests.prepare.raw import ITEMS as RAW_ITEMS
 from tests.prepare.raw import write_amazon_2014, write_image_features
@@ -30,7 +31,7 @@ def prepared(folder, *options):
     pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in rng.permutation(6)[:4]] + [("u0", "rare")]
     lines = ["user_id,item_id", *map(",".join, pairs), ""]
     (folder / "orders.csv").write_text("\n".join(lines))
-    (folder / "items.csv").write_text("\n".join(["item_id,title", *(f"{i},The {i}" for i in ITEMS), ""]))
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *(f"{i},  The  {i} " for i in ITEMS), ""]))
     vectors = rng.normal(size=(len(ITEMS), 5)).astype(np.float32)
     vectors[ITEMS.index("blank")] = 0
     np.save(folder / "v.npy", vectors)
@@ -55,7 +56,7 @@ def run_of(folder, place, model, **settings):
 def test_they_stand_in_the_table_of_items_and_in_the_features(shop):
     folder, vectors = shop
     kept = sorted(set(ITEMS) - {"blank"})
-    assert (folder / "shop.item").read_text().split("\n")[1:-1] == [f"{item}\tThe {item}" for item in kept]
+    assert (folder / "shop.item").read_text().split("\n")[1:-1] == [f"{item}\t  The  {item} " for item in kept]
     assert (folder / "shop.text").read_text().split("\n")[1:-1] == kept
     assert np.array_equal(np.load(folder / "shop.text.npy"), vectors[[ITEMS.index(item) for item in kept]])
     assert yaml.safe_load((folder / "shop.yaml").read_text())["new_items"] is True
@@ -107,7 +108,9 @@ def test_a_model_that_scores_by_content_recommends_them_and_is_not_measured_on_t
     assert {"new0", "new1", "rare"} <= set(frame["item_id"])
     with np.load(run.checkpoint.parent / "test_lists.npz") as lists:
         assert max(lists[name].max() for name in lists.files if "item" in name) <= 6
-    assert recommender.titles["new0"] == "The new0"
+    assert recommender.titles["new0"] == "  The  new0 "  # as it stands in the file
+    write_lists(with_columns(frame, recommender.catalogue.table, ["title"])[0], tmp_path / "lists.csv")
+    assert ",model,  The  new0 \n" in (tmp_path / "lists.csv").read_text()
     similar = recommender.similar_items("new0", by="content")
     assert set(similar["item_id"]) <= set(recommender.items)
 

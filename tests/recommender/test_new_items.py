@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.data.encoders import Encoder
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.recommender.new_items import read_new_items
+from recbole_cadmr.recommender.new_items import Columns, read_new_items
 from recbole_cadmr.recommender.recommender import Recommender
+from recbole_cadmr.serving.limits import Limits
 from tests.extract.networks import minilm, write_weights
+from tests.serving.running import KEY, sentence_of, serving
 
 TITLES = {
     "mug": "Red coffee mug",
@@ -29,6 +37,15 @@ TITLES = {
 NEW = {"pot": "Enamel coffee pot", "tea": "Green tea, loose leaves", "bow": "Bow saw for branches"}
 WITH_PICTURE = ["mug", "cup", "saw", "hat", "pot", "bow"]
 SETTINGS = {"show_progress": False, "topk": [1, 3], "valid_metric": "Recall@3"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Where these tests keep vectors, and note where encoders lie."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder / "recbole_cadmr"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +118,10 @@ def scores(recommender, items):
 def test_the_data_set_says_what_made_its_vectors(sets, place):
     for folder in sets:
         encoders = json.loads((folder / "encoders.json").read_text())
-        assert encoders["text"]["model"] == str(place / "minilm") and encoders["image"]["model"] == "alexnet"
+        assert encoders["text"]["model"] == encoders["text"]["weights"] == "minilm"
+        assert encoders["image"]["model"] == "alexnet" and encoders["image"]["weights"] == "alexnet.pth"
+        assert encoders["text"]["columns"] == ["title"] and encoders["image"]["columns"] == []
+        assert "/" not in (folder / "encoders.json").read_text()
         assert encoders["text"]["card"]["SHA-256 of its weights"].startswith("53aa51172d14")
         assert encoders["image"]["card"]["weights"].startswith("SHA-256 ")
 
@@ -175,9 +195,10 @@ def test_what_does_not_fit_is_refused_in_a_sentence(recommender, how, message):
     assert "\n" not in str(error.value) and len(recommender.items) == 6
 
 
-def test_a_text_of_a_megabyte_is_read_as_far_as_the_model_reads(recommender):
+def test_a_text_of_a_megabyte_is_read_as_far_as_the_model_reads(recommender, caplog):
     larger = Recommender(recommender.parts)
     larger.add_items(["long", "short"], ["coffee pot " * 100_000, "coffee pot " * 300])
+    assert caplog.messages == ["of 1 texts with more than 100,000 characters only these are read"]
     features = larger.catalogue.modalities["text"].features
     assert np.allclose(features[-1], features[-2], atol=1e-6) and features[-1].any()
 
@@ -201,6 +222,53 @@ def test_the_same_encoder_may_lie_in_a_folder_of_another_name(place, recommender
     shutil.copytree(place / "minilm", elsewhere)
     larger = Recommender(recommender.parts)
     assert larger.add_items(["x"], [NEW["pot"]], text_model=elsewhere) == 1
+
+
+def test_where_an_encoder_lies_is_noted_where_the_data_set_was_made(recommender, cache, monkeypatch, tmp_path):
+    notes = [json.loads(path.read_text()) for path in (cache / "encoders").iterdir()]
+    assert sorted(note["kind"] for note in notes) == ["image", "text"]
+    recommender.export(tmp_path / "export")
+    texts = [path.read_text() for path in (tmp_path / "export").glob("*.json")]
+    assert not any(note["place"] in text or str(tmp_path) in text for note in notes for text in texts)
+    assert '"model": "minilm"' in "".join(texts)
+    exported = recbole_cadmr.load(tmp_path / "export")
+    assert exported.add_items(["pot"], [NEW["pot"]]) == 1
+    # On another machine it is named, or another version of this package wrote where it lies.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    exported = recbole_cadmr.load(tmp_path / "export")
+    with pytest.raises(UserError) as raised:
+        exported.add_items(["pot"], [NEW["pot"]])
+    said = (
+        "the vectors of the data set were made by 'minilm' \\(model minilm, SHA-256 of its weights [0-9a-f]{64}, type "
+    )
+    assert re.fullmatch(f"{said}float32\\), which is not known on this machine; say by `text_model` where it lies",
+                        str(raised.value))  # fmt: skip
+    place = next(note["place"] for note in notes if note["kind"] == "text")
+    own = recommender.catalogue.encoders
+    former = msgspec.structs.replace(own["text"], model=place, weights="", columns=())
+    assert former.named() == msgspec.structs.replace(own["text"], columns=())
+    catalogue = replace(recommender.catalogue, encoders={**own, "text": former})
+    assert Recommender(replace(recommender.parts, catalogue=catalogue)).add_items(["pot"], [NEW["pot"]]) == 1
+    assert exported.add_items(["pot"], [NEW["pot"]], text_model=place) == 1
+
+
+def test_vectors_that_are_kept_are_taken(place, recommender, cache):
+    """Those of prepare, to the bit; what is new is kept for the next one."""
+    bow = place / "pictures" / "bow.png"  # which prepare has seen, too
+    first, second = Recommender(recommender.parts), Recommender(recommender.parts)
+    before = {path.name for path in cache.glob("vectors/*/*.npz")}
+    first.add_items(
+        ["again", "new"], [TITLES["mug"], "Copper kettle"], [place / "pictures/mug.png", bow], vector_cache=1
+    )
+    found = first.catalogue.modalities
+    for name in ("text", "image"):
+        features = found[name].features
+        assert torch.equal(features[-2], features[recommender.catalogue.item_number("mug")])
+    after = {path.name for path in cache.glob("vectors/*/*.npz")}
+    assert len(after - before) == 1 and before <= after
+    second.add_items(["new"], ["Copper kettle"], [bow], vector_cache=1)
+    assert torch.equal(second.catalogue.modalities["text"].features[-1], found["text"].features[-1])
+    assert {path.name for path in cache.glob("vectors/*/*.npz")} == after
 
 
 def test_a_data_set_that_does_not_name_its_encoders_takes_vectors_alone(place, sets, recommender):
@@ -261,7 +329,8 @@ def test_the_command_counts_and_skips_products_without_content(place, recommende
     assert set(pd.read_csv(output)["item_id"]) == {*TITLES, "pot"}
     file.write_text(json.dumps({"item_id": "nul", "title": " "}) + "\n")
     assert main([*how, "--new_items", str(file), "--output", str(tmp_path / "none.csv")]) == 2
-    assert f"no item of {file} has a text, a picture or a vector" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"no item of {file} has a text (the data set's texts were made of title), a picture or a vector" in said
     assert not (tmp_path / "none.csv").exists()
 
 
@@ -287,6 +356,88 @@ def test_files_of_vectors(place, recommender, expected):
     larger.add_items(**read_new_items(place / "v.jsonl", recommender.catalogue.modalities))
     items = [*TITLES, *NEW]
     assert np.abs(scores(larger, items).to_numpy() - scores(expected, items).to_numpy()).max() < 1e-5
+
+
+def test_pictures_and_texts_come_over_http(place, recommender, tmp_path, monkeypatch):
+    recommender.export(tmp_path / "shop")
+    content = (place / "pictures" / "bow.png").read_bytes()
+    alone = recbole_cadmr.load(tmp_path / "shop")
+    alone.add_items(["bow"], [NEW["bow"]], [content])
+    encoded = base64.b64encode(content).decode()
+
+    def item(**what):
+        return {"items": [{"id": "x", "title": "X", **what}]}
+
+    with serving({"shop": tmp_path / "shop"}, key=KEY, limits=Limits(body=100_000)) as running:
+        served = running.models.get("shop").recommender
+
+        def refused(what, status):
+            return sentence_of(running.post("/v1/items", item(**what), x_api_key=KEY), status)
+
+        for picture in (encoded, f"data:image/png;base64,{encoded}"):
+            body = {"items": [{"id": f"bow{len(picture)}", "text": NEW["bow"], "picture": picture}]}
+            assert running.post("/v1/items", body, x_api_key=KEY).json() == {"models": {"shop": {"new_items": 1}}}
+        for name, modality in alone.catalogue.modalities.items():
+            assert torch.equal(served.catalogue.modalities[name].features[-2:], modality.features[[-1, -1]])
+        for junk in ("", "R0lGODlh", base64.b64encode(b"<svg/>").decode()):
+            assert refused({"picture": junk}, 400) == "shop: the picture of 'x' cannot be read as a picture"
+        for wrong in ("no base64", "a", 7, ["a"], encoded[:-2] + "\n"):
+            assert "`items[0].picture` must be the file of a picture in base64" in refused({"picture": wrong}, 422)
+        assert "at most 100,000 bytes" in refused({"picture": encoded + "A" * 100_000}, 413)
+        assert len(served.items) == 8
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        said = refused({"picture": encoded}, 400)
+        assert (
+            "made by 'alexnet.pth' (model alexnet, fc7, weights SHA-256 " in said and "say by `weights` where" in said
+        )
+
+
+SHOP = ("name", "about")
+
+
+@pytest.mark.parametrize(
+    ("of_set", "given", "header", "read"),
+    [
+        (SHOP, (), "item_id,title,name,about", "Name About"),
+        (SHOP, (), "item_id,about,name,text", "Name About"),
+        (SHOP, (), "item_id,about,title,text", "Text"),
+        (SHOP, (), "item_id,title", None),
+        (SHOP, ("title",), "item_id,title,name,about", "Title"),
+        ((), (), "item_id,title,text", "Text"),
+        ((), (), "item_id,title,name", "Title"),
+        (
+            SHOP,
+            (),
+            "item_id,title,name",
+            "has no column about, and the texts of the data set were made of name, about;",
+        ),
+    ],
+)
+def test_texts_are_read_from_the_columns_that_made_those_of_the_data_set(tmp_path, of_set, given, header, read):
+    encoders = {
+        "text": Encoder("text", "m", {}, columns=of_set),
+        "image": Encoder("image", "i", {}, columns=("photo",)),
+    }
+    columns = Columns.of(encoders, "item_id", "title", given, None)
+    names = header.split(",")
+    file = tmp_path / "new.csv"
+    file.write_text(f"{header},photo,picture\n{','.join(name.capitalize() for name in names)},a.png,b.png\n")
+    if read and read.startswith("has no"):
+        with pytest.raises(UserError, match=read):
+            read_new_items(file, [], columns)
+        return
+    found = read_new_items(file, [], columns)
+    assert found.get("texts") == ([read] if read else None) and found["pictures"] == [tmp_path / "a.png"]
+
+
+def test_pictures_of_a_folder_are_found_as_prepare_finds_them(place, tmp_path):
+    (tmp_path / "new.csv").write_text("item_id,photo\npot,http://shop/bow.png\ntea,\nbow,gone.png\n")
+    columns, skipped = Columns(picture="photo"), SkippedRows()
+    found = read_new_items(tmp_path / "new.csv", [], columns, place / "pictures", skipped)["pictures"]
+    assert found == [place / "pictures" / "bow.png", None, None]
+    assert "items without a picture: 2" in skipped.lines()[0]
+    found = read_new_items(tmp_path / "new.csv", [], None, place / "pictures")["pictures"]
+    assert found == [place / "pictures" / "pot.png", None, place / "pictures" / "bow.png"]
 
 
 @pytest.mark.parametrize(

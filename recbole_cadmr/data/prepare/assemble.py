@@ -141,16 +141,23 @@ def _encoded(
         at = np.flatnonzero(vectors.present)
         steps[f"{name} vectors"] = f"{len(at) - vectors.kept:,} encoded, {vectors.kept:,} kept from before"
         made_by = ", ".join(f"{key} {value}" for key, value in vectors.card.items())
-        encoder = _encoder(name, options, vectors.card)
+        encoder = _encoder(name, options, vectors.card, content.columns.get(name, ()))
         named = [items[row] for row in at]
         result.append(Features(name, named, vectors.features, at, made_by=made_by, encoder=encoder))
     return result
 
 
-def _encoder(kind: str, options: Options, card: dict[str, str]) -> Encoder:
+def _encoder(kind: str, options: Options, card: dict[str, str], columns: Sequence[str]) -> Encoder:
+    """What made the vectors; where it lies on this machine is noted beside."""
+    from recbole_cadmr.extract import places
+
     dtype: Any = options.dtype  # one of the two
-    if kind == "image":
-        weights = "" if options.weights is None else str(options.weights.absolute())
-        return Encoder("image", options.image_model, card, weights, dtype)
-    folder = Path(options.text_model)
-    return Encoder("text", str(folder.absolute()) if folder.is_dir() else options.text_model, card, "", dtype)
+    model, place = options.image_model, options.weights
+    if kind == "text":
+        folder = Path(options.text_model)
+        place = folder if folder.is_dir() else None
+        model = folder.absolute().name if folder.is_dir() else options.text_model
+    if place is not None:
+        places.note(kind, card, place)
+    own: Any = kind
+    return Encoder(own, model, card, "" if place is None else place.absolute().name, dtype, tuple(columns))

@@ -38,12 +38,17 @@ class Features:
 
 @dataclass(frozen=True)
 class Content:
-    """What is known about the remaining items, by item id; an item that lacks something is not in that dict."""
+    """What is known about the remaining items, by item id; an item that lacks something is not in that dict.
+
+    Attributes:
+        columns: by ``text`` and ``image``, which columns of the source texts were made of, or which named the pictures.
+    """
 
     titles: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, Path] = field(default_factory=dict)
     features: list[Features] = field(default_factory=list)
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 # The ids of all products that a source describes, whether somebody has them or not.

@@ -13,6 +13,7 @@ from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract.vector_store import USUAL
 
 NONE = "none"
 _DEFAULT = "(default: %(default)s)"
@@ -46,7 +47,7 @@ class Options:
     vector_cache: Annotated[
         float,
         _told(f"GiB of vectors kept for the next prepare, 0 for none {_DEFAULT}", type=not_negative, metavar="GIB"),
-    ] = 10
+    ] = USUAL
     graph: Annotated[
         int,
         _told(f"also write K nearest items of each, 0 for none {_DEFAULT}", type=whole_number(), metavar="K"),

@@ -16,7 +16,7 @@ from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.pictures import find_pictures
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import Table
-from recbole_cadmr.data.prepare.texts import one_line, without_empty
+from recbole_cadmr.data.prepare.texts import as_it_stands, one_line, without_empty
 from recbole_cadmr.data.prepare.vectors import named_files, rows_of_zeros
 from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.errors import UserError
@@ -126,7 +126,7 @@ def read_items(
     rows = first.set_index(item, drop=False)
     skipped.note("repeated items", n=len(kept) - len(rows))
     skipped.note("items that are not among --items", n=len(set(items) - set(rows.index)))
-    titles = _texts(rows, [title]) if title in rows else {}
+    titles = _titles(rows, title) if title in rows else {}
     texts = _texts(rows, text_columns)
     if text_columns and not texts:
         message = f"no item that is kept has a text in {', '.join(dict.fromkeys(text_columns))} of {table.name}"
@@ -134,7 +134,8 @@ def read_items(
             raise UserError(f"{message}; name other --text_columns, or give --text_model none")
         skipped.remark(message)
     pictures = dict(rows[arguments.image_column]) if arguments.image_column else None
-    return Content(titles, texts, _pictures(arguments, items, skipped, pictures), features)
+    columns = {"text": text_columns, "image": [arguments.image_column] if arguments.image_column else []}
+    return Content(titles, texts, _pictures(arguments, items, skipped, pictures), features, columns)
 
 
 def needed_of_items(arguments: argparse.Namespace) -> list[str]:
@@ -160,6 +161,10 @@ def _pictures(
     arguments: argparse.Namespace, items: Sequence[str], skipped: SkippedRows, names: dict[str, str] | None
 ) -> dict[str, Path]:
     return find_pictures(arguments.images, items, skipped, "--images", names) if arguments.images else {}
+
+
+def _titles(rows: pd.DataFrame, column: str) -> dict[str, str]:
+    return without_empty({item: as_it_stands(title) for item, title in zip(rows.index, rows[column])})
 
 
 def _texts(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:

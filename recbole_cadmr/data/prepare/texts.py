@@ -23,6 +23,7 @@ _NAMES = "|".join((_INLINE + _BLOCK).split())
 _MARK = re.compile(rf"<!--|-->|<!doctype\b[^<>]*>|</?({_NAMES})(?:[\s/][^<>]*)?>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _UNSHOWN = {"<!--": "-->", "<script": "</script", "<style": "</style"}  # by how they begin, how they end
+_ENDS = re.compile("\r\n|[\t\r\n]")  # of fields and lines
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -54,6 +55,16 @@ def one_line(*parts: object) -> str:
     """
     texts = (" ".join(_shown(part).replace("\0", "").split()) for part in parts if isinstance(part, str))
     return _LONE_SURROGATE.sub("\ufffd", " ".join(filter(None, texts)))
+
+
+def as_it_stands(text: str) -> str:
+    """A text to be shown: with HTML as of :func:`one_line`, any other with all its blanks; "" for blanks alone.
+
+    A field of an atomic file holds no tab and no line end, of which each becomes a space.
+    """
+    if not text.strip() or _shown(text) != text:
+        return one_line(text)
+    return _LONE_SURROGATE.sub("\ufffd", _ENDS.sub(" ", text.replace("\0", "")))
 
 
 def without_empty(texts: dict[str, str]) -> dict[str, str]:
