@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key_file", metavar="FILE", help=f"file with the key that clients have to send (or the variable {_KEY})")
     add("--images", type=Path, metavar="DIR", help="pictures ITEM.jpg, or named by --image_column")
     add("--image_column", metavar="NAME", help="column of the table of items: names of pictures, or their addresses")
-    add("--text_model", metavar="DIR", help="what encodes texts of new items, if no longer where the data set was made")
+    add("--text_model", metavar="DIR", help="what encodes texts of new items, if it is not where the data set was made")
+    add("--weights", metavar="FILE", help="of what encodes pictures of new items, alike")
     add("--threads", type=whole_number(1, 256), help="requests worked at at once (default: the cores)")
     add("--max_k", type=whole_number(1), default=Limits.k, help=f"items of a list (default {Limits.k})")
     add("--max_users", type=whole_number(1), default=Limits.users, help=f"people of a request (default {Limits.users})")
@@ -76,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     with server.listen(arguments.host, arguments.port) as bound:  # before the models, which take longer
         metrics = Metrics()
         pictures = PictureSource(arguments.images, arguments.image_column)
-        models = Models(sources, metrics, pictures, arguments.data_path, arguments.text_model)
+        places = arguments.text_model, arguments.weights
+        models = Models(sources, metrics, pictures, arguments.data_path, *places)
         models.load()
         address, is_here = server.address_of(bound), server.is_loopback(bound)
         service = server.Service(

@@ -17,11 +17,11 @@ class Additions:
     """New items and interactions of one model, until an export has them.
 
     Args:
-        text_model: where the text model lies, if no longer where the data set was made.
+        text_model, weights: where the text model and the weights of the image model lie, if that is not known.
     """
 
-    def __init__(self, text_model: str | None = None) -> None:
-        self._text_model = text_model
+    def __init__(self, text_model: str | None = None, weights: str | None = None) -> None:
+        self._places: dict[str, Any] = {"text_model": text_model, "weights": weights}
         self._items: dict[str, NewItem] = {}
         self._pairs: dict[tuple[str, str], None] = {}
 
@@ -65,13 +65,14 @@ class Additions:
         return counts
 
     def _give(self, recommender: Recommender, items: Sequence[NewItem]) -> int:
-        texts = [item.text for item in items]
+        texts, pictures = [item.text for item in items], [item.picture for item in items]
         return recommender.add_items(
             [item.id for item in items],
             texts=texts if any(texts) else None,
+            pictures=pictures,
             vectors=_vectors(recommender, items),
             titles=[item.title for item in items],
-            text_model=self._text_model,
+            **self._places,
         )
 
 

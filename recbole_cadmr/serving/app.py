@@ -171,7 +171,7 @@ def _add_changes(app: FastAPI, models: Models, key: str | None) -> None:
 
     @app.post(f"{API}items", summary="New items", responses={200: {"model": bodies.Changed}})
     async def new_items(body: bodies.NewItemsBody) -> Response:
-        """Take in items that came after training, by their texts or vectors. Needs a key."""
+        """Take in items that came after training, by their texts, pictures or vectors. Needs a key."""
         check_key()
         counts = await _in(None, models.change, body.model, lambda kept, asked: kept.add_items(asked, body.items))
         return _json({"models": counts})

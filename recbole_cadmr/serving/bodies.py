@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -20,10 +21,22 @@ def _id(value: Any) -> str:
     return text
 
 
+def _picture(value: Any) -> bytes:
+    """The file of a picture, out of base64, which may be that of an address ``data:``."""
+    says = "must be the file of a picture in base64, without blanks and line ends"
+    if not isinstance(value, str):
+        raise ValueError(f"{says}, not {value!r:.40}")
+    try:
+        return base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
+    except ValueError:
+        raise ValueError(says) from None
+
+
 Id = Annotated[
     str, BeforeValidator(_id), WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]})
 ]
 Text = Annotated[str, Field(max_length=_LONGEST_TEXT)]
+Picture = Annotated[bytes, BeforeValidator(_picture), WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0, le=10)]
 
@@ -103,11 +116,14 @@ class InteractionsBody(_Asked):
 
 
 class NewItem(Body):
-    """An item that was not there when the model was trained: what it is, as text or as vectors."""
+    """An item that was not there when the model was trained: what it is, as text, picture or vectors."""
 
     id: Id
     title: Text = ""
     text: Text | None = Field(None, description="encoded by the text encoder that made the data set")
+    picture: Picture | None = Field(
+        None, description="a file (JPEG, PNG, GIF, WebP, BMP or TIFF) in base64, encoded by what made the data set's"
+    )
     vectors: dict[str, list[float]] = Field({}, description="vectors by modality, of the widths of the data set")
 
 

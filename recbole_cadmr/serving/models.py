@@ -80,7 +80,8 @@ class Models:
         sources: checkpoint or export folder of each name.
         pictures: where pictures are.
         data_path: where data sets of checkpoints lie.
-        text_model: where the model lies that encodes the texts of new items, if no longer where it was.
+        text_model, weights: where the text model and the weights of the image model lie that encode new items, if
+            that is not known.
     """
 
     def __init__(
@@ -90,11 +91,12 @@ class Models:
         pictures: PictureSource | None = None,
         data_path: str | None = None,
         text_model: str | None = None,
+        weights: str | None = None,
     ) -> None:
         self._sources, self._metrics, self._data_path = dict(sources), metrics, data_path
         self._pictures = pictures or PictureSource()
         self._served: dict[str, ServedModel] = {}
-        self._additions = {name: Additions(text_model) for name in sources}
+        self._additions = {name: Additions(text_model, weights) for name in sources}
         self._errors: dict[str, str] = {}
         self._signatures: dict[str, Signature] = {}
         self._loading, self._changing = threading.Lock(), threading.Lock()
