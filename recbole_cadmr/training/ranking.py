@@ -116,8 +116,11 @@ def best_by_id(scores: Tensor | ListedScores, k: int, among: Tensor | None = Non
     if among is not None:
         scores = scores.masked_fill(~among.to(scores.device), -torch.inf)
     value, item = scores.topk(min(k + 1, scores.shape[1]), dim=1)  # one more: it may be as good as the last
-    tied = ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > -torch.inf)).any(1).nonzero().squeeze(1)
-    value, item = value[:, :k].contiguous(), item[:, :k].contiguous()
+    after, equal = value[:, 1:], value[:, 1:] == value[:, :-1]
+    value, item = value[:, :k], item[:, :k]
+    if not equal.any():
+        return value, item
+    tied = (equal & (after > -torch.inf)).any(1).nonzero().squeeze(1)
     for rows in tied.split(max(_BLOCK // scores.shape[1], 1)):
         theirs, last = scores[rows], value[rows, -1:]
         better, equal = ~(theirs <= last), theirs == last  # NaN is best, as in topk
