@@ -73,6 +73,8 @@ def with_columns(lists: pd.DataFrame, table: pd.DataFrame, names: Sequence[str])
         UserError: as of :func:`check_columns`.
     """
     check_columns(table, names, list(lists))
+    if not names:
+        return lists, {}
     number, items = pd.factorize(lists["item_id"])
     known = table.reindex(items, fill_value="")
     lists, without = lists.copy(deep=False), {}

@@ -1,7 +1,7 @@
 """Requests of one user and lists for all, by a checkpoint or an export, beside implicit's and RecTools' `recommend`.
 
     python tests/benchmarks/recommending.py PATH [--requests 100000] [--topk 50] [--threads 2] [--implicit]
-        [--rectools] [--output DIR]
+        [--rectools] [--commands 5] [--output DIR]
 
 PATH is a `model.pt` or the folder of an export. A request is `Recommender.recommend([user], topk)`: the best of all
 items that the user does not have, as a table of ids; users come in turn. p50, p90 and p99 are of wall-clock time, which
@@ -14,6 +14,10 @@ numbers, neither ids nor a table; ratios are of `CPU ms`.
 
 With --rectools (`pip install rectools`; neither is it needed), its `ImplicitItemKNNWrapperModel` does the same by the
 same weights, and gives a table of ids.
+
+With --commands N, the command `recommend` writes everybody's lists in a process of its own, N times. `wait s` is how
+long its main thread was ready and got no core, as others had them; `without` it, the command takes at most so long on
+quiet cores. Linux alone tells.
 """
 
 from __future__ import annotations
@@ -21,6 +25,10 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +150,32 @@ def of_rectools(recommender: Recommender, requests: int, topk: int) -> list[dict
     return [one, measured("RecTools, all users", 1, lambda _: recommend(users))]
 
 
+_TIMED = """
+import sys
+from recbole_cadmr.cli.main import main
+status = main(sys.argv[1:])
+print(open("/proc/thread-self/schedstat").read().split()[1])
+sys.exit(status)
+"""
+
+
+def by_command(path: Path, topk: int, times: int) -> pd.DataFrame:
+    """Seconds that the command takes, imports and writing included: wall-clock, computed, and waiting for a core."""
+    rows = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-c", _TIMED, "recommend", f"--checkpoint={path}", f"--topk={topk}"]
+            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            done = subprocess.run(
+                [*command, f"--output={folder}/x.parquet"], check=True, capture_output=True, text=True
+            )
+            wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        wait = int(done.stdout.split()[-1]) / 1e9
+        rows.append({"wall s": wall, "CPU s": computed, "wait s": wait, "without": wall - wait})
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
@@ -150,6 +184,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--implicit", action="store_true")
     parser.add_argument("--rectools", action="store_true")
+    parser.add_argument("--commands", type=int, default=0)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     if given.threads:
@@ -181,6 +216,10 @@ def main() -> None:
     print(f"{recommender.model_name}, {len(users):,} users, {len(recommender.items):,} items, "
           f"{torch.get_num_threads()} threads\n")  # fmt: skip
     print(frame.to_markdown(index=False, floatfmt=",.2f"))
+    if given.commands:
+        commands = by_command(given.path, topk, given.commands)
+        print("\n" + commands.to_markdown(index=False, floatfmt=",.2f"))
+        print("\n" + commands.describe().loc[["min", "50%"]].to_markdown(floatfmt=",.2f"))
     if given.output:
         given.output.mkdir(parents=True, exist_ok=True)
         frame.to_csv(given.output / "recommending.csv", index=False)
