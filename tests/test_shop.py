@@ -150,8 +150,10 @@ def test_a_night_that_fails_changes_nothing(walk):
         file.writelines(f"C0001,{number:05d},sometime,1,1\n" for number in range(1, 300))
     status, said = nightly(walk, "wednesday")
     assert status == 2 and "the time column of" in said
-    with subprocess.Popen(["flock", "nightly.lock", "sleep", "60"], cwd=shop) as other:
+    held = ["flock", "nightly.lock", "sh", "-c", "echo held; exec sleep 60"]
+    with subprocess.Popen(held, cwd=shop, stdout=subprocess.PIPE, text=True) as other:
         try:
+            assert other.stdout.readline() == "held\n"
             assert nightly(walk, "wednesday")[0] == 75
         finally:
             other.terminate()
