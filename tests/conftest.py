@@ -30,9 +30,10 @@ def pytest_configure(config):
     settings.load_profile("long" if config.option.markexpr == "fuzz" else "default")
 
 
-# Half a minute or more, the longest first.
-LONGEST = ["test_tune.py", "test_shop.py", "test_data_parallel.py", "test_benchmark.py", "test_cluster.py",
-           "test_embedded_accuracy.py", "test_resume.py", "test_schedule.py", "test_history.py",
+# Those that take longest, in this order.
+LONGEST = ["test_tune.py", "test_shop.py", "test_controls.py", "test_benchmark.py", "test_closed_form_search.py",
+           "test_data_parallel.py", "test_resume.py", "test_cluster.py", "test_embedded_accuracy.py",
+           "test_softmaxcadmr.py", "test_attention_trials.py", "test_schedule.py", "test_history.py",
            "test_ray_runner.py"]  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def test_the_loss_is_the_cross_entropy_of_what_is_held_out(tmp_path, history_wei
 
 def test_a_sample_of_items_estimates_the_loss_of_a_trained_model(tmp_path):
     settings = {"epochs": 8, "attention_trials": 1, "attention_weights": [0.03], "show_progress": False}
+    settings["linear_settings"] = {"adaptive_fits": 1}
     trained = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
     losses = {}
     for n_sampled in (None, 100):
@@ -151,6 +152,7 @@ def test_the_weight_is_chosen_at_every_validation_and_the_best_epoch_kept(tmp_pa
 
 def test_a_checkpoint_is_fitted_as_it_was_whatever_memory_is_free(tmp_path, monkeypatch):
     settings = {"epochs": 1, "attention_trials": 1, "attention_weights": [0.03], "show_progress": False}
+    settings["linear_settings"] = {"adaptive_fits": 1}
     run = recbole_cadmr.train("CADMR", output=tmp_path / "run", preset="best", settings=settings)
     monkeypatch.setattr(content_autoencoder, "free_bytes", lambda device: 2**20)
     with pytest.raises(UserError, match="choose fit: sparse"):

@@ -52,13 +52,20 @@ SETTINGS = {
         "--learning_rate_schedule=cosine",
         "--autoencoder_hidden_sizes=[100]",
     ],
-    "CADMR best": ["--preset=best", "--epochs=3", "--ensemble_size=2"],
+    "CADMR best": [
+        "--preset=best",
+        "--epochs=3",
+        "--ensemble_size=2",
+        "--attention_trials=2",
+        "--attention_size=16",
+        "--linear_settings={adaptive_fits: 2}",
+    ],
     "BPR": ["--epochs=3"],
     "LightGCN": ["--epochs=3", "--train_batch_size=4096"],
     "MultiVAE": ["--epochs=3", "--train_batch_size=256", "--mlp_hidden_size=[60]", "--latent_dimension=20"],
     "RecVAE": ["--epochs=2", "--train_batch_size=512", "--hidden_dimension=60", "--latent_dimension=20"],
     "Pop": [],
-    "LinearCADMR": [],
+    "LinearCADMR": ["--adaptive_fits=3"],
 }
 
 

@@ -31,6 +31,12 @@ def trained(output, callbacks=(), **settings):
     )
 
 
+@pytest.fixture(scope="module")
+def three_trainings(tmp_path_factory):
+    """A run that nobody disturbed, of three trainings of two epochs."""
+    return trained(tmp_path_factory.mktemp("three") / "run", attention_trials=3, resume_seconds=0)
+
+
 def test_every_free_setting_starts_on_its_ladder():
     declared = own_settings("CADMR")
     assert all(declared[name].default in declared[name].ladder for name in FREE)
@@ -94,11 +100,10 @@ class _KillBefore(TrainingCallback):
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 5])
-def test_a_killed_run_goes_on_alike(tmp_path, epoch):
-    settings = {"attention_trials": 3, "resume_seconds": 0}
-    whole = trained(tmp_path / "whole", **settings)
+def test_a_killed_run_goes_on_alike(tmp_path, three_trainings, epoch):
+    whole = three_trainings
     with pytest.raises(_Killed):
-        trained(tmp_path / "cut", [_KillBefore(epoch)], **settings)
+        trained(tmp_path / "cut", [_KillBefore(epoch)], attention_trials=3, resume_seconds=0)
     resumed = recbole_cadmr.resume(tmp_path / "cut")
     assert resumed.result["test_result"] == whole.result["test_result"]
     assert resumed.result["choices"] == whole.result["choices"]
@@ -136,9 +141,8 @@ def test_without_validation_nothing_is_chosen(tmp_path):
     assert run.result["history"] == [] and run.result["choices"] is None and run.result["epochs_run"] == 2
 
 
-def test_edited_settings_of_the_attention_are_refused(tmp_path):
-    run = trained(tmp_path / "run", attention_trials=2)
-    content = load_checkpoint(run.checkpoint)
+def test_edited_settings_of_the_attention_are_refused(tmp_path, three_trainings):
+    content = load_checkpoint(three_trainings.checkpoint)
     for text in (
         '{"done": 5}',
         '{"done": [[{}, "x"]]}',

@@ -37,6 +37,13 @@ EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
 QUIET = {"show_progress": False, "evaluate_test": False}
 
 
+@pytest.fixture(scope="module")
+def three_fits(tmp_path_factory):
+    """LinearCADMR on the embedded set, its settings chosen by three fits."""
+    folder = tmp_path_factory.mktemp("three") / "run"
+    return recbole_cadmr.train("LinearCADMR", output=folder, settings={**QUIET, "adaptive_fits": 3})
+
+
 def world(seed: int, density: float, content: str, n_users: int = 200, n_items: int = 60):
     """Training rows, validation and test items of people with tastes, and an attention between items by content.
 
@@ -216,7 +223,7 @@ def test_a_run_chooses_says_so_and_can_be_repeated(tmp_path, monkeypatch):
     assert "enhancement" not in own.result["choices"]["settings"] and own.result["choices"]["fits"] <= 4
 
 
-def test_test_items_have_no_say(tmp_path):
+def test_test_items_have_no_say(tmp_path, three_fits):
     """Choices are the same whatever the test part holds."""
     shutil.copytree(EMBEDDED, tmp_path / "synthetic")
     file = tmp_path / "synthetic" / "synthetic.test.inter"
@@ -224,26 +231,22 @@ def test_test_items_have_no_say(tmp_path):
     users, items = zip(*(line.split("\t") for line in lines))
     moved = [f"{user}\t{item}" for user, item in zip(np.roll(users, 7), items)]
     file.write_text("\n".join([header, *moved]) + "\n")
-    runs = [
-        recbole_cadmr.train(
-            "LinearCADMR", output=tmp_path / name, settings={**QUIET, "adaptive_fits": 3, "data_path": str(place)}
-        )
-        for name, place in (("own", EMBEDDED.parent), ("moved", tmp_path))
-    ]
-    assert runs[0].result["fingerprint"]["sha256"] != runs[1].result["fingerprint"]["sha256"]
-    assert runs[0].result["choices"] == runs[1].result["choices"]
+    settings = {**QUIET, "adaptive_fits": 3, "data_path": str(tmp_path)}
+    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "moved", settings=settings)
+    assert run.result["fingerprint"]["sha256"] != three_fits.result["fingerprint"]["sha256"]
+    assert run.result["choices"] == three_fits.result["choices"]
 
 
 def test_the_preset_best_builds_on_what_was_chosen(tmp_path):
-    settings = {"epochs": 2, "linear_settings": {"adaptive_fits": 3}, "show_progress": False}
+    settings = {"epochs": 2, "attention_trials": 1, "linear_settings": {"adaptive_fits": 3}, "show_progress": False}
     run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
     assert run.result["choices"]["fits"] <= 3
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
 
 
-def test_best_keeps_its_settings_unless_the_gain_is_clear(tmp_path, monkeypatch):
-    settings = {"epochs": 1, "linear_settings": {"adaptive_fits": 3}, **QUIET}
-    alone = recbole_cadmr.train("LinearCADMR", output=tmp_path / "alone", settings={"adaptive_fits": 3, **QUIET}).result
+def test_best_keeps_its_settings_unless_the_gain_is_clear(tmp_path, three_fits, monkeypatch):
+    settings = {"epochs": 1, "attention_trials": 1, "linear_settings": {"adaptive_fits": 3}, **QUIET}
+    alone = three_fits.result
     for least in (0.0, 9.0):
         monkeypatch.setattr(SoftmaxCADMR, "least_gain", least)
         result = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / str(least), settings=settings).result
@@ -258,16 +261,16 @@ def test_best_keeps_its_settings_unless_the_gain_is_clear(tmp_path, monkeypatch)
 def test_what_a_schedule_gives_holds_against_what_was_chosen(tmp_path, monkeypatch):
     monkeypatch.setattr(SoftmaxCADMR, "least_gain", 0.0)
     schedule = {1: {"linear_settings": {"adaptive_fits": 3, "enhancement": 0.7}}}
-    settings = {"epochs": 2, "linear_settings": {"adaptive_fits": 3}, "settings_schedule": schedule, **QUIET}
+    settings = {"epochs": 2, "attention_trials": 1, "linear_settings": {"adaptive_fits": 3}}
+    settings |= {"settings_schedule": schedule, **QUIET}
     run = recbole_cadmr.train("CADMR", preset="best", output=tmp_path / "run", settings=settings)
     model = open_checkpoint(run.folder / "resume.pt").model
     model.adopt_choices()
     assert model.choices()["settings"]["enhancement"] != 0.7 == model.closed_form.settings["enhancement"]
 
 
-def test_edited_choices_are_refused(tmp_path):
-    run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={**QUIET, "adaptive_fits": 3})
-    content = load_checkpoint(run.checkpoint)
+def test_edited_choices_are_refused(tmp_path, three_fits):
+    content = load_checkpoint(three_fits.checkpoint)
     for text in ('{"settings": {"enhancement": "x"}}', '{"settings": {"seed": 1}}', "[1]", "{", '{"settings": 3}'):
         content["attributes"][":chosen"] = text
         save_checkpoint(tmp_path / "edited.pt", content)
