@@ -106,6 +106,9 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
         if not products["ids"] and not known:
             made_of = f" (the data set's texts were made of {', '.join(own)})" if (own := columns.texts_of_set) else ""
             raise UserError(f"no item of {file} has a text{made_of}, a picture or a vector")
+        there = [picture for picture in products.get("pictures", ()) if picture is not None]
+        if absent := next((picture for picture in there if not picture.is_file()), None):
+            raise UserError(f"there is no picture {absent}, which {file} names; say by --images where the pictures are")
         cache = USUAL if arguments.vector_cache is None else arguments.vector_cache
         how = {"text_model": arguments.text_model, "weights": arguments.weights, "vector_cache": cache}
         added = recommender.add_items(**products, **how) if products["ids"] else 0

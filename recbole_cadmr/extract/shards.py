@@ -89,10 +89,11 @@ def in_shards(
     store = _store(work, cache, encoder, width, dtype)
     others = [] if cache is None or alike in (None, encoder) else [_store(work, cache, alike, width, dtype)]
     state, empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
-    target = work / "features.npy"
+    target, n_waiting = work / "features.npy", sum(map(len, places.values()))
+    unseen = None if n_waiting < SHARD else False  # of few, no bar where there is no terminal, as in a service's log
     with (
         rows_aside(target, dtype, (len(keys), width)) as put,
-        tqdm(total=sum(map(len, places.values())), desc=label, unit=" items") as bar,
+        tqdm(total=n_waiting, desc=label, unit=" items", disable=unseen) as bar,
     ):
 
         def fill(found: Sequence[bytes], vectors: np.ndarray, became: np.ndarray) -> None:

@@ -334,6 +334,15 @@ def test_the_command_counts_and_skips_products_without_content(place, recommende
     assert not (tmp_path / "none.csv").exists()
 
 
+def test_the_command_says_where_it_looks_for_pictures(recommender, tmp_path, capsys):
+    file = tmp_path / "new.jsonl"
+    file.write_text(json.dumps({"item_id": "pot", "picture": "pot.png"}) + "\n")
+    how = ["--checkpoint", str(recommender.parts.source.file), "--new_items", str(file), "--topk=3", "--output=x"]
+    assert main(["recommend", *how]) == 2
+    said = f"there is no picture {tmp_path / 'pot.png'}, which {file} names; say by --images where the pictures are"
+    assert said in capsys.readouterr().err
+
+
 def test_the_command_passes_over_products_that_are_there(recommender, tmp_path, capsys):
     known = next(iter(TITLES))
     file, output = tmp_path / "new.jsonl", tmp_path / "lists.csv"
