@@ -9,12 +9,14 @@ From a notebook::
     recbole_cadmr.evaluate(run.checkpoint, topk=[10, 100])
     recommender = recbole_cadmr.load(run.checkpoint)
     recommender.recommend(["17", "42"], topk=10)
+
+RecBole's own functions work with these models and with ``Config``, once the package is imported: docs/recbole_tools.md.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 # Read when torch is first imported: waiting threads that spin take a third of two cores from those that work.
@@ -24,28 +26,44 @@ from recbole_cadmr import compat
 from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
+    from recbole_cadmr.config.config import Config
+    from recbole_cadmr.data.dataset import MultimodalDataset as Dataset
     from recbole_cadmr.recommender.recommender import load, recommend
     from recbole_cadmr.runs.evaluate import evaluate
     from recbole_cadmr.runs.final import train_final
     from recbole_cadmr.runs.train import Run, resume, train
 
-__all__ = ["Run", "UserError", "evaluate", "load", "recommend", "resume", "train", "train_final"]
+__all__ = [
+    "Config",
+    "Dataset",
+    "Run",
+    "UserError",
+    "evaluate",
+    "load",
+    "recommend",
+    "resume",
+    "train",
+    "train_final",
+]
 
 compat.apply()
+compat.hook_into_recbole("recbole_cadmr.recbole_api.hooks")
 
 _ENTRY_POINTS = {
-    "Run": "runs.train",
-    "evaluate": "runs.evaluate",
-    "load": "recommender.recommender",
-    "recommend": "recommender.recommender",
-    "resume": "runs.train",
-    "train": "runs.train",
-    "train_final": "runs.final",
+    "Config": "config.config:Config",
+    "Dataset": "data.dataset:MultimodalDataset",
+    "Run": "runs.train:Run",
+    "evaluate": "runs.evaluate:evaluate",
+    "load": "recommender.recommender:load",
+    "recommend": "recommender.recommender:recommend",
+    "resume": "runs.train:resume",
+    "train": "runs.train:train",
+    "train_final": "runs.final:train_final",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a workflow when it is first asked for, so that a room can be used without all the others."""
     if name in _ENTRY_POINTS:
-        return getattr(importlib.import_module(f"recbole_cadmr.{_ENTRY_POINTS[name]}"), name)
+        return resolve_name(f"recbole_cadmr.{_ENTRY_POINTS[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

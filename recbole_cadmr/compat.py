@@ -1,6 +1,6 @@
-"""Workarounds for upstream bugs, and nothing else that patches foreign code.
+"""Workarounds for upstream bugs, and the hooks that RecBole lacks: nothing else patches foreign code.
 
-Each function works around one bug, names its upstream thread, does nothing where the bug is absent (so that it becomes
+Each workaround is for one bug, names its upstream thread, does nothing where the bug is absent (so that it becomes
 dead, not wrong, once upstream is fixed), and returns whether it changed anything.
 ``recbole_cadmr/__init__.py`` calls :func:`apply` once. Importing RecBole takes seconds, so that a workaround waits
 until the package that needs it is about to be imported.
@@ -8,11 +8,15 @@ until the package that needs it is about to be imported.
 One known bug has no workaround here on purpose: ``torch.load`` refuses RecBole's checkpoints since torch 2.6
 (https://github.com/RUCAIBox/RecBole/issues/2212) because they are pickles, and a pickle can run code. This package
 writes checkpoints that load with ``weights_only=True`` instead.
+
+RecBole has no way to register models, data sets or trainers (https://github.com/RUCAIBox/RecBole/issues/489): its
+functions look for them in its own modules. :func:`hook_into_recbole` lets them find this package's, too.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
 import os
@@ -22,9 +26,10 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.abc import MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,11 +44,53 @@ _changed: dict[str, bool] = {}  # by workaround that has been applied
 
 
 class _BeforeImport(MetaPathFinder):
-    """Finds nothing; applies the workarounds for a module when it is looked for, which is before its first import."""
+    """Applies the workarounds for a module when it is looked for, which is before its first import, and finds none but
+    those that RecBole's functions are to find, or that hooks are put into.
+    """
 
-    def find_spec(self, name: str, *_: Any) -> None:
-        """Leave the search to the other finders."""
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Leave the search for all others to the other finders."""
         _apply_for(name)
+        if name in _HOOKED and _hooks:
+            others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
+            found = next(filter(None, others), None)
+            if found is not None:
+                found.loader = _Hooked(found.loader)
+            return found
+        folder, _, model = name.rpartition(".")
+        module = _hook("model_module", model) if folder == _MODELS and _hooks else None
+        return None if module is None else ModuleSpec(name, _Elsewhere(module))
+
+
+class _Hooked(Loader):
+    """Loads a module of RecBole's as its own loader does, and puts the hooks into it."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As the module's own loader does."""
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, then put the hooks into it."""
+        self._loader.exec_module(module)
+        _HOOKED[module.__name__](module)
+
+
+class _Elsewhere(Loader):
+    """Gives a module by another name than its own."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module that is meant in the place of the empty one that was made for it."""
+        sys.modules[module.__name__] = importlib.import_module(self._module)
 
 
 def apply() -> None:
@@ -174,6 +221,7 @@ def silence_warnings() -> bool:
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", message="torch.sparse.SparseTensor", module=r"recbole\.")
+    warnings.filterwarnings("ignore", message="Detected pickle protocol 4")  # of its checkpoints, before one is refused
     return True
 
 
@@ -281,4 +329,104 @@ _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "numpy names": ("recbole", restore_numpy_names),
     "scipy dok_matrix": ("recbole", restore_dok_update),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
+}
+
+
+# Hooks: what RecBole's functions ask of this package.
+
+_MODELS = "recbole.model.general_recommender"  # where RecBole looks for models, by the name in small letters
+_hooks = ""  # the module that has them
+
+
+def hook_into_recbole(hooks: str) -> None:
+    """Let RecBole's own functions work with this package's models, and with settings that are its ``Config``.
+
+    Args:
+        hooks: name of a module, imported when it is first asked, with ``model_module`` (where a model is),
+            ``config_class``, ``dataset_class`` and ``trainer_class`` (what RecBole's ``Config``, ``Dataset`` and
+            ``Trainer`` are to make of their arguments; None for what they say), ``loaders`` (of the parts of a data
+            set; None for RecBole's) and ``load_data_and_model`` (in place of RecBole's).
+    """
+    global _hooks
+    _hooks = hooks
+    for name, put_into in _HOOKED.items():
+        if name in sys.modules:
+            put_into(sys.modules[name])
+
+
+def _hook(name: str, *arguments: Any, **named: Any) -> Any:
+    return getattr(importlib.import_module(_hooks), name)(*arguments, **named)
+
+
+def _hook_class(name: str, hook: str) -> Callable[[ModuleType], None]:
+    """A hook into the making of instances of a class of RecBole's, or of what it derives from it."""
+
+    def put_into(module: ModuleType) -> None:
+        cls = getattr(module, name)
+
+        def new(asked: type, *arguments: Any, **named: Any) -> Any:
+            is_recboles = asked.__module__.partition(".")[0] == "recbole"
+            chosen = _hook(hook, *arguments, **named) if is_recboles and (arguments or named) else None
+            if chosen is None:
+                return object.__new__(asked)
+            # Of a subclass, Python itself calls __init__; without arguments an instance is copied, or read from a file.
+            return object.__new__(chosen) if issubclass(chosen, asked) else chosen(*arguments, **named)
+
+        if "__new__" not in vars(cls):
+            cls.__new__ = staticmethod(new)
+
+    return put_into
+
+
+def _hook_loaders(module: ModuleType) -> None:
+    """A hook into ``data_preparation``, which makes samplers of all parts, then a loader of each with its sampler."""
+    if hasattr(module.create_samplers, "__wrapped__"):
+        return
+    samplers_of, loader_of, saved = module.create_samplers, module.get_dataloader, module.load_split_dataloaders
+
+    @functools.wraps(samplers_of)
+    def create_samplers(config: Any, dataset: Any, built_datasets: Any) -> Any:
+        return _hook("loaders", config, built_datasets) or samplers_of(config, dataset, built_datasets)
+
+    @functools.wraps(loader_of)
+    def get_dataloader(config: Any, phase: Any) -> Any:
+        def loader(config: Any, dataset: Any, sampler: Any, **named: Any) -> Any:
+            # What the hook gave as a sampler is the loader itself.
+            is_loader = isinstance(sampler, module.AbstractDataLoader)
+            return sampler if is_loader else loader_of(config, phase)(config, dataset, sampler, **named)
+
+        return loader if _hook("is_own", config) else loader_of(config, phase)
+
+    @functools.wraps(saved)
+    def load_split_dataloaders(config: Any) -> Any:
+        return None if _hook("is_own", config) else saved(config)  # they are pickles
+
+    module.create_samplers, module.get_dataloader = create_samplers, get_dataloader  # type: ignore[attr-defined]
+    module.load_split_dataloaders = load_split_dataloaders  # type: ignore[attr-defined]
+
+
+def _hook_quick_start(module: ModuleType) -> None:
+    """Other code for a function that others may have imported by now; and no count of floating-point operations on a
+    deep copy of the model: torch copies no sparse matrices in rows, and a closed form has nothing to count.
+    """
+    count = module.get_flops
+
+    @functools.wraps(count)
+    def get_flops(model: Any, *arguments: Any, **named: Any) -> Any:
+        return "not counted" if _hook("is_own", model) else count(model, *arguments, **named)
+
+    def load_data_and_model(model_file: Any, trust_checkpoint: bool = False) -> Any:
+        return recbole_cadmr_hook("load_data_and_model", model_file, trust_checkpoint)  # type: ignore[name-defined]  # noqa: F821
+
+    module.get_flops, module.recbole_cadmr_hook = get_flops, _hook  # type: ignore[attr-defined]
+    module.load_data_and_model.__code__ = load_data_and_model.__code__
+    module.load_data_and_model.__defaults__ = load_data_and_model.__defaults__
+
+
+_HOOKED: dict[str, Callable[[ModuleType], None]] = {
+    "recbole.config.configurator": _hook_class("Config", "config_class"),
+    "recbole.data.dataset.dataset": _hook_class("Dataset", "dataset_class"),
+    "recbole.data.utils": _hook_loaders,
+    "recbole.quick_start.quick_start": _hook_quick_start,
+    "recbole.trainer.trainer": _hook_class("Trainer", "trainer_class"),
 }

@@ -16,9 +16,16 @@ def add_checkpoint(parser: argparse.ArgumentParser, required: bool = True) -> No
     parser.add_argument("--data_path", help="folder of the data sets, if moved since training")
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Declare that checkpoints of RecBole's own are read."""
+    what = "read a checkpoint of RecBole's, too: a pickle, which can run code"
+    parser.add_argument("--trust_checkpoint", "--trust-checkpoint", action="store_true", help=what)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``evaluate``."""
     add_checkpoint(parser, required=False)
+    add_trust(parser)
     parser.add_argument("--run", metavar="DIR", dest="folder", help="read the test part that a run left unread, once")
     parser.add_argument("--part", default="test", help="valid or test (default)")
     parser.add_argument("--metrics", type=names, help="as in Recall,NDCG (default: those of the run)")
@@ -39,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("give either --checkpoint FILE or --run DIR")
     if arguments.folder:
         others = (arguments.metrics, arguments.topk, arguments.mask_valid_at_test, arguments.output)
-        if any(value is not None for value in others) or arguments.part != "test":
+        if any(value is not None for value in others) or arguments.part != "test" or arguments.trust_checkpoint:
             raise UserError("--run computes the metrics of the run; only --data_path may be given with it")
         print(metric_table({f"test of {arguments.folder}": read_test(arguments.folder, arguments.data_path)}))
         return 0
@@ -50,12 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
         topk=arguments.topk,
         mask_valid_at_test=arguments.mask_valid_at_test,
         data_path=arguments.data_path,
+        trust_checkpoint=arguments.trust_checkpoint,
     )
     left_out = (
         "train and validation" if result["protocol"]["mask_valid_at_test"] and arguments.part == "test" else "train"
     )
     title = f"{result['model']} on {result['dataset']}, {arguments.part}, {left_out} items left out"
     print(metric_table({title: result["result"]}))
+    if "note" in result:
+        print(result["note"])
     if arguments.output:
         write_json(Path(arguments.output), result)
     return 0

@@ -7,9 +7,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from recbole_cadmr.arguments import files
 from recbole_cadmr.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from recbole_cadmr.config.mmrec import Translation
 
 Declare = Callable[[argparse.ArgumentParser], None]
 
@@ -92,6 +96,30 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     add("--preset", help="a preset of the model (CADMR: paper)")
     add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
+
+
+def add_mmrec_config(parser: argparse.ArgumentParser) -> None:
+    """Declare settings files of the MMRec toolbox."""
+    what = "yaml files of the MMRec toolbox in rising priority, below --config_files: its settings by the names here"
+    parser.add_argument("--mmrec_config", "--mmrec-config", nargs="+", default=[], metavar="FILE", help=what)
+
+
+def read_mmrec_config(arguments: argparse.Namespace) -> Translation | None:
+    """What ``--mmrec_config`` says, but for what ``--config_files`` say otherwise; None if it is not given.
+
+    Raises:
+        UserError: as of :func:`recbole_cadmr.config.mmrec.translated`.
+    """
+    if not arguments.mmrec_config:
+        return None
+    from recbole_cadmr.config.mmrec import Translation, translated
+
+    others = settings_in(files(arguments.config_files))
+    found = translated(files(arguments.mmrec_config), arguments.model or others.get("model"))
+    settings, space = (
+        {name: value for name, value in part.items() if name not in others} for part in (found.settings, found.space)
+    )
+    return Translation(found.model, settings, space, found.notes)
 
 
 def add_ray_address(parser: argparse.ArgumentParser, purpose: str) -> None:

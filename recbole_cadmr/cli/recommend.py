@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.arguments import names, not_negative, truth, whole_number
 from recbole_cadmr.cli.collector import uncollected
-from recbole_cadmr.cli.evaluate import add_checkpoint
+from recbole_cadmr.cli.evaluate import add_checkpoint, add_trust
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
 from recbole_cadmr.errors import UserError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``recommend``."""
     add_checkpoint(parser)
+    add_trust(parser)
     parser.add_argument("--topk", type=whole_number(1), default=50, help="items a user (default 50)")
     parser.add_argument("--users", metavar="FILE", help="user ids, one a line (default: all users)")
     parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
@@ -167,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
         how |= {"leave_out": arguments.leave_out or "all", "popular": arguments.popular is not False}
     if arguments.ray_address:
         return _run_on_cluster(arguments, users, how)
-    recommender = load(arguments.checkpoint, arguments.data_path)
+    recommender = load(arguments.checkpoint, arguments.data_path, arguments.trust_checkpoint)
     _take_in(recommender, arguments)
     more = arguments.with_columns or ()
     check_columns(recommender.catalogue.table, more, tables.COLUMNS)
@@ -232,6 +233,7 @@ def _check_for_cluster(arguments: argparse.Namespace) -> None:
         ("new_interactions", arguments.new_interactions),
         ("with", arguments.with_columns),
         ("to_sql", arguments.to_sql),
+        ("trust_checkpoint", arguments.trust_checkpoint),
     ):
         if value:
             raise UserError(f"--{option} is for this machine; leave out --ray-address")

@@ -5,22 +5,32 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.arguments import files, whole_number
-from recbole_cadmr.cli.options import add_ray_address, add_subject, begun_with, refuse_beside, refuse_beside_resume
+from recbole_cadmr.cli.options import (
+    add_mmrec_config,
+    add_ray_address,
+    add_subject,
+    begun_with,
+    read_mmrec_config,
+    refuse_beside,
+    refuse_beside_resume,
+)
 from recbole_cadmr.errors import UserError
 
 if TYPE_CHECKING:
+    from recbole_cadmr.config.mmrec import Translation
     from recbole_cadmr.training.callbacks import TrainingCallback
 
-_OF_A_NEW_RUN = ("model", "dataset", "preset", "config_files", "download")
+_OF_A_NEW_RUN = ("model", "dataset", "preset", "config_files", "mmrec_config", "download")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``train``."""
     parser.epilog = "Every setting of the model, of RecBole and of this package: --name=value."
     add_subject(parser)
+    add_mmrec_config(parser)
     parser.add_argument("--output", help="folder of the run (default: a new one under saved/)")
     parser.add_argument("--resume", metavar="DIR", help="resume the interrupted run in DIR")
     parser.add_argument(
@@ -85,13 +95,29 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
         if not arguments.dataset:
             raise UserError("--download needs --dataset, the name of the data set to get")
         get(arguments.dataset, Path(arguments.data_path or "dataset"))
+    model, settings = arguments.model, begun_with(arguments)
+    if (found := read_mmrec_config(arguments)) is not None:
+        model, settings = _of_mmrec(found, arguments)
     train(
-        arguments.model,
+        model,
         arguments.dataset,
         preset=arguments.preset,
         output=arguments.output,
         config_files=files(arguments.config_files),
-        settings=begun_with(arguments),
+        settings=settings,
         callbacks=callbacks,
     )
     return 0
+
+
+def _of_mmrec(found: Translation, arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The model, and its settings: those of MMRec's files below the ones that are given beside. Prints its notes."""
+    from recbole_cadmr.config.config import Config
+    from recbole_cadmr.config.mmrec import single_values
+
+    given = begun_with(arguments)
+    if found.space:
+        preset = {} if arguments.preset is None else {"preset": arguments.preset}
+        found = single_values(found, given, Config(found.model, settings=preset).final_config_dict)
+    print("\n".join(found.notes))
+    return found.model, {**found.settings, **given}

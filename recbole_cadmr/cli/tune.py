@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from recbole_cadmr.arguments import files, not_negative, positive, whole_number
-from recbole_cadmr.cli.options import add_subject, begun_with, refuse_beside_resume, settings_in
+from recbole_cadmr.cli.options import (
+    add_mmrec_config,
+    add_subject,
+    begun_with,
+    read_mmrec_config,
+    refuse_beside_resume,
+    settings_in,
+)
 from recbole_cadmr.errors import UserError
 
 
@@ -14,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Settings of all trials: --name=value; they are not searched."
     add, count = parser.add_argument, whole_number(1)
     add_subject(parser)
-    add("--space", metavar="FILE", help="yaml file, 'name: [choices]' a line (default: the model's own)")
+    add_mmrec_config(parser)
+    add(
+        "--space",
+        metavar="FILE",
+        help="yaml file, 'name: [choices]' a line, or RecBole's NAME.hyper (default: the model's own)",
+    )
     add("--trials", type=count, metavar="N", help="most trials, the first of which are the defaults (default 20)")
     add("--sampler", help="random (default), grid, or bayesian")
     add("--scheduler", help="asha (default), pbt, or fifo")
@@ -43,21 +55,27 @@ def run(arguments: argparse.Namespace) -> int:
         dashboard=arguments.dashboard,
     )
     if arguments.resume:
-        subject = ("model", "dataset", "preset", "config_files")
+        subject = ("model", "dataset", "preset", "config_files", "mmrec_config")
         refuse_beside_resume(arguments, *subject, "space", "sampler", "scheduler", "grace", "output")
         result = resume(arguments.resume, trials=arguments.trials, data_path=arguments.data_path, resources=resources)
     elif arguments.output:
+        model, space, settings = arguments.model, arguments.space, {}
+        if (found := read_mmrec_config(arguments)) is not None:
+            if found.space and space:
+                raise UserError("--space and the lists in --mmrec_config both say what is searched; give one of them")
+            print("\n".join(found.notes))
+            model, space, settings = found.model, space or found.space or None, found.settings
         result = tune(
-            arguments.model,
+            model,
             arguments.dataset,
             output=arguments.output,
             preset=arguments.preset,
-            space=arguments.space,
+            space=space,
             sampler=arguments.sampler or "random",
             scheduler=arguments.scheduler or "asha",
             trials=arguments.trials,
             grace=arguments.grace,
-            settings={**settings_in(files(arguments.config_files)), **begun_with(arguments)},
+            settings={**settings, **settings_in(files(arguments.config_files)), **begun_with(arguments)},
             resources=resources,
         )
     else:

@@ -11,6 +11,7 @@ from typing import Any
 import recbole.config
 import yaml
 from msgspec import UNSET
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import (
@@ -87,13 +88,15 @@ class Config(recbole.config.Config):
     ``sys.argv``, evaluates no string, and takes no setting that nobody declared.
 
     Args:
-        model: name of a model of the package or of RecBole's; ``CADMR`` if no source names one.
+        model: name of a model of the package or of RecBole's, or the class of that name; ``CADMR`` if no source names
+            one.
         dataset: name of a data set; the embedded one if no source names one.
         config_files: yaml files of settings.
         settings: settings by name, over all files.
         changed: of the settings of a checkpoint, those that were changed; found by comparing values if not given.
         final: of a run that is trained on all interactions, whose it is and how far it trains; see ``contents.Final``.
             It is no setting, so that nothing but ``train --final`` and its checkpoints can ask for it.
+        config_file_list, config_dict: ``config_files`` and ``settings`` by RecBole's names.
 
     Attributes:
         changed: settings that a preset, data set, file or caller set to something other than the default.
@@ -108,17 +111,25 @@ class Config(recbole.config.Config):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | type | None = None,
         dataset: str | None = None,
-        config_files: Sequence[str | os.PathLike[str]] = (),
+        config_files: Sequence[str | os.PathLike[str]] | None = None,
         settings: Mapping[str, Any] | None = None,
         changed: Mapping[str, Any] | None = None,
         final: Mapping[str, Any] | None = None,
+        *,
+        config_file_list: Sequence[str | os.PathLike[str]] | None = None,
+        config_dict: Mapping[str, Any] | None = None,
     ) -> None:
         self.changed: dict[str, Any] = {}
         self.final = final
         self.declarations: dict[str, Setting] = {}
         self._sources: dict[str, tuple[Any, str]] = {}  # value and origin of each setting that a source names
+        for ours, theirs in ((config_files, config_file_list), (settings, config_dict)):
+            if ours and theirs:
+                raise UserError("config_file_list and config_dict are RecBole's names of config_files and settings")
+        config_files, settings = config_files or config_file_list or (), settings or config_dict
+        model = model.__name__ if isinstance(model, type) and issubclass(model, AbstractRecommender) else model
         if not isinstance(settings or {}, Mapping):
             raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
         named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureType
 
@@ -20,6 +21,7 @@ from recbole_cadmr.data.feature_file import FeatureFile, read_features
 from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph, with_items
 from recbole_cadmr.data.interactions import InteractionDataset
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder
 from recbole_cadmr.memory import free_bytes
@@ -34,6 +36,18 @@ class MultimodalDataset(InteractionDataset):
     Features are read by this class, not by RecBole: they are aligned by token once ids are remapped and items are
     filtered, so that an item without features is masked and a feature without interactions adds no item.
     """
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: Any) -> MultimodalDataset:
+        """A data set, or a part of one, as RecBole's own class has read and split it, with what this class has beside.
+
+        Args:
+            config: the settings by which features are read and models are measured.
+        """
+        own = cls.__new__(cls)
+        own.__dict__.update(vars(dataset), config=config)
+        own._set_up()
+        return own
 
     @property
     def modality_names(self) -> list[str]:
@@ -122,6 +136,19 @@ class MultimodalDataset(InteractionDataset):
         extended.inter_feat = Interaction(columns)
         return extended
 
+    def with_histories(self, histories: Sequences) -> MultimodalDataset:
+        """The same, whose users are joined with what they have chosen before, as models of sequences read it."""
+        extended = copy(self)
+        extended._histories = histories
+        return extended
+
+    def join(self, df: Interaction) -> Interaction:
+        """RecBole's: an interaction with what is known about its users and items, histories among it."""
+        joined = super().join(df)
+        if self._histories is not None and self.uid_field in joined:
+            joined.update(self._histories.interaction(joined[self.uid_field], self.config))
+        return joined
+
     def domains(self) -> torch.Tensor | None:
         """The domain of each item, 1 or 2 in the order of their names and 0 of the padding item; None without domains.
 
@@ -160,12 +187,13 @@ class MultimodalDataset(InteractionDataset):
 
     # What RecBole's constructor calls.
 
-    def _get_preset(self) -> None:
-        super()._get_preset()
+    def _set_up(self) -> None:
+        super()._set_up()
         # RecBole's copies of a data set (its train, validation and test parts) share these.
         self._modalities: dict[str, Modality] = {}
         self._graphs: dict[str, ItemGraph] = {}
         self._extended_graphs: dict[str, ItemGraph] = {}
+        self._histories: Sequences | None = None
 
     def _preload_weight_matrix(self) -> None:
         super()._preload_weight_matrix()

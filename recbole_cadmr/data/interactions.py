@@ -34,6 +34,10 @@ class InteractionDataset(Dataset):
 
     def _get_preset(self) -> None:
         super()._get_preset()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Set what this class has beside RecBole's."""
         self.new_item_count = 0
         self._exact: dict[str, pd.Series] = {}  # columns of interactions as they are written, by the row read
         self._rows = pd.RangeIndex(0)  # which of the rows read are left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from inspect import unwrap
 from logging import getLogger
 from typing import Any
 
@@ -18,7 +19,7 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType, ModelType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RatingRows, binary
+from recbole_cadmr.data.rows import EntriesByRow, RatingRows, binary
 from recbole_cadmr.data.sequences import Sequences, in_order
 from recbole_cadmr.errors import UserError
 
@@ -89,7 +90,8 @@ def prepare_loaders(
 
 
 def _train_loader(config: Any, train: MultimodalDataset, batch_by_rows: bool) -> Any:
-    kind = RowLoader if batch_by_rows else get_dataloader(config, "train")
+    # Without the hook (`compat`), which would lead back here.
+    kind = RowLoader if batch_by_rows else unwrap(get_dataloader)(config, "train")
     sampling, name = config["train_neg_sample_args"], config["model"]
     if kind in (RowLoader, UserDataLoader):
         if "train_neg_sample_args" in config.changed and sampling["distribution"] != "none":
@@ -291,15 +293,13 @@ class FullRankingLoader(FullSortEvalDataLoader):
         histories: Sequences | None = None,
     ) -> None:
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
-        self.is_sequential = False
         positive = binary(dataset.inter_matrix(form="csr"))
         self._positive = RatingRows(positive)
         known = binary(known)
         self._history = RatingRows(binary(known - known.multiply(positive)))
         self.uid_list = torch.from_numpy(np.flatnonzero(np.diff(positive.indptr)))
+        dataset = dataset if histories is None else dataset.with_histories(histories)
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
-        if histories is not None:
-            self.user_df.update(histories.interaction(self.uid_list, config))
         if (domains := dataset.domains()) is not None:
             user, domain = positive.nonzero()[0], domains.numpy()[positive.nonzero()[1]]
             if ((user[1:] == user[:-1]) & (domain[1:] != domain[:-1])).any():
@@ -310,6 +310,17 @@ class FullRankingLoader(FullSortEvalDataLoader):
         self.sample_size = len(self.uid_list)
         self._users_at_once = max(scores_at_once // dataset.item_num, 1)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+        self.is_sequential = False  # a row a user, with the items to leave out, whatever the model
+
+    @property
+    def uid2history_item(self) -> EntriesByRow:
+        """The items that are left out for each user, as RecBole's ``case_study`` asks for them."""
+        return EntriesByRow(self._history)
+
+    @property
+    def uid2positive_item(self) -> EntriesByRow:
+        """The held-out items of each user."""
+        return EntriesByRow(self._positive)
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self._users_at_once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -90,6 +91,24 @@ class RatingRows:
     def dense(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows ``ids`` as float32 [B, n_columns]."""
         return self.batch(ids).dense
+
+
+class EntriesByRow:
+    """The columns of the ones in each row, of one row or in a list of several: RecBole's are arrays of tensors."""
+
+    def __init__(self, rows: RatingRows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self._rows.n_rows
+
+    def __getitem__(self, ids: Any) -> torch.Tensor | list[torch.Tensor]:
+        """int64 [n] of one id; a list of these of several."""
+        several = torch.as_tensor(ids)
+        row, column = self._rows.entries(several.reshape(-1))
+        if not several.dim():
+            return column
+        return list(column.split(torch.bincount(row, minlength=len(several)).tolist()))
 
 
 def dense_to_batch(rows: torch.Tensor) -> RowBatch:

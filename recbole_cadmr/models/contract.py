@@ -114,6 +114,11 @@ class OwnModel(TrainingHooks):
     traits: ClassVar[ModelTraits] = ModelTraits()
     shared_settings: ClassVar[tuple[str, ...]] = ()
 
+    def __new__(cls, config: Any = None, *others: Any, **named: Any) -> Any:
+        """The form that the settings ask for: RecBole's functions find a model by its name, and know of no forms."""
+        form = cls if config is None else cls.form(config)  # without settings, an instance is copied
+        return super().__new__(cls) if form is cls else form(config, *others, **named)
+
     @classmethod
     def form(cls, settings: Mapping[str, Any]) -> type[OwnModel]:
         """The class that these settings ask for, of a model of several forms."""

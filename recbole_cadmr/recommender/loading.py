@@ -26,21 +26,34 @@ from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.sources import CheckpointSource
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.rebuilt import rebuilt
+from recbole_cadmr.runs.recbole_checkpoint import load_any_session
 from recbole_cadmr.runs.session import Session, load_session
 from recbole_cadmr.runs.undisturbed import undisturbed
 
 
-def from_checkpoint(file: Path, data_path: str | os.PathLike[str] | None = None) -> Parts:
+def from_checkpoint(
+    file: Path, data_path: str | os.PathLike[str] | None = None, trust_checkpoint: bool = False
+) -> Parts:
     """A recommender's parts out of a ``model.pt`` and the data set that it was trained on.
 
     Raises:
         UserError: if the checkpoint cannot be read or belongs to other data.
     """
     with undisturbed(), scratch_folder() as folder:
-        session, sha256 = load_session(file, folder, data_path), sha256_of(file)
-        own = traits(type(session.model))
-        source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits)
+        session = load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
+        own, sha256 = traits(type(session.model)), sha256_of(file)
+        source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits, trust_checkpoint)
         return replace(parts_of(session, sha256[:12]), source=source)
+
+
+def opened_again(file: Path, data_path: str | os.PathLike[str] | None, trust_checkpoint: bool) -> Session:
+    """The session of a checkpoint.
+
+    Raises:
+        UserError: as of :func:`from_checkpoint`.
+    """
+    with undisturbed(), scratch_folder() as folder:
+        return load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
 
 
 def rebuilt_engine(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ from recbole_cadmr.recommender.similar import similar_items
 from recbole_cadmr.recommender.tables import COLUMNS
 from recbole_cadmr.recommender.updates import Update, columns_of, with_interactions
 
+if TYPE_CHECKING:
+    from recbole_cadmr.runs.session import Session
+
 _SOURCES = np.array(["model", "popular"], dtype=object)
 
 
@@ -45,7 +49,7 @@ class Recommender:
         self.lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "lock"}
+        return {name: value for name, value in vars(self).items() if name not in ("lock", "session")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, lock=threading.RLock())
@@ -58,6 +62,18 @@ class Recommender:
     def replace(self, parts: Parts) -> None:
         """Put another whole in place of what it is made of; who asks at this moment is answered by the old one."""
         self._parts = parts
+
+    @cached_property
+    def session(self) -> Session:
+        """The model as it was trained, with its data set and loaders, as RecBole's functions take them.
+
+        Raises:
+            UserError: if the recommender was not loaded from a checkpoint, or that is not there any more.
+        """
+        source = self._parts.source
+        if source is None:
+            raise UserError("an export holds no data set and no model of RecBole's kind; load the run's model.pt")
+        return source.session()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -356,12 +372,15 @@ class Recommender:
         return _table(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")
 
 
-def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> Recommender:
+def load(
+    path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None, trust_checkpoint: bool = False
+) -> Recommender:
     """A trained model, ready to recommend.
 
     Args:
         path: a ``model.pt``, or the folder of an export.
         data_path: where the data set of a checkpoint lies, if no longer where it was trained.
+        trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
 
     Raises:
         UserError: if the checkpoint cannot be read or belongs to other data; if the export was cut short or changed.
@@ -381,7 +400,7 @@ def load(path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None 
         # What a checkpoint needs takes seconds to import.
         from recbole_cadmr.recommender.loading import from_checkpoint
 
-        return Recommender(from_checkpoint(file, place))
+        return Recommender(from_checkpoint(file, place, trust_checkpoint))
 
 
 def recommend(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,9 @@ from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.pruning import pruned
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
+
+if TYPE_CHECKING:
+    from recbole_cadmr.runs.session import Session
 
 
 class Source(ABC):
@@ -45,6 +48,14 @@ class Source(ABC):
             UserError: if what it comes from is not there any more.
         """
 
+    def session(self) -> Session:
+        """The model on the data that it was trained on.
+
+        Raises:
+            UserError: if it does not come from a checkpoint, or that is not there any more.
+        """
+        raise UserError("an export holds no data set and no model of RecBole's kind; load the run's model.pt")
+
 
 @dataclass(frozen=True)
 class CheckpointSource(Source):
@@ -54,6 +65,7 @@ class CheckpointSource(Source):
         file: the checkpoint.
         sha256: of it, as it was when the model was loaded.
         data_path: where the data set lies, if no longer where it was trained.
+        trust_checkpoint: whether it may be one of RecBole's own.
     """
 
     file: Path
@@ -61,15 +73,26 @@ class CheckpointSource(Source):
     data_path: str | os.PathLike[str] | None
     takes_new_items: bool
     refits: bool
+    trust_checkpoint: bool = False
 
     def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
         """The engine of the checkpoint's model."""
         from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
 
-        if not self.file.is_file() or sha256_of(self.file) != self.sha256:
-            raise UserError(f"{self.file} is no longer the model that was loaded; load it again")
+        self._refuse_another()
         added = histories.added if self.refits and histories.added.nnz else None
         return rebuilt_engine(self.file, self.data_path, catalogue, added)
+
+    def session(self) -> Session:
+        """The checkpoint's model, opened again."""
+        from recbole_cadmr.recommender.loading import opened_again
+
+        self._refuse_another()
+        return opened_again(self.file, self.data_path, self.trust_checkpoint)
+
+    def _refuse_another(self) -> None:
+        if not self.file.is_file() or sha256_of(self.file) != self.sha256:
+            raise UserError(f"{self.file} is no longer the model that was loaded; load it again")
 
 
 @dataclass(frozen=True)

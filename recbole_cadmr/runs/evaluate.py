@@ -13,8 +13,8 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_links, write_json
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.runs.folder import RunFolder, scratch_folder
+from recbole_cadmr.runs.recbole_checkpoint import load_any_session
 from recbole_cadmr.runs.result import check_model, protocol, read_result
-from recbole_cadmr.runs.session import load_session
 
 
 def evaluate(
@@ -25,6 +25,7 @@ def evaluate(
     topk: int | Iterable[int] | None = None,
     mask_valid_at_test: bool | None = None,
     data_path: str | os.PathLike[str] | None = None,
+    trust_checkpoint: bool = False,
 ) -> dict[str, Any]:
     """Metrics of a checkpoint on a held-out part, over all users of that part, ranking all items.
 
@@ -32,9 +33,11 @@ def evaluate(
         part: ``valid`` or ``test``.
         metrics, topk, mask_valid_at_test: as the settings of these names, one or a list; the run's own if not given.
         data_path: where the data set lies, if no longer where it was trained.
+        trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
 
     Returns:
-        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded.
+        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded. Also ``note``,
+        if there is something else to know.
 
     Raises:
         UserError: if the checkpoint cannot be read, belongs to other data, or the part is empty.
@@ -47,7 +50,7 @@ def evaluate(
         changes["mask_valid_at_test"] = mask_valid_at_test
     with scratch_folder() as folder:
         place = None if data_path is None else path_of(data_path, "data_path")
-        session = load_session(path_of(checkpoint, "checkpoint"), folder, place, changes)
+        session = load_any_session(path_of(checkpoint, "checkpoint"), folder, place, changes, trust_checkpoint)
         if session.config.final is not None:
             raise UserError(
                 f"{checkpoint} is of a final run, trained on all interactions, so that nothing is left to measure it "
@@ -63,6 +66,7 @@ def evaluate(
             "part": part,
             "protocol": protocol(session),
             "result": result,
+            **({"note": session.note} if session.note else {}),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -36,7 +36,11 @@ _MACHINE = ("gpu_id", "checkpoint_dir", "output")
 
 @dataclass
 class Session:
-    """A model on its data, with the trainer that trains or scores it."""
+    """A model on its data, with the trainer that trains or scores it.
+
+    Attributes:
+        note: what whoever reads its metrics has to know.
+    """
 
     config: Config
     dataset: MultimodalDataset
@@ -46,38 +50,24 @@ class Session:
     model: Any
     trainer: RunTrainer
     fingerprint: Fingerprint
+    note: str = ""
 
 
 def open_session(config: Config, folder: Path, run_id: str | None = None) -> Session:
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
-    _use_threads(config["threads"])
-    # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
-    # (torch.use_deterministic_algorithms would say it to the compiler too, which takes 2 s to import.)
-    torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
-    # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
-    if config["reproducibility"]:  # else sums of cuBLAS may be added up in another order each time
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    set_up_process(config)
     config["checkpoint_dir"] = str(folder)
     split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
     init_seed(split_seed, config["reproducibility"])
     dataset = MultimodalDataset(config)
-    if max(config["topk"]) >= dataset.item_num:
-        raise UserError(
-            f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
-            f"give a smaller `topk`"
-        )
-    own = traits(config.model_class)
-    scores_at_once = eval_batch_size(config["eval_batch_size"], dataset.item_num, own.ranks_all_items)
+    check_topk(config, dataset)
     parts = dataset.build()
     identity = cast(Fingerprint, fingerprint(*parts))
     if config.final is not None:
-        _refuse_other_data(config, identity, config.final["data"], "the run that this is a final run of")
+        refuse_other_data(config, identity, config.final["data"], "the run that this is a final run of")
         parts = joined(parts)
         identity = cast(Fingerprint, fingerprint(*parts))
-    train_data, valid_data, test_data = prepare_loaders(
-        config, parts, own.batch_by_rows, scores_at_once, own.sequential
-    )
+    train_data, valid_data, test_data = loaders_of(config, parts)
     # The split has used random numbers; the model starts from the seed whatever the data set.
     init_seed(config["seed"], config["reproducibility"])
     start = perf_counter()
@@ -87,6 +77,38 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
         metadata = checkpoint_metadata(config, identity, run_id)
         trainer = get_trainer(config.model_class)(config, model, train_data, metadata, seconds)
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
+
+
+def set_up_process(config: Config) -> None:
+    """Set what holds for the whole process: threads, and what repeats bit for bit."""
+    _use_threads(config["threads"])
+    # Without it, sums over indices (an embedding's gradient) are added up in the order threads happen to finish.
+    # (torch.use_deterministic_algorithms would say it to the compiler too, which takes 2 s to import.)
+    torch.set_deterministic_debug_mode("warn" if config["reproducibility"] else "default")
+    # Nothing here reads memory that was not written, and filling it first costs a pass over every new tensor.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
+    if config["reproducibility"]:  # else sums of cuBLAS may be added up in another order each time
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def check_topk(config: Config, dataset: MultimodalDataset) -> None:
+    """Raise :class:`UserError` if a list would be longer than the catalogue."""
+    if max(config["topk"]) >= dataset.item_num:
+        raise UserError(
+            f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
+            f"give a smaller `topk`"
+        )
+
+
+def loaders_of(config: Config, parts: Sequence[MultimodalDataset]) -> tuple[Any, Any, Any]:
+    """The train, validation and test loader that the model of ``config`` takes, of the parts of a data set.
+
+    Raises:
+        UserError: as of :func:`recbole_cadmr.data.loaders.prepare_loaders`.
+    """
+    own = traits(config.model_class)
+    scores_at_once = eval_batch_size(config["eval_batch_size"], parts[0].item_num, own.ranks_all_items)
+    return prepare_loaders(config, parts, own.batch_by_rows, scores_at_once, own.sequential)
 
 
 # How many threads torch was set to by a run of this process, and how many it had before.
@@ -172,12 +194,13 @@ def check_data(session: Session, content: Mapping[str, Any], path: str | os.Path
     """Raise :class:`UserError` unless the session's data are those that a checkpoint was trained on."""
     if [session.config[name] for name in ("model", "dataset")] != [content["model"], content["dataset"]]:
         raise UserError(f"{path} is damaged or was edited: its settings are not those of {content['model']}")
-    _refuse_other_data(session.config, session.fingerprint, content["fingerprint"], path)
+    refuse_other_data(session.config, session.fingerprint, content["fingerprint"], path)
 
 
-def _refuse_other_data(
+def refuse_other_data(
     config: Config, mine: Mapping[str, Any], trained_on: Mapping[str, Any], trained: str | os.PathLike[str]
 ) -> None:
+    """Raise :class:`UserError` unless the fingerprint of some data is the one that something was ``trained_on``."""
     differences = {"id_maps": "its users or items are others", "sha256": "its interactions or features have changed"}
     for part, difference in differences.items():
         if mine[part] != trained_on[part]:
@@ -201,13 +224,18 @@ def load_session(
     content = read_checkpoint(checkpoint)
     session = open_session(restore_config(content, data_path, changes), folder)
     check_data(session, content, checkpoint)
-    try:
-        session.trainer.load_model_state(content)
-    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{checkpoint} does not fit the model {content['model']} of this version: {reason}") from error
+    load_model(session.trainer, content, checkpoint)
     session.model.eval()
     return session
+
+
+def load_model(trainer: RunTrainer, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Load the state of a trainer's model from the content of ``model.pt``; :class:`UserError` if it does not fit."""
+    try:
+        trainer.load_model_state(content)
+    except (KeyError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} does not fit the model {content['model']} of this version: {reason}") from error
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ FORMAT = "recbole_cadmr checkpoint"
 FORMAT_VERSION = 1
 _TAG = "__kind__"
 _MOST_ENTRIES = 3_000_000
+
+
+class RecboleCheckpointError(UserError):
+    """A checkpoint of RecBole's own where one of this package's is wanted."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -53,6 +58,11 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
+        if _names_recbole(path):
+            raise RecboleCheckpointError(
+                f"{path} is a checkpoint of RecBole's, a pickle, which can run code when it is read; if you trust who "
+                f"made it, evaluate and recommend read it with `trust_checkpoint`"
+            ) from error
         raise UserError(f"{path} is not a checkpoint of this package, or holds code, which is never run") from error
     except Exception as error:  # there is no end to what damaged bytes make torch's reader raise
         raise UserError(f"{path} is not a checkpoint or is damaged") from error
@@ -67,6 +77,17 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         return from_plain(content)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged or was edited: {error}") from error
+
+
+def _names_recbole(path: str | os.PathLike[str]) -> bool:
+    """Whether a pickle that torch refuses begins with settings of RecBole's, by its bytes alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            with archive.open(name) as pickled:
+                return b"recbole.config" in pickled.read(2**20)
+    except (OSError, StopIteration, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 def to_plain(value: Any) -> Any:

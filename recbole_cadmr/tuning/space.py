@@ -17,6 +17,7 @@ from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.config.rules import OF_MACHINE
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.tuning.hyper_file import ENDING, read_hyper_file
 
 _WHOLE, _RANGES = ("randint", "lograndint"), ("uniform", "loguniform", "randint", "lograndint")
 _MOST = 1e15  # of an end of a range; greater whole numbers are no exact floats
@@ -119,9 +120,10 @@ Space = dict[str, Dimension]
 
 
 def read_space(model: str, preset: str | None = None, file: str | Path | None = None) -> Space:
-    """The space in a yaml file of the user's, or the package's own beside the model's settings.
+    """The space in a file of the user's, or the package's own beside the model's settings.
 
-    A line a setting: ``name: [choices]``, or a range as ``name: {uniform: [low, high]}``; likewise ``loguniform``,
+    A file ``NAME.hyper`` is read as RecBole's (:mod:`recbole_cadmr.tuning.hyper_file`), any other as yaml: a line a
+    setting, ``name: [choices]``, or a range as ``name: {uniform: [low, high]}``; likewise ``loguniform``,
     ``randint`` and ``lograndint`` (whole numbers). Both ends are included.
 
     Args:
@@ -133,7 +135,8 @@ def read_space(model: str, preset: str | None = None, file: str | Path | None = 
     if file is not None:
         if Path(file).is_dir():
             raise UserError(f"{file} is a folder; --space takes a yaml file of settings and their choices")
-        return parse_space(current_names(model, read_yaml(Path(file)), str(file)), str(file))
+        content = read_hyper_file(Path(file)) if Path(file).suffix == ENDING else read_yaml(Path(file))
+        return parse_space(current_names(model, content, str(file)), str(file))
     if not search_space(model, preset):
         raise UserError(f"there is no space of {model}; write one (name: [choices], a line a setting), give --space")
     return parse_space(search_space(model, preset), f"the space of {model}")

@@ -1,0 +1,1 @@
+"""What RecBole's own functions, called in a program of the user's, get from this package."""
