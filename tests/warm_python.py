@@ -57,7 +57,7 @@ def _run(connection: socket.socket) -> None:
 
 
 def _ask(path: str, arguments: list[str]) -> int:
-    connection, end = socket.socket(socket.AF_UNIX), time.monotonic() + 120
+    connection, end = socket.socket(socket.AF_UNIX), time.monotonic() + 600
     while connection.connect_ex(path) and time.monotonic() < end:  # it is still importing
         time.sleep(0.05)
     asked = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}

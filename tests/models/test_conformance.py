@@ -171,14 +171,8 @@ class TestCADMRContent(CADMRConformance):
 class TestCADMRBest(ModelConformance):
     model, preset = "CADMR", "best"
     small = {"attention_size": 4, "linear_settings": {"reg_weight": 2.0, "attention_neighbours": 2}, "epochs": 3}
-    settings = {"attention_weights": [0.03]}
-    # Validation is not to choose settings.
-    brief = {
-        "epochs": 3,
-        "attention_trials": 1,
-        "attention_weights": [0.03],
-        "linear_settings": {"adaptive_fits": 1},
-    }
+    settings = {"attention_weights": [0.03], "attention_trials": 1}  # validation is not to choose settings
+    brief = {"epochs": 3, "linear_settings": {"adaptive_fits": 1}}
     floor = 0.22  # .328 to .342
 
 
