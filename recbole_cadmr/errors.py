@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 
 # What torch, numpy and the system's loader say, each in an exception of its own.
 _NO_MEMORY = re.compile(
@@ -49,6 +50,20 @@ def did_you_mean(name: str, known: Iterable[str], before: Mapping[str, str] | No
     by_lower = {old.lower(): new for old, new in [*(before or {}).items(), *((now, now) for now in known)]}
     near = dict.fromkeys(by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, cutoff=0.5))
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def raised_in(error: BaseException, is_theirs: Callable[[FrameType], bool]) -> str:
+    """Where in the user's own code an exception was raised, as ``, line 12 (in forward):``; "" if in none of it.
+
+    Args:
+        is_theirs: whether a frame is of that code.
+    """
+    theirs = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if is_theirs(frame)]
+    if not theirs:
+        return ""
+    frame, line = theirs[-1]
+    name = frame.f_code.co_name
+    return f", line {line}{'' if name.startswith('<') else f' (in {name})'}:"
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import yaml
 
 from recbole_cadmr.benchmark.cells import CELLS, Cells
 from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
-from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs
+from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.yaml_text import load_yaml, shown
 from recbole_cadmr.errors import UserError
@@ -22,6 +22,7 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
+from recbole_cadmr.models.own import again, source_of
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.frame import Results, read_results
 from recbole_cadmr.reports.tables import csv_text, latex, markdown
@@ -33,7 +34,7 @@ TABLE, LATEX, CSV, REPORT = "table.md", "table.tex", "results.csv", "report.html
 
 
 def benchmark(
-    models: Sequence[str],
+    models: Sequence[str | type],
     datasets: Sequence[str],
     seeds: Sequence[int],
     output: str | os.PathLike[str],
@@ -50,7 +51,8 @@ def benchmark(
     A cell that is finished in ``output`` is not run again; one that was cut is resumed, one that failed is tried again.
 
     Args:
-        models: names, with a preset as in ``CADMR@best``.
+        models: names, with a preset as in ``CADMR@best``; a model of your own is its class, or names it as
+            ``FILE.py:CLASS`` or ``package.module:CLASS``.
         settings: by name for all models that have it, by ``MODEL.name`` or ``MODEL@PRESET.name`` for one.
         tune: settings of each model tried on validation, the defaults among them; 0 or 1 tries none.
         runs: folders of finished runs that join the cells in the tables.
@@ -66,7 +68,9 @@ def benchmark(
     root, settings = Path(output).absolute(), dict(settings or {})
     if "data_path" in settings:  # from another working folder it is resumed with the same data
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
-    specs = model_specs(models, datasets, settings)
+    labels = take_in_models(models)
+    specs = model_specs(labels, datasets, settings)
+    sources = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
     check_seeds(seeds)
     limit = bytes_of(memory)
     agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
@@ -75,7 +79,7 @@ def benchmark(
     make = Cells(root, seeds, jobs, limit, ray_address)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():
-            open_folder(root, Options(list(models), list(datasets), list(seeds), text, tune, paths), agreed)
+            open_folder(root, Options(labels, list(datasets), list(seeds), text, tune, paths, sources), agreed)
             refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
             remove_temporaries(root)
             adopted = adopt(root, paths, agreed, settings.get("data_path"))
@@ -83,7 +87,7 @@ def benchmark(
             cells = list(chain.from_iterable(of_models))
             Progress(cells, jobs).run(runner)
     except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}"
+        how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}{again('--models', sources)}"
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
     tables = _write(root, cells, adopted, make.tried)
     mine = {cell.folder for cell in cells}
@@ -96,11 +100,16 @@ def benchmark(
 
 
 def resume(
-    folder: str | os.PathLike[str], *, data_path: str | os.PathLike[str] | None = None, **where: Any
+    folder: str | os.PathLike[str],
+    *,
+    models: Sequence[str | type] = (),
+    data_path: str | os.PathLike[str] | None = None,
+    **where: Any,
 ) -> list[Results]:
     """Resume the benchmark in a folder, by the options that it was begun with.
 
     Args:
+        models: of the benchmark's models those of your own, which no folder can import by itself.
         data_path: where the data sets lie, if they have moved.
         where: ``jobs``, ``memory`` and ``ray_address``, as in :func:`benchmark`.
     """
@@ -108,10 +117,18 @@ def resume(
     begun = read_content(file.parent).options
     if begun is None:
         raise UserError(f"{file} keeps no options, as of version 0.1; resume it by the same command again")
+    if other := next((name for name in take_in_models(models) if name not in begun.own_models), None):
+        raise UserError(f"{other} is no class of your own in the benchmark in {folder}; leave it out of `models`")
+    if lacking := next((name for name in begun.own_models if source_of(name) is None), None):
+        raise UserError(
+            f"the benchmark in {folder} has {lacking}, a class of its author's own, which no file is imported for: "
+            f"name it again by `models`, as in {begun.own_models[lacking]}"
+        )
     settings = load_yaml(begun.settings, str(file))
     if data_path is not None and isinstance(settings, dict):
         settings["data_path"] = data_path
-    return benchmark(**{**msgspec.structs.asdict(begun), "settings": settings}, output=folder, **where)
+    options = {name: value for name, value in msgspec.structs.asdict(begun).items() if name != "own_models"}
+    return benchmark(**{**options, "settings": settings}, output=folder, **where)
 
 
 def _write(root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[Results]:

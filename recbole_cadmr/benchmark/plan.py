@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from recbole_cadmr.arguments import MOST_SEED, shown
 from recbole_cadmr.config.deprecated import current_name, current_names, first_names, nearest_settings
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
+from recbole_cadmr.models.own import is_reference, named
 from recbole_cadmr.models.registry import model_names
 from recbole_cadmr.runs.topk_lists import RANKING
 
@@ -28,6 +30,7 @@ _NOT_SETTINGS = {
     "save_lists": "nothing instead: tables need the lists",
 }
 _MOST_SEEDS = 100
+ModelLabel = Annotated[str, Meta(pattern=r"^[^\W\d]\w*(@[^/:]+)?$")]  # a name, never a reference to a class
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,14 +40,36 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         settings: as yaml, since JSON has no numbers as keys.
         tune: settings of each model that are tried on validation; 0 or 1 tries none.
         runs: folders of finished runs that join the cells in the tables.
+        own_models: how classes of the user's own were named, by the names that they have among ``models``.
     """
 
-    models: list[str]
+    models: list[ModelLabel]
     datasets: list[str]
     seeds: list[int]
     settings: str
     tune: int
     runs: list[str]
+    own_models: dict[str, str] = {}
+
+
+def take_in_models(models: Sequence[str | type]) -> list[str]:
+    """Models by name and preset, in which classes of the user's own, or references to them, have become names.
+
+    Raises:
+        UserError: if one cannot be taken in, or two have the same name.
+    """
+    labels: list[str] = []
+    owners: dict[str, Any] = {}
+    for model in models:
+        given: Any = model
+        at = preset = ""
+        if isinstance(model, str) and "@" in model and not is_reference(model.rpartition("@")[2]):
+            given, at, preset = model.rpartition("@")
+        name = named(given)
+        if (is_reference(given) or isinstance(given, type)) and owners.setdefault(name, given) != given:
+            raise UserError(f"two classes are called {name}, {owners[name]} and {given}; give one another name")
+        labels.append(f"{name}{at}{preset}")
+    return labels
 
 
 def model_specs(models: Sequence[str], datasets: Sequence[str], settings: Mapping[str, Any]) -> list[ModelSpec]:

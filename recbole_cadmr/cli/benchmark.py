@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, positive, whole_number
-from recbole_cadmr.cli.options import begun_with, refuse_beside_resume
+from recbole_cadmr.cli.options import OWN_MODEL, begun_with, refuse_beside_resume, refuse_named_model
 from recbole_cadmr.errors import UserError
 
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``benchmark``."""
     parser.epilog = "Settings: --name=value for all models that have it, --MODEL.name=value for one."
     add = parser.add_argument
-    add("--models", type=names, help="as in CADMR@best,LightGCN,FREEDOM; @ names a preset")
+    add("--models", type=names, help=f"as in CADMR@best,LightGCN,FREEDOM; @ names a preset; {OWN_MODEL}")
     add("--datasets", type=names, help="as in baby,sports (default: the embedded one)")
     add("--seeds", help="how many (5), or which (1,2,2020); default 3")
     add("--output", metavar="DIR", help="folder of the benchmark; the same command again resumes it")
@@ -36,8 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     where = {"jobs": arguments.jobs, "memory": arguments.memory, "ray_address": arguments.ray_address}
     if arguments.resume:
-        refuse_beside_resume(arguments, "models", "datasets", "seeds", "output", "tune", "runs")
-        tables = resume(arguments.resume, data_path=arguments.data_path, **where)
+        refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs")
+        for model in arguments.models or ():
+            refuse_named_model("--resume continues with the models that it was begun with", model)
+        tables = resume(arguments.resume, models=arguments.models or (), data_path=arguments.data_path, **where)
     elif arguments.models and arguments.output:
         tables = benchmark(
             arguments.models,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from recbole_cadmr.arguments import names, truth, whole_numbers
-from recbole_cadmr.cli.options import refuse_existing
+from recbole_cadmr.cli.options import OWN_MODEL, refuse_existing
 from recbole_cadmr.errors import UserError
 
 
@@ -14,6 +14,7 @@ def add_checkpoint(parser: argparse.ArgumentParser, required: bool = True) -> No
     """Declare the checkpoint and the place of its data."""
     parser.add_argument("--checkpoint", required=required, metavar="FILE", help="model.pt of a run")
     parser.add_argument("--data_path", help="folder of the data sets, if moved since training")
+    parser.add_argument("--model", metavar="CLASS", help=f"{OWN_MODEL}, which no checkpoint imports by itself")
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folder:
         others = (arguments.metrics, arguments.topk, arguments.mask_valid_at_test, arguments.output)
         if any(value is not None for value in others) or arguments.part != "test" or arguments.trust_checkpoint:
-            raise UserError("--run computes the metrics of the run; only --data_path may be given with it")
-        print(metric_table({f"test of {arguments.folder}": read_test(arguments.folder, arguments.data_path)}))
+            raise UserError("--run computes the metrics of the run; only --data_path and --model may be given with it")
+        measured = read_test(arguments.folder, arguments.data_path, arguments.model)
+        print(metric_table({f"test of {arguments.folder}": measured}))
         return 0
     result = evaluate(
         arguments.checkpoint,
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         mask_valid_at_test=arguments.mask_valid_at_test,
         data_path=arguments.data_path,
         trust_checkpoint=arguments.trust_checkpoint,
+        model=arguments.model,
     )
     left_out = (
         "train and validation" if result["protocol"]["mask_valid_at_test"] and arguments.part == "test" else "train"

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if (arguments.user is None) == (arguments.history is None):
         raise UserError("give either --user or --history")
-    recommender = load(arguments.checkpoint, arguments.data_path)
+    recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
     explanation = recommender.explain(arguments.user, arguments.history, item=arguments.item)
     if explanation.unknown:
         print(f"{explanation.unknown} of {len(arguments.history)} items of --history are not in the catalogue")

@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     from recbole_cadmr.recommender.recommender import load
 
     refuse_existing(arguments.output)
-    card = load(arguments.checkpoint, arguments.data_path).export(arguments.output, arguments.neighbours)
+    recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
+    card = recommender.export(arguments.output, arguments.neighbours)
     for name, value in card["measured"].items():
         print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value:.4f}")
     size = sum(file.stat().st_size for file in Path(arguments.output).iterdir())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recbole_cadmr.config.mmrec import Translation
 
 Declare = Callable[[argparse.ArgumentParser], None]
+OWN_MODEL = "of a model of your own its class, as FILE.py:CLASS or package.module:CLASS"
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -91,7 +92,7 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
 def add_subject(parser: argparse.ArgumentParser) -> None:
     """Declare what is trained, on which data."""
     add = parser.add_argument
-    add("--model", help="CADMR (default), or a general recommender of RecBole's")
+    add("--model", help=f"CADMR (default), another model of the README's; {OWN_MODEL}")
     add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
     add("--preset", help="a preset of the model (CADMR: paper)")
     add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
@@ -135,7 +136,17 @@ def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def refuse_beside_resume(arguments: argparse.Namespace, *names: str) -> None:
     """Raise :class:`UserError` for options and settings that what is resumed has already."""
-    refuse_beside("--resume continues with the options that it was begun with", arguments, *names, *arguments.settings)
+    why = "--resume continues with the options that it was begun with"
+    refuse_named_model(why, getattr(arguments, "model", None))
+    refuse_beside(why, arguments, *names, *arguments.settings)
+
+
+def refuse_named_model(why: str, model: str | None) -> None:
+    """Raise :class:`UserError` for a model named where it is known; a class of the user's own has to be named."""
+    from recbole_cadmr.models.own import is_reference
+
+    if model is not None and not is_reference(model):
+        raise UserError(f"{why}; leave out {model}")
 
 
 def refuse_beside(why: str, arguments: argparse.Namespace, *names: str) -> None:

@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
         how |= {"leave_out": arguments.leave_out or "all", "popular": arguments.popular is not False}
     if arguments.ray_address:
         return _run_on_cluster(arguments, users, how)
-    recommender = load(arguments.checkpoint, arguments.data_path, arguments.trust_checkpoint)
+    recommender = load(arguments.checkpoint, arguments.data_path, arguments.trust_checkpoint, arguments.model)
     _take_in(recommender, arguments)
     more = arguments.with_columns or ()
     check_columns(recommender.catalogue.table, more, tables.COLUMNS)
@@ -245,7 +245,7 @@ def _check_for_cluster(arguments: argparse.Namespace) -> None:
 def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None, how: dict[str, Any]) -> int:
     from recbole_cadmr.execution.recommendations import write_in_parts
 
-    how["data_path"] = arguments.data_path
+    how |= {"data_path": arguments.data_path, "model": arguments.model}
     asked, counts = write_in_parts(arguments.checkpoint, arguments.output, arguments.ray_address, users, **how)
     _report(counts, asked, arguments)
     return 0

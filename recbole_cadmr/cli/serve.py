@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_cadmr.arguments import not_negative, positive, whole_number
+from recbole_cadmr.cli.options import OWN_MODEL
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text
 from recbole_cadmr.serving.limits import Limits
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("models", nargs="+", metavar="[NAME=]EXPORT", help="folders of `export`, or checkpoints; several are compared")
     add("--data_path", metavar="DIR", help="folder of the data sets of checkpoints")
+    add("--model", action="append", metavar="CLASS", help=f"of checkpoints, {OWN_MODEL}; once for each")
     add("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine alone)")
     add("--port", type=whole_number(0, _MOST_PORT), default=_PORT, help=f"default {_PORT}; 0: any that is free")
     add("--key_file", metavar="FILE", help=f"file with the key that clients have to send (or the variable {_KEY})")
@@ -77,6 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     with server.listen(arguments.host, arguments.port) as bound:  # before the models, which take longer
         metrics = Metrics()
         pictures = PictureSource(arguments.images, arguments.image_column)
+        if arguments.model:
+            from recbole_cadmr.models.own import take_in  # with RecBole, which an export does without
+
+            for model in arguments.model:
+                take_in(model)
         places = arguments.text_model, arguments.weights
         models = Models(sources, metrics, pictures, arguments.data_path, *places)
         models.load()

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         from recbole_cadmr.formatting import markdown_table, plain
         from recbole_cadmr.recommender.recommender import load
 
-    recommender = load(arguments.checkpoint, arguments.data_path)
+    recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
     frame = recommender.similar_items(arguments.item, arguments.topk, arguments.by)
     if frame.empty:
         print(f"no item is like {arguments.item} by {arguments.by}")

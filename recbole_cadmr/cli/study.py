@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="show the studies of the package")
     add("--output", metavar="DIR", help="folder of the study; the same command again resumes it")
     add("--datasets", type=names, help="in place of those of the study")
+    add("--models", type=names, help="classes of your own that variants have by name, as FILE.py:CLASS")
     add("--seeds", help="how many (5), or which (1,2,2020), in place of those of the study")
     add("--quick", action="store_true", help="a trial on the embedded data set, in minutes")
     add("--jobs", default=1, type=whole_number(1), help="runs at the same time (default 1)")
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         datasets=arguments.datasets,
         seeds=seeds_of(arguments.seeds) if arguments.seeds else None,
         settings=begun_with(arguments),
+        models=arguments.models or (),
         quick=arguments.quick,
         jobs=arguments.jobs,
         memory=arguments.memory,

@@ -16,6 +16,7 @@ from recbole_cadmr.cli.options import (
     read_mmrec_config,
     refuse_beside,
     refuse_beside_resume,
+    refuse_named_model,
 )
 from recbole_cadmr.errors import UserError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from recbole_cadmr.config.mmrec import Translation
     from recbole_cadmr.training.callbacks import TrainingCallback
 
-_OF_A_NEW_RUN = ("model", "dataset", "preset", "config_files", "mmrec_config", "download")
+_OF_A_NEW_RUN = ("dataset", "preset", "config_files", "mmrec_config", "download")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,17 +76,19 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
 
     if arguments.resume:
         refuse_beside_resume(arguments, *_OF_A_NEW_RUN, "output", "final")
-        resume(arguments.resume, arguments.data_path, callbacks=callbacks)
+        resume(arguments.resume, arguments.data_path, model=arguments.model, callbacks=callbacks)
         return 0
     if arguments.final:
         from recbole_cadmr.runs.final import train_final
 
-        refuse_beside("--final trains with the settings of that run", arguments, *_OF_A_NEW_RUN)
+        refuse_named_model(why := "--final trains with the settings of that run", arguments.model)
+        refuse_beside(why, arguments, *_OF_A_NEW_RUN)
         train_final(
             arguments.final,
             output=arguments.output,
             data_path=arguments.data_path,
             settings=arguments.settings,
+            model=arguments.model,
             callbacks=callbacks,
         )
         return 0

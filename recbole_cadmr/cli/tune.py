@@ -55,9 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
         dashboard=arguments.dashboard,
     )
     if arguments.resume:
-        subject = ("model", "dataset", "preset", "config_files", "mmrec_config")
+        subject = ("dataset", "preset", "config_files", "mmrec_config")
         refuse_beside_resume(arguments, *subject, "space", "sampler", "scheduler", "grace", "output")
-        result = resume(arguments.resume, trials=arguments.trials, data_path=arguments.data_path, resources=resources)
+        result = resume(
+            arguments.resume,
+            model=arguments.model,
+            trials=arguments.trials,
+            data_path=arguments.data_path,
+            resources=resources,
+        )
     elif arguments.output:
         model, space, settings = arguments.model, arguments.space, {}
         if (found := read_mmrec_config(arguments)) is not None:

@@ -11,7 +11,6 @@ from typing import Any
 import recbole.config
 import yaml
 from msgspec import UNSET
-from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_cadmr.config.declarations import (
@@ -23,11 +22,13 @@ from recbole_cadmr.config.declarations import (
     judged,
 )
 from recbole_cadmr.config.deprecated import current_names
-from recbole_cadmr.config.model_yaml import declared_settings, find_preset, own_settings
+from recbole_cadmr.config.model_yaml import declared_settings, find_preset, general_settings, own_settings
+from recbole_cadmr.config.own_settings import check_declared
 from recbole_cadmr.config.rules import (
     check_columns,
     check_content_controls,
     check_cross_attention,
+    check_input_type,
     check_metrics,
     check_sampling,
     check_split,
@@ -38,7 +39,8 @@ from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_
 from recbole_cadmr.data.prepare.catalog import catalog, how_to_get
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.contract import OwnModel, traits
-from recbole_cadmr.models.registry import get_model, is_recboles
+from recbole_cadmr.models.own import named as name_of
+from recbole_cadmr.models.registry import described_by, get_model, is_own, is_recboles
 
 DEFAULT_MODEL = "CADMR"
 DEFAULT_DATASET = "synthetic"
@@ -88,8 +90,7 @@ class Config(recbole.config.Config):
     ``sys.argv``, evaluates no string, and takes no setting that nobody declared.
 
     Args:
-        model: name of a model of the package or of RecBole's, or the class of that name; ``CADMR`` if no source names
-            one.
+        model: name of a model of the package or of RecBole's, or a class; ``CADMR`` if no source names one.
         dataset: name of a data set; the embedded one if no source names one.
         config_files: yaml files of settings.
         settings: settings by name, over all files.
@@ -129,7 +130,7 @@ class Config(recbole.config.Config):
             if ours and theirs:
                 raise UserError("config_file_list and config_dict are RecBole's names of config_files and settings")
         config_files, settings = config_files or config_file_list or (), settings or config_dict
-        model = model.__name__ if isinstance(model, type) and issubclass(model, AbstractRecommender) else model
+        model = name_of(model) if isinstance(model, type) else model
         if not isinstance(settings or {}, Mapping):
             raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
         named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
@@ -192,15 +193,19 @@ class Config(recbole.config.Config):
         return values
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        super()._load_internal_config_dict(model, model_class, dataset)
+        described = described_by(model)
+        super()._load_internal_config_dict(described, model_class, dataset)
         # RecBole's yaml of its own ml-100k names labels, which no model here learns from.
         self.internal_config_dict["threshold"] = None
         named = dict.fromkeys(key for names in self.parameters.values() for key in names)
         recboles = inferred({**named, **self.internal_config_dict})
         shared = model_class.shared_settings if issubclass(model_class, OwnModel) else ()
-        own = declared_settings(model, shared, self.internal_config_dict if is_recboles(model_class) else None)
+        of_recbole = described and is_recboles(get_model(described))
+        own = declared_settings(model, shared, self.internal_config_dict if of_recbole else None)
         self.declarations = recboles | judged(own, recboles) | {name: Setting(name) for name in ("model", "dataset")}
         self.declarations["config_files"] = Setting("config_files", refused="a settings file names no other ones")
+        if is_own(model_class):
+            check_declared(model_class, {*named, *general_settings(), "model", "dataset"}, self.declarations)
         self.internal_config_dict.update({name: s.default for name, s in own.items() if s.default is not UNSET})
         defaults = dict(self.internal_config_dict)
 
@@ -295,6 +300,7 @@ class Config(recbole.config.Config):
         final["data_path"] = str(self.data_root)
         final["model_is_multimodal"] = traits(self.model_class).multimodal
         check_content_controls(final)
+        check_input_type(final, self.model_class)
         super()._set_default_parameters()
         # RecBole would look for ml-100k in its own folder, and nowhere else.
         final["data_path"] = str(self.data_folder)

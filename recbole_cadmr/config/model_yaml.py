@@ -3,22 +3,28 @@
 Of one of the package's models it is in ``properties/model/NAME.yaml``, presets beside it in ``NAME.PRESET.yaml``; of
 one of RecBole's in ``properties/recbole_models.yaml``. Beside a setting's default, ``search`` holds the values that a
 search tries; a preset may have a ``search`` of its own in place of these. ``published`` holds published results.
+A class of the user's own has what is said of the model that it derives from, presets too, and what it declares itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from recbole.model.abstract_recommender import SequentialRecommender
+
 from recbole_cadmr.config.declarations import Setting, setting_of
+from recbole_cadmr.config.own_settings import declared_by
 from recbole_cadmr.config.yaml_text import installed_yaml, shown
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.registry import described_by, get_model, known_models
 
 DEFAULT_PRESET = "paper"
 _PROPERTIES = Path(str(files("recbole_cadmr.properties")))
+_GENERAL = ("recbole.yaml", "overall.yaml")
 _ALL = "every model"  # the part of recbole_models.yaml that is of no model alone
 
 
@@ -31,15 +37,17 @@ def declared_settings(model: str, shared: Sequence[str], recboles: Container[str
         shared: names of the declarations in ``properties/shared/`` that the model has beside its own.
         recboles: settings of the model by RecBole's own yaml; None for a model of the package.
     """
-    layers = [_read(name) for name in ("recbole.yaml", "overall.yaml", *(f"shared/{name}.yaml" for name in shared))]
+    layers = [_read(name) for name in (*_GENERAL, *(f"shared/{name}.yaml" for name in shared))]
     if recboles is not None:
         common = _read("recbole_models.yaml")[_ALL]
         layers.append({name: entry for name, entry in common.items() if name in recboles})
-    entries: dict[str, dict[str, Any]] = {}
-    for layer in [*layers, _entries(model)]:
-        for name, entry in layer.items():
-            entries[name] = {**entries.get(name, {}), **entry}
+    entries = _merged([*layers, _entries(model)])
     return {name: setting_of(name, entry) for name, entry in entries.items() if entry.keys() - {"search"}}
+
+
+def general_settings() -> set[str]:
+    """The names of settings that are declared for every model."""
+    return {name for file in _GENERAL for name in _read(file)}
 
 
 def own_settings(model: str) -> dict[str, Setting]:
@@ -49,7 +57,22 @@ def own_settings(model: str) -> dict[str, Setting]:
 
 def _entries(model: str) -> dict[str, Any]:
     """What is declared of a model's own settings, by name."""
-    return {name: entry for name, entry in _file(model).items() if name != "published"}
+    described = {name: entry for name, entry in _file(described_by(model)).items() if name != "published"}
+    if model not in known_models():
+        return described
+    own = get_model(model)
+    if issubclass(own, SequentialRecommender) and not described:  # which the other models have no use for
+        described = {name: _read("recbole_models.yaml")["SASRec"][name] for name in ("MAX_ITEM_LIST_LENGTH",)}
+    return _merged([described, *declared_by(own)])
+
+
+def _merged(layers: Sequence[Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Declarations in rising priority: what one says of a setting is added to what those before it say."""
+    entries: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for name, entry in layer.items():
+            entries[name] = {**entries.get(name, {}), **entry}
+    return entries
 
 
 def _file(model: str) -> dict[str, Any]:
@@ -79,7 +102,7 @@ def find_preset(model: str, name: Any) -> Preset | None:
         UserError: if the model has no preset of this name.
     """
     parts = {entry.name: entry.name.split(".") for entry in (_PROPERTIES / "model").iterdir()}
-    presets = {part[1]: file for file, part in parts.items() if part[0] == model and len(part) == 3}
+    presets = {part[1]: file for file, part in parts.items() if part[0] == described_by(model) and len(part) == 3}
     if name is not None and name not in presets:
         has = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
         raise UserError(f"{model} has no preset {shown(name)}; {has}")
@@ -93,9 +116,11 @@ def find_preset(model: str, name: Any) -> Preset | None:
 def search_space(model: str, preset: str | None) -> dict[str, Any]:
     """What a search of a model tries, as the content of a yaml file of ``--space``; {} if nothing is said of it."""
     chosen = find_preset(model, preset)
-    if chosen is not None and chosen.search is not None:
-        return chosen.search
-    return {name: entry["search"] for name, entry in _entries(model).items() if "search" in entry}
+    of_preset = chosen.search if chosen is not None else None
+    if of_preset is not None and model not in known_models():
+        return of_preset
+    entries = _entries(model) if of_preset is None else _merged(declared_by(get_model(model)))
+    return {**(of_preset or {}), **{name: entry["search"] for name, entry in entries.items() if "search" in entry}}
 
 
 @dataclass(frozen=True)
@@ -113,7 +138,7 @@ def published(model: str, preset: str | None, dataset: str, interactions: Sequen
         interactions: how many the train, validation and test part have; published results belong to one split, and
             ``properties/published_splits.yaml`` says to which.
     """
-    if list(interactions) != _read("published_splits.yaml").get(dataset):
+    if model in known_models() or list(interactions) != _read("published_splits.yaml").get(dataset):
         return None
     chosen = find_preset(model, preset)
     results = chosen.published if chosen is not None else _file(model).get("published", {})

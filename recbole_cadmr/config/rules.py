@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole.evaluator import metric_types
-from recbole.utils import EvaluatorType, ModelType
+from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.config.yaml_text import shown
@@ -107,6 +107,20 @@ def check_sampling(settings: dict[str, Any]) -> None:
         raise UserError("train_neg_sample_args: alpha is a power of popularity, and needs distribution: popularity")
     if bool(arguments.get("dynamic")) != bool(arguments.get("candidate_num")):
         raise UserError("train_neg_sample_args: dynamic needs a candidate_num of at least 1, and candidate_num dynamic")
+
+
+def check_input_type(settings: Mapping[str, Any], model_class: type) -> None:
+    """Check what a class says that its training batches hold."""
+    name, is_sequential = model_class.__name__, settings["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    if not hasattr(model_class, "input_type") and settings.get("loss_type") not in ("CE", "BPR"):
+        kinds = "InputType.POINTWISE" if is_sequential else "InputType.PAIRWISE (triples), POINTWISE or LISTWISE"
+        raise UserError(f"the class {name} does not say what its training batches hold; give it input_type = {kinds}")
+    of_loss = InputType.PAIRWISE if settings.get("loss_type") == "BPR" else None
+    if is_sequential and getattr(model_class, "input_type", of_loss) == InputType.PAIRWISE:
+        raise UserError(
+            f"{name} is a model of sequences, which learn by a softmax over all items here, without negative items; "
+            f"give it input_type = InputType.POINTWISE"
+        )
 
 
 def check_columns(settings: Mapping[str, Any]) -> None:

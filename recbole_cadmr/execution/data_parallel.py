@@ -22,6 +22,7 @@ import torch.distributed as dist
 from recbole_cadmr.errors import UserError, is_out_of_memory
 from recbole_cadmr.execution.process import GRACE, POLL
 from recbole_cadmr.layers.shared_batch import ProcessLost
+from recbole_cadmr.models.own import ModelSource, receive
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import check_data, open_session, restore_config
 from recbole_cadmr.runs.train import pauses
@@ -126,7 +127,8 @@ def follow(data_path: str | None = None) -> None:
     """
     while True:
         content = order()
-        history = content.pop("history")
+        history, own = content.pop("history"), content.pop("own_source")
+        receive(None if own is None else ModelSource.from_plain(own))
         with scratch_folder() as folder:
             session = open_session(restore_config(content, data_path), folder)
             check_data(session, content, "the run")

@@ -19,11 +19,13 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.models.own import ModelSource, source_of
 from recbole_cadmr.training.checkpoint import LAST
 
 GRACE = 20  # seconds that a stopped run has to write its state
 POLL = 0.2  # seconds between two looks at a process
 _LOG = "log.txt"
+_MODEL = "model"  # folder of the source of a model of the user's own
 
 
 def command(*arguments: str) -> list[str]:
@@ -31,11 +33,12 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "recbole_cadmr.cli.child", *arguments]
 
 
-def start(spec: RunSpec, data_path: Path | None = None) -> RunProcess | None:
+def start(spec: RunSpec, data_path: Path | None = None, own: ModelSource | None = None) -> RunProcess | None:
     """Start or resume a run; None if another process is at work in it, such as one that somebody started by hand.
 
     Args:
         data_path: where the data sets lie, if not where the run's settings say.
+        own: the source of a model of the user's own, if this process does not know it; it is kept in the run's folder.
     """
     settings = spec.folder / "settings.yaml"
     arguments = ["--config_files", str(settings), "--output", str(spec.run)]
@@ -53,6 +56,8 @@ def start(spec: RunSpec, data_path: Path | None = None) -> RunProcess | None:
         return None
     with write_aside(settings) as temporary:
         temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
+    if (own := own or source_of(spec.model_spec.model)) is not None:
+        arguments += ["--model", own.write(spec.folder / _MODEL)]
     arguments += ["--data_path", str(data_path or spec.model_spec.config.data_root)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
     with open(spec.folder / _LOG, "ab") as log:

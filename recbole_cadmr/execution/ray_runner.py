@@ -15,6 +15,7 @@ from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked, sees
 from recbole_cadmr.formatting import memory
+from recbole_cadmr.models.own import ModelSource, source_of
 
 _RETRIES = 2  # of a run whose node dies
 
@@ -61,7 +62,8 @@ class RayRunner:
                     num_cpus=spec.threads, num_gpus=gpus, memory=spec.memory, max_retries=_RETRIES
                 )
                 copy = replace(spec, model_spec=replace(spec.model_spec))  # a Config, computed here, is of this machine
-                waiting[task.remote(copy, data[folder], self.root, mark, self.limit)] = spec
+                own = source_of(spec.model_spec.model)
+                waiting[task.remote(copy, data[folder], self.root, mark, self.limit, own)] = spec
                 on_start(spec)
             while waiting:
                 (ready,), _ = ray.wait(list(waiting), num_returns=1)
@@ -82,11 +84,13 @@ def _fits(nodes: Sequence[dict[str, Any]], spec: RunSpec, gpus: int) -> bool:
     )
 
 
-def _run_on_node(spec: RunSpec, data: bytes | Path, root: Path, mark: str, limit: int | None) -> float:
+def _run_on_node(
+    spec: RunSpec, data: bytes | Path, root: Path, mark: str, limit: int | None, own: ModelSource | None = None
+) -> float:
     """Run on this node, with a packed data set or one in a place that it sees; the seconds that it took."""
     if not sees(root, mark):  # a node that joined later
         raise UserError(f"the node that was to run it does not see {root}")
-    process = start(spec, data if isinstance(data, Path) else unpack(data, spec.model_spec.dataset))
+    process = start(spec, data if isinstance(data, Path) else unpack(data, spec.model_spec.dataset), own)
     while process is not None and not process.has_ended(limit):
         time.sleep(POLL)
     return process.seconds if process is not None else 0.0

@@ -21,6 +21,7 @@ from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
+from recbole_cadmr.models.own import ModelSource, receive, source_of
 from recbole_cadmr.recommender.load_export import is_export
 from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.recommender.tables import COLUMNS, Counts
@@ -39,6 +40,7 @@ def write_in_parts(
     users: Sequence[str] | None = None,
     topk: int = 50,
     data_path: str | os.PathLike[str] | None = None,
+    model: str | type | None = None,
     part: int = PART,
     **how: Any,
 ) -> tuple[int, Counts]:
@@ -49,7 +51,7 @@ def write_in_parts(
     ``.NAME.work`` beside it, from where the same call goes on. A node needs neither the checkpoint nor the data set.
 
     Args:
-        checkpoint, data_path: as of :class:`Recommender`.
+        checkpoint, data_path, model: as of :func:`load`.
         address: of the cluster, as of :func:`over_cluster`.
         users, topk, how: arguments of :meth:`Recommender.recommend`.
         part: users of a block, rounded up to whole batches, so that scores are computed in the same ones.
@@ -60,16 +62,18 @@ def write_in_parts(
     Raises:
         UserError: if ``output`` exists, and as of :class:`Recommender` and :func:`over_cluster`.
     """
-    recommender = load(checkpoint, data_path)
+    recommender = load(checkpoint, data_path, model=model)
     recommender.recommend((users or recommender.users)[:1], topk, **how)  # what is wrong is said before any work
     everyone = recommender.checked_users(users)
     size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
     card, place, source = recommender.parts.card, Path(output), Path(checkpoint)
     data = source.resolve() if is_export(source) else Path(card["settings"]["data_path"]) / card["dataset"]
-    model = None if is_export(source) else read_bytes(source)
-    compute = _UserBlocks(model, pack(data), data.name, {"topk": topk, **how})
+    content = None if is_export(source) else read_bytes(source)
+    own = None if content is None else source_of(card["model"])
+    compute = _UserBlocks(content, pack(data), data.name, {"topk": topk, **how}, own)
     key = {
-        "checkpoint": recommender.version if model is None else sha256_of(source),
+        "checkpoint": recommender.version if content is None else sha256_of(source),
+        **({} if own is None else {"own_model": str(own.sha256)}),
         "data": json.dumps(card["fingerprint"], sort_keys=True),
         "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
         "lists": json.dumps({"topk": topk, **how, "part": size}, sort_keys=True, default=pd.DataFrame.to_csv),
@@ -93,12 +97,17 @@ def write_in_parts(
 
 @dataclass(frozen=True)
 class _UserBlocks:
-    """The lists of blocks of users, by a checkpoint and its packed data set or by a packed export."""
+    """The lists of blocks of users, by a checkpoint and its packed data set or by a packed export.
+
+    Attributes:
+        own: the source of a model of the user's own.
+    """
 
     checkpoint: bytes | None
     data: bytes
     dataset: str
     how: Mapping[str, Any]
+    own: ModelSource | None = None
 
     def __call__(self, users: Sequence[str]) -> pd.DataFrame:
         return self._recommender.recommend(users, **self.how)
@@ -107,6 +116,7 @@ class _UserBlocks:
     def _recommender(self) -> Recommender:
         if self.checkpoint is None:
             return load(unpack(self.data, self.dataset) / self.dataset)
+        receive(self.own)
         with TemporaryDirectory(prefix="recbole_cadmr-") as folder:
             file = Path(folder) / "model.pt"
             file.write_bytes(self.checkpoint)

@@ -14,6 +14,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import first_names
 from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.models.own import source_of
 from recbole_cadmr.runs.folder import RunFolder
 
 
@@ -39,9 +40,14 @@ class ModelSpec:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the model and all of its settings, defaults included; other defaults make another one, too."""
+        """A hash of the model and all of its settings, defaults included; other defaults make another one, too.
+
+        Of a class of the user's own, another source does.
+        """
         settings = first_names(self.model, self.config.plain_settings())
         kept = {name: value for name, value in settings.items() if name not in ("preset", *OF_RUN)}
+        if (source := source_of(self.model)) is not None:
+            kept["own_model"] = source.sha256
         return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 

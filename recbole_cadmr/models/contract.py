@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.score_paths import ScorePath
-from recbole_cadmr.models.registry import SEQUENTIAL, get_model
+from recbole_cadmr.models.registry import get_model
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,6 @@ _RECBOLES: dict[str, ModelTraits] = {
     "ItemKNN": ModelTraits(deterministic=True, item_matrices=8),
     "NCEPLRec": ModelTraits(item_matrices=2),
     "SLIMElastic": ModelTraits(item_matrices=2),
-    **dict.fromkeys(SEQUENTIAL, ModelTraits(sequential=True)),
 }
 
 
@@ -189,7 +188,10 @@ def traits(model: str | type[AbstractRecommender]) -> ModelTraits:
         UserError: if there is no model of this name.
     """
     model = get_model(model) if isinstance(model, str) else model
-    own = model.traits if issubclass(model, OwnModel) else _RECBOLES.get(model.__name__, ModelTraits())
+    own = getattr(model, "traits", None)  # which a class of the user's own may have on any base
+    if not isinstance(own, ModelTraits):
+        is_sequential = issubclass(model, SequentialRecommender)
+        own = _RECBOLES.get(model.__name__, ModelTraits(sequential=is_sequential))
     return replace(own, ranks_all_items=model.full_sort_predict is not AbstractRecommender.full_sort_predict)
 
 

@@ -24,6 +24,7 @@ def _own_models() -> dict[str, str]:
 MODELS = _own_models()
 # RecBole's models of sequences that read nothing but the items, in their order, and learn by all of these at once.
 SEQUENTIAL = ("BERT4Rec", "GRU4Rec", "SASRec")
+_own: dict[str, type[AbstractRecommender]] = {}  # classes of the user's own by name, as ``own`` has taken them in
 
 
 def is_recboles(model: type) -> bool:
@@ -31,16 +32,47 @@ def is_recboles(model: type) -> bool:
     return model.__module__.partition(".")[0] == "recbole"
 
 
+def is_own(model: type) -> bool:
+    """Whether a class is neither the package's nor RecBole's, but the user's own."""
+    return model.__module__.partition(".")[0] not in (__package__.partition(".")[0], "recbole", "torch", "builtins")
+
+
+def take_in_class(model: type[AbstractRecommender]) -> None:
+    """Know a class of the user's own by its name, in place of another one."""
+    _own[model.__name__] = model
+
+
+def known_models() -> dict[str, type[AbstractRecommender]]:
+    """The classes of the user's own that were taken in, by name."""
+    return dict(_own)
+
+
+def described_by(name: str) -> str:
+    """Whose yaml a model is described by: its own; of a class of the user's own that of the model it derives from.
+
+    That is "" if it derives from none.
+    """
+    if name not in _own:
+        return name
+    names = (base.__name__ for base in _own[name].__mro__ if not is_own(base))
+    return next((base for base in names if base in model_names() and issubclass(_own[name], get_model(base))), "")
+
+
 def get_model(name: str) -> type[AbstractRecommender]:
     """The class of the model called ``name``.
 
     Raises:
-        UserError: if ``name`` is no word, or names no model (then it names the nearest).
+        UserError: if ``name`` is no word, or names no model (then it names the nearest). A class of the user's own
+            has a name once ``own`` has taken it in.
     """
     if not isinstance(name, str):
         raise UserError(f"a model is named by a word such as 'CADMR', not {name!r:.100}")
+    if name in _own:
+        return _own[name]
     if name in MODELS:
         return getattr(importlib.import_module(MODELS[name]), name)
+    if not name.isidentifier() and any(sign in name for sign in ".:/"):
+        raise UserError(f"a class of your own, {name!r:.100}, is named by `model` itself, never in a file or a setting")
     if name not in (names := model_names()):
         raise UserError(f"there is no model {name!r:.100}{did_you_mean(name, names)}")
     with anomaly_detection_kept():

@@ -18,6 +18,7 @@ from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
@@ -32,15 +33,23 @@ from recbole_cadmr.runs.undisturbed import undisturbed
 
 
 def from_checkpoint(
-    file: Path, data_path: str | os.PathLike[str] | None = None, trust_checkpoint: bool = False
+    file: Path,
+    data_path: str | os.PathLike[str] | None = None,
+    trust_checkpoint: bool = False,
+    model: str | type | None = None,
 ) -> Parts:
     """A recommender's parts out of a ``model.pt`` and the data set that it was trained on.
+
+    Args:
+        model: the class, of a model of the user's own.
 
     Raises:
         UserError: if the checkpoint cannot be read or belongs to other data.
     """
+    taken_in = take_in(model)
     with undisturbed(), scratch_folder() as folder:
         session = load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
+        refuse_other(taken_in, session.config["model"])
         own, sha256 = traits(type(session.model)), sha256_of(file)
         source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits, trust_checkpoint)
         return replace(parts_of(session, sha256[:12]), source=source)

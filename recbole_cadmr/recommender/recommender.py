@@ -373,7 +373,10 @@ class Recommender:
 
 
 def load(
-    path: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None, trust_checkpoint: bool = False
+    path: str | os.PathLike[str],
+    data_path: str | os.PathLike[str] | None = None,
+    trust_checkpoint: bool = False,
+    model: str | type | None = None,
 ) -> Recommender:
     """A trained model, ready to recommend.
 
@@ -381,6 +384,8 @@ def load(
         path: a ``model.pt``, or the folder of an export.
         data_path: where the data set of a checkpoint lies, if no longer where it was trained.
         trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
+        model: the class, of a checkpoint of a model of your own: itself, or as ``FILE.py:CLASS`` or
+            ``package.module:CLASS``.
 
     Raises:
         UserError: if the checkpoint cannot be read or belongs to other data; if the export was cut short or changed.
@@ -389,6 +394,8 @@ def load(
     if is_export(file):
         if place is not None:
             raise UserError("an export needs no data set; leave out `data_path`")
+        if model is not None:
+            raise UserError("an export needs no class of its model; leave out `model`")
         return Recommender(read_export(file))
     if not os.path.lexists(file):
         raise UserError(f"there is no checkpoint or export {file}")
@@ -400,7 +407,7 @@ def load(
         # What a checkpoint needs takes seconds to import.
         from recbole_cadmr.recommender.loading import from_checkpoint
 
-        return Recommender(from_checkpoint(file, place, trust_checkpoint))
+        return Recommender(from_checkpoint(file, place, trust_checkpoint, model))
 
 
 def recommend(

@@ -13,11 +13,10 @@ import pandas as pd
 from recbole_cadmr.config.model_yaml import published
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import text_of, with_deviation
-from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.measure import by_stratum, diversity
 from recbole_cadmr.reports.results_table import COMPARABLE, METRICS, check_comparable, grouped, row_settings
 from recbole_cadmr.reports.significance import compare
-from recbole_cadmr.runs.result import Protocol, RunResult, read_result
+from recbole_cadmr.runs.result import Protocol, RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
 from recbole_cadmr.training.contents import Counts
 
@@ -175,7 +174,8 @@ def read_results(
         model, counts = result["model"], result["fingerprint"]["counts"]["interactions"]
         chosen = _chosen(result, max((tried or {}).get(folder, 0) for folder, _ in group))
         seeds = [run["protocol"]["seed"] for _, run in group]
-        models.append((traits(model).multimodal, traits(model).deterministic, chosen, seeds))
+        own = traits_of(result)
+        models.append((own["multimodal"], own["deterministic"], chosen, seeds))
         if reference := published(model, result["settings"].get("preset"), result["dataset"], counts):
             references += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
     first = results[0][1]

@@ -89,7 +89,8 @@ def grouped(
     groups: dict[str, list[tuple[Path, RunResult]]] = {}
     keys: dict[str, str] = {}
     for folder, result in results:
-        text = json.dumps([result["model"], row_settings(result["settings"])], sort_keys=True)
+        source = result.get("own_model", {}).get("sha256")
+        text = json.dumps([result["model"], source, row_settings(result["settings"])], sort_keys=True)
         key = (model_specs or {}).get(folder, keys.get(text, text))
         keys.setdefault(text, key)
         groups.setdefault(key, []).append((folder, result))

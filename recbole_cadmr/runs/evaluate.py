@@ -12,6 +12,7 @@ import numpy as np
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_links, write_json
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.runs.folder import RunFolder, scratch_folder
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
 from recbole_cadmr.runs.result import check_model, protocol, read_result
@@ -26,6 +27,7 @@ def evaluate(
     mask_valid_at_test: bool | None = None,
     data_path: str | os.PathLike[str] | None = None,
     trust_checkpoint: bool = False,
+    model: str | type | None = None,
 ) -> dict[str, Any]:
     """Metrics of a checkpoint on a held-out part, over all users of that part, ranking all items.
 
@@ -34,6 +36,7 @@ def evaluate(
         metrics, topk, mask_valid_at_test: as the settings of these names, one or a list; the run's own if not given.
         data_path: where the data set lies, if no longer where it was trained.
         trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
+        model: the class, of a checkpoint of a model of your own, as of :func:`train`.
 
     Returns:
         ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded. Also ``note``,
@@ -48,9 +51,11 @@ def evaluate(
     changes: dict[str, Any] = {name: _listed(value, name) for name, value in asked if value is not None}
     if mask_valid_at_test is not None:
         changes["mask_valid_at_test"] = mask_valid_at_test
+    own = take_in(model)
     with scratch_folder() as folder:
         place = None if data_path is None else path_of(data_path, "data_path")
         session = load_any_session(path_of(checkpoint, "checkpoint"), folder, place, changes, trust_checkpoint)
+        refuse_other(own, session.config["model"])
         if session.config.final is not None:
             raise UserError(
                 f"{checkpoint} is of a final run, trained on all interactions, so that nothing is left to measure it "
@@ -79,7 +84,11 @@ def _listed(value: Any, name: str) -> list[Any]:
     return values
 
 
-def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] | None = None) -> dict[str, float]:
+def read_test(
+    folder: str | os.PathLike[str],
+    data_path: str | os.PathLike[str] | None = None,
+    model: str | type | None = None,
+) -> dict[str, float]:
     """Read the test part of a finished run that left it unread, and add the metrics to its ``result.json``.
 
     Raises:
@@ -93,6 +102,6 @@ def read_test(folder: str | os.PathLike[str], data_path: str | os.PathLike[str] 
         if result["test_read"]:
             raise UserError(f"the test part of the run in {folder} has been read; its results are in {run.result.name}")
         check_model(run.path, result)
-        measured: dict[str, float] = evaluate(run.best, data_path=data_path)["result"]
+        measured: dict[str, float] = evaluate(run.best, data_path=data_path, model=model)["result"]
         write_json(run.result, {**result, "test_read": True, "test_result": measured})
     return measured

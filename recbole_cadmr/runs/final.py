@@ -10,6 +10,7 @@ from typing import Any
 from recbole_cadmr.config.rules import OF_MACHINE
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, sha256_of
+from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import RunResult, check_model, read_result
 from recbole_cadmr.runs.session import read_checkpoint, restore_config
@@ -28,6 +29,7 @@ def train_final(
     output: str | os.PathLike[str] | None = None,
     data_path: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    model: str | type | None = None,
     callbacks: Sequence[TrainingCallback] = (),
 ) -> Run:
     """Train with the settings of a finished run, for as many epochs as its best one took, on all interactions.
@@ -41,19 +43,21 @@ def train_final(
         output: folder of the final run; if not given, a new one under ``saved``.
         data_path: where the data set lies, if no longer where the run was trained.
         settings: such as no result depends on: ``threads``, ``use_gpu``, ``show_progress``, ...
+        model: the class, of a run of a model of your own, as of :func:`train`.
         callbacks: as of :func:`train`.
 
     Raises:
         UserError: if the run is not finished, lacks its best model, is a final run, had settings changed on its way of
             which it has no record, or was trained on other data than there are now.
     """
-    settings = settings or {}
+    settings, own = settings or {}, take_in(model)
     if other := next((name for name in settings if name not in _FREE), None):
         raise UserError(f"a final run has the settings of its run; leave out `{other}`")
     folder = RunFolder(run.folder if isinstance(run, Run) else path_of(run, "run"))
     if not folder.path.is_dir():
         raise UserError(f"there is no run folder {folder.path}; give the folder of a finished run")
     result = read_result(folder.path)
+    refuse_other(own, result["model"])
     if not folder.best.is_file():
         raise UserError(
             f"{folder.path} holds no {folder.best.name}: a search keeps that of its best trial alone; train with the "

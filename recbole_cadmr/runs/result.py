@@ -19,8 +19,9 @@ from typing_extensions import NotRequired, TypedDict
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import RESULT
-from recbole_cadmr.runs.session import Session, check_origin, read_checkpoint, versions
+from recbole_cadmr.runs.session import Session, check_origin, own_model, read_checkpoint, versions
 from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.training.checkpoint import BEST
 from recbole_cadmr.training.contents import (
@@ -30,6 +31,7 @@ from recbole_cadmr.training.contents import (
     Final,
     Fingerprint,
     ModelName,
+    OwnModel,
     Seconds,
     Validation,
 )
@@ -90,12 +92,14 @@ class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
     ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities`` and ``gpu``. One
-    that has ``final`` is of a run on all interactions, and holds no metric.
+    that has ``final`` is of a run on all interactions, and holds no metric; one that has ``own_model``, of a class of
+    the user's own.
     """
 
     schema_version: int
     id: NotRequired[str | None]
     final: NotRequired[Final]
+    own_model: NotRequired[OwnModel]
     model: ModelName
     dataset: DatasetName
     fingerprint: Fingerprint
@@ -180,6 +184,8 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
         "versions": versions(),
         "history": trainer.history,
     }
+    if (own := own_model(session.config)) is not None:
+        result["own_model"] = own
     if session.config.final is not None:
         result["final"] = cast(Final, session.config.final)
     return result
@@ -209,6 +215,12 @@ def read_result(folder: Path) -> RunResult:
     if reason:
         raise UserError(f"{path} is damaged or was edited: {reason}")
     return result
+
+
+def traits_of(result: RunResult) -> dict[str, bool]:
+    """Whether the model of a result is ``multimodal`` and ``deterministic``; of a class of the user's own as kept."""
+    own: Any = result.get("own_model") or vars(traits(result["model"]))
+    return {name: own[name] for name in ("multimodal", "deterministic")}
 
 
 def _contradiction(result: RunResult) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,9 +26,11 @@ from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import eval_batch_size, joined, prepare_loaders
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.own import source_of
+from recbole_cadmr.models.registry import is_own
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
-from recbole_cadmr.training.contents import Fingerprint, RunContent
+from recbole_cadmr.training.contents import Fingerprint, OwnModel, RunContent
 from recbole_cadmr.training.refusals import refusals
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
 
@@ -76,6 +79,11 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
         seconds = perf_counter() - start
         metadata = checkpoint_metadata(config, identity, run_id)
         trainer = get_trainer(config.model_class)(config, model, train_data, metadata, seconds)
+    if is_own(config.model_class) and dataset.coverage() and not traits(config.model_class).multimodal:
+        raise UserError(  # the features would be missing in what says what data the model was trained on
+            f"{config['model']} reads item features and does not say so; give its class "
+            f"traits = ModelTraits(multimodal=True), of recbole_cadmr.models.contract"
+        )
     return Session(config, dataset, train_data, valid_data, test_data, model, trainer, identity)
 
 
@@ -130,6 +138,7 @@ def checkpoint_metadata(config: Config, identity: Fingerprint, run_id: str | Non
     return {
         **({} if run_id is None else {"id": run_id}),  # runs of earlier versions have none
         **({} if config.final is None else {"final": dict(config.final)}),
+        **({} if (own := own_model(config)) is None else {"own_model": own}),
         "model": config["model"],
         "dataset": config["dataset"],
         "fingerprint": identity,
@@ -137,6 +146,44 @@ def checkpoint_metadata(config: Config, identity: Fingerprint, run_id: str | Non
         "changed": dict(config.changed),
         "versions": versions(),
     }
+
+
+def own_model(config: Config) -> OwnModel | None:
+    """What is kept of a model that is the user's own; None of another one."""
+    source, own = source_of(config["model"]), traits(config.model_class)
+    if source is None:
+        return None
+    return {
+        "reference": source.reference,
+        "sha256": source.sha256,
+        "multimodal": own.multimodal,
+        "deterministic": own.deterministic,
+    }
+
+
+def check_own_model(content: Mapping[str, Any], what: str = "it") -> None:
+    """Raise :class:`UserError` unless the class that a checkpoint or a result is of is known here, if it is an own one.
+
+    That its source is no longer what it was is a warning.
+    """
+    kept = content.get("own_model")
+    if kept is None:
+        return
+    name, source = content["model"], source_of(content["model"])
+    if source is None:
+        raise UserError(
+            f"{what} is of {name}, a class of its author's own, which no file is imported for: name it again by "
+            f"`model`, as in {kept['reference']}"
+        )
+    if kept["sha256"] and source.sha256 and kept["sha256"] != source.sha256:
+        warn_once(f"{what} was trained by another source of {name} than {source.reference} is now")
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Show a warning, once in a process."""
+    # While a checkpoint is opened, the package's own logger writes into a file that is removed again.
+    logging.getLogger("recbole_cadmr_models").warning(message)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> RunContent:
@@ -168,6 +215,7 @@ def restore_config(
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
+    check_own_model(content, "the checkpoint")
     model = content["settings"].get("model")
     changes = current_names(model, changes or {}, "settings")
     kept = {name: value for name, value in content["settings"].items() if name not in _MACHINE}

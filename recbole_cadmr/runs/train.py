@@ -20,6 +20,7 @@ from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write
 from recbole_cadmr.formatting import covered
 from recbole_cadmr.layers.shared_batch import ProcessLost
 from recbole_cadmr.locking import LOCK, alone_in
+from recbole_cadmr.models.own import again, named, refuse_other, take_in
 from recbole_cadmr.runs.folder import RunFolder, create_run_folder, refuse_used, run_log
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
 from recbole_cadmr.runs.learning_curves import learning_curves
@@ -57,7 +58,7 @@ class Run:
 
 
 def train(
-    model: str | None = None,
+    model: str | type | None = None,
     dataset: str | None = None,
     *,
     preset: str | None = None,
@@ -69,7 +70,8 @@ def train(
     """Train and evaluate a model.
 
     Args:
-        model, dataset: names; CADMR and the embedded data set if neither the arguments nor a file names them.
+        model, dataset: names; CADMR and the embedded data set if neither the arguments nor a file names them. A model
+            of your own is its class, or names it as ``FILE.py:CLASS`` or ``package.module:CLASS``.
         preset: name of a preset of the model.
         output: folder of the run; if not given, a new one under the setting ``checkpoint_dir``.
         config_files: yaml file of settings, or several in rising priority.
@@ -88,7 +90,7 @@ def train(
     files = [config_files] if isinstance(config_files, (str, bytes, os.PathLike)) else config_files
     preset_setting = {} if preset is None else {"preset": preset}
     config = Config(
-        model, dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
+        named(model), dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
     )
     return train_in(config, output, callbacks)
 
@@ -129,19 +131,21 @@ def resume(
     folder: str | os.PathLike[str],
     data_path: str | os.PathLike[str] | None = None,
     *,
+    model: str | type | None = None,
     changes: Mapping[str, Any] | None = None,
     callbacks: Sequence[TrainingCallback] = (),
 ) -> Run:
     """Resume an interrupted run from the start of the epoch of its ``resume.pt``, as if it had not been interrupted.
 
     Args:
+        model: the class, of a run of a model of your own, as of :func:`train`.
         changes: settings that are different from here on.
         callbacks: as in :func:`train`.
 
     Raises:
         UserError: if the run is finished or never began, or the data have changed.
     """
-    path = path_of(folder, "resume").absolute()
+    path, own = path_of(folder, "resume").absolute(), take_in(model)
     if data_path is not None:
         data_path = path_of(data_path, "data_path")
     if not os.path.isdir(path):
@@ -158,6 +162,7 @@ def resume(
             )
         refuse_links(path.resolve())
         content = read_state(run.last)
+        refuse_other(own, content["model"])
         if run.best.is_file():
             check_origin(read_checkpoint(run.best), content, run.best, run.last)
         remove_temporaries(path)
@@ -235,6 +240,7 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
     _log.info(_summary(session))
     is_final = session.config.final is not None
     way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
+    way_on += again("--model", [session.config["model"]])
     try:
         session, score, valid = _fit(session, folder, callbacks)
         config, trainer = session.config, session.trainer

@@ -14,7 +14,7 @@ import msgspec
 import pandas as pd
 
 from recbole_cadmr.benchmark.cells import Cells, checked_result
-from recbole_cadmr.benchmark.plan import check_seeds
+from recbole_cadmr.benchmark.plan import check_seeds, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.config.model_yaml import published as published_of
@@ -25,9 +25,8 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
-from recbole_cadmr.models.contract import traits
 from recbole_cadmr.reports.results_table import check_comparable
-from recbole_cadmr.runs.result import RunResult, read_result
+from recbole_cadmr.runs.result import RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.study.altered_data import ALTERED
@@ -78,6 +77,7 @@ def study(
     datasets: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Mapping[str, Any] | None = None,
+    models: Sequence[str | type] = (),
     quick: bool = False,
     jobs: int = 1,
     memory: float | None = None,
@@ -91,13 +91,18 @@ def study(
         name: of a study of the package, or the path of the yaml file of another one.
         datasets, seeds: in place of those of the study.
         settings: for all variants whose model has them.
+        models: classes of your own, as of a benchmark, that variants have by name.
         quick: a trial on the embedded data set with few seeds and short trainings, as the study says.
         jobs, memory, ray_address: as of a benchmark.
 
     Raises:
         UserError: on anything wrong with the study or the options, and if ``output`` holds something else.
     """
+    own = take_in_models(models)
     label, plan = read_plan(name)
+    used = {str(one.model).partition("@")[0] for one in plan.variants}
+    if other := next((model for model in own if model not in used), None):
+        raise UserError(f"no variant of the study {label} has the model {other}; leave it out of `models`")
     root, settings = Path(output).absolute(), dict(settings or {})
     if "data_path" in settings:
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
@@ -229,7 +234,7 @@ def _found(
         rows += [(*key, *entry) for entry in figures_of(lists, result)]
         if not trained.departure:
             published |= {(dataset, trained.variant): _published(result)}
-            if traits(result["model"]).deterministic:
+            if traits_of(result)["deterministic"]:
                 lists_of[dataset, trained.variant] = run.run / LISTS
             for name in plan.measure:
                 try:

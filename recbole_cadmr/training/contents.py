@@ -52,6 +52,21 @@ class Final(TypedDict):
     epochs: dict[str, Count]
 
 
+class OwnModel(TypedDict):
+    """What is kept of a class of the user's own, which no file is imported from.
+
+    Attributes:
+        reference: how it was named, without folders.
+        sha256: of its source; None if there was none to be had.
+        multimodal, deterministic: its traits.
+    """
+
+    reference: Annotated[str, Meta(max_length=500)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None
+    multimodal: bool
+    deterministic: bool
+
+
 class Validation(TypedDict):
     """A validation: an entry of a run's history. What is NaN or infinite is None when read back.
 
@@ -75,12 +90,14 @@ class _Checkpoint(TypedDict):
 
     Attributes:
         final: of a run that is trained on all interactions.
+        own_model: of a run of a class of the user's own.
         before_schedule: what settings were before ``settings_schedule`` changed them.
         changed_when_resumed: names of the settings that were changed otherwise in the course of training.
     """
 
     id: NotRequired[str]
     final: NotRequired[Final]
+    own_model: NotRequired[OwnModel]
     before_schedule: NotRequired[dict[str, Any]]
     changed_when_resumed: NotRequired[list[str]]
     model: ModelName

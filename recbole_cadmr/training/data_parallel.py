@@ -32,6 +32,7 @@ from recbole_cadmr.layers.shared_batch import (
     sharing,
 )
 from recbole_cadmr.models.contract import training_hooks
+from recbole_cadmr.models.own import source_of
 from recbole_cadmr.training.checkpoint import from_plain, to_plain
 
 Losses = Tensor | tuple[Tensor, ...]
@@ -54,12 +55,13 @@ def led(trainer: Any) -> Iterator[None]:
         raise UserError("processes share the work of cores, not of a GPU; leave out `nproc`, or set use_gpu=False")
     trainer.ensure_optimizer()
     with sharing(), _whole_batches_for(trainer.model):
-        agreed(to_plain({**trainer.metadata, **trainer.state(), "history": trainer.history}))
+        own = source.plain() if (source := source_of(name)) is not None else None
+        agreed(to_plain({**trainer.metadata, **trainer.state(), "history": trainer.history, "own_source": own}))
         yield
 
 
 def order() -> dict[str, Any]:
-    """In a process that follows: the state of what is trained next, as in ``resume.pt``, and its history."""
+    """In a process that follows: the state of what is trained next, as in ``resume.pt``, its history and source."""
     with sharing():
         return from_plain(agreed(None))
 

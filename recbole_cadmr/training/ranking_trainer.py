@@ -17,9 +17,10 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import FullRankingLoader, eval_batch_size
 from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import training_hooks, traits
+from recbole_cadmr.models.registry import is_own
 from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.ranking import ListedScores, contained
-from recbole_cadmr.training.refusals import check_scores, refusals
+from recbole_cadmr.training.refusals import check_scores, refusals, whole_scores
 
 
 class RankingTrainer(recbole.trainer.Trainer):
@@ -109,7 +110,11 @@ class RankingTrainer(recbole.trainer.Trainer):
     def _all_scores(self, interaction: Any, history: tuple[Tensor, Tensor] | None) -> Tensor:
         """RecBole's scores, refused where they are NaN or infinite before items are left out by -inf."""
         with self._refusals("score"):
-            scores: Tensor = super()._full_sort_batch_eval((interaction, None, None, None))[1]
+            if is_own(type(self.model)) and traits(type(self.model)).ranks_all_items:
+                scores = whole_scores(self.model, interaction.to(self.device))
+                scores[:, 0] = -torch.inf
+            else:
+                scores = super()._full_sort_batch_eval((interaction, None, None, None))[1]
         check_scores(scores[:, 1:], self.config)  # the padding item's are -inf by now
         if history is not None:
             scores[history] = -torch.inf

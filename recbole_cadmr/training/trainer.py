@@ -21,13 +21,14 @@ from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.layers.shared_batch import agreed, rank
 from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.registry import described_by
 from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
 from recbole_cadmr.training.contents import ResumeContent, RunContent, TrainerState, Validation
 from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
 from recbole_cadmr.training.learning_rate import share_of_rate
 from recbole_cadmr.training.ranking_trainer import RankingTrainer
-from recbole_cadmr.training.refusals import check_weights
+from recbole_cadmr.training.refusals import check_weights, checked_loss
 from recbole_cadmr.training.stages import Stage
 from recbole_cadmr.training.state import (
     AttributeWatch,
@@ -173,7 +174,7 @@ class RunTrainer(RankingTrainer):
             self.save_state()
         for callback in self.callbacks:
             callback.on_epoch_start(self, epoch_idx)
-        loss_func = start_epoch(self) or loss_func
+        loss_func = checked_loss(self.model, start_epoch(self) or loss_func)
         self._set_learning_rate(epoch_idx)
         start = perf_counter()
         with freed_memory_kept():
@@ -365,7 +366,7 @@ def get_trainer(model_class: type[AbstractRecommender]) -> type[RunTrainer]:
     if own := traits(model_class).trainer:
         base: type = resolve_name(own)
     else:
-        base = get_recbole_trainer(model_class.type, model_class.__name__)
+        base = get_recbole_trainer(model_class.type, described_by(model_class.__name__))
     if issubclass(base, recbole.trainer.trainer.PretrainTrainer):
         raise UserError(
             f"{model_class.__name__} is trained in stages that hand pickles to each other, which are not read here"

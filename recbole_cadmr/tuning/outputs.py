@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.models.own import again
 from recbole_cadmr.runs.result import metric_table
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import equal_as_json
@@ -43,10 +44,15 @@ def write_best(plan: Plan, record: TrialRecord, path: Path) -> None:
     score = f"{plan.metric} {best['valid_score']!r} in epoch {best['epoch']}"
     head = (
         f"# Trial {record.number} of {plan.trials}, the best on validation: {score}.\n"
-        f"# Run it again: python run_recbole_cadmr.py --config_files={shlex.quote(str(path))}\n"
+        f"# Run it again: {_again(plan, path)}\n"
     )
     with write_aside(path) as temporary:
         temporary.write_text(head + yaml.safe_dump(best_settings(plan, record), sort_keys=False), encoding="utf-8")
+
+
+def _again(plan: Plan, path: Path) -> str:
+    own = again("--model", [plan.model])  # which no settings file imports
+    return f"python run_recbole_cadmr.py --config_files={shlex.quote(str(path))}{own}"
 
 
 def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -107,5 +113,5 @@ def summary(
         lines.append("\n" + metric_table({"test, read once, of the best trial": test}))
     names = (BEST_SETTINGS, TABLE, REPORT)
     lines.append("\nfiles: " + ", ".join(str(folder / name) for name in names))
-    lines.append(f"again: python run_recbole_cadmr.py --config_files={shlex.quote(str(folder / BEST_SETTINGS))}")
+    lines.append(f"again: {_again(plan, folder / BEST_SETTINGS)}")
     return "\n".join(lines)

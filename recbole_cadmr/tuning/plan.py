@@ -14,7 +14,9 @@ from recbole_cadmr.config.deprecated import current_names
 from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all, write_json
+from recbole_cadmr.runs.session import own_model
 from recbole_cadmr.schema import read_json, read_versioned
+from recbole_cadmr.training.contents import ModelName, OwnModel
 from recbole_cadmr.training.trainer import get_trainer
 from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, equal_as_json, grace_of
 from recbole_cadmr.tuning.space import (
@@ -49,9 +51,10 @@ class Plan:
         metric, bigger: the metric of validation that decides, and whether more of it is better.
         defaults: the values of the searched settings that a run without the search would have.
         data: a hash of the interactions, and of the features that the model reads.
+        own_model: of a class of the user's own.
     """
 
-    model: str
+    model: ModelName
     dataset: str
     preset: str | None
     settings: dict[str, Any]
@@ -67,6 +70,7 @@ class Plan:
     threads: Positive
     defaults: Point
     data: str
+    own_model: OwnModel | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -180,6 +184,7 @@ def make_plan(
         threads=threads,
         defaults={name: config[name] for name in searched},
         data=_data_hash(config),
+        own_model=own_model(config),
     )
     return _counted(plan, trials)
 
@@ -263,6 +268,10 @@ def check_same(begun: Plan, plan: Plan, root: Path) -> None:
         one, other = (values.get(name, "the default") for values in (before, now))
         if name in ("trials", "settings", "data_path") or equal_as_json({"": one}, {"": other}):
             continue
+        if name == "own_model":
+            raise UserError(
+                f"{root} holds a search with another source of {plan.model} than it has now; choose another --output"
+            )
         if name == "data":
             raise UserError(f"{root} holds a search on other data than there are now; choose another --output")
         what = f"its {name} is {one}, not {other}"

@@ -13,6 +13,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.dataset_archive import pack
 from recbole_cadmr.execution.shared_folder import check_shared, marked
+from recbole_cadmr.models.own import source_of
 from recbole_cadmr.tuning.mutable_hyperparameters import mutable_hyperparameters
 from recbole_cadmr.tuning.plan import Plan, write_plan
 from recbole_cadmr.tuning.progress import WIDTH, Progress
@@ -103,7 +104,7 @@ class _Search:
             packed = None if is_local else self.ray.put(pack(self.plan.config().data_folder))
             host = "127.0.0.1" if is_local else self.ray.util.get_node_ip_address()
             self.store = Served(TrialStore(self.root, self.plan), CALLED_BY_TRIALS, host)
-            context = TrialContext(self.plan, self.root, mark, self.store.caller)
+            context = TrialContext(self.plan, self.root, mark, self.store.caller, source_of(self.plan.model))
             try:
                 self._run_tune(context, packed)
                 if not _all_over(self.plan, read_records(self.root)):

@@ -16,6 +16,7 @@ from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.dataset_archive import unpack
 from recbole_cadmr.execution.shared_folder import sees
 from recbole_cadmr.locking import alone_in
+from recbole_cadmr.models.own import ModelSource, receive
 from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memory
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train
@@ -39,12 +40,14 @@ class TrialContext:
     Attributes:
         root, mark: folder of the search, and the mark that stands in it meanwhile.
         store: connects to the :class:`TrialStore`.
+        own: the source of a model of the user's own.
     """
 
     plan: Plan
     root: Path
     mark: str
     store: Caller
+    own: ModelSource | None = None
 
 
 def run_trial(config: Mapping[str, Any], context: TrialContext, packed: bytes | None = None) -> None:
@@ -71,6 +74,7 @@ def finish_trial(context: TrialContext, record: TrialRecord, packed: bytes | Non
 
 def _connect(context: TrialContext) -> Any:
     store = context.store.connect()
+    receive(context.own)
     if not sees(context.root, context.mark):  # a node that joined the cluster after the search had begun
         store.abort(reason := f"a node of the Ray cluster does not see {context.root}")
         raise RuntimeError(reason)

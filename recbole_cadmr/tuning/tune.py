@@ -14,10 +14,12 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.shared_folder import MARK
 from recbole_cadmr.files import refuse_links, remove_temporaries
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
+from recbole_cadmr.models.own import again, named, refuse_other, take_in
 from recbole_cadmr.reports.search_page import write_search_page
 from recbole_cadmr.runs.evaluate import read_test
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
+from recbole_cadmr.runs.session import check_own_model
 from recbole_cadmr.tuning.outputs import (
     BEST_SETTINGS,
     REPORT,
@@ -63,7 +65,7 @@ class SearchResult:
 
 
 def tune(
-    model: str | None = None,
+    model: str | type | None = None,
     dataset: str | None = None,
     *,
     output: str | os.PathLike[str],
@@ -79,14 +81,15 @@ def tune(
     Args:
         output: folder of the search; on a cluster, on storage that all of its nodes share.
         test: whether the test part is read for the winner.
-        model, dataset, settings: as in :func:`make_plan`, which has all other options, too.
+        model, dataset, settings: as in :func:`make_plan`, which has all other options, too; a model of your own is its
+            class, or names it as ``FILE.py:CLASS`` or ``package.module:CLASS``.
 
     Raises:
         UserError: on anything wrong with the options, if ``output`` holds anything else, and if no trial has a result.
     """
     root = Path(output).absolute()
     resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
-    plan = make_plan(model, dataset, threads=resources.threads, settings=settings, **options)
+    plan = make_plan(named(model), dataset, threads=resources.threads, settings=settings, **options)
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
             if (root / SEARCH).is_file():
@@ -101,7 +104,7 @@ def tune(
                 search(plan, root, resources)
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
     except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}"
+        how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}{again('--model', [plan.model])}"
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
 
 
@@ -119,6 +122,7 @@ def _with_threads(resources: Resources, threads: Any) -> Resources:
 def resume(
     folder: str | os.PathLike[str],
     *,
+    model: str | type | None = None,
     trials: int | None = None,
     data_path: str | os.PathLike[str] | None = None,
     resources: Resources | None = None,
@@ -126,11 +130,14 @@ def resume(
     """Resume the search in a folder, by the options that it was begun with.
 
     Args:
+        model: the class, of a search for settings of a model of your own, as of :func:`tune`.
         trials: most trials, if more than before.
         data_path: where the data set lies, if it has moved.
         resources: the threads of a trial stay what they were.
     """
-    begun, resources = read_plan(Path(folder).absolute()), resources or Resources()
+    own, begun, resources = take_in(model), read_plan(Path(folder).absolute()), resources or Resources()
+    refuse_other(own, begun.model)
+    check_own_model({"model": begun.model, "own_model": begun.own_model}, f"the search in {folder}")
     options = {name: getattr(begun, name) for name in ("preset", "space", "sampler", "scheduler")}
     settings = {name: value for name, value in begun.settings.items() if name != "threads"}
     return tune(

@@ -222,7 +222,7 @@ def test_a_place_that_is_named_is_the_place(tmp_path, drawn):
 
 @pytest.mark.parametrize("arguments", [(7, "drawn"), ("BPR", 7), (["BPR"], None), (object, None), ("BPR", "a" * 5000)])
 def test_a_model_and_a_data_set_are_named_by_words(arguments):
-    with pytest.raises(UserError, match="named by (a|one) word"):
+    with pytest.raises(UserError, match="named by (a|one) word|object is no recommender"):
         Config(*arguments)
 
 

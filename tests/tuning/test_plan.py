@@ -62,6 +62,7 @@ def test_a_plan_says_all_that_the_search_depends_on(plan, data):
         "defaults": {"learning_rate": 0.001, "embedding_size": 64},
         "data": sha256_of_all(data / "micro" / f"micro.{end}"
                               for end in ("test.inter", "train.inter", "valid.inter", "yaml")),
+        "own_model": None,
         "schema_version": 1,
     }  # fmt: skip
     assert len(made.points()) == 4 and made.points()[0] == made.defaults
