@@ -50,6 +50,8 @@ REQUIREMENTS = [
 
 # PostgreSQL's driver with its C library; SQLAlchemy 2 is the first with its dialect.
 SQL = ["sqlalchemy>=2,<3", "psycopg[binary]>=3.1"]
+# Sounds to vectors; its wheels carry the C library, from 1.1 on, the first with mp3.
+AUDIO = ["soundfile>=0.12"]
 SERVE = [
     # Its telemetry is switched off by a setting that older ones do not have.
     "fastapi>=0.165",
@@ -98,9 +100,12 @@ setup(
             # A real browser looks at the page of the service.
             "selenium>=4.20",
             *SERVE,
+            *AUDIO,
         ],
         # `prepare sql` and `recommend --to_sql`.
         "sql": SQL,
+        # `prepare add-modality --folder` of sounds.
+        "audio": AUDIO,
         # `python -m recbole_cadmr serve`.
         "serve": SERVE,
         # Optuna is a requirement by now; the extra's name stays for those who ask for it.

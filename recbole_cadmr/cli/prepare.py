@@ -13,12 +13,14 @@ from recbole_cadmr.locking import terminated_as_interrupted
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Declare the sources of ``prepare``, each a command of its own."""
+    """Declare the sources of ``prepare``, and the changes of a data set that is there, each a command of its own."""
+    from recbole_cadmr.data.change import CHANGES, change
     from recbole_cadmr.data.prepare import SOURCES, source
 
     sources = parser.add_subparsers(dest="source_kind", required=True, metavar="SOURCE")
-    for name, summary in SOURCES.items():
-        add_command(sources, name, summary, partial(_declare, partial(source, name)))
+    for known, load in ((SOURCES, source), (CHANGES, change)):
+        for name, summary in known.items():
+            add_command(sources, name, summary, partial(_declare, partial(load, name)))
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +33,8 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
 def _declare(load: Callable[[], ModuleType], parser: argparse.ArgumentParser) -> None:
     module = load()
     module.add_arguments(parser)
-    if parser.get_default("text_model"):  # it encodes
-        add_ray_address(parser, "encode texts and pictures there, in shards")
+    if parser.get_default("encodes"):
+        add_ray_address(parser, "encode there, in shards")
     parser.set_defaults(run=partial(run, module))
 
 

@@ -72,7 +72,8 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     """Declare the files of what came after training."""
     add, table = parser.add_argument, "as csv, tsv, jsonl or parquet"
     new_items = (
-        f"products that came after training, {table}: item_id and title, text, picture (a file) or MODALITY_vector"
+        f"products that came after training, {table}: item_id and title, text, picture or sound (a file), or "
+        "MODALITY_vector"
     )
     add("--new_items", type=Path, metavar="FILE", help=new_items)
     add("--new_interactions", type=Path, metavar="FILE", help=f"what came after training, {table}: user_id and item_id")
@@ -84,8 +85,10 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     add(
         "--images", type=Path, metavar="DIR", help="pictures of --new_items, as of prepare (default: the file's folder)"
     )
+    add("--sound_column", help="of --new_items (default: sound)")
     add("--text_model", help="of --new_items, if it is not where the data set was made")
-    add("--weights", metavar="FILE", help="of the image model, alike")
+    add("--weights", metavar="FILE", help="of the image model, alike; of one of transformers its folder")
+    add("--audio_model", metavar="DIR", help="alike")
     add("--vector_cache", type=not_negative, metavar="GIB", help="GiB of vectors kept, as of prepare")
 
 
@@ -99,19 +102,20 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
     if file := arguments.new_items:
         catalogue, skipped = recommender.catalogue, SkippedRows()
         texts = tuple(arguments.text_columns or ())
-        names = arguments.item_column, arguments.title_column, texts, arguments.picture_column
-        columns = Columns.of(catalogue.encoders, *names)
+        names = arguments.item_column, arguments.title_column, texts
+        columns = Columns.of(catalogue.encoders, *names, arguments.picture_column, arguments.sound_column)
         read = read_new_items(file, catalogue.modalities, columns, arguments.images, skipped)
         products, known = not_in(catalogue, read)
         products, without = with_content(products)
         if not products["ids"] and not known:
             made_of = f" (the data set's texts were made of {', '.join(own)})" if (own := columns.texts_of_set) else ""
-            raise UserError(f"no item of {file} has a text{made_of}, a picture or a vector")
+            raise UserError(f"no item of {file} has a text{made_of}, a picture, a sound or a vector")
         there = [picture for picture in products.get("pictures", ()) if picture is not None]
         if absent := next((picture for picture in there if not picture.is_file()), None):
             raise UserError(f"there is no picture {absent}, which {file} names; say by --images where the pictures are")
         cache = USUAL if arguments.vector_cache is None else arguments.vector_cache
-        how = {"text_model": arguments.text_model, "weights": arguments.weights, "vector_cache": cache}
+        how = {name: getattr(arguments, name) for name in ("text_model", "weights", "audio_model")}
+        how["vector_cache"] = cache
         added = recommender.add_items(**products, **how) if products["ids"] else 0
         print(f"{added:,} new items of {file}")
         for line in skipped.lines():
@@ -119,7 +123,7 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
         if known:
             print(f"{known:,} items of {file} are in the catalogue already, and stay as they are there")
         if without:
-            print(f"{without:,} items of {file} have no text, picture or vector; they were skipped")
+            print(f"{without:,} items of {file} have no text, picture, sound or vector; they were skipped")
     if file := arguments.new_interactions:
         update = recommender.update(read_interactions(file, arguments.user_column, arguments.item_column))
         print(f"{update.new_pairs:,} new interactions of {file}, {update.new_users:,} new users")
@@ -144,7 +148,17 @@ def run(arguments: argparse.Namespace) -> int:
         from recbole_cadmr.recommender.recommender import load
 
     destination = _destination(arguments)
-    for name in ("text_columns", "picture_column", "images", "text_model", "weights", "vector_cache"):
+    own = (
+        "text_columns",
+        "picture_column",
+        "sound_column",
+        "images",
+        "text_model",
+        "weights",
+        "audio_model",
+        "vector_cache",
+    )
+    for name in own:
         if getattr(arguments, name) is not None and not arguments.new_items:
             raise UserError(f"--{name} belongs to --new_items")
     if arguments.users and arguments.history:

@@ -29,7 +29,7 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Earlier versions wrote whole paths for last names; :meth:`named` is without.
     """
 
-    kind: Literal["text", "image"]
+    kind: Literal["text", "image", "audio"]
     model: str
     card: dict[str, str]
     weights: str = ""
@@ -56,8 +56,10 @@ class Encoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_encoders(folder: Path, encoders: Mapping[str, Encoder]) -> None:
-    """Write the encoders of a data set's modalities, if there are any."""
-    if encoders:
+    """Write the encoders of a data set's modalities; without any there is no file."""
+    if not encoders:
+        (folder / FILE).unlink(missing_ok=True)
+    else:
         write_json(folder / FILE, {name: msgspec.to_builtins(encoder) for name, encoder in encoders.items()})
 
 

@@ -1,1 +1,1 @@
-"""Texts and pictures to feature vectors; items are known only by their position."""
+"""Texts, pictures and sounds to feature vectors; items are known only by their position."""

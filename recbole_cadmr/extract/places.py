@@ -15,6 +15,7 @@ from recbole_cadmr.files import cache_folder, write_json
 from recbole_cadmr.schema import read_json
 
 WEIGHTS_HASH, UNKNOWN = "SHA-256 of its weights", "unknown"  # in the card of a text model
+FILES_HASH = "SHA-256 of its files"  # in that of a model of transformers
 
 
 class _Note(msgspec.Struct):
@@ -24,8 +25,8 @@ class _Note(msgspec.Struct):
 
 
 def identity(kind: str, card: Mapping[str, str]) -> dict[str, str]:
-    """What a card says of an encoder: of a text model, whose weights are known, not the name of its folder."""
-    is_known = kind == "text" and card.get(WEIGHTS_HASH, UNKNOWN) != UNKNOWN
+    """What a card says of an encoder: of a folder whose files are known, not its name."""
+    is_known = FILES_HASH in card or (kind == "text" and card.get(WEIGHTS_HASH, UNKNOWN) != UNKNOWN)
     return {name: value for name, value in card.items() if not (is_known and name == "model")}
 
 

@@ -33,7 +33,8 @@ _LONGEST = 100_000  # characters of a text that are read, far more than text mod
 _log = logging.getLogger("recbole_cadmr")
 _LARGEST = 1e15  # of a number of a vector: sums of squares of larger ones leave float32
 _FEW = 64  # texts that are encoded one by one
-_ARGUMENT = {"text": "texts", "image": "pictures"}
+_ARGUMENT = {"text": "texts", "image": "pictures", "audio": "sounds"}
+_PLACE = {"text": "text_model", "image": "weights", "audio": "audio_model"}  # the argument that says where it lies
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Columns:
         texts_of_set: those that made the texts of the data set, if that says so, which are read if none are named;
             where none of them is there, ``text`` is. Of a data set that does not say so it is the title after that.
         picture: the one that names pictures, if none is given the one of the data set, or ``picture``.
+        sound: the same of sounds.
     """
 
     item: str = "item_id"
@@ -52,14 +54,24 @@ class Columns:
     texts: Sequence[str] = ()
     texts_of_set: Sequence[str] = ()
     picture: str = "picture"
+    sound: str = "sound"
 
     @classmethod
     def of(
-        cls, encoders: Mapping[str, Encoder], item: str, title: str, texts: Sequence[str], picture: str | None
+        cls,
+        encoders: Mapping[str, Encoder],
+        item: str,
+        title: str,
+        texts: Sequence[str],
+        picture: str | None,
+        sound: str | None = None,
     ) -> Columns:
         """Those that are given, and those of the data set in place of others."""
         own = {encoder.kind: encoder.columns for encoder in encoders.values()}
-        return cls(item, title, texts, own.get("text", ()), picture or next(iter(own.get("image", ())), cls.picture))
+        picture = picture or next(iter(own.get("image", ())), cls.picture)
+        return cls(
+            item, title, texts, own.get("text", ()), picture, sound or next(iter(own.get("audio", ())), cls.sound)
+        )
 
     def of_texts(self, path: Path, there: Iterable[str]) -> Sequence[str]:
         """Those of ``there`` that make an item's text.
@@ -94,10 +106,12 @@ def read_new_items(
 ) -> dict[str, Any]:
     """What ``Recommender.add_items`` takes, of a csv, tsv, jsonl or parquet file: a row an item.
 
-    Read are, as far as they are there, titles, texts, pictures and of each modality ``MODALITY_vector`` (numbers).
+    Read are, as far as they are there, titles, texts, pictures, sounds and of each modality ``MODALITY_vector``
+    (numbers).
 
     Args:
-        images: where the pictures are, as of :func:`find_pictures`; if not given, paths from the folder of the file.
+        images: where the pictures are, as of :func:`find_pictures`; if not given, and of sounds, paths from the folder
+            of the file.
         skipped: counts items without one of them.
 
     Raises:
@@ -105,7 +119,7 @@ def read_new_items(
     """
     columns = columns or Columns()
     named = {f"{name}_vector": name for name in modalities}
-    optional = [columns.title, *columns.texts_of_set, "text", columns.picture, *named]
+    optional = [columns.title, *columns.texts_of_set, "text", columns.picture, columns.sound, *named]
     rows = read_rows(path, SkippedRows(strict=True), [columns.item, *columns.texts], optional)
     if rows.empty:
         raise UserError(f"{path} holds no items")
@@ -126,11 +140,13 @@ def read_new_items(
         products["pictures"] = [found.get(item) for item in products["ids"]]
     elif names is not None:
         products["pictures"] = [path.parent / name if name else None for name in names]
+    if columns.sound in rows:
+        products["sounds"] = [path.parent / name if name else None for name in rows[columns.sound]]
     return products
 
 
 def with_content(products: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Those of ``read_new_items`` of which there is a text, a picture or a vector, and how many others there were."""
+    """Those of ``read_new_items`` of which there is some content, and how many others there were."""
     has_content = np.zeros(len(products["ids"]), dtype=bool)
     for name in _ARGUMENT.values():
         has_content |= np.array(
@@ -179,12 +195,13 @@ def with_items(
     titles: Iterable[str | None] | None,
     encoders: Mapping[str, str | None],
     cache: VectorCache | None = None,
+    sounds: Iterable[Any] | None = None,
 ) -> Parts:
     """What a recommender is made of, with further items; see ``Recommender.add_items``.
 
     Args:
-        encoders: where the text model (``text``) and the weights of the image model (``image``) lie, if no longer where
-            they were.
+        encoders: where the text model (``text``), the image model or its weights (``image``) and the audio model
+            (``audio``) lie, if no longer where they were.
     """
     if parts.source is None or not parts.source.takes_new_items:
         reason = "an export holds too little of it" if parts.source is None else "it learns every item by itself"
@@ -193,14 +210,17 @@ def with_items(
     _check_ids(catalogue, ids)
     columns = {
         name: _in_order(values, len(ids), name)
-        for name, values in (("texts", texts), ("pictures", pictures), ("titles", titles))
+        for name, values in (("texts", texts), ("pictures", pictures), ("sounds", sounds), ("titles", titles))
     }
     features = _given_vectors(catalogue, vectors, ids)
     for kind, argument in _ARGUMENT.items():
         if any(value is not None for value in columns[argument]):
-            name, encoder = _encoder(catalogue, kind, argument, features)
-            encode = _encoded_texts if kind == "text" else _encoded_pictures
-            features[name] = encode(columns[argument], encoder, _place(encoder, encoders.get(kind)), ids, cache)
+            encode, found = _encoded_texts if kind == "text" else _encoded_files, {}
+            those = _encoders(catalogue, kind, argument, features)
+            for name, encoder in those.items():
+                place = _place(encoder, encoders.get(kind), is_only=len(those) == 1)
+                found[name] = encode(columns[argument], encoder, place, ids, cache)
+            features |= found
     _check_content(catalogue, features, ids)
     names = [as_it_stands(_checked_text(title, "titles")) for title in columns["titles"]]
     larger = catalogue.with_items(ids, names, features)
@@ -279,8 +299,8 @@ def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[s
     return features
 
 
-def _encoder(catalogue: Catalogue, kind: str, argument: str, features: Mapping[str, Tensor]) -> tuple[str, Encoder]:
-    """The modality that texts or pictures are of, and what encodes them."""
+def _encoders(catalogue: Catalogue, kind: str, argument: str, features: Mapping[str, Tensor]) -> dict[str, Encoder]:
+    """What encodes texts, pictures or sounds, by modality; those of which vectors are given are left out."""
     known = {name: e for name, e in catalogue.encoders.items() if e.kind == kind and name in catalogue.modalities}
     if not known:
         vectors = ", ".join(catalogue.modalities) or "nothing"
@@ -288,29 +308,32 @@ def _encoder(catalogue: Catalogue, kind: str, argument: str, features: Mapping[s
             f"{argument} cannot be encoded: the data set does not say what made vectors of them; give vectors of "
             f"what the model reads, {vectors}"
         )
-    (name, encoder), *_ = known.items()
-    if name in features:
-        raise UserError(f"{argument} and vectors both give the modality {name}; give one of them")
-    return name, encoder
+    if not known.keys() - features.keys():
+        raise UserError(f"{argument} and vectors both give the modality {' and '.join(known)}; give one of them")
+    return {name: encoder for name, encoder in known.items() if name not in features}
 
 
-def _place(encoder: Encoder, given: str | None) -> Path | None:
+def _place(encoder: Encoder, given: str | None, is_only: bool) -> Path | None:
     """Where an encoder lies on this machine; None for one that its library knows by name.
+
+    Args:
+        given: what the user says; of several encoders it is that of the one whose place is not known.
 
     Raises:
         UserError: if nobody says.
     """
-    if given is not None or not encoder.is_local:
-        return None if given is None else Path(given)
     former = encoder.former_place
     place = former if former is not None and former.exists() else places.noted(encoder.kind, encoder.card)
+    if given is not None and (is_only or (encoder.is_local and place is None)):
+        return Path(given)
+    if not encoder.is_local:
+        return None
     if place is None:
-        argument = "text_model" if encoder.kind == "text" else "weights"
         name = Path(encoder.weights or encoder.model).name
         made_by = ", ".join(f"{what} {value}" for what, value in encoder.card.items())
         raise UserError(
             f"the vectors of the data set were made by '{name}' ({made_by}), which is not known on this machine; say "
-            f"by `{argument}` where it lies"
+            f"by `{_PLACE[encoder.kind]}` where it lies"
         )
     return place
 
@@ -329,32 +352,37 @@ def _encoded_texts(
         how: dict[str, Any] = {"dtype": encoder.dtype, "batch_size": size, "cache": cache, "usual_will_do": True}
         read = [text[:_LONGEST] for text in texts]
         found = extract_text(read, Path(folder), model=encoder.model if place is None else str(place), **how)
-        return _checked(found, encoder, "text_model")
+        return _checked(found, encoder, _PLACE["text"])
 
 
-def _encoded_pictures(
+def _encoded_files(
     values: Sequence[Any], encoder: Encoder, place: Path | None, ids: list[str], cache: VectorCache | None
 ) -> Tensor:
-    from recbole_cadmr.extract.image import extract_images
+    """Vectors of pictures or of sounds."""
+    from recbole_cadmr.extract.registry import extract, extractor_of
 
+    argument = _ARGUMENT[encoder.kind]
+    noun = argument.removesuffix("s")
     with tempfile.TemporaryDirectory() as folder:
         paths: list[Path | None] = []
         for number, (value, item) in enumerate(zip(values, ids)):
             if isinstance(value, (bytes, bytearray)):
-                path = Path(folder) / f"{number}.picture"
+                path = Path(folder) / f"{number}.{noun}"
                 path.write_bytes(value)
                 paths.append(path)
             elif value is None or isinstance(value, (str, os.PathLike)):
                 paths.append(None if value is None else Path(value))
                 if value is not None and not Path(value).is_file():
-                    raise UserError(f"there is no picture {str(value)!r:.200} of '{item:.100}'")
+                    raise UserError(f"there is no {noun} {str(value)!r:.200} of '{item:.100}'")
             else:
-                raise UserError(f"`pictures` must hold names of files or their bytes, not {type(value).__name__}")
-        how: dict[str, Any] = {"weights": place, "dtype": encoder.dtype, "cache": cache}
-        found = extract_images(paths, Path(folder) / "work", model=encoder.model, **how)
+                raise UserError(f"`{argument}` must hold names of files or their bytes, not {type(value).__name__}")
+        is_by_name = extractor_of(encoder.kind, encoder.model) == "torchvision"
+        model = encoder.model if is_by_name or place is None else str(place)
+        how: dict[str, Any] = {"dtype": encoder.dtype, "cache": cache}
+        found = extract(encoder.kind, paths, Path(folder) / "work", model, {"weights": place}, **how)
         if found.damaged:
-            raise UserError(f"the picture of '{ids[found.damaged[0]]:.100}' cannot be read as a picture")
-        return _checked(found, encoder, "weights")
+            raise UserError(f"the {noun} of '{ids[found.damaged[0]]:.100}' cannot be read as a {noun}")
+        return _checked(found, encoder, _PLACE[encoder.kind])
 
 
 def _checked(found: Any, encoder: Encoder, argument: str) -> Tensor:

@@ -158,21 +158,23 @@ class Recommender:
         text_model: str | os.PathLike[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
         vector_cache: float = 0,
+        sounds: Iterable[Any] | None = None,
+        audio_model: str | os.PathLike[str] | None = None,
     ) -> int:
         """Take in products that came after training; from then on they are recommended and may stand in histories.
 
         The model scores them as it would have had they been there from the start with nobody having them; one that
-        follows from the interactions alone is fitted to those of :meth:`update`, too. Texts and pictures are encoded by
-        what made the vectors of the data set (its ``encoders.json``).
+        follows from the interactions alone is fitted to those of :meth:`update`, too. Texts, pictures and sounds are
+        encoded by what made the vectors of the data set (its ``encoders.json``).
 
         Args:
             ids: of the items, none of which may be known.
-            texts, pictures: of each, None for none; of a picture the name of its file, or its bytes.
+            texts, pictures, sounds: of each, None for none; of a picture or a sound the name of its file, or its bytes.
             vectors: ready-made features by modality [n, width], rows of zeros for none; without a name if the data set
                 has one modality.
             titles: of each, None for none.
-            text_model, weights: where the text model, and the weights of the image model, lie; known where, and to
-                whom, the data set was prepared from them.
+            text_model, weights, audio_model: where the text model, the image model or its weights, and the audio model
+                lie; known where, and to whom, the data set was prepared from them.
             vector_cache: GiB of vectors to keep where ``prepare`` keeps its own, which are taken, too; 0 for neither.
 
         Returns:
@@ -184,11 +186,16 @@ class Recommender:
         """
         encoders = {
             name: None if place is None else str(path_of(place, argument))
-            for name, place, argument in (("text", text_model, "text_model"), ("image", weights, "weights"))
+            for name, place, argument in (
+                ("text", text_model, "text_model"),
+                ("image", weights, "weights"),
+                ("audio", audio_model, "audio_model"),
+            )
         }
         names, cache = request.ids(ids, "ids"), VectorCache.of_user(vector_cache)
         with self.lock:
-            self.replace(with_items(self._parts, names, texts, pictures, vectors, titles, encoders, cache))
+            content = (texts, pictures, vectors, titles, encoders, cache, sounds)
+            self.replace(with_items(self._parts, names, *content))
         return len(names)
 
     def update(self, interactions: pd.DataFrame, refit: bool | None = None) -> Update:

@@ -214,7 +214,11 @@ def restore_config(
     data_path: str | os.PathLike[str] | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The settings a checkpoint was trained with, but for ``changes`` and the place of the data."""
+    """The settings a checkpoint was trained with, but for ``changes`` and the place of the data.
+
+    Raises:
+        UserError: if its data set is not there, or without the files of a modality that it read.
+    """
     check_own_model(content, "the checkpoint")
     model = content["settings"].get("model")
     changes = current_names(model, changes or {}, "settings")
@@ -235,7 +239,15 @@ def restore_config(
     if complete != own:
         changed = with_former_values(model, changed)
     changed |= changes
-    return Config(settings=settings, changed=changed, final=content.get("final"))
+    config = Config(settings=settings, changed=changed, final=content.get("final"))
+    dataset = config["dataset"]
+    for name in (*(config["modalities"] or ()), *(config["item_graphs"] or ())):
+        if not (config.data_folder / f"{dataset}.{name}").is_file():
+            raise UserError(
+                f"the checkpoint was trained with the modality '{name}', which {dataset} in {config.data_root} does "
+                f"not have (any more); add it (prepare add-modality), or name the right place with `data_path`"
+            )
+    return config
 
 
 def check_data(session: Session, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

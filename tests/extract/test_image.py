@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.extract import image
+from recbole_cadmr.extract import by_file
 from recbole_cadmr.extract.image import extract_images
 from recbole_cadmr.extract.vector_store import VectorCache
 from tests.extract.networks import write_weights
@@ -120,7 +120,7 @@ def test_pictures_are_kept_by_what_is_in_their_files(tmp_path, weights):
 
 def test_a_picture_that_changes_while_it_is_read_is_not_kept_under_the_hash_of_another(tmp_path, weights, monkeypatch):
     drawn().save(tmp_path / "a.png")
-    monkeypatch.setattr(image, "_key", lambda path: b"k" * 32)
+    monkeypatch.setattr(by_file, "_key", lambda path: b"k" * 32)
     with pytest.raises(UserError, match=r"a\.png was changed while it was read; repeat$"):
         vectors_of([tmp_path / "a.png"], tmp_path / "s", weights)
 

@@ -325,12 +325,12 @@ def test_the_command_counts_and_skips_products_without_content(place, recommende
     assert main([*how, "--new_items", str(file), "--output", str(output)]) == 0
     said = capsys.readouterr().out
     assert f"1 new items of {file}" in said
-    assert f"2 items of {file} have no text, picture or vector; they were skipped" in said
+    assert f"2 items of {file} have no text, picture, sound or vector; they were skipped" in said
     assert set(pd.read_csv(output)["item_id"]) == {*TITLES, "pot"}
     file.write_text(json.dumps({"item_id": "nul", "title": " "}) + "\n")
     assert main([*how, "--new_items", str(file), "--output", str(tmp_path / "none.csv")]) == 2
     said = capsys.readouterr().err
-    assert f"no item of {file} has a text (the data set's texts were made of title), a picture or a vector" in said
+    assert f"no item of {file} has a text (the data set's texts were made of title), a picture, a sound or a" in said
     assert not (tmp_path / "none.csv").exists()
 
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.prepare.content import Catalogue, Content, ContentReader, Features, Prepared, Source
+from recbole_cadmr.data.prepare.encoding import encoded
 from recbole_cadmr.data.prepare.interactions import clean, k_core, new_items, read_values
 from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
@@ -115,49 +114,19 @@ def _encoded(
 
     how: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "device", "over")}
     how["cache"] = VectorCache.of_user(options.vector_cache)
-    extracted = []
+    own, columns = {"batch_size": options.batch_size, "weights": options.weights}, content.columns
+    result = []
     if content.texts and options.text_model != NONE:
-        from recbole_cadmr.extract.text import extract_text
-
-        texts = [content.texts.get(item, "") for item in items]
-        text = extract_text(texts, work / "text", model=options.text_model, batch_size=options.batch_size, **how)
-        extracted.append(("text", text))
         skipped.note("items without text", n=len(items) - len(content.texts))
+        texts, only = [content.texts.get(item, "") for item in items], {**own, "weights": None}
+        about = (how, only, skipped, steps, columns.get("text", ()))
+        result.append(encoded("text", "text", texts, items, work / "text", options.text_model, *about))
     elif options.text_model != NONE:
         skipped.remark("no item has a text, so that there is no modality text")
     if content.pictures and options.image_model != NONE:
-        from recbole_cadmr.extract.image import extract_images
-
         pictures = [content.pictures.get(item) for item in items]
-        image = extract_images(pictures, work / "image", model=options.image_model, weights=options.weights, **how)
-        extracted.append(("image", image))
-        for index in image.damaged:
-            skipped.note("damaged pictures", str(pictures[index]))
+        about = (how, own, skipped, steps, columns.get("image", ()))
+        result.append(encoded("image", "image", pictures, items, work / "image", options.image_model, *about))
     elif content.pictures:
         skipped.note("pictures that are not read", n=len(content.pictures))
-    result = []
-    for name, vectors in extracted:
-        skipped.note(f"items whose {name} vector is zeros, so that they lack {name}", n=vectors.zeros)
-        at = np.flatnonzero(vectors.present)
-        steps[f"{name} vectors"] = f"{len(at) - vectors.kept:,} encoded, {vectors.kept:,} kept from before"
-        made_by = ", ".join(f"{key} {value}" for key, value in vectors.card.items())
-        encoder = _encoder(name, options, vectors.card, content.columns.get(name, ()))
-        named = [items[row] for row in at]
-        result.append(Features(name, named, vectors.features, at, made_by=made_by, encoder=encoder))
     return result
-
-
-def _encoder(kind: str, options: Options, card: dict[str, str], columns: Sequence[str]) -> Encoder:
-    """What made the vectors; where it lies on this machine is noted beside."""
-    from recbole_cadmr.extract import places
-
-    dtype: Any = options.dtype  # one of the two
-    model, place = options.image_model, options.weights
-    if kind == "text":
-        folder = Path(options.text_model)
-        place = folder if folder.is_dir() else None
-        model = folder.absolute().name if folder.is_dir() else options.text_model
-    if place is not None:
-        places.note(kind, card, place)
-    own: Any = kind
-    return Encoder(own, model, card, "" if place is None else place.absolute().name, dtype, tuple(columns))

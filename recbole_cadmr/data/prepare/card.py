@@ -9,6 +9,10 @@ from recbole_cadmr.data.prepare.content import Features, Prepared, Source
 from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.files import sha256_of
 
+# Heads of tables.
+SOURCES = "| file | bytes | SHA-256 |\n|---|---|---|"
+MODALITIES = "| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|"
+
 
 def card_text(prepared: Prepared) -> str:
     """``dataset_card.md`` of a data set."""
@@ -29,22 +33,24 @@ def card_text(prepared: Prepared) -> str:
     lines = [f"# Data set `{prepared.name}`\n", prepared.origin, f"{prepared.licence}\n", "| | |\n|---|---|"]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     if features:
-        lines.append("\n| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|")
-        lines += [_modality_row(modality, set(everything["item_id"].unique())) for modality in features]
+        lines.append("\n" + MODALITIES)
+        lines += [modality_row(modality, set(everything["item_id"].unique())) for modality in features]
     if prepared.notes:
         lines += ["\n## Skipped\n", *(f"- {note}" for note in prepared.notes)]
-    lines += ["\n## Sources\n", "| file | bytes | SHA-256 |\n|---|---|---|", *map(_source_row, prepared.sources)]
+    lines += ["\n## Sources\n", SOURCES, *map(source_row, prepared.sources)]
     return "\n".join(lines) + "\n"
 
 
-def _source_row(source: Source) -> str:
+def source_row(source: Source) -> str:
+    """The line of a source in the table of sources."""
     if isinstance(source, Path):
         return f"| `{source.name}` | {source.stat().st_size:,} | `{sha256_of(source)}` |"
     query = " ".join(source.query.split()).replace("|", "\\|").replace("`", "'")
     return f"| {source.name}: `{query}` | {source.size:,} of its rows as text | `{source.sha256}` |"
 
 
-def _modality_row(features: Features, items: set[str]) -> str:
+def modality_row(features: Features, items: set[str]) -> str:
+    """The line of a modality in the table of modalities: of these items so many have it."""
     covered = len(items.intersection(features.items))
     vectors = "none"
     if features.rows:

@@ -13,11 +13,12 @@ from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.data.prepare.split import SPLITS
 from recbole_cadmr.data.times import FORMATS
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract.registry import NETWORKS, kind_of, refuse_inert
 from recbole_cadmr.extract.vector_store import USUAL
 
 NONE = "none"
 _DEFAULT = "(default: %(default)s)"
-_NETWORKS = ("alexnet", "vgg16", "resnet50", "vit_b_16", NONE)
+_READS_PICTURES = f"torchvision network ({', '.join(NETWORKS)}) or folder of an image model of transformers, or {NONE}"
 _FORMATS = f"{', '.join(FORMATS)}, or such as %%d.%%m.%%Y (default: detected)"
 _MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -37,9 +38,7 @@ class Options:
     split: Annotated[str, _told(f"how to hold out {_DEFAULT}", choices=SPLITS)] = "random"
     seed: Annotated[int, _told(f"of the split {_DEFAULT}", type=seed)] = 2020
     text_model: Annotated[str, _told(f"sentence-transformers model or folder, or {NONE} {_DEFAULT}")] = _MINILM
-    image_model: Annotated[str, _told(f"torchvision network that reads pictures {_DEFAULT}", choices=_NETWORKS)] = (
-        "vgg16"
-    )
+    image_model: Annotated[str, _told(f"{_READS_PICTURES} {_DEFAULT}")] = "vgg16"
     weights: Annotated[Path | None, _told("its weights (default: torchvision's)", type=Path, metavar="FILE")] = None
     dtype: Annotated[str, _told(f"of the vectors {_DEFAULT}", choices=("float16", "float32"))] = "float32"
     batch_size: Annotated[int, _told(f"texts encoded at once {_DEFAULT}", type=whole_number(1))] = 64
@@ -67,6 +66,10 @@ class Options:
             raise UserError(f"a data set is named by one word such as 'baby', not {self.name!r}")
         if self.weights and self.image_model == NONE:
             raise UserError("--weights belongs to an image model, and --image_model is none")
+        if self.image_model not in (*NETWORKS, NONE):
+            if kind_of(self.image_model) != "image":
+                raise UserError(f"--image_model {self.image_model} reads no pictures; name the folder of another model")
+            refuse_inert("image", self.image_model, {"weights": self.weights})
         if self.weights and not self.weights.is_file():  # said before the texts are encoded, which may take hours
             raise UserError(f"there is no file {self.weights}; name the one of the weights with --weights")
         if self.over is not here and self.text_model == self.image_model == NONE:
@@ -81,6 +84,7 @@ class Options:
 def add_options(parser: argparse.ArgumentParser, only: Collection[str] = (), **defaults: Any) -> None:
     """Declare the shared options, or some of them only; ``defaults`` are the source's own."""
     told = get_type_hints(Options, include_extras=True)
+    parser.set_defaults(encodes=not only or "device" in only)
     for option in fields(Options):
         if option.name != "over" and (not only or option.name in only):
             default = defaults.get(option.name, None if option.name == "name" else option.default)

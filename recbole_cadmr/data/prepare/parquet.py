@@ -51,7 +51,7 @@ def _fill(column: Column, path: Path, name: str, array: pa.Array) -> None:
     try:
         array.validate(full=True)
         if isinstance(array, pa.ExtensionArray) or _is_made_of_others(array.type):
-            column.add(_texts(array))
+            column.add(texts_of(array))
         else:
             column.add_array(_cast(array))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, RecursionError, UnicodeDecodeError) as error:
@@ -67,13 +67,13 @@ def _cast(array: pa.Array) -> pa.Array:
     return array.cast(TEXT).fill_null("")
 
 
-def _texts(array: pa.Array) -> list[str]:
+def texts_of(array: pa.Array) -> list[str]:
     """Each value as text: whole numbers without a fraction, lists as one text, null as ``""``."""
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
-        return _texts(array.storage)
+        return texts_of(array.storage)
     if pa.types.is_dictionary(kind):
-        return _texts(array.dictionary_decode())
+        return texts_of(array.dictionary_decode())
     if pa.types.is_nested(kind):
         return [as_text(value) for value in _values(array)]
     if pa.types.is_floating(kind):
@@ -96,7 +96,7 @@ def _values(array: pa.Array) -> list[Any]:
     elif pa.types.is_nested(kind):  # lists of a fixed length, views of lists, unions
         return _values(array.cast(pa.list_(kind.value_type)))
     else:
-        return _texts(array)
+        return texts_of(array)
     return [row if valid else None for row, valid in zip(rows, array.is_valid().to_pylist())]
 
 

@@ -1,4 +1,4 @@
-"""Picture files of items, in a folder and the folders in it."""
+"""Picture and sound files of items, in a folder and the folders in it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,33 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 _SHOWN = 3  # examples in an error
 
 
-def need_folder(folder: Path | None, option: str) -> None:
+def need_folder(folder: Path | None, option: str, nouns: str = "pictures") -> None:
     """Raise :class:`UserError` if the folder of pictures that ``option`` names is not there."""
     if folder is not None and not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; name the one of the pictures with {option}")
+        raise UserError(f"there is no folder {folder}; name the one of the {nouns} with {option}")
 
 
 def find_pictures(
     folder: Path, items: Sequence[str], skipped: SkippedRows, option: str = "", names: Mapping[str, str] | None = None
 ) -> dict[str, Path]:
-    """Pictures of ``items`` in ``folder`` and its subfolders, except hidden ones; by item.
+    """Pictures of ``items``, as of :func:`find_files`."""
+    return find_files(folder, items, skipped, option, names)
+
+
+def find_files(
+    folder: Path,
+    items: Sequence[str],
+    skipped: SkippedRows,
+    option: str = "",
+    names: Mapping[str, str] | None = None,
+    suffixes: Sequence[str] = SUFFIXES,
+    noun: str = "picture",
+) -> dict[str, Path]:
+    """Pictures, or other files, of ``items`` in ``folder`` and its subfolders, except hidden ones; by item.
 
     A picture is named after its item, ``ITEM.jpg`` (or another usual suffix), or as ``names`` says: a path in the
     folder, or anything that ends in the name of one file (an address, a path elsewhere). Of several pictures of an item
@@ -31,45 +45,46 @@ def find_pictures(
 
     Args:
         option: the one that asked for pictures; "" if they are in the default place, and may be missing.
+        suffixes, noun: of the files, and what they are.
 
     Raises:
         UserError: if an option asked for pictures, and the folder is missing or has none of any item.
     """
     if option:
-        need_folder(folder, option)
+        need_folder(folder, option, f"{noun}s")
     files = _files(folder)
     by_name: dict[str, list[Path]] = {}
     for path in files:
         keys = {path.name, path.as_posix()}
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in suffixes:
             keys |= {path.stem, path.with_suffix("").as_posix()}
         for key in keys:
             by_name.setdefault(key, []).append(path)
     pictures: dict[str, Path] = {}
     for item in items:
         if names is None:
-            candidates = [path for path in by_name.get(item, ()) if path.suffix.lower() in SUFFIXES]
+            candidates = [path for path in by_name.get(item, ()) if path.suffix.lower() in suffixes]
         else:
             candidates = _named(names.get(item, ""), folder, by_name)
         nearest = [path for path in candidates if len(path.parts) == len(candidates[0].parts)]
         if len(candidates) > 1:
-            skipped.note("items with several pictures of their name", f"{item}: {candidates[0]}, {candidates[1]}")
+            skipped.note(f"items with several {noun}s of their name", f"{item}: {candidates[0]}, {candidates[1]}")
         if len({path.parent for path in nearest}) > 1:
-            skipped.note("items whose pictures are in several folders, so that none is taken", item)
+            skipped.note(f"items whose {noun}s are in several folders, so that none is taken", item)
         elif nearest:
             pictures[item] = folder / nearest[0]
     if names is not None:
         for item in _doubtful(pictures, names, folder):
-            skipped.note("items whose pictures are other files of the same name, so that none is taken", names[item])
+            skipped.note(f"items whose {noun}s are other files of the same name, so that none is taken", names[item])
             del pictures[item]
     if option and not pictures:
-        looked = [f"{item}.jpg" if names is None else names.get(item, "") for item in items]
+        looked = [f"{item}{suffixes[0]}" if names is None else names.get(item, "") for item in items]
         raise UserError(
-            f"{folder} ({option}) holds no picture of any item: looked for {_some(list(filter(None, looked)))}, there "
+            f"{folder} ({option}) holds no {noun} of any item: looked for {_some(list(filter(None, looked)))}, there "
             f"are {_some([path.as_posix() for path in files])}"
         )
     reason = "" if folder.is_dir() else f" (there is no folder {folder.name})"
-    skipped.note(f"items without a picture{reason}", n=len(items) - len(pictures))
+    skipped.note(f"items without a {noun}{reason}", n=len(items) - len(pictures))
     return pictures
 
 

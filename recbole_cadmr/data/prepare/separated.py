@@ -31,12 +31,28 @@ def read_separated(
     separator: str | None,
     ids: Collection[str],
 ) -> pd.DataFrame:
-    """The columns that ``choose`` picks; a line with another number of fields than the header is skipped.
+    """The columns that ``choose`` picks, as of :func:`separated_rows`.
+
+    Args:
+        ids: as of :func:`text_table`.
+    """
+    chosen, rows = separated_rows(path, skipped, choose, wanted, encoding, separator)
+    return text_table(chosen, rows, ids)
+
+
+def separated_rows(
+    path: Path,
+    skipped: SkippedRows,
+    choose: Choice,
+    wanted: Sequence[str],
+    encoding: str | None,
+    separator: str | None,
+) -> tuple[list[str], Iterator[list[str]]]:
+    """The names of the columns that ``choose`` picks, and rows of them; a line of another width is skipped.
 
     Args:
         wanted: columns by which the separator of a ``.csv`` is recognised.
         separator: one character; if not given, a tab in a ``.tsv``, and what the header has in a ``.csv``.
-        ids: as of :func:`text_table`.
     """
     literal = path.name.lower().endswith((".tsv", ".tsv.gz"))
     lines = text_lines(path, encoding, newline="\n" if literal else "")
@@ -66,7 +82,7 @@ def read_separated(
             elif row:
                 skipped.malformed(path, number, f"it has {len(row)} columns instead of {len(names)}")
 
-    return text_table(chosen, whole(), ids)
+    return chosen, whole()
 
 
 def _holds_rows(row: list[str], separator: str) -> bool:

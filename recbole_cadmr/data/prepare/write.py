@@ -41,7 +41,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         about = ("\t".join([item, *(values.get(item, "") for values in known.values())]) for item in items)
         write_atomic(folder / f"{name}.item", ["item_id:token", *known], about)
     for features in prepared.features:
-        _write_features(folder / f"{name}.{features.name}", features)
+        write_features(folder / f"{name}.{features.name}", features)
     settings = {
         "benchmark_filename": list(prepared.parts),
         "mask_valid_at_test": False,
@@ -68,8 +68,9 @@ def with_graph(features: Features, k: int) -> Features:
     return replace(features, graph=(graph.idx.numpy(), graph.cos.numpy()))
 
 
-def _write_features(path: Path, features: Features) -> None:
-    write_atomic(path, ["item_id:token"], features.items)
+def write_features(path: Path, features: Features, item_field: str = "item_id") -> None:
+    """Write the files of a modality: ``path`` with its items, and beside it vectors and graph."""
+    write_atomic(path, [f"{item_field}:token"], features.items)
     if features.rows:
         rows = map_rows(features.rows)
         at = np.arange(len(rows)) if features.at is None else features.at
