@@ -241,7 +241,7 @@ def restore_config(
     changed |= changes
     config = Config(settings=settings, changed=changed, final=content.get("final"))
     dataset = config["dataset"]
-    for name in (*(config["modalities"] or ()), *(config["item_graphs"] or ())):
+    for name in (config["modalities"] or ()) if config["model_is_multimodal"] else ():
         if not (config.data_folder / f"{dataset}.{name}").is_file():
             raise UserError(
                 f"the checkpoint was trained with the modality '{name}', which {dataset} in {config.data_root} does "

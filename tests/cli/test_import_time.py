@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from recbole_cadmr.data.change import CHANGES
 from recbole_cadmr.data.prepare import SOURCES
 
 # Each takes a tenth of a second or more; numpy, which the package cannot do without, is allowed.
@@ -33,7 +34,8 @@ def test_nothing_heavy_is_imported(code):
 
 
 def test_the_help_of_a_source_needs_neither_torch_nor_plotly():
-    code = f"import recbole_cadmr.cli.main as m; [m.main(['prepare', s, '--help']) for s in {list(SOURCES)}]"
+    names = [*SOURCES, *CHANGES]
+    code = f"import recbole_cadmr.cli.main as m; [m.main(['prepare', s, '--help']) for s in {names}]"
     report = "import sys; print(sorted({'plotly', 'recbole', 'sklearn', 'torch'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    assert done.stdout.count("usage: recbole-cadmr prepare") == len(SOURCES) and done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.count("usage: recbole-cadmr prepare") == len(names) and done.stdout.splitlines()[-1] == "[]"

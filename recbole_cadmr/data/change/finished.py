@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from recbole_cadmr.data.atomic import read_header, read_table
-from recbole_cadmr.data.controls import NOISE
 from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, write_aside
@@ -106,6 +105,8 @@ class FinishedSet:
 
     def check_name(self, modality: str) -> None:
         """Raise :class:`UserError` if a new modality cannot be called so."""
+        from recbole_cadmr.data.controls import NOISE  # heavy: torch
+
         if not modality.isidentifier() or len(modality.encode()) > _LONGEST:
             raise UserError(
                 f"a modality is called by one word of letters and digits, such as audio, not {modality!r:.99}"
