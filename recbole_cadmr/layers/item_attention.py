@@ -69,7 +69,7 @@ class ItemAttention(nn.Module):
         self, n_items: int, n_features: int, smoothing: Smoothing, size: int, temperature: float, scale: float
     ) -> None:
         super().__init__()
-        self._smoothing, self.size, self.temperature = smoothing, size, temperature
+        self._smoothing, self.temperature = smoothing, temperature
         # Queries and keys side by side, so that each step smooths once.
         self.embedding = nn.Parameter(scale * torch.randn(n_items, 2 * size))
         self.content_map = nn.Parameter(scale * torch.randn(n_features, 2 * size))
@@ -84,8 +84,16 @@ class ItemAttention(nn.Module):
             asking, answering: the items of the queries [n] and of the keys [m]; all, each, if not given.
         """
         both = self._smoothing(torch.addmm(self.embedding, features, self.content_map))
-        query, key = (both if items is None else both.index_select(0, items) for items in (asking, answering))
-        return F.normalize(query[:, : self.size], dim=1) / self.temperature, F.normalize(key[:, self.size :], dim=1)
+        return queries_and_keys(both, self.temperature, asking, answering)
+
+
+def queries_and_keys(
+    both: Tensor, temperature: float, asking: Tensor | None = None, answering: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Those of :class:`ItemAttention` out of smoothed rows [I, 2 d] of both side by side."""
+    size = both.shape[1] // 2
+    query, key = (both if items is None else both.index_select(0, items) for items in (asking, answering))
+    return F.normalize(query[:, :size], dim=1) / temperature, F.normalize(key[:, size:], dim=1)
 
 
 class _AttentionEntries(torch.autograd.Function):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
-from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 
 
 class AddEASE(ItemWeightsRecommender):
@@ -20,9 +20,10 @@ class AddEASE(ItemWeightsRecommender):
 
     traits = replace(ItemWeightsRecommender.traits, item_matrices=4)
 
-    def item_weights(self) -> Tensor:
+    @staticmethod
+    def item_weights(given: Given) -> Tensor:
         """The sum [I, I]."""
-        share = self.settings["content_weight"]
-        A = exact_autoencoder(self.content_gram(), self.settings["content_reg_weight"], "content_reg_weight")
-        B = exact_autoencoder(self.rating_gram(), self.settings["reg_weight"])
+        share = given.settings["content_weight"]
+        A = exact_autoencoder(given.content_gram(), given.settings["content_reg_weight"], "content_reg_weight")
+        B = exact_autoencoder(given.rating_gram(), given.settings["reg_weight"])
         return B.mul_(1 - share).add_(A, alpha=share)

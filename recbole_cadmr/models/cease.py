@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder
-from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 
 
 class CEASE(ItemWeightsRecommender):
@@ -20,7 +20,8 @@ class CEASE(ItemWeightsRecommender):
 
     traits = replace(ItemWeightsRecommender.traits, item_matrices=3)
 
-    def item_weights(self) -> Tensor:
+    @staticmethod
+    def item_weights(given: Given) -> Tensor:
         """B [I, I], by the Gram matrix ``R'R + content_weight^2 F F'``."""
-        gram = self.rating_gram().add_(self.content_gram(), alpha=self.settings["content_weight"] ** 2)
-        return exact_autoencoder(gram, self.settings["reg_weight"])
+        gram = given.rating_gram().add_(given.content_gram(), alpha=given.settings["content_weight"] ** 2)
+        return exact_autoencoder(gram, given.settings["reg_weight"])

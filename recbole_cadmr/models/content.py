@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 
+if TYPE_CHECKING:
+    from recbole_cadmr.data.dataset import MultimodalDataset  # RecBole comes with it
+
 _BLOCK = 2**22  # numbers of a block of features
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
+
+
+class ItemFeatures(Protocol):
+    """Where features of items are read, such as a data set."""
+
+    @property
+    def item_num(self) -> int:
+        """Items, the padding item included."""
+
+    def modalities(self) -> dict[str, Modality]:
+        """Features of all modalities by name."""
 
 
 def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
@@ -37,7 +52,7 @@ def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -
     return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
 
 
-def unit_features(dataset: MultimodalDataset, most: int = sys.maxsize) -> tuple[Tensor, bool]:
+def unit_features(dataset: ItemFeatures, most: int = sys.maxsize) -> tuple[Tensor, bool]:
     """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
 
     Memory beside the result: a block of rows, however large the features are.
@@ -58,25 +73,47 @@ def unit_features(dataset: MultimodalDataset, most: int = sys.maxsize) -> tuple[
     return features, any(V is not None for V in bases)
 
 
-def projected_features(dataset: MultimodalDataset, most: int, known: Tensor) -> Tensor:
-    """What :func:`unit_features` would have given for further items [n, F] in the coordinates of ``known`` [I, F].
+@dataclass(frozen=True)
+class Projection:
+    """How features of a modality become columns of what :func:`unit_features` gives.
+
+    Attributes:
+        mean: [width], by which they are centred.
+        basis: [width, n], what they are multiplied by then; None for nothing.
+    """
+
+    mean: Tensor
+    basis: Tensor | None
+
+    def of(self, features: Tensor) -> Tensor:
+        """The columns [n, *] of items with these features [n, width], zeros of items that lack the modality."""
+        unit = F.normalize((features - self.mean) * features.any(1, keepdim=True), dim=1)
+        return unit if self.basis is None else F.normalize(unit @ self.basis, dim=1)
+
+
+def projections(dataset: ItemFeatures, most: int, known: Tensor) -> dict[str, Projection]:
+    """By modality, how further items get features in the coordinates of ``known`` [I, F], the first of a data set.
 
     Their principal components are found again from the known items, and turned to what these were on another machine.
     """
-    parts, first = [], 0
-    for modality in dataset.modalities().values():
-        n = len(known) + 1
-        unit = _UnitRows(Modality(modality.name, modality.features[:n], modality.present[:n]))
-        new = F.normalize((modality.features[n:] - unit.mean) * modality.present[n:, None], dim=1)
+    found, first, n = {}, 0, len(known) + 1
+    for name, modality in dataset.modalities().items():
+        unit, basis = _UnitRows(Modality(name, modality.features[:n], modality.present[:n])), None
         if unit.width > most:
             V = principal_components(unit, most)
             again = torch.cat([F.normalize(block @ V, dim=1) for block in unit])
             own = known[:, first : first + V.shape[1]].to(again)
             left, _, right = torch.linalg.svd(again.T @ own)  # orthogonal Procrustes
-            new = F.normalize(new @ V @ (left @ right), dim=1)
-        first += new.shape[1]
-        parts.append(new)
-    return torch.cat(parts, 1).to(known)
+            basis = V @ (left @ right)
+        first += unit.width if basis is None else basis.shape[1]
+        found[name] = Projection(unit.mean, basis)
+    return found
+
+
+def projected(dataset: ItemFeatures, n_known: int, by_modality: Mapping[str, Projection]) -> Tensor:
+    """What :func:`unit_features` would have given for the items behind the first ``n_known``, padding item included."""
+    modalities = dataset.modalities().items()
+    return torch.cat([by_modality[name].of(modality.features[n_known:]) for name, modality in modalities], 1)
 
 
 class _UnitRows:

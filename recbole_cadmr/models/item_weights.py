@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,39 @@ from recbole_cadmr.layers.low_rank_autoencoder import entries
 from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.models.base import IN_CLOSED_FORM, HistoryRecommender, weights_of_items
-from recbole_cadmr.models.content import training_rows, unit_features
+from recbole_cadmr.models.content import ItemFeatures, training_rows, unit_features
 
 _LARGE = 2**15  # items of a catalogue in which sparse scores are not made dense
+
+
+@dataclass(frozen=True)
+class Given:
+    """What weights of items by items are computed from.
+
+    Attributes:
+        R: binary training rows [U, I], sparse.
+        content: where features of the items are read.
+        settings: values of the model's settings by name.
+        device: where dense matrices lie.
+    """
+
+    R: sp.csr_matrix
+    content: ItemFeatures
+    settings: Mapping[str, Any]
+    device: torch.device
+
+    def rating_gram(self) -> Tensor:
+        """``R'R`` [I, I], on the device."""
+        return self.dense(self.R.T @ self.R)
+
+    def content_gram(self) -> Tensor:
+        """``F F'`` [I, I] of the items' content F, on the device: sums of cosines over the modalities, 0 if missing."""
+        features = unit_features(self.content)[0].to(self.device)
+        return features @ features.T
+
+    def dense(self, matrix: sp.csr_matrix) -> Tensor:
+        """A sparse matrix as a dense one on the device, float32."""
+        return as_batch(matrix, torch.empty(0, device=self.device)).dense
 
 
 class ItemWeightsRecommender(HistoryRecommender):
@@ -32,8 +64,7 @@ class ItemWeightsRecommender(HistoryRecommender):
     W is dense, on the device, or sparse.
 
     Attributes:
-        R: binary training rows [U, I], sparse.
-        settings: values of the model's settings by name.
+        given: what W is computed from.
     """
 
     input_type = InputType.LISTWISE
@@ -42,15 +73,14 @@ class ItemWeightsRecommender(HistoryRecommender):
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
-        self.settings = config.model_settings()
-        self.R = training_rows(dataset)
-        self.rating_rows = RatingRows(self.R, self.device)
-        self._dataset = dataset
+        self.given = Given(training_rows(dataset), dataset, config.model_settings(), self.device)
+        self.rating_rows = RatingRows(self.given.R, self.device)
         self._weights: Tensor | sp.csr_matrix | None = None
         self.other_parameter_name = ["weights"]
         self.nothing_to_learn = nn.Parameter(torch.zeros(1))  # RecBole's trainer wants an optimiser
 
-    def item_weights(self) -> Tensor | sp.csr_matrix:
+    @staticmethod
+    def item_weights(given: Given) -> Tensor | sp.csr_matrix:
         """W, float32 [I, I]."""
         raise NotImplementedError
 
@@ -63,23 +93,11 @@ class ItemWeightsRecommender(HistoryRecommender):
     def weights(self, weights: Tensor | sp.csr_matrix | None) -> None:
         self._weights = None if weights is None else weights_of_items(weights, self.n_items - 1, self.device)
 
-    def rating_gram(self) -> Tensor:
-        """``R'R`` [I, I], on the device."""
-        return self._on_device(self.R.T @ self.R)
-
-    def content_gram(self) -> Tensor:
-        """``F F'`` [I, I] of the items' content F, on the device: sums of cosines over the modalities, 0 if missing."""
-        content = unit_features(self._dataset)[0].to(self.device)
-        return content @ content.T
-
     def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
         """The weights of the item for each of the chosen ones: one path."""
         W, row = self._weights, chosen.cpu().numpy() - 1
         of_item = np.zeros(len(row)) if W is None else entries(W, row, item - 1)
         return [ScorePath(ITEM_WEIGHTS, "", of_item)]
-
-    def _on_device(self, matrix: sp.csr_matrix) -> Tensor:
-        return as_batch(matrix, torch.empty(0, device=self.device)).dense
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Fit the model at the first batch; the loss is 0 and teaches nothing.
@@ -89,7 +107,7 @@ class ItemWeightsRecommender(HistoryRecommender):
         """
         if self._weights is None:
             self._check_memory()
-            self._weights = self.item_weights()
+            self._weights = self.item_weights(self.given)
         return self.nothing_to_learn.sum() * 0.0
 
     def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
@@ -98,7 +116,7 @@ class ItemWeightsRecommender(HistoryRecommender):
         self.calculate_loss(Interaction({}))
 
     def _check_memory(self) -> None:
-        n_items, n_matrices = self.R.shape[1], self.traits.item_matrices
+        n_items, n_matrices = self.given.R.shape[1], self.traits.item_matrices
         needed, available = 4 * n_matrices * n_items**2, free_bytes(self.device)
         if needed > 0.8 * available:
             raise UserError(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from recbole_cadmr.layers.linear_autoencoder import exact_autoencoder, guided_autoencoder
-from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 
 
 class L3AE(ItemWeightsRecommender):
@@ -21,7 +21,10 @@ class L3AE(ItemWeightsRecommender):
 
     traits = replace(ItemWeightsRecommender.traits, item_matrices=4)
 
-    def item_weights(self) -> Tensor:
+    @staticmethod
+    def item_weights(given: Given) -> Tensor:
         """B [I, I]."""
-        A = exact_autoencoder(self.content_gram(), self.settings["content_reg_weight"], "content_reg_weight")
-        return guided_autoencoder(self.rating_gram(), A, self.settings["reg_weight"], self.settings["content_weight"])
+        A = exact_autoencoder(given.content_gram(), given.settings["content_reg_weight"], "content_reg_weight")
+        return guided_autoencoder(
+            given.rating_gram(), A, given.settings["reg_weight"], given.settings["content_weight"]
+        )

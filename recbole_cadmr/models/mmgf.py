@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.models.content import modality_shares
-from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 
 _ROUNDING = 10 * np.finfo(np.float32).eps
 _ITERATIONS = 100  # of the power iteration; a graph's largest eigenvalue stands far above the others
@@ -32,15 +32,16 @@ class MMGF(ItemWeightsRecommender):
 
     traits = replace(ItemWeightsRecommender.traits, item_matrices=5)
 
-    def item_weights(self) -> Tensor:
+    @staticmethod
+    def item_weights(given: Given) -> Tensor:
         """W [I, I]."""
-        alpha, s = self.settings["normalisation"], self.settings["adjustment"]
-        coefficients, modalities = self.settings["coefficients"], self._dataset.modalities()
-        X = degree_normalised(self.R, alpha)
-        W = polynomial(self._on_device(X.T @ X).pow_(s), coefficients)
-        for name, share in modality_shares(list(modalities), self.settings["modality_weights"]).items():
-            X_m = torch.from_numpy(degree_normalised(refined(modalities[name]), alpha)).to(self.device)
-            W += polynomial((X_m @ X_m.T).pow_(s), coefficients).mul_(self.settings["content_weight"] * share)
+        alpha, s = given.settings["normalisation"], given.settings["adjustment"]
+        coefficients, modalities = given.settings["coefficients"], given.content.modalities()
+        X = degree_normalised(given.R, alpha)
+        W = polynomial(given.dense(X.T @ X).pow_(s), coefficients)
+        for name, share in modality_shares(list(modalities), given.settings["modality_weights"]).items():
+            X_m = torch.from_numpy(degree_normalised(refined(modalities[name]), alpha)).to(given.device)
+            W += polynomial((X_m @ X_m.T).pow_(s), coefficients).mul_(given.settings["content_weight"] * share)
         return W
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recbole_cadmr.errors import ModelError
-from recbole_cadmr.models.item_weights import ItemWeightsRecommender
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 
 _BLOCK = 1024  # items whose neighbours are found at once
 
@@ -26,16 +26,17 @@ class RP3beta(ItemWeightsRecommender):
 
     traits = replace(ItemWeightsRecommender.traits, multimodal=False, scores_cold_items=False, takes_new_items=False)
 
-    def item_weights(self) -> sp.csr_matrix:
+    @staticmethod
+    def item_weights(given: Given) -> sp.csr_matrix:
         """W, float32 [I, I], sparse.
 
         Raises:
             ModelError: if ``alpha`` or ``beta`` leaves weights too small for float32.
         """
-        alpha, beta, k = (self.settings[name] for name in ("alpha", "beta", "neighbours"))
-        of_users, of_items = (np.maximum(np.asarray(self.R.sum(axis), np.float64).ravel(), 1) for axis in (1, 0))
-        P_ui = (sp.diags(of_users**-alpha) @ self.R).tocsr()  # [U, I]
-        P_iu = (sp.diags(of_items**-alpha) @ self.R.T).tocsr()  # [I, U]
+        alpha, beta, k = (given.settings[name] for name in ("alpha", "beta", "neighbours"))
+        of_users, of_items = (np.maximum(np.asarray(given.R.sum(axis), np.float64).ravel(), 1) for axis in (1, 0))
+        P_ui = (sp.diags(of_users**-alpha) @ given.R).tocsr()  # [U, I]
+        P_iu = (sp.diags(of_items**-alpha) @ given.R.T).tocsr()  # [I, U]
         damping = of_items**-beta
         # No weight is smaller than this product; what is rounded to 0 would be no neighbour any more.
         if not of_users.max() ** -alpha * of_items.max() ** -alpha * damping.min() > np.finfo(np.float32).tiny:
@@ -47,7 +48,7 @@ class RP3beta(ItemWeightsRecommender):
             entries = block.data[others], (block.row[others], block.col[others])
             blocks.append(largest_of_rows(sp.csr_matrix(entries, shape=block.shape), k))
         W = sp.vstack(blocks, format="csr")
-        if self.settings["normalise"]:
+        if given.settings["normalise"]:
             total = np.asarray(W.sum(1)).ravel()
             W = sp.diags(1 / np.where(total > 0, total, 1)) @ W
         return largest_of_rows(W.T.tocsr(), k).T.tocsr().astype(np.float32)

@@ -32,7 +32,7 @@ from recbole_cadmr.layers.shared_batch import agreed, n_processes, rank, share, 
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.candidates import BestItems
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
-from recbole_cadmr.models.content import projected_features, unit_features
+from recbole_cadmr.models.content import Projection, projected, projections, unit_features
 
 _FULL = 20_000  # items up to which the softmax runs over all of them unless told otherwise
 _SAMPLED = 2**13  # and how many it runs over beyond
@@ -91,16 +91,19 @@ class SoftmaxCADMR(ClosedFormRecommender):
         self.free = [name for name in _ADAPTED if name not in config.changed and (A.nnz or name != "content_smoothing")]
         self.own_settings = {name: config[name] for name in _ADAPTED}
 
+        self.smoothing_settings = dict(linear)  # A is theirs, whatever the closed form chooses
         weights = config["content_smoothing"], config["cooccurrence_smoothing"]
-        self._smoothing = smoothing = Smoothing(R, A, *weights, self.device)
+        self.smoothing = Smoothing(R, A, *weights, self.device)
         features, reduced = unit_features(dataset, config["content_components"])
         # What principal components a machine finds is not for another one to find again.
-        self._content_scale, self._content_components = config["content_scale"], config["content_components"]
-        self.register_buffer("features", self._content_scale * features, persistent=reduced)
+        self.content_scale, self._content_components = config["content_scale"], config["content_components"]
+        self.register_buffer("features", self.content_scale * features, persistent=reduced)
         shape = config["attention_size"], config["attention_temperature"], config["embedding_scale"]
         n_items, n_features = features.shape
-        self._members = [ItemAttention(n_items, n_features, smoothing, *shape) for _ in range(config["ensemble_size"])]
-        self.attentions = nn.ModuleList(self._members)
+        self.members = [
+            ItemAttention(n_items, n_features, self.smoothing, *shape) for _ in range(config["ensemble_size"])
+        ]
+        self.attentions = nn.ModuleList(self.members)
         self.attend(self.own_settings)
         self.attention_weights = list(config["attention_weights"])
         self.register_buffer("attention_weight", torch.tensor(float(self.attention_weights[0])))
@@ -124,9 +127,9 @@ class SoftmaxCADMR(ClosedFormRecommender):
         """Let the attention have these settings: temperature, smoothing, share of a row held out in training."""
         self._cache.clear()
         self.held_out_share = settings["held_out_share"]
-        self._smoothing.content = settings["content_smoothing"]
-        self._smoothing.cooccurrence = settings["cooccurrence_smoothing"]
-        for member in self._members:
+        self.smoothing.content = settings["content_smoothing"]
+        self.smoothing.cooccurrence = settings["cooccurrence_smoothing"]
+        for member in self.members:
             member.temperature = settings["attention_temperature"]
 
     def adopt_choices(self) -> None:
@@ -150,7 +153,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
         held = hold_out(batch.row, batch.n_rows, self.held_out_share)
         entries = batch.row[~held], batch.column[~held], batch.row[held], batch.column[held]
         with torch.autocast(self.device.type, enabled=False):  # sums of exponentials need float32
-            return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self._members]).sum()
+            return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self.members]).sum()
 
     def _cross_entropy(
         self, member: ItemAttention, n_rows: int, row: Tensor, column: Tensor, held_row: Tensor, held_column: Tensor
@@ -205,13 +208,18 @@ class SoftmaxCADMR(ClosedFormRecommender):
     @torch.no_grad()
     def refit(self, before: Any, dataset: MultimodalDataset, n_known: int) -> None:
         """Give new items a query and a key by content alone; the closed form is fitted by itself when needed."""
-        for member in self._members:
+        for member in self.members:
             member.embedding[n_known - 1 :] = 0.0
-        if "features" not in self._non_persistent_buffers_set and self._content_scale:
-            known = self.features[: n_known - 1] / self._content_scale
-            new = projected_features(dataset, self._content_components, known)
-            self.features[n_known - 1 :] = self._content_scale * new
+        if (found := self.projections(dataset, n_known)) is not None:
+            self.features[n_known - 1 :] = self.content_scale * projected(dataset, n_known, found)
         self._cache.clear()
+
+    def projections(self, dataset: MultimodalDataset, n_known: int) -> dict[str, Projection] | None:
+        """How items behind the first ``n_known`` get features; None where those of all items are computed anew."""
+        if "features" in self._non_persistent_buffers_set or not self.content_scale:
+            return None
+        known = self.features[: n_known - 1].cpu() / self.content_scale
+        return projections(dataset, self._content_components, known)
 
     # Scores
 
@@ -227,7 +235,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
     def attention_scores(self) -> AttentionScores:
         """What the attention adds, as it is trained at this moment; kept over an evaluation."""
         return self._cached(
-            "attention", lambda: AttentionScores([member(self.features) for member in self._members], keeps_rows=True)
+            "attention", lambda: AttentionScores([member(self.features) for member in self.members], keeps_rows=True)
         )
 
     @property
@@ -279,7 +287,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:
         """``neighbours``: items that an item attends to, as exp of the entropy, a geometric mean over a sample."""
-        query, key = self._members[0](self.features)
+        query, key = self.members[0](self.features)
         looked_at = torch.linspace(0, len(query) - 1, min(_LOOKED_AT, len(query)), device=query.device).long()
         log_A = (query[looked_at] @ key.T).log_softmax(1)
         entropy = -(log_A.exp() * log_A).sum(1).mean()

@@ -9,7 +9,8 @@ to its files later changes nothing:
 - ``users.parquet``, ``items.parquet``: ids, and what the data set says of the items in words;
 - ``histories.parquet``: who has what, in which part of the data;
 - ``neighbours.parquet``: ``item, neighbour, weight``, of a model that weighs items by items;
-- ``engine.safetensors``: all other tensors of the model; ``content.safetensors``: features of the items.
+- ``engine.safetensors``: all other tensors of the model, and of what it takes new items by;
+- ``content.safetensors``: features of the items.
 """
 
 from __future__ import annotations
@@ -33,18 +34,21 @@ from recbole_cadmr.files import folder_aside, json_text
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.export_sources import AttentionSource
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.pruning import TOP, agreement, pruned
-from recbole_cadmr.recommender.sources import ClosedFormSource
+from recbole_cadmr.recommender.source_files import values_of
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
-FORMAT, FORMAT_VERSION = "recbole_cadmr export", 1
+FORMAT, FORMAT_VERSION = "recbole_cadmr export", 2
 MANIFEST, CARD, SETTINGS = "manifest.json", "card.json", "settings.json"
 USERS, ITEMS, HISTORIES = "users.parquet", "items.parquet", "histories.parquet"
 NEIGHBOURS, ENGINE, CONTENT = "neighbours.parquet", "engine.safetensors", "content.safetensors"
+ADDED, NOT_FITTED = "added", "added, not fitted to"  # parts of the histories
 NEIGHBOURS_OF_AN_ITEM = 200
+_WHOLE = 2**23  # bytes of all features up to which they are kept as they are
 _HALF = 1e-3  # of the largest number of a row, what half precision may change
 _OWN = (
     "settings",
@@ -53,6 +57,7 @@ _OWN = (
     "engine",
     "licence",
     "encoders",
+    "source",
     "closed_form",
 )  # what a card does not take from another one
 LICENCE_NOTE = (
@@ -82,7 +87,9 @@ def write_export(
         engine = _of_vectors(parts.engine)
         small = pruned(engine, int(neighbours), parts.histories)
         tensors: dict[str, Tensor] = {}
-        described = _describe(small, tensors)
+        source = None if parts.source is None else parts.source.exported(int(neighbours))
+        of_source = values_of(source, tensors)
+        described = _describe(small, tensors, isinstance(source, AttentionSource))
         _write_tables(parts, aside)
         if (weights := _weights_of(small)) is not None:
             _write_neighbours(weights, parts.catalogue, aside / NEIGHBOURS)
@@ -94,9 +101,8 @@ def write_export(
             "measured": _measured(engine, small, parts.histories, int(neighbours)),
             "licence": LICENCE_NOTE,
             "encoders": {name: msgspec.to_builtins(e.named()) for name, e in parts.catalogue.encoders.items()},
+            "source": of_source,
         }
-        if (of_fit := _settings_of_fit(parts)) is not None:
-            card["closed_form"] = {"settings": of_fit, "neighbours": int(neighbours)}
         (aside / CARD).write_text(json_text(card, indent=1) + "\n", encoding="utf-8")
         # Where the data set lay is nobody's business elsewhere.
         settings = {name: value for name, value in parts.card["settings"].items() if name != "data_path"}
@@ -105,18 +111,6 @@ def write_export(
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "files": files}
         (aside / MANIFEST).write_text(json_text(manifest, indent=1) + "\n", encoding="utf-8")
     return card
-
-
-def _settings_of_fit(parts: Parts) -> dict[str, Any] | None:
-    """What a closed form was fitted by, if it can be fitted again to what an export holds; else None."""
-    if isinstance(parts.source, ClosedFormSource):
-        return dict(parts.source.settings)
-    engine, settings = parts.engine, parts.card["settings"]
-    if settings.get("item_graphs") or settings.get("content_controls"):
-        return None  # features do not say all that it was fitted to
-    if isinstance(engine, WeightsEngine) and engine.closed_form is not None:
-        return dict(engine.closed_form.settings)
-    return None
 
 
 def _of_vectors(engine: Engine) -> Engine:
@@ -147,15 +141,19 @@ def _weights_of(engine: Engine) -> sp.csr_matrix | None:
     return engine.weights if isinstance(engine, WeightsEngine) else None
 
 
-def _describe(engine: Engine, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What an engine is, in plain values; its tensors go into ``tensors`` by name."""
+def _describe(engine: Engine, tensors: dict[str, Tensor], of_source: bool = False) -> dict[str, Any]:
+    """What an engine is, in plain values; its tensors go into ``tensors`` by name.
+
+    Args:
+        of_source: whether queries and keys of an attention follow from what is written of its source.
+    """
     if isinstance(engine, VectorsEngine):
         tensors |= {"users": engine.vectors_of_users, "items": engine.vectors_of_items}
         if engine.item_bias is not None:
             tensors["item_bias"] = engine.item_bias
         return {"kind": "vectors"}
     if isinstance(engine, AttentionEngine):
-        for number, (query, key) in enumerate(engine.attention.members):
+        for number, (query, key) in enumerate([] if of_source else engine.attention.members):
             tensors |= {f"query {number}": query.contiguous(), f"key {number}": key.contiguous()}
         own = {"weight": engine.weight, "n_candidates": engine.n_candidates, "members": len(engine.attention.members)}
         return {**_describe(engine.closed_form, tensors), **own, "kind": "attention"}
@@ -164,7 +162,11 @@ def _describe(engine: Engine, tensors: dict[str, Tensor]) -> dict[str, Any]:
     for number, ((path, modality), values) in enumerate(engine.paths.terms.items() if engine.paths else ()):
         # In half the room: what a term lacks by that is counted for the autoencoder, so that the sum stays exact.
         scale = float(np.abs(values).max(initial=1e-30))
-        tensors[f"term {number}"] = torch.from_numpy((values / scale).astype(np.float16))
+        half = (values / scale).astype(np.float16)
+        if 3 * np.count_nonzero(half) < len(half):  # a place takes twice as much as a number
+            places = np.flatnonzero(half)
+            half, tensors[f"places of term {number}"] = half[places], torch.from_numpy(places.astype(np.int32))
+        tensors[f"term {number}"] = torch.from_numpy(half)
         terms.append({"path": path, "modality": modality, "scale": scale})
     described: dict[str, Any] = {"kind": "weights", "modality_weights": dict(engine.modality_weights)}
     if engine.n_scored < engine.n_items:
@@ -198,7 +200,7 @@ def _write_tables(parts: Parts, folder: Path) -> None:
     texts |= {f"text:{name}": pa.array(column, pa.string()) for name, column in catalogue.table.items()}
     write(pa.table(texts), folder / ITEMS)
     rows = []
-    for part, matrix in {**histories.parts, "added": histories.added}.items():
+    for part, matrix in {**histories.parts, **_added(histories)}.items():
         entries = matrix.tocoo()
         user, item = (pa.array(numbers.astype(np.int32)) for numbers in (entries.row - 1, entries.col - 1))
         columns = {
@@ -209,10 +211,19 @@ def _write_tables(parts: Parts, folder: Path) -> None:
         rows.append(pa.table(columns))
     write(pa.concat_tables(rows).unify_dictionaries(), folder / HISTORIES, compression="zstd")
     tensors: dict[str, Tensor] = {}
+    is_large = sum(modality.features.nbytes for modality in catalogue.modalities.values()) > _WHOLE
     for name, modality in catalogue.modalities.items():
-        tensors |= {f"features {name}": _small(modality.features), f"present {name}": modality.present.clone()}
+        features = _small(modality.features) if is_large else modality.features.contiguous()
+        tensors |= {f"features {name}": features, f"present {name}": modality.present.clone()}
     if tensors:
         (folder / CONTENT).write_bytes(safetensors.torch.save(tensors))
+
+
+def _added(histories: Histories) -> dict[str, sp.csr_matrix]:
+    """What came after training by the name of the part: what the model was fitted to, and what not."""
+    rest = histories.added - histories.fitted
+    rest.eliminate_zeros()
+    return {ADDED: histories.fitted, NOT_FITTED: rest}
 
 
 def _small(features: Tensor) -> Tensor:

@@ -28,18 +28,21 @@ class Histories:
     Attributes:
         parts: [n_users, n_items] of ``train``, ``valid`` and ``test``.
         added: [n_users, n_items], what has come since.
+        fitted: [n_users, n_items], those of ``added`` that a model was fitted to, beside the train part.
         sequences: the same in its order, for a model of sequences, by the number of parts; or why there is none.
     """
 
     parts: Mapping[str, sp.csr_matrix]
     added: sp.csr_matrix
+    fitted: sp.csr_matrix
     sequences: Mapping[int, Sequences | UserError] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parts: list[sp.csr_matrix], sequences: Mapping[int, Sequences | UserError]) -> Histories:
         """The histories of the parts of a data set, in their order."""
         matrices = [binary(part) for part in parts]
-        return cls(dict(zip(PARTS, matrices)), sp.csr_matrix(matrices[0].shape, dtype=np.float32), sequences)
+        nothing = sp.csr_matrix(matrices[0].shape, dtype=np.float32)
+        return cls(dict(zip(PARTS, matrices)), nothing, nothing, sequences)
 
     def left_out(self, leave_out: str) -> RatingRows:
         """What users are not recommended again; what was added since is among it, unless that is nothing.
@@ -84,10 +87,20 @@ class Histories:
             raise found
         return found
 
-    def with_added(self, rows: sp.csr_matrix) -> Histories:
-        """The same with further pairs [n_users or more, n_items or more]."""
+    @property
+    def fitted_rows(self) -> sp.csr_matrix:
+        """What a model that follows from interactions is fitted to: binary [n_users, n_items - 1], without padding."""
+        return binary((self.parts["train"] + self.fitted)[:, 1:])
+
+    def with_added(self, rows: sp.csr_matrix, refit: bool = False) -> Histories:
+        """The same with further pairs [n_users or more, n_items or more].
+
+        Args:
+            refit: whether the model is fitted to all that was added, these and others.
+        """
         wider = {name: _resized(part, rows.shape) for name, part in self.parts.items()}
-        return replace(self, parts=wider, added=binary(_resized(self.added, rows.shape) + rows))
+        added = binary(_resized(self.added, rows.shape) + rows)
+        return replace(self, parts=wider, added=added, fitted=added if refit else _resized(self.fitted, rows.shape))
 
     @cached_property
     def _known(self) -> sp.csr_matrix:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,13 +30,16 @@ from recbole_cadmr.recommender import export
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.export_sources import AttentionSource
 from recbole_cadmr.recommender.histories import PARTS, Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.path_weights import PathWeights
-from recbole_cadmr.recommender.sources import ClosedFormSource
+from recbole_cadmr.recommender.source_files import ClosedFormValues, SourceValues, source_of
+from recbole_cadmr.recommender.sources import Source, Unchanging
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
+_VERSIONS = (1, export.FORMAT_VERSION)  # 1: nothing but a closed form takes new items
 _ALWAYS = (export.CARD, export.SETTINGS, export.USERS, export.ITEMS, export.HISTORIES)
 _MOST_VERSION = 10**6
 _SOMETIMES = (export.NEIGHBOURS, export.ENGINE, export.CONTENT)
@@ -69,19 +72,13 @@ class _Engine(msgspec.Struct):
     n_scored: Annotated[int, Meta(ge=1)] | None = None
 
 
-class _ClosedForm(msgspec.Struct):
-    """What a closed form was fitted by, and entries that an item keeps."""
-
-    settings: dict[str, Any]
-    neighbours: Annotated[int, Meta(ge=1)]
-
-
 class _Card(msgspec.Struct):
     model: str
     dataset: str
     engine: _Engine
     encoders: dict[str, Encoder] = {}
-    closed_form: _ClosedForm | None = None
+    source: SourceValues | None = None
+    closed_form: ClosedFormValues | None = None  # of version 1
 
 
 def is_export(path: Path) -> bool:
@@ -104,16 +101,17 @@ def read_export(folder: Path) -> Parts:
     with _refusing(folder):
         content = {name: msgspec.json.decode(files[name]) for name in (export.CARD, export.SETTINGS)}
         described = msgspec.convert(content[export.CARD], _Card)
-        tensors = {
-            name: safetensors.torch.load(files[name]) for name in (export.ENGINE, export.CONTENT) if name in files
-        }
-        catalogue = replace(_catalogue(files, tensors.get(export.CONTENT, {})), encoders=described.encoders)
+        tensors, features = (
+            safetensors.torch.load(files[name]) if name in files else {} for name in (export.ENGINE, export.CONTENT)
+        )
+        order = content[export.SETTINGS].get("modalities") or []
+        catalogue = replace(_catalogue(files, features, order), encoders=described.encoders)
         histories = _histories(files[export.HISTORIES], catalogue)
-        engine = _engine(described, files, tensors.get(export.ENGINE, {}), catalogue)
+        values = described.source or described.closed_form
+        source = source_of(values, described.model, tensors, catalogue.n_items) if values else Unchanging()
+        engine = _engine(described, files, tensors, catalogue, histories, source)
     version = hashlib.sha256(manifest).hexdigest()[:12]
     card = {**content[export.CARD], "settings": content[export.SETTINGS], "version": version}
-    own = described.closed_form
-    source = None if own is None else ClosedFormSource(described.model, own.settings, own.neighbours)
     return Parts(catalogue, histories, engine, card, source)
 
 
@@ -129,7 +127,7 @@ def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
     version = content.get("format_version")
     if type(version) is not int or not 0 < version < _MOST_VERSION:
         raise UserError(f"{file} was edited: it names no format version; {again}")
-    if version != export.FORMAT_VERSION:
+    if version not in _VERSIONS:
         raise UserError(
             f"{folder} is an export of format version {version}, this package reads {export.FORMAT_VERSION}; {again}"
         )
@@ -154,7 +152,8 @@ def _checked_files(folder: Path, manifest: bytes) -> dict[str, bytes]:
     return files
 
 
-def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Catalogue:
+def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor], order: Sequence[str]) -> Catalogue:
+    """Items and users, the modalities in their order in the data set."""
     users = _table(files[export.USERS]).to_pandas()["user_id"].to_numpy()
     items = _table(files[export.ITEMS]).to_pandas()
     item_ids = items["item_id"].to_numpy()
@@ -163,7 +162,7 @@ def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> Cat
     table = pd.DataFrame(columns, index=pd.Index(item_ids, dtype=object), dtype=object)
     names = [name.removeprefix("features ") for name in tensors if name.startswith("features ")]
     modalities = {}
-    for name in names:
+    for name in sorted(names, key=[*order, *names].index):
         features, present = tensors[f"features {name}"].float(), tensors[f"present {name}"]
         _expect(features.ndim == 2 and present.shape == (len(item_ids) + 1,) == features.shape[:1])
         modalities[name] = Modality(name, features, present)
@@ -175,17 +174,28 @@ def _histories(content: bytes, catalogue: Catalogue) -> Histories:
     table = _table(content, "user_id", "item_id", "part")
     users = _numbers(table["user_id"], catalogue.user_numbers)
     items = _numbers(table["item_id"], catalogue.item_numbers)
-    part = _numbers(table["part"], {name: number for number, name in enumerate((*PARTS, "added"))})
+    parts = (*PARTS, export.ADDED, export.NOT_FITTED)
+    part = _numbers(table["part"], {name: number for number, name in enumerate(parts)})
     shape = catalogue.n_users, catalogue.n_items
     matrices = []
-    for number in range(len(PARTS) + 1):
+    for number in range(len(parts)):
         row, column = users[part == number], items[part == number]
         matrices.append(sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape))
-    histories = Histories.of(matrices[: len(PARTS)], {})
-    return histories.with_added(matrices[-1]) if matrices[-1].nnz else histories
+    *of_data_set, added, rest = matrices
+    histories = Histories.of(of_data_set, {})
+    for rows, refit in ((added, True), (rest, False)):
+        histories = histories.with_added(rows, refit) if rows.nnz else histories
+    return histories
 
 
-def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tensor], catalogue: Catalogue) -> Engine:
+def _engine(
+    card: _Card,
+    files: Mapping[str, bytes],
+    tensors: Mapping[str, Tensor],
+    catalogue: Catalogue,
+    histories: Histories,
+    source: Source,
+) -> Engine:
     described, n_items = card.engine, catalogue.n_items
     if described.kind == "vectors":
         users, items, bias = tensors["users"], tensors["items"], tensors.get("item_bias")
@@ -198,12 +208,18 @@ def _engine(card: _Card, files: Mapping[str, bytes], tensors: Mapping[str, Tenso
         terms = {}
         for number, term in enumerate(described.terms):
             values = tensors[f"term {number}"].float().numpy()
+            if (places := tensors.get(f"places of term {number}")) is not None:
+                given, values = values, np.zeros(len(weights.data), dtype=np.float32)
+                values[places.numpy()] = given
             _expect(values.shape == weights.data.shape)
             terms[term.path, term.modality] = values * np.float32(term.scale)
         paths = PathWeights(weights.indptr.copy(), weights.indices.copy(), terms, weights.data.copy())
     engine = WeightsEngine(card.model, weights, None, paths, described.modality_weights, described.n_scored)
     if described.kind == "weights":
         return engine
+    if isinstance(source, AttentionSource):
+        attention = source.scores(catalogue, histories)
+        return AttentionEngine(card.model, engine, attention, described.weight, described.n_candidates)
     members = [(tensors[f"query {number}"], tensors[f"key {number}"]) for number in range(described.members)]
     _expect(all(part.ndim == 2 and len(part) == n_items - 1 for member in members for part in member))
     return AttentionEngine(card.model, engine, AttentionScores(members), described.weight, described.n_candidates)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import scipy.sparse as sp
+import torch
 from recbole.utils import FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
@@ -17,14 +19,18 @@ from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of
+from recbole_cadmr.models.content import ItemFeatures
 from recbole_cadmr.models.contract import traits
+from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 from recbole_cadmr.models.own import refuse_other, take_in
+from recbole_cadmr.models.registry import MODELS, get_model
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.model_engine import engine_of
 from recbole_cadmr.recommender.parts import Parts
-from recbole_cadmr.recommender.sources import CheckpointSource
+from recbole_cadmr.recommender.session_source import source_of
+from recbole_cadmr.recommender.sources import CheckpointSource, Unchanging
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
@@ -51,8 +57,9 @@ def from_checkpoint(
         session = load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
         refuse_other(taken_in, session.config["model"])
         own, sha256 = traits(type(session.model)), sha256_of(file)
-        source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits, trust_checkpoint)
-        return replace(parts_of(session, sha256[:12]), source=source)
+        parts = parts_of(session, sha256[:12])
+        alone, takes = parts.source or Unchanging(), (own.takes_new_items, own.refits)
+        return replace(parts, source=CheckpointSource(file, sha256, data_path, *takes, alone, trust_checkpoint))
 
 
 def opened_again(file: Path, data_path: str | os.PathLike[str] | None, trust_checkpoint: bool) -> Session:
@@ -88,7 +95,16 @@ def rebuilt_engine(
 def parts_of(session: Session, version: str = "") -> Parts:
     """A recommender's parts out of a model on its data, which is called ``version``."""
     card = {**_card(session), "version": version}
-    return Parts(_catalogue(session.dataset), _histories(session), engine_of(session), card)
+    engine = engine_of(session)  # fits what is not fitted yet
+    return Parts(_catalogue(session.dataset), _histories(session), engine, card, source_of(session))
+
+
+def item_weights(name: str, R: sp.csr_matrix, content: ItemFeatures, settings: Mapping[str, Any]) -> Any:
+    """The weights of one of the package's models that weigh items by items, on other data than it was trained on."""
+    model = get_model(name) if name in MODELS else None
+    if model is None or not issubclass(model, ItemWeightsRecommender):
+        raise UserError(f"the export was edited: {name:.100} weighs no items by items")
+    return model.item_weights(Given(R, content, settings, torch.device("cpu")))
 
 
 def _card(session: Session) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from recbole_cadmr.extract import places
 from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.parts import Parts
+from recbole_cadmr.recommender.sources import TOO_LITTLE
 
 _LONGEST = 100_000  # characters of a text that are read, far more than text models do
 _log = logging.getLogger("recbole_cadmr")
@@ -204,7 +205,7 @@ def with_items(
             (``audio``) lie, if no longer where they were.
     """
     if parts.source is None or not parts.source.takes_new_items:
-        reason = "an export holds too little of it" if parts.source is None else "it learns every item by itself"
+        reason = TOO_LITTLE if parts.source is None else parts.source.reason
         raise UserError(f"{parts.engine.name} takes no new items: {reason}")
     catalogue = parts.catalogue
     _check_ids(catalogue, ids)

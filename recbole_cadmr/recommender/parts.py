@@ -18,7 +18,7 @@ class Parts:
     Attributes:
         card: what is known of the model: ``model``, ``dataset``, ``fingerprint``, ``settings``, ``changed``,
             ``versions`` and ``version``, a text that tells models apart.
-        source: where the model comes from, to take in more; None if it cannot.
+        source: where the model comes from, to take in more; None if it takes in nothing.
     """
 
     catalogue: Catalogue

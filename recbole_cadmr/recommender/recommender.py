@@ -164,8 +164,9 @@ class Recommender:
         """Take in products that came after training; from then on they are recommended and may stand in histories.
 
         The model scores them as it would have had they been there from the start with nobody having them; one that
-        follows from the interactions alone is fitted to those of :meth:`update`, too. Texts, pictures and sounds are
-        encoded by what made the vectors of the data set (its ``encoders.json``).
+        follows from the interactions alone is fitted to those of :meth:`update`, too, but for what came with
+        ``refit=False``, so that it does not matter what came first. Texts, pictures and sounds are encoded by what made
+        the vectors of the data set (its ``encoders.json``).
 
         Args:
             ids: of the items, none of which may be known.
@@ -207,8 +208,8 @@ class Recommender:
 
         Args:
             interactions: rows ``user_id, item_id``; other columns are not read.
-            refit: False for a model that stays as it was fitted, which takes no time; True for an error where a model
-                cannot be fitted anew.
+            refit: False for a model that stays as it was fitted, which takes no time, until an update fits it to all
+                that has come; True for an error where a model cannot be fitted anew.
 
         Raises:
             UserError: if ``interactions`` is something else, or on such a ``refit``.

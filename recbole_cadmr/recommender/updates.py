@@ -29,7 +29,8 @@ class Update:
         unknown_items: rows of items that are not in the catalogue; they were passed over.
         unknown_users: rows of users that the model, which learns every user by itself, cannot score until it is
             trained again; they were passed over.
-        refitted: whether the model was fitted anew to all that is known now; if not, it scores people by their new
+        refitted: whether the model was fitted anew to all that is known now, with what earlier updates did not fit it
+            to; if not, it scores people by their new
             histories as far as it takes any, and recommends nothing that they have.
     """
 
@@ -53,8 +54,9 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
     if unusable:
         raise UserError(f"a user cannot be called {unusable[0]!r:.100}; an id is one line without tabs, not '[PAD]'")
     if refit and not can_refit:
-        reason = "an export holds too little for it" if parts.source is None else "train it again for that"
-        raise UserError(f"{parts.engine.name} is not fitted anew to single interactions: {reason}; leave out `refit`")
+        raise UserError(
+            f"{parts.engine.name} is not fitted anew to single interactions: train it again for that; leave out `refit`"
+        )
     item = catalogue.numbers_of(items)
     known = np.array([user in catalogue.user_numbers for user in users], dtype=bool)
     usable = item > 0
@@ -71,7 +73,8 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
     histories = parts.histories.with_added(sp.csr_matrix(shape, dtype=np.float32))
     new = rows - rows.multiply(sum(histories.parts.values(), histories.added) > 0)
     new.eliminate_zeros()
-    refitted = bool(new.nnz) and can_refit and refit is not False
+    left_out = histories.fitted.nnz < histories.added.nnz  # by an earlier update
+    refitted = bool(new.nnz or left_out) and can_refit and refit is not False
     scored, held_out = histories.parts["train"] + histories.added, histories.parts["valid"] + histories.parts["test"]
     update = Update(
         new_pairs=int(new.nnz),
@@ -82,9 +85,9 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
         unknown_users=0 if parts.engine.takes_histories else int(strangers.sum()),
         refitted=refitted,
     )
-    if not new.nnz:
+    if not new.nnz and not refitted:
         return parts, update
-    histories = histories.with_added(new)
+    histories = histories.with_added(new, refitted)
     engine = parts.engine
     if refitted and parts.source is not None:
         engine = parts.source.engine(larger, histories)

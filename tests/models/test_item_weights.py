@@ -93,7 +93,7 @@ def test_what_an_item_lacks_counts_nothing(tmp_path, name):
     text = {item: vector for item, vector in TEXT.items() if item != "b"}
     train = [row for row in TRAIN if not row.endswith(" b")]
     model = fitted(write_micro(tmp_path, train=train, text=text), name)
-    b = model._dataset.field2token_id["item_id"]["b"]
+    b = model.given.content.field2token_id["item_id"]["b"]
     scores = scores_of(model)
     assert not scores[:, b].any() and np.isfinite(scores).all() and scores.any()
 

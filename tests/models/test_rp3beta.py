@@ -45,7 +45,7 @@ def test_scores_are_those_of_walks_counted_one_by_one(tmp_path, monkeypatch, alp
     rows = [f"u{user} i{item}" for user, item in pairs]
     settings = {"alpha": alpha, "beta": beta, "neighbours": k, "normalise": normalise}
     model = fitted(open_drawn(write_drawn(tmp_path, rows), "RP3beta", **settings))
-    R = model.R.toarray().astype(np.float64)
+    R = model.given.R.toarray().astype(np.float64)
     assert R.shape[1] > 14 and R.sum(0).max() > 2 * R.sum(0)[R.sum(0) > 0].min()
     expected = rp3beta_weights(R, alpha, beta, k, normalise)
     assert np.allclose(scores_of(model)[:, 1:], R @ expected, atol=1e-5)
@@ -62,7 +62,7 @@ def test_rows_keep_their_largest_entries_and_of_equal_ones_the_first():
 
 def test_what_nobody_else_has_leads_nowhere_and_people_without_a_history_score_nothing(tmp_path):
     model = fitted(open_micro(write_micro(tmp_path, train=["ann a", "bob b", "bob c"]), "RP3beta"))
-    scores, ids = scores_of(model), model._dataset.field2token_id
+    scores, ids = scores_of(model), model.given.content.field2token_id
     ann, bob = ids["user_id"]["ann"], ids["user_id"]["bob"]
     assert not scores[ann].any()
     assert scores[bob, ids["item_id"]["c"]] == scores[bob, ids["item_id"]["b"]] == 1

@@ -232,7 +232,8 @@ def edit(folder, name, change):
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_features_too_small_for_half_precision_are_kept_whole(exported, tmp_path):
+def test_features_too_small_for_half_precision_are_kept_whole(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_cadmr.recommender.export._WHOLE", 100)
     parts = exported[0].parts
     text = parts.catalogue.modalities["text"]
     tiny = Modality("text", text.features * 1e-7, text.present)
@@ -260,7 +261,7 @@ def test_what_was_cut_short_or_changed_is_refused(folder, name):
 def test_other_versions_and_strangers_are_refused(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     for change, sentence in (
-        ({"format_version": 2}, "is an export of format version 2, this package reads 1; export the checkpoint again"),
+        ({"format_version": 3}, "is an export of format version 3, this package reads 2; export the checkpoint again"),
         ({"format": "another"}, "is not the manifest of an export of this package"),
         (
             {"files": {**manifest["files"], "../evil": {"bytes": 1, "sha256": 64 * "0"}}},
@@ -294,7 +295,7 @@ def damaged(manifest):
         text.replace('"', "'"),
         text + "x",
     )
-    yield text.replace('"format_version": 1', f'"format_version": 1{"0" * 5000}')
+    yield text.replace('"format_version": 2', f'"format_version": 2{"0" * 5000}')
     for junk in (None, True, -1, 1.5, 10**400, float("inf"), "", "x" * 10_000, [], [1], {}, {"a": {}}):
         yield from (json.dumps({**manifest, key: junk}) for key in manifest)
         for name, identity in [*manifest["files"].items()][:1]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.export_sources import ClosedFormSource
 from recbole_cadmr.recommender.recommender import Recommender, load
-from recbole_cadmr.recommender.sources import ClosedFormSource
 from tests.micro import IMAGE, TEXT
+from tests.recommender.test_export import edit
 from tests.recommender.test_updates import ADDED, LINEAR, scores, trained
 
 NEW = {"ids": ["e", "f"], "vectors": {"text": [TEXT["e"], [0.5, 0.5, 0.1]], "image": [[0, 0], IMAGE["d"]]}}
@@ -32,32 +34,89 @@ def test_both_give_the_same(tmp_path, settings):
     assert first["contribution"].tolist() == pytest.approx(second["contribution"].tolist(), abs=1e-6)
 
 
-def test_an_export_takes_new_items_and_interactions_by_itself(tmp_path):
-    by_checkpoint = trained(tmp_path, "LinearCADMR", **LINEAR)
+BEST = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1, "attention_weights": [0.3]}
+FIT = {"adaptive_fits": 1, "reg_weight": 2.0}
+MODELS = {
+    "LinearCADMR": ("LinearCADMR", LINEAR),
+    "low rank": ("LinearCADMR", {**LINEAR, "fit": "sparse"}),
+    "fused": ("LinearCADMR", {**LINEAR, "attention": "fused"}),
+    "best": ("CADMR", {**BEST, "linear_settings": FIT, "ensemble_size": 2}),
+    "best, low rank": ("CADMR", {**BEST, "linear_settings": {**FIT, "fit": "sparse"}}),
+    "best, components": ("CADMR", {**BEST, "linear_settings": FIT, "content_components": 2}),
+    "VBPR": ("VBPR", {"epochs": 2, "embedding_size": 4}),
+    "VBPR, trained": ("VBPR", {"epochs": 2, "embedding_size": 4, "trainable_features": True}),
+    **{name: (name, {}) for name in ("CEASE", "AddEASE", "L3AE", "MMGF")},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_export_takes_new_items_as_its_checkpoint_does(tmp_path, name):
+    model, settings = MODELS[name]
+    by_checkpoint = trained(tmp_path, model, **settings)
     by_checkpoint.export(tmp_path / "export", neighbours=100)
     alone = load(tmp_path / "export")
-    assert alone.takes_new_items
+    before = scores(alone)
+    assert before == pytest.approx(scores(by_checkpoint), abs=1e-5) and alone.takes_new_items
     for recommender in (by_checkpoint, alone):
-        recommender.add_items(**NEW, titles=["the e", None])
-        assert recommender.update(ADDED).refitted
-    assert scores(alone) == pytest.approx(scores(by_checkpoint), abs=1e-3)  # features in half precision
-    assert alone.titles == {"e": "the e"}
+        recommender.add_items(["e"], vectors={"text": [TEXT["e"]]}, titles=["the e"])
     alone.export(tmp_path / "again", neighbours=100)
     again = load(tmp_path / "again")
-    assert again.items == alone.items and scores(again) == pytest.approx(scores(alone), abs=1e-3)
+    for recommender in (by_checkpoint, alone, again):
+        recommender.add_items(["f"], vectors={"text": [[0.5, 0.5, 0.125]], "image": [IMAGE["d"]]})
+    expected = scores(by_checkpoint)
+    for recommender in (alone, again):
+        assert recommender.items == ["a", "b", "c", "d", "e", "f"] and recommender.titles == {"e": "the e"}
+        assert scores(recommender) == pytest.approx(expected, abs=1e-5)
+    assert len({score for (_, item), score in expected.items() if item in "ef"}) > 2
     assert "e" in set(again.similar_items("a", by="content")["item_id"])
+    refits = model not in ("VBPR", "CADMR")
+    assert [r.update(ADDED).refitted for r in (by_checkpoint, alone)] == [refits, refits]
+    assert scores(alone) == pytest.approx(scores(by_checkpoint), abs=1e-5)
+    if not refits:
+        with pytest.raises(UserError, match=f"{model} is not fitted anew to single interactions: train it again"):
+            alone.update(ADDED, refit=True)
 
 
-def test_an_export_that_cannot_says_so(tmp_path):
-    best = trained(tmp_path, "VBPR", epochs=1, embedding_size=4)
-    best.export(tmp_path / "export")
+@pytest.mark.parametrize(
+    ("model", "settings", "reason"),
+    [
+        ("BPR", {"epochs": 1}, "it learns every item by itself"),
+        (
+            "CEASE",
+            {"content_controls": {"shuffled": True}},
+            "it was trained on content that content_controls changed",
+        ),
+        (
+            "CADMR",
+            {**BEST, "linear_settings": {**FIT, "attention": "fused"}},
+            "an export does not hold the fused graph",
+        ),
+    ],
+)
+def test_an_export_that_cannot_says_why(tmp_path, model, settings, reason):
+    trained(tmp_path, model, **settings).export(tmp_path / "export")
     alone = load(tmp_path / "export")
     assert not alone.takes_new_items
-    with pytest.raises(UserError, match="VBPR takes no new items: an export holds too little of it"):
+    with pytest.raises(UserError, match=f"^{model} takes no new items: {reason}"):
         alone.add_items(**NEW)
-    with pytest.raises(UserError, match="VBPR is not fitted anew to single interactions: an export holds too little"):
+    with pytest.raises(UserError, match=f"{model} is not fitted anew to single interactions"):
         alone.update(ADDED, refit=True)
-    assert alone.update(ADDED).new_pairs == 1
+    assert alone.update(ADDED).new_pairs > 0
+
+
+def test_an_export_of_the_first_version_is_read_and_takes_new_items(tmp_path):
+    recommender = trained(tmp_path, "LinearCADMR", **LINEAR)
+    recommender.export(tmp_path / "export", neighbours=100)
+    card = json.loads((tmp_path / "export" / "card.json").read_text())
+    source = card.pop("source")
+    card["closed_form"] = {name: source[name] for name in ("settings", "neighbours")}
+    edit(tmp_path / "export", "card.json", lambda _: json.dumps(card).encode())
+    manifest = tmp_path / "export" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 1'))
+    alone = load(tmp_path / "export")
+    for each in (recommender, alone):
+        each.add_items(**NEW)
+    assert scores(alone) == pytest.approx(scores(recommender), abs=1e-3)
 
 
 def test_another_model_in_the_place_of_the_checkpoint_is_not_mixed_with_the_one_that_was_loaded(tmp_path):
@@ -79,9 +138,6 @@ def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
     edited = Recommender(replace(recommender.parts, source=ClosedFormSource("LinearCADMR", own)))
     with pytest.raises(UserError, match="the export was edited"):
         edited.add_items(**NEW)
-
-
-BEST = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1}
 
 
 @pytest.mark.parametrize(

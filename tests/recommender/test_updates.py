@@ -9,7 +9,7 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.recommender import Recommender, load
-from tests.micro import PAIRS, TRAIN, write_micro
+from tests.micro import PAIRS, TEXT, TRAIN, write_micro
 
 ROWS = [("eve", "b"), ("fay", "a"), ("fay", "d"), ("fay", "d"), ("ann", "a"), ("ann", "c"), ("gus", "z")]
 ADDED = pd.DataFrame(ROWS, columns=["user_id", "item_id"])
@@ -35,7 +35,7 @@ def copy(recommender):
 
 
 def scores(recommender):
-    lists = recommender.recommend(topk=4, leave_out="none", popular=False)
+    lists = recommender.recommend(topk=len(recommender.items), leave_out="none", popular=False)
     return {(user, item): score for user, item, score in lists[["user_id", "item_id", "score"]].itertuples(index=False)}
 
 
@@ -66,6 +66,29 @@ def test_without_a_fit_histories_alone_are_new(linear):
     assert found["score"].to_numpy() == pytest.approx(frame["score"].to_numpy(), rel=1e-5)
     before = scores(linear)
     assert scores(updated)["cid", "b"] == pytest.approx(before["cid", "b"], rel=1e-6)
+
+
+def test_what_a_fit_was_spared_stays_out_of_it_until_an_update_that_fits(linear, tmp_path):
+    """In whatever order things come, the fit is the same."""
+    item = {"ids": ["e"], "vectors": {"text": [TEXT["e"]], "image": [[0.0, 0.0]]}}
+    first, second = copy(linear), copy(linear)
+    assert not first.update(ADDED, refit=False).refitted
+    first.add_items(**item)
+    second.add_items(**item)
+    assert not second.update(ADDED, refit=False).refitted
+    assert scores(first) == pytest.approx(scores(second), abs=1e-9)
+    first.export(tmp_path / "export", neighbours=100)
+    again = load(tmp_path / "export")
+    assert again.histories.added.nnz == 3 and not again.histories.fitted.nnz
+    # What is known already is no new pair, but has not been fitted to.
+    update = first.update(ADDED.loc[[0]])
+    assert (update.new_pairs, update.known_pairs, update.refitted) == (0, 1, True)
+    third = copy(linear)
+    third.update(ADDED)
+    third.add_items(**item)
+    assert scores(first) == pytest.approx(scores(third), abs=1e-9) != pytest.approx(scores(second), abs=1e-3)
+    again.update(ADDED, refit=True)
+    assert scores(again) == pytest.approx(scores(third), abs=1e-5)
 
 
 def test_what_is_known_already_changes_nothing(linear):

@@ -82,8 +82,8 @@ def test_the_best_training_is_kept_and_said(tmp_path):
     model = open_checkpoint(run.checkpoint).model
     assert recbole_cadmr.evaluate(run.checkpoint)["result"] == run.result["test_result"]
     assert model.attentions[0].temperature == choices["attention"]["attention_temperature"]
-    assert model._smoothing.cooccurrence == choices["attention"]["cooccurrence_smoothing"]
-    assert model._smoothing.content == 1.0  # as given
+    assert model.smoothing.cooccurrence == choices["attention"]["cooccurrence_smoothing"]
+    assert model.smoothing.content == 1.0  # as given
 
 
 class _Killed(Exception):
