@@ -57,13 +57,13 @@ def _linked(source: str, target: str) -> None:
     """Another name of the same file; a copy where the file system has no such links."""
     try:
         os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _exchange(new: Path, old: Path, aside: Path) -> None:
     """Let two folders exchange their names, or else put ``old`` aside before ``new`` takes its name."""
-    with suppress(OSError, AttributeError):  # another system, or a file system that cannot
+    with suppress(OSError, AttributeError, TypeError):  # another system, or a file system that cannot
         libc = ctypes.CDLL(None, use_errno=True)
         paths = (_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old))
         if libc.renameat2(*paths, _RENAME_EXCHANGE) == 0:
