@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=whole_number(1, 256), help="requests worked at at once (default: the cores)")
     add("--max_k", type=whole_number(1), default=Limits.k, help=f"items of a list (default {Limits.k})")
     add("--max_users", type=whole_number(1), default=Limits.users, help=f"people of a request (default {Limits.users})")
+    added = f"new items and interactions that are kept until an export has them (default {Limits.added})"
+    add("--max_added", type=whole_number(1), default=Limits.added, metavar="N", help=added)
     body = f"of a request (default {Limits.body})"
     add("--max_body", type=whole_number(1), default=Limits.body, metavar="BYTES", help=body)
     rate = f"requests a second of one client (default {Limits.rate:g}; 0: any number)"
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         body=arguments.max_body,
         k=arguments.max_k,
         users=arguments.max_users,
+        added=arguments.max_added,
         rate=arguments.rate,
         patience=arguments.patience,
     )
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             for model in arguments.model:
                 take_in(model)
         places = arguments.text_model, arguments.weights
-        models = Models(sources, metrics, pictures, arguments.data_path, *places)
+        models = Models(sources, metrics, pictures, arguments.data_path, *places, limits.added)
         models.load()
         address, is_here = server.address_of(bound), server.is_loopback(bound)
         service = server.Service(

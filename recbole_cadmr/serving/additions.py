@@ -11,19 +11,33 @@ import pandas as pd
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.serving.bodies import NewItem
+from recbole_cadmr.serving.refusal import Refused
 
 
 class Additions:
     """New items and interactions of one model, until an export has them.
 
     Args:
+        most: how many of both together are kept.
         text_model, weights: where the text model and the weights of the image model lie, if that is not known.
     """
 
-    def __init__(self, text_model: str | None = None, weights: str | None = None) -> None:
+    def __init__(self, most: int, text_model: str | None = None, weights: str | None = None) -> None:
+        self._most = most
         self._places: dict[str, Any] = {"text_model": text_model, "weights": weights}
         self._items: dict[str, NewItem] = {}
         self._pairs: dict[tuple[str, str], None] = {}
+
+    def check_room(self, items: Iterable[str] = (), pairs: Iterable[tuple[str, str]] = ()) -> None:
+        """Refuse items and interactions that are more, with those that are kept, than may be."""
+        held = len(self._items) + len(self._pairs)
+        new = len(set(items) - self._items.keys()) + len(set(pairs) - self._pairs.keys())
+        if held + new > self._most:
+            raise Refused(
+                507,
+                f"the service keeps at most {self._most:,} items and interactions that no export has yet; it has "
+                f"{held:,}, these are {new:,} more: give it an export with them, or a larger --max_added",
+            )
 
     def add_items(self, recommender: Recommender, items: Sequence[NewItem]) -> dict[str, int]:
         """Give a recommender items that it does not know; returns how many.

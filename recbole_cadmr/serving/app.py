@@ -18,7 +18,9 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.serving import answers, bodies, page
+from recbole_cadmr.serving.additions import Additions
 from recbole_cadmr.serving.gate import API, Application, Gate
 from recbole_cadmr.serving.limits import Limits
 from recbole_cadmr.serving.metrics import TYPE, Metrics
@@ -164,16 +166,22 @@ def _add_changes(app: FastAPI, models: Models, key: str | None) -> None:
         """Take in what people have chosen since; new people are known from then on. Needs a key."""
         check_key()
         pairs = [(row.user, row.item) for row in body.interactions]
-        counts = await _in(
-            None, models.change, body.model, lambda kept, asked: kept.add_interactions(asked, pairs, body.refit)
-        )
+
+        def add(kept: Additions, asked: Recommender) -> dict[str, int]:
+            return kept.add_interactions(asked, pairs, body.refit)
+
+        counts = await _in(None, models.change, body.model, add, (), pairs)
         return _json({"models": counts})
 
     @app.post(f"{API}items", summary="New items", responses={200: {"model": bodies.Changed}})
     async def new_items(body: bodies.NewItemsBody) -> Response:
         """Take in items that came after training, by their texts, pictures or vectors. Needs a key."""
         check_key()
-        counts = await _in(None, models.change, body.model, lambda kept, asked: kept.add_items(asked, body.items))
+
+        def add(kept: Additions, asked: Recommender) -> dict[str, int]:
+            return kept.add_items(asked, body.items)
+
+        counts = await _in(None, models.change, body.model, add, [item.id for item in body.items])
         return _json({"models": counts})
 
     @app.post(f"{API}reload", summary="Newest exports", responses={200: {"model": bodies.Reloaded}})

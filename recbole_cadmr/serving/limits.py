@@ -20,6 +20,7 @@ class Limits:
         body: bytes of a request's body.
         k: items of a list.
         users: people of a request.
+        added: items and interactions of a model that came since its export was written.
         rate: requests a second of one client, twice as many at once; 0 for any number.
         patience: seconds that a client has to send a request.
         waiting: requests in work or waiting for it.
@@ -28,6 +29,7 @@ class Limits:
     body: int = 2**20
     k: int = 1000
     users: int = 100
+    added: int = 100_000
     rate: float = 100.0
     patience: float = 10.0
     waiting: int = 256

@@ -8,13 +8,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.serving.additions import Additions
+from recbole_cadmr.serving.limits import Limits
 from recbole_cadmr.serving.metrics import Metrics
 from recbole_cadmr.serving.pictures import Pictures, PictureSource
 from recbole_cadmr.serving.refusal import Refused
@@ -82,6 +83,7 @@ class Models:
         data_path: where data sets of checkpoints lie.
         text_model, weights: where the text model and the weights of the image model lie that encode new items, if
             that is not known.
+        most_added: items and interactions of each that are kept until an export has them.
     """
 
     def __init__(
@@ -92,11 +94,12 @@ class Models:
         data_path: str | None = None,
         text_model: str | None = None,
         weights: str | None = None,
+        most_added: int = Limits.added,
     ) -> None:
         self._sources, self._metrics, self._data_path = dict(sources), metrics, data_path
         self._pictures = pictures or PictureSource()
         self._served: dict[str, ServedModel] = {}
-        self._additions = {name: Additions(text_model, weights) for name in sources}
+        self._additions = {name: Additions(most_added, text_model, weights) for name in sources}
         self._errors: dict[str, str] = {}
         self._signatures: dict[str, Signature] = {}
         self._loading, self._changing = threading.Lock(), threading.Lock()
@@ -182,20 +185,26 @@ class Models:
         _log.info("%s: version %s is served now%s", name, model.version, _told(counts))
         return "loaded"
 
-    def change(self, name: str | None, act: Change) -> dict[str, dict[str, int]]:
+    def change(
+        self, name: str | None, act: Change, items: Iterable[str] = (), pairs: Iterable[tuple[str, str]] = ()
+    ) -> dict[str, dict[str, int]]:
         """Change what is served by additions, which a later reload keeps.
 
         Args:
             name: of the model; None for all.
+            items, pairs: what is added, by id, and of person and item.
 
         Returns:
             What came of it, by the names of the models.
 
         Raises:
             UserError: if a model refuses it.
+            Refused: if there is no room for it.
         """
         counts: dict[str, dict[str, int]] = {}
         with self._changing:
+            for each in self.named(name):
+                self._additions[each].check_room(items, pairs)
             for each in self.named(name):
                 model = self._served[each]
                 try:

@@ -69,9 +69,11 @@ def serving(
     is_ready = threading.Event()
     metrics = Metrics()
     with listen("127.0.0.1", 0) as bound:
-        models = Models(sources, metrics, pictures, None if data_path is None else str(data_path))
+        limits = limits or Limits()
+        place = None if data_path is None else str(data_path)
+        models = Models(sources, metrics, pictures, place, most_added=limits.added)
         models.load()
-        service = Service(models, metrics, is_ready.set, limits or Limits(), key, 2, watch, proxies, only_here)
+        service = Service(models, metrics, is_ready.set, limits, key, 2, watch, proxies, only_here)
         thread = threading.Thread(target=service.run, args=([bound],), daemon=True)
         address = address_of(bound)
         thread.start()

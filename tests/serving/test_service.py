@@ -457,6 +457,35 @@ def test_new_people_and_items_are_known_at_once(micro_runs, micro_data):
         assert "new" in [row["item"] for row in again["items"]]
 
 
+def test_additions_beyond_the_limit_are_refused_whole_until_an_export_has_them(micro_runs, micro_data, tmp_path):
+    recommender = recbole_cadmr.load(micro_runs[0], micro_data)
+    recommender.export(tmp_path / "one")
+    (tmp_path / "now").symlink_to("one")
+    with serving({"shop": tmp_path / "now"}, key=KEY, limits=Limits(added=3)) as running:
+
+        def told(*pairs):
+            rows = [{"user": user, "item": item} for user, item in pairs]
+            return running.post("/v1/interactions", {"interactions": rows}, x_api_key=KEY)
+
+        item = {"id": "new", "vectors": {"text": [1.0, 0.0, 0.2]}}
+        assert told(("zoe", "a"), ("zoe", "b"), ("zoe", "a")).json()["models"]["shop"]["new_pairs"] == 2
+        assert running.post("/v1/items", {"items": [item]}, x_api_key=KEY).ok
+        assert told(("zoe", "b")).ok  # is kept already
+        assert sentence_of(told(("zoe", "b"), ("yan", "c")), 507) == (
+            "the service keeps at most 3 items and interactions that no export has yet; it has 3, these are 1 more: "
+            "give it an export with them, or a larger --max_added"
+        )
+        more = {"items": [{**item, "id": "newer"}]}
+        assert "these are 1 more" in sentence_of(running.post("/v1/items", more, x_api_key=KEY), 507)
+        served = running.models.get(None).recommender
+        assert "yan" not in served.users and "newer" not in served.items
+        served.export(tmp_path / "two")
+        (tmp_path / "now").unlink()
+        (tmp_path / "now").symlink_to("two")
+        assert running.post("/v1/reload", {}, x_api_key=KEY).json() == {"models": {"shop": "loaded"}}
+        assert told(("yan", "c")).ok
+
+
 def test_scores_are_numbers_of_json(service):
     text = service.post(RECOMMEND, {"user": "u0001", "k": 790, "leave_out": "none"}).text
     scores = [row["score"] for row in json.loads(text, parse_constant=pytest.fail)["lists"][0]["items"]]
