@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # A Library takes its declarations back when it is collected.
 _libraries: list[torch.library.Library] = []
 _changed: dict[str, bool] = {}  # by workaround that has been applied
+_sought: set[str] = set()  # modules that the other finders are asked for: one of them may ask all finders, too
 
 
 class _BeforeImport(MetaPathFinder):
@@ -51,9 +52,13 @@ class _BeforeImport(MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leave the search for all others to the other finders."""
         _apply_for(name)
-        if name in _HOOKED and _hooks:
+        if name in _HOOKED and _hooks and name not in _sought:
             others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
-            found = next(filter(None, others), None)
+            _sought.add(name)
+            try:
+                found = next(filter(None, others), None)
+            finally:
+                _sought.discard(name)
             if found is not None:
                 found.loader = _Hooked(found.loader)
             return found

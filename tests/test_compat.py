@@ -6,10 +6,12 @@ import logging
 import subprocess
 import sys
 import tempfile
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole.data
 import scipy.sparse
 import torch
 from recbole.trainer import trainer as recbole_trainer
@@ -151,3 +153,16 @@ get_model("GRU4Rec")
 print(torch.is_anomaly_enabled())
 """
     assert in_new_process(code).split() == ["False", "True"]
+
+
+def test_a_finder_that_asks_all_others_is_no_circle(monkeypatch):
+    """As that of what measures coverage does."""
+
+    class Asking(MetaPathFinder):
+        def find_spec(self, *arguments):
+            found = (finder.find_spec(*arguments) for finder in sys.meta_path if finder is not self)
+            return next(filter(None, found), None)
+
+    monkeypatch.setattr(sys, "meta_path", [Asking(), *sys.meta_path])
+    spec = sys.meta_path[0].find_spec("recbole.data.utils", recbole.data.__path__)
+    assert isinstance(spec.loader, compat._Hooked) and spec.loader.get_filename().endswith("utils.py")
