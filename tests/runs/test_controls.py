@@ -40,11 +40,11 @@ def write_world(folder: Path, seed: int, n_items_of_user: int, content: str, n_u
     return folder.parent
 
 
-def assert_above_controls(dataset, data_path, folder, **of_best):
+def assert_above_controls(dataset, data_path, folder, best=None, linear=None):
     """Train on a data set and compare recall@20 and ndcg@20 on the test part, user by user."""
     models = {
-        "best": ("CADMR", "best", of_best),
-        "LinearCADMR": ("LinearCADMR", None, {}),
+        "best": ("CADMR", "best", best or {}),
+        "LinearCADMR": ("LinearCADMR", None, linear or {}),
         "EASE": ("EASE", None, {}),
         "ItemKNN": ("ItemKNN", None, {}),
     }
@@ -85,11 +85,12 @@ def prepared(name: str, tmp_path: Path) -> Path:
 
 
 def test_of_a_real_set(tmp_path):
-    brief = {"epochs": 8, "attention_trials": 2}
-    assert_above_controls("lfm2k", prepared("lfm2k", tmp_path), tmp_path, **brief)
+    linear = {"adaptive_fits": 4}
+    best = {"attention_trials": 1, "linear_settings": linear}
+    assert_above_controls("lfm2k", prepared("lfm2k", tmp_path), tmp_path, best, linear)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lfm2k", "tiktok", "baby", "microlens", "sports"])
-def test_of_real_sets_with_all_trainings(tmp_path, name):
+def test_of_real_sets_with_all_fits_and_trainings(tmp_path, name):
     assert_above_controls(name, prepared(name, tmp_path), tmp_path)
