@@ -417,8 +417,8 @@ def _hook_quick_start(module: ModuleType) -> None:
     count = module.get_flops
 
     @functools.wraps(count)
-    def get_flops(model: Any, *arguments: Any, **named: Any) -> Any:
-        return "not counted" if _hook("is_own", model) else count(model, *arguments, **named)
+    def get_flops(model: Any, dataset: Any, *arguments: Any, **named: Any) -> Any:
+        return "not counted" if _hook("is_own", dataset.config) else count(model, dataset, *arguments, **named)
 
     def load_data_and_model(model_file: Any, trust_checkpoint: bool = False) -> Any:
         return recbole_cadmr_hook("load_data_and_model", model_file, trust_checkpoint)  # type: ignore[name-defined]  # noqa: F821

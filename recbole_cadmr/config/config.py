@@ -97,7 +97,8 @@ class Config(recbole.config.Config):
         changed: of the settings of a checkpoint, those that were changed; found by comparing values if not given.
         final: of a run that is trained on all interactions, whose it is and how far it trains; see ``contents.Final``.
             It is no setting, so that nothing but ``train --final`` and its checkpoints can ask for it.
-        config_file_list, config_dict: ``config_files`` and ``settings`` by RecBole's names.
+        config_file_list, config_dict: ``config_files`` and ``settings`` by RecBole's names; the latter may be a
+            ``Config``.
 
     Attributes:
         changed: settings that a preset, data set, file or caller set to something other than the default.
@@ -130,6 +131,8 @@ class Config(recbole.config.Config):
             if ours and theirs:
                 raise UserError("config_file_list and config_dict are RecBole's names of config_files and settings")
         config_files, settings = config_files or config_file_list or (), settings or config_dict
+        if isinstance(settings, Config):
+            settings = settings.as_settings()
         model = name_of(model) if isinstance(model, type) else model
         if not isinstance(settings or {}, Mapping):
             raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
@@ -154,6 +157,11 @@ class Config(recbole.config.Config):
         kept = {key: value for key, value in self.final_config_dict.items() if key not in _DERIVED}
         kept["data_path"] = str(self.data_root)
         return without_inert(kept)
+
+    def as_settings(self) -> dict[str, Any]:
+        """The settings from which another ``Config`` is the same."""
+        names = {name: self[name] for name in ("model", "dataset", "output")}
+        return {**names, "data_path": str(self.data_root), **self.changed}
 
     # What RecBole's constructor calls, in its order.
 

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 
 def model_module(name: str) -> str | None:
-    """The module of this package's model of a name in small letters; None if it has none."""
-    return f"recbole_cadmr.models.{name}" if name in _own_names() else None
+    """The module of this package's model, or of the user's own, of a name in small letters; None if there is none."""
+    if name in _own_names():
+        return f"recbole_cadmr.models.{name}"
+    registry = sys.modules.get("recbole_cadmr.models.registry")  # which knows nobody's before it is imported
+    theirs = {} if registry is None else {one.lower(): model for one, model in registry.known_models().items()}
+    return theirs[name].__module__ if name in theirs else None
 
 
 @cache
@@ -35,41 +39,41 @@ def _own_names() -> frozenset[str]:
     return frozenset(name for name in declared if (Path(__file__).parents[1] / "models" / f"{name}.py").is_file())
 
 
-def is_own(what: Any) -> bool:
-    """Whether settings, or a model, are of a class of this package's."""
-    return _is_own_class(type(what))
+def is_own(config: Any) -> bool:
+    """Whether settings are a :class:`Config` of this package's."""
+    return type(config).__module__.startswith("recbole_cadmr.")
 
 
 def config_class(
     model: Any = None,
     dataset: str | None = None,
     config_file_list: Sequence[str] | None = None,
-    config_dict: Mapping[str, Any] | None = None,
+    config_dict: Mapping[str, Any] | Config | None = None,
 ) -> type[Config] | None:
     """What RecBole's ``Config`` is to be of a model of this package's: its own, which knows the model's settings.
 
     Raises:
         UserError: if the command line names the model, which this package does not read.
     """
+    from recbole_cadmr.config.config import Config
+    from recbole_cadmr.models.contract import OwnModel
+
+    if isinstance(config_dict, Config):  # which knows its model, also one of RecBole's
+        return Config
     on_command_line = [] if _is_notebook() else [text for text in sys.argv[1:] if re.match("--[^=]+=", text)]
     for text in on_command_line if model is None else ():
         if text.startswith("--model=") and text[len("--model=") :].lower() in _own_names():
             raise UserError(f"name the model in the call, not by {text}: it takes no settings from the command line")
     name = model or (config_dict or {}).get("model") or _named_in(config_file_list or ())
-    name = name if isinstance(name, str) else getattr(name, "__name__", "") if _is_own_class(name) else ""
-    if name.lower() not in _own_names():
+    is_on_ours = isinstance(name, type) and issubclass(name, OwnModel)  # also of the user's own, on a base of ours
+    name = name if isinstance(name, str) else name.__name__ if is_on_ours else ""
+    if name.lower() not in _own_names() and not is_on_ours:
         return None
-    from recbole_cadmr.config.config import Config
-
     if on_command_line:
         logging.getLogger("recbole_cadmr").warning(
             f"{name} takes no settings from the command line ({on_command_line[0]}); give them in config_dict"
         )
     return Config
-
-
-def _is_own_class(model: Any) -> bool:
-    return isinstance(model, type) and model.__module__.startswith("recbole_cadmr.")
 
 
 def _named_in(config_files: Sequence[str]) -> Any:

@@ -154,7 +154,7 @@ def test_every_counterpart_is_a_setting_of_the_model():
 def test_later_files_have_priority_and_a_list_of_one_is_a_value(overall, tmp_path):
     found = translated([overall, written(tmp_path, "MGCN", "{epochs: 3, cl_loss: [0.1], hyper_parameters: [cl_loss]}")])
     assert found.settings == {
-        "gpu_id": 0, "use_gpu": False, "seed": 999, "epochs": 3, "stopping_step": 20, "eval_step": 1,
+        "use_gpu": False, "seed": 999, "epochs": 3, "stopping_step": 20, "eval_step": 1,
         "learning_rate_schedule": "constant", "metrics": ["Recall", "MAP"], "topk": [1, 2], "valid_metric": "Recall@2",
         "contrast_weight": 0.1,
     }  # fmt: skip

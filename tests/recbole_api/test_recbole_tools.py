@@ -19,7 +19,9 @@ import recbole_cadmr
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.models import own, registry
 from recbole_cadmr.models.freedom import FREEDOM
+from recbole_cadmr.models.rp3beta import RP3beta
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from tests.micro import PAIRS, SMALL, write_drawn, write_micro
 
@@ -51,6 +53,18 @@ def test_run_recbole_trains_and_measures_as_train_does(model, named, data, tmp_p
     assert len((folder / "history.jsonl").read_text().splitlines()) == len(ours.result["history"])
 
 
+class OwnWalk(RP3beta):
+    """A model of the user's own."""
+
+
+def test_run_recbole_takes_a_class_of_the_users_own_on_a_base_of_ours(data, monkeypatch):
+    for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given")):
+        monkeypatch.setattr(place, name, {})
+    theirs, ours = (run_recbole(model=model, dataset="micro", config_dict=of(data)) for model in (OwnWalk, "RP3beta"))
+    assert theirs == ours
+    assert sorted(folder.name.partition("-")[0] for folder in Path("saved").iterdir()) == ["OwnWalk", "RP3beta"]
+
+
 def test_a_model_named_in_a_file_has_the_form_that_its_settings_ask_for(data, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("model: CADMR\nobjective: softmax\n")
@@ -71,6 +85,7 @@ def test_recboles_functions_with_our_settings_and_recboles_model(data, tmp_path)
     trainer.fit(train, valid)
     run = recbole_cadmr.train("BPR", "drawn", output=tmp_path / "run", settings=of(data, embedding_size=4))
     assert trainer.evaluate(test) == run.result["test_result"]
+    assert run_recbole(config_dict=config, saved=False)["test_result"] == trainer.evaluate(test)  # the last is the best
     assert trainer.best_valid_score == run.result["best_valid_score"]
     assert trainer.evaluate(test, model_file=run.checkpoint) == run.result["test_result"]  # the same data, another file
     again = load_data_and_model(trainer.saved_model_file)
