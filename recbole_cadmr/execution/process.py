@@ -57,6 +57,7 @@ def start(spec: RunSpec, data_path: Path | None = None, own: ModelSource | None 
     with write_aside(settings) as temporary:
         temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
     if (own := own or source_of(spec.model_spec.model)) is not None:
+        shutil.rmtree(spec.folder / _MODEL, ignore_errors=True)  # what else lies there could be imported
         arguments += ["--model", own.write(spec.folder / _MODEL)]
     arguments += ["--data_path", str(data_path or spec.model_spec.config.data_root)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}

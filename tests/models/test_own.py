@@ -26,6 +26,7 @@ from recbole_cadmr.models.own import ModelSource, named, receive, source_of
 from recbole_cadmr.models.registry import get_model
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.session import read_checkpoint
+from recbole_cadmr.training.callbacks import TrainingCallback
 from tests.cells import no_processes
 from tests.micro import open_drawn, write_drawn, write_micro
 
@@ -168,6 +169,11 @@ def test_another_source_makes_other_cells_and_another_row(trained, capsys):
     arguments = ["benchmark", "--models=model.py,BPR", *data, "--output=out", "--embedding_size=4"]
     with no_processes():
         assert main([*arguments, "--seeds=1,"]) == 0
+        cell = next(Path("out", "cells").glob("*-TextMF-1-*"))
+        shutil.rmtree(cell / "run")
+        (cell / "model" / "jinja2.py").write_text("put there by somebody")
+        assert main([*arguments, "--seeds=1,"]) == 0
+        assert [path.name for path in (cell / "model").glob("*.py")] == ["model.py"]
         Path("model.py").write_text(TEMPLATE.replace("F.normalize(modality.features)", "modality.features"))
         assert main([*arguments, "--seeds=2,", f"--runs={trained / 'run'}"]) == 0
     output = capsys.readouterr().out
@@ -236,6 +242,33 @@ def test_a_file_that_was_edited_is_imported_anew_with_what_lies_beside_it():
         UserError, match="model.py imports beside from beside it, and .*/beside.py has been imported by"
     ):
         named("elsewhere/model.py")
+
+
+class Stop(TrainingCallback):
+    """Ctrl-C at the second epoch."""
+
+    def on_epoch_start(self, trainer, epoch):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_run_is_resumed_and_trained_finally_by_its_class_alone(trained):
+    how = {"settings": {**SETTINGS, "data_path": str(trained / "dataset"), "embedding_size": 4}, "output": "cut"}
+    model = str(trained / "model.py")
+    with pytest.raises(KeyboardInterrupt, match=f"train --resume .*/cut --model={model}"):
+        recbole_cadmr.train(model, "micro", callbacks=[Stop()], **how)
+    forget()
+    with pytest.raises(UserError, match="name it again by `model`, as in model.py:TextMF"):
+        recbole_cadmr.resume("cut")
+    with pytest.raises(UserError, match="it is a model of TextMF, not of LastItem"):
+        recbole_cadmr.resume("cut", model=LastItem)
+    resumed = recbole_cadmr.resume("cut", model=model)
+    assert resumed.result["test_result"] == read_result(trained / "run")["test_result"]
+    forget()
+    with pytest.raises(UserError, match="name it again by `model`"):
+        recbole_cadmr.train_final("cut")
+    final = recbole_cadmr.train_final("cut", model=model, output="final")
+    assert read_checkpoint(final.checkpoint)["own_model"] == resumed.result["own_model"]
 
 
 class PairsMF(BPR):
