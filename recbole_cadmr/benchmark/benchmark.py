@@ -14,6 +14,7 @@ import yaml
 
 from recbole_cadmr.benchmark.cells import CELLS, Cells
 from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
+from recbole_cadmr.benchmark.lists import absolute, lists_options, read_all
 from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.yaml_text import load_yaml, shown
@@ -24,13 +25,15 @@ from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.models.own import again, source_of
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
+from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.frame import Results, read_results
-from recbole_cadmr.reports.tables import csv_text, latex, markdown
+from recbole_cadmr.reports.latex import columns_of, joint, latex
+from recbole_cadmr.reports.tables import csv_text, markdown
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.tuning.search import RAY
 
-TABLE, LATEX, CSV, REPORT = "table.md", "table.tex", "results.csv", "report.html"
+TABLE, LATEX, JOINT, CSV, REPORT = "table.md", "table.tex", "joint.tex", "results.csv", "report.html"
 
 
 def benchmark(
@@ -42,6 +45,8 @@ def benchmark(
     settings: Mapping[str, Any] | None = None,
     tune: int = 0,
     runs: Sequence[str | os.PathLike[str]] = (),
+    lists: Sequence[str] = (),
+    columns: Sequence[str] = (),
     jobs: int = 1,
     memory: float | None = None,
     ray_address: str | None = None,
@@ -56,12 +61,15 @@ def benchmark(
         settings: by name for all models that have it, by ``MODEL.name`` or ``MODEL@PRESET.name`` for one.
         tune: settings of each model tried on validation, the defaults among them; 0 or 1 tries none.
         runs: folders of finished runs that join the cells in the tables.
+        lists: files of recommendation lists, from any toolkit, that join them: see :func:`lists_options`.
+        columns: metrics of the table of all data sets in LaTeX, as in ``recall@20``.
         jobs: cells at once on this machine.
         memory: GB that a cell may use; what is free if not given.
         ray_address: a Ray cluster to run on instead, whose nodes all see ``output``; ``local`` for one on this machine.
 
     Raises:
-        UserError: on anything wrong with the options, and if ``output`` or a run was measured under another protocol.
+        UserError: on anything wrong with the options or the lists, and if ``output`` or a run was measured under
+            another protocol.
     """
     if not isinstance(settings or {}, Mapping) or not all(isinstance(name, str) for name in settings or {}):
         raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
@@ -72,14 +80,21 @@ def benchmark(
     specs = model_specs(labels, datasets, settings)
     sources = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
     check_seeds(seeds)
+    for spec in specs:
+        columns_of(columns, [f"{metric.lower()}@{k}" for metric in spec.config["metrics"] for k in spec.config["topk"]])
     limit = bytes_of(memory)
     agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
+    files = [absolute(option) for option in lists]
+    from_files = lists_options(files, labels, datasets, seeds)
     text = yaml.safe_dump(settings, sort_keys=False)
     runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, seeds, jobs, limit, ray_address)
     try:
         with alone_in(root, "benchmark"), terminated_as_interrupted():
-            open_folder(root, Options(labels, list(datasets), list(seeds), text, tune, paths, sources), agreed)
+            first = {spec.dataset: make.of(spec)[0] for spec in reversed(specs)}
+            foreign, read = read_all(from_files, {name: cell.config for name, cell in first.items()})
+            options = Options(labels, list(datasets), list(seeds), text, tune, paths, sources, files)
+            open_folder(root, options, agreed, read)
             refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
             remove_temporaries(root)
             adopted = adopt(root, paths, agreed, settings.get("data_path"))
@@ -89,7 +104,7 @@ def benchmark(
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}{again('--models', sources)}"
         raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
-    tables = _write(root, cells, adopted, make.tried)
+    tables = _write(root, cells, adopted, make.tried, foreign, columns)
     mine = {cell.folder for cell in cells}
     others = [
         folder for folder in (root / CELLS).iterdir() if RunFolder(folder / "run").is_finished and folder not in mine
@@ -111,7 +126,7 @@ def resume(
     Args:
         models: of the benchmark's models those of your own, which no folder can import by itself.
         data_path: where the data sets lie, if they have moved.
-        where: ``jobs``, ``memory`` and ``ray_address``, as in :func:`benchmark`.
+        where: ``jobs``, ``memory``, ``ray_address`` and ``columns``, as in :func:`benchmark`.
     """
     file = Path(folder).absolute() / PROTOCOL
     begun = read_content(file.parent).options
@@ -131,7 +146,14 @@ def resume(
     return benchmark(**{**options, "settings": settings}, output=folder, **where)
 
 
-def _write(root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried: Mapping[Path, int]) -> list[Results]:
+def _write(
+    root: Path,
+    cells: Sequence[RunSpec],
+    adopted: Sequence[Path],
+    tried: Mapping[Path, int],
+    foreign: Mapping[str, Mapping[str, Sequence[ForeignLists]]],
+    columns: Sequence[str],
+) -> list[Results]:
     tables = []
     for dataset in dict.fromkeys(cell.model_spec.dataset for cell in cells):
         mine = [cell for cell in cells if cell.model_spec.dataset == dataset]
@@ -144,12 +166,18 @@ def _write(root: Path, cells: Sequence[RunSpec], adopted: Sequence[Path], tried:
         }
         if folders:
             names = {cell.run: f"{cell.model_spec.label} {cell.model_spec.digest}" for cell in mine}
-            tables.append(read_results(folders, missing, tried, names))
+            tables.append(read_results(folders, missing, tried, names, foreign.get(dataset)))
         else:
             print("\n".join(f"{dataset}, {label}: {reason}" for label, reason in missing.items()), flush=True)
     if not tables:
         raise UserError(f"no cell of the benchmark has a result; the logs are in {root / CELLS}")
-    for name, text in ((TABLE, markdown(tables)), (LATEX, latex(tables)), (CSV, csv_text(tables))):
+    texts = {
+        TABLE: markdown(tables),
+        LATEX: latex(tables),
+        JOINT: joint(tables, columns),
+        CSV: csv_text(tables),
+    }
+    for name, text in texts.items():
         with write_aside(root / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_benchmark_page(tables, root / REPORT)

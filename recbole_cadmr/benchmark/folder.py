@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from recbole_cadmr.benchmark.lists import ListFile
 from recbole_cadmr.benchmark.plan import Options
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import ModelSpec
@@ -32,10 +33,12 @@ _AGREED = (*_IN_RESULT, "eval_args", "benchmark_filename")
 
 
 class Content(msgspec.Struct, frozen=True):
-    """Content of ``benchmark.json``: its options, which version 0.1 did not keep, and its protocols by data set."""
+    """Content of ``benchmark.json``: its options, which version 0.1 did not keep, its protocols by data set, and the
+    files of lists that were measured."""
 
     options: Options | None
     protocols: dict[str, dict[str, Any]]
+    lists: list[ListFile] = []
     schema_version: int = SCHEMA_VERSION
 
 
@@ -74,11 +77,16 @@ def read_content(root: Path) -> Content:
     return read_versioned(file, Content, SCHEMA_VERSION, "benchmark")
 
 
-def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any]]) -> None:
-    """Keep options and protocols in the folder; refuse a folder whose results have other protocols."""
+def open_folder(
+    root: Path, options: Options, agreed: Mapping[str, dict[str, Any]], lists: Sequence[ListFile] = ()
+) -> None:
+    """Keep options, protocols and files of lists in the folder; refuse one whose results have other protocols, or that
+    has other files by the same names."""
     protocols: dict[str, dict[str, Any]] = {}
+    before: dict[tuple[str, str, int | None], ListFile] = {}
     if (root / PROTOCOL).exists():
-        protocols = read_content(root).protocols
+        content = read_content(root)
+        protocols, before = content.protocols, {entry.key: entry for entry in content.lists}
         for dataset in protocols.keys() & agreed.keys():
             what = f"{root} holds a benchmark on {dataset}"
             if protocols[dataset].get("interactions") != agreed[dataset]["interactions"]:
@@ -87,7 +95,14 @@ def open_folder(root: Path, options: Options, agreed: Mapping[str, dict[str, Any
                 raise UserError(f"{what} under another protocol: {difference}; choose another --output")
     elif any(path.name != LOCK for path in root.iterdir()):
         raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
-    write_json(root / PROTOCOL, msgspec.to_builtins(Content(options, protocols | dict(agreed))))
+    for entry in lists:
+        if entry.key in before and before[entry.key].sha256 != entry.sha256:
+            raise UserError(
+                f"{entry.file} is not the file that stands for {entry.name} in {root}: it has changed; give it another "
+                f"name, or choose another --output"
+            )
+    kept = list((before | {entry.key: entry for entry in lists}).values())
+    write_json(root / PROTOCOL, msgspec.to_builtins(Content(options, protocols | dict(agreed), kept)))
 
 
 def adopt(

@@ -41,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tune: settings of each model that are tried on validation; 0 or 1 tries none.
         runs: folders of finished runs that join the cells in the tables.
         own_models: how classes of the user's own were named, by the names that they have among ``models``.
+        lists: files of recommendation lists that join them, as ``NAME=FILE``.
     """
 
     models: list[ModelLabel]
@@ -50,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tune: int
     runs: list[str]
     own_models: dict[str, str] = {}
+    lists: list[str] = []
 
 
 def take_in_models(models: Sequence[str | type]) -> list[str]:

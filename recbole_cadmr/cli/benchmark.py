@@ -25,6 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster, or 'local'")
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
     add("--runs", nargs="+", metavar="DIR", help="finished runs to add to the tables")
+    add(
+        "--lists",
+        nargs="+",
+        action="extend",
+        metavar="NAME=FILE",
+        help="lists that another toolkit has made on this split: rows user, item and score or rank, or MMRec's csv; "
+        "{dataset} and {seed} may stand in FILE, or NAME@DATASET before it",
+    )
+    add("--columns", type=names, help="metrics of joint.tex, the table of all data sets (default: recall@20,ndcg@20)")
     parser.set_defaults(run=run)
 
 
@@ -35,8 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     from recbole_cadmr.reports.tables import first_tables
 
     where = {"jobs": arguments.jobs, "memory": arguments.memory, "ray_address": arguments.ray_address}
+    where["columns"] = arguments.columns or ()
     if arguments.resume:
-        refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs")
+        refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs", "lists")
         for model in arguments.models or ():
             refuse_named_model("--resume continues with the models that it was begun with", model)
         tables = resume(arguments.resume, models=arguments.models or (), data_path=arguments.data_path, **where)
@@ -49,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings=begun_with(arguments),
             tune=arguments.tune or 0,
             runs=arguments.runs or (),
+            lists=arguments.lists or (),
             **where,
         )
     else:

@@ -94,6 +94,11 @@ class RunSpec:
             temporary.write_text(reason + "\n", encoding="utf-8")
 
     @property
+    def config(self) -> Config:
+        """All settings of the run, defaults included."""
+        return Config(settings=self.all_settings)
+
+    @property
     def all_settings(self) -> dict[str, Any]:
         """The content of its settings file."""
         spec = self.model_spec

@@ -16,7 +16,11 @@ from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label
 from recbole_cadmr.reports.frame import ALL, TRAINING, Results
 from recbole_cadmr.reports.tables import Marks, against, headline
 
-_KINDS = {"uses content": (PALETTE[0], "circle"), "interactions alone": (PALETTE[1], "diamond")}
+_KINDS = {
+    "uses content": (PALETTE[0], "circle"),
+    "interactions alone": (PALETTE[1], "diamond"),
+    "lists from a file": (PALETTE[2], "square"),
+}
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _LONGEST = 26  # characters of a name in a chart
 _SHOWN_CURVES = 8
@@ -31,8 +35,9 @@ def accuracy_and_time(results: Results, name: str) -> Markup:
     """Accuracy against seconds of training; the models that no other beats without taking longer are named."""
     metric, front = results.main_metric, results.pareto_front(results.main_metric)
     points = pd.DataFrame({"time": results.costs[TRAINING].clip(lower=_LEAST_SECONDS), metric: results.means[metric]})
+    points = points.dropna()  # lists from files have no time
     # Above and left of the front there is no point, so names have room there.
-    figure = _scatter(results, points, front, "top", log_x=True, error_y=results.deviations[metric])
+    figure = _scatter(results, points, front, "top", log_x=True, error_y=results.deviations[metric][points.index])
     figure.update_traces(error_y={"thickness": 1, "width": 4})
     steps = go.Scatter(x=points.loc[front, "time"], y=points.loc[front, metric], mode="lines", hoverinfo="skip")
     steps.update(line={"color": FAINT, "width": 1.2, "shape": "hv"}, showlegend=False)
@@ -42,7 +47,7 @@ def accuracy_and_time(results: Results, name: str) -> Markup:
 
 def diversity(results: Results, metric: str, title: str, name: str) -> Markup:
     """What the lists are like (``itemcoverage@20``) against accuracy; the extremes are named."""
-    points = results.means[[results.main_metric, metric]]
+    points = results.means[[results.main_metric, metric]].dropna()
     named = {*points.idxmax(), points[metric].idxmin()}
     figure = _scatter(results, points, named, "bottom")
     layout = {"height": 290, "margin": {"t": 8, "b": 48}, "font": {"size": 12}, "yaxis_rangemode": "normal"}
@@ -52,14 +57,16 @@ def diversity(results: Results, metric: str, title: str, name: str) -> Markup:
 def _scatter(results: Results, points: pd.DataFrame, named: Collection[str], side: str, **more: Any) -> go.Figure:
     """A point a model, at the two columns of ``points``; names of some reach from their points to the middle."""
     x, y = points.columns
+    content, alone, file = _KINDS
+    kinds = np.where(results.models["from_file"], file, np.where(results.models["multimodal"], content, alone))
     figure = px.scatter(
-        points.assign(kind=np.where(results.models["multimodal"], *_KINDS)),
+        points.assign(kind=pd.Series(kinds, results.models.index)),
         x=x,
         y=y,
         color="kind",
         symbol="kind",
         text=[_name(model) if model in named else "" for model in points.index],
-        custom_data=[_descriptions(results)],
+        custom_data=[_descriptions(results)[points.index]],
         color_discrete_map={kind: colour for kind, (colour, _) in _KINDS.items()},
         symbol_map={kind: symbol for kind, (_, symbol) in _KINDS.items()},
         category_orders={"kind": list(_KINDS)},
@@ -77,15 +84,16 @@ def _scatter(results: Results, points: pd.DataFrame, named: Collection[str], sid
     return figure
 
 
-def _descriptions(results: Results) -> list[str]:
-    """All that is known of each model, for when it is pointed at."""
+def _descriptions(results: Results) -> pd.Series:
+    """All that is known of each model, by name, for when it is pointed at."""
     main, models = results.main_metric, results.models.index
     known = headline(results, str, Marks("{}", "{}", "")).drop(columns="model")
     known[f"{main}:"] = [against(results, model, main) for model in models]
-    return [
+    texts = [
         "<br>".join([f"<b>{label(model)}</b>", *(label(f"{what} {text}") for what, text in row.items() if text)])
         for model, row in zip(models, known.to_dict("records"))
     ]
+    return pd.Series(texts, models)
 
 
 def learning_curves(results: Results, name: str) -> Markup | str:

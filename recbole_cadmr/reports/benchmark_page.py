@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from markupsafe import Markup, escape
 
 from recbole_cadmr.formatting import p_value, signed
@@ -49,12 +51,13 @@ def _facts(results: Results) -> dict[str, Any]:
 
 def _model_facts(results: Results, model: str) -> dict[str, Any]:
     runs = results.runs[results.runs["model"] == model].groupby(["part", "metric"], sort=False)["value"].agg(list)
-    strata = runs.drop([ALL, RUN]).groupby("part", sort=False)
+    strata = runs.drop([ALL, RUN], errors="ignore").groupby("part", sort=False)
     costs, compared = results.costs.loc[model], results.comparisons.query("model == @model").droplevel("model")
     return {
         "name": model,
         "seeds": results.models.at[model, "seeds"],
         "deterministic": bool(results.models.at[model, "deterministic"]),
+        "from_file": bool(results.models.at[model, "from_file"]),
         "metrics": {
             metric: {
                 "mean": results.means.at[model, metric],
@@ -68,15 +71,16 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
         "evaluation_seconds": costs[EVALUATION],
         "peak_memory_bytes": costs[MEMORY],
         "peak_gpu_memory_bytes": costs.get(GPU_MEMORY),
-        "parameters": int(costs[PARAMETERS]),
-        "comparisons": compared[["other", "difference", "p"]].to_dict("index"),
+        "parameters": None if np.isnan(costs[PARAMETERS]) else int(costs[PARAMETERS]),
+        "comparisons": compared[["other", "difference", "p", "wilcoxon"]].to_dict("index"),
         "settings": results.models.at[model, "settings"],
     }
 
 
 def _fastest_near_best(results: Results) -> str:
-    accuracy = results.means[results.main_metric]
-    return str(results.costs.loc[accuracy >= _NEAR * accuracy.max(), TRAINING].idxmin())
+    accuracy = results.means.loc[~results.models["from_file"], results.main_metric]
+    near = accuracy.index[accuracy >= _NEAR * accuracy.max()]
+    return str(results.costs.loc[near, TRAINING].idxmin())
 
 
 def _section(results: Results, place: int) -> dict[str, Any]:
@@ -109,8 +113,7 @@ def _headline(results: Results) -> dict[str, Any]:
     keys.insert(1, "seeds", results.models["seeds"].map(len))
     if main in results.comparisons.index:
         compared = results.comparisons.loc[main].reindex(results.models.index)
-        pairs = zip(compared["difference"], compared["p"].map(p_value))
-        against = [f"{signed(difference)} <small>{escape(p)}</small>" for difference, p in pairs]
+        against = [_against(one) for _, one in compared.iterrows()]
         place = 2 + len(results.headline)
         keys.insert(place, "against", compared["difference"])
         texts.insert(place, f"{main} against the best other", against)
@@ -118,3 +121,11 @@ def _headline(results: Results) -> dict[str, Any]:
         "columns": [(name, name != "model") for name in texts],
         "rows": [list(zip(*row)) for row in zip(texts.map(Markup).to_numpy(), keys.to_numpy())],
     }
+
+
+def _against(compared: pd.Series) -> str:
+    """A model against the best other one as html; "" where it was not measured."""
+    if np.isnan(compared["difference"]):
+        return ""
+    tests = f"{p_value(compared['p'])}, Wilcoxon {p_value(compared['wilcoxon'])}"
+    return f"{signed(compared['difference'])} <small>{escape(tests)}</small>"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from recbole_cadmr.config.model_yaml import published
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import text_of, with_deviation
+from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.measure import by_stratum, diversity
 from recbole_cadmr.reports.results_table import COMPARABLE, METRICS, check_comparable, grouped, row_settings
 from recbole_cadmr.reports.significance import compare
@@ -32,15 +34,17 @@ _SAID = (
 
 @dataclass
 class Results:
-    """Finished runs on one data set under one protocol.
+    """Finished runs on one data set under one protocol, and lists from files.
 
-    A *model* here is a model with its settings, by a name that no other has.
+    A *model* here is a model with its settings, by a name that no other has, or what made the lists of a file. Of the
+    latter nothing is known but the lists: they have no costs, and no results at lengths that they do not reach.
 
     Attributes:
         protocol: what all runs have in common, as in ``result.json``.
         counts: users, items, and interactions of the three parts.
         models: by name, the best first by the metric that models were chosen by: ``multimodal``, ``deterministic``
-            (whether one run stands for all seeds), ``settings`` (what differs from the defaults, as text), ``seeds``.
+            (whether one run stands for all seeds), ``settings`` (what differs from the defaults, or the files, in
+            words), ``seeds``, ``from_file``.
         runs: a row a result: ``model``, ``seed``, ``part`` (``ALL``, a stratum, or ``RUN``: what the run took),
             ``metric`` and ``value``; runs of a model by ascending seed.
         validations: ``model``, ``seed``, ``epoch``, ``seconds`` and ``score``, in the order in which they happened.
@@ -91,10 +95,12 @@ class Results:
     @cached_property
     def costs(self) -> pd.DataFrame:
         """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
-        ``EVALUATION``, the largest ``MEMORY``, of runs on a GPU also ``GPU_MEMORY``, and ``PARAMETERS``."""
+        ``EVALUATION``, the largest ``MEMORY``, of runs on a GPU also ``GPU_MEMORY``, and ``PARAMETERS``; NaN of lists
+        from files."""
         means, largest = self._over_runs(RUN, "mean"), self._over_runs(RUN, "max")
         memory = largest[[name for name in (MEMORY, GPU_MEMORY) if name in largest]]
-        return means[[TRAINING, EVALUATION]].join(memory).join(means[PARAMETERS]).fillna(0.0)
+        costs = means[[TRAINING, EVALUATION]].join(memory).join(means[PARAMETERS]).fillna(0.0)
+        return costs[~self.models["from_file"]].reindex(costs.index)
 
     def _over_runs(self, part: str, statistic: str) -> pd.DataFrame:
         of_part = self.runs[self.runs["part"] == part].groupby(["model", "metric"], sort=False)["value"]
@@ -113,11 +119,14 @@ class Results:
         return means.reindex(index=self.models.index, columns=list(self.pairs))
 
     def value(self, model: str, metric: str, sign: str = " ± ") -> str:
-        """Mean, and the standard deviation over seeds if there are several."""
+        """Mean, and the standard deviation over seeds if there are several; a dash if it was not measured."""
+        if np.isnan(self.means.at[model, metric]):
+            return "–"
         return with_deviation(self.means.at[model, metric], self.deviations.at[model, metric], sign)
 
     def order(self, metric: str) -> list[str]:
-        """The models by a metric, the best first; of equal ones, the one that is further up in the tables."""
+        """The models by a metric, the best first, those without it last; of equal ones, the one that is further up in
+        the tables."""
         return list(self.means[metric].sort_values(ascending=False, kind="stable").index)
 
     def comparison(self, model: str, metric: str) -> pd.Series | None:
@@ -127,7 +136,7 @@ class Results:
 
     def pareto_front(self, metric: str) -> list[str]:
         """Models that no other beats in a metric without taking longer, the quickest first."""
-        points = pd.DataFrame({"seconds": self.costs[TRAINING], "worth": self.means[metric]})
+        points = pd.DataFrame({"seconds": self.costs[TRAINING], "worth": self.means[metric]}).dropna()
         points = points.sort_values(["seconds", "worth"], ascending=[True, False], kind="stable")
         before = points["worth"].cummax().shift(fill_value=-np.inf)
         return list(points.index[points["worth"] > before])
@@ -138,10 +147,12 @@ def read_results(
     missing: Mapping[str, str] | None = None,
     tried: Mapping[Path, int] | None = None,
     model_specs: Mapping[Path, str] | None = None,
+    foreign: Mapping[str, Sequence[ForeignLists]] | None = None,
 ) -> Results:
     """The results of finished runs on one data set, each with its lists.
 
     Args:
+        foreign: lists from files by the name of what made them, by ascending seed.
         missing: by label, why there is no result.
         tried: by folder, how many settings were tried on validation before it.
         model_specs: by folder, what makes runs one model; others join the one of the same model and changed settings.
@@ -154,7 +165,9 @@ def read_results(
     check_comparable(results, (*COMPARABLE, "metrics", "topk", "valid_metric"))
     groups = grouped(results, model_specs)
     names = _names([group[0][1] for group in groups])
-    models, runs, validations, references = [], [], [], []
+    validations, references = [], []
+    rows_of_models: list[tuple[Any, ...]] = []
+    runs: list[tuple[Any, ...]] = []
     users: dict[str, pd.DataFrame] = {}
     first_seen: dict[str, tuple[Path, np.ndarray]] = {}
     for name, group in zip(names, groups):
@@ -162,7 +175,7 @@ def read_results(
         for folder, result in group:
             seed, lists = result["protocol"]["seed"], read_lists(folder / LISTS)
             check_figures(lists, result, folder)
-            _check_data(lists, result, folder, first_seen)
+            _check_data(lists, result["settings"].get("modalities"), folder / LISTS, first_seen)
             by_run.append(pd.DataFrame(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"])))
             runs += [(name, seed, *entry) for entry in measured(lists, result)]
             validations += [
@@ -175,17 +188,31 @@ def read_results(
         chosen = _chosen(result, max((tried or {}).get(folder, 0) for folder, _ in group))
         seeds = [run["protocol"]["seed"] for _, run in group]
         own = traits_of(result)
-        models.append((own["multimodal"], own["deterministic"], chosen, seeds))
+        rows_of_models.append((own["multimodal"], own["deterministic"], chosen, seeds, False))
         if reference := published(model, result["settings"].get("preset"), result["dataset"], counts):
             references += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
     first = results[0][1]
+    for own_name, files in (foreign or {}).items():
+        names.append(name := f"{own_name} (file)")
+        by_run = []
+        numbers = ["file" if file.seed is None else file.seed for file in files]
+        for number, file in zip(numbers, files):
+            _check_data(file.lists, file.modalities, file.path, first_seen)
+            by_run.append(pd.DataFrame(by_user(file.lists, file.measured_at, first["protocol"]["metrics"])))
+            runs += [(name, number, *entry) for entry in _measured_of_file(file, first["protocol"]["metrics"])]
+        users[name] = sum(by_run[1:], by_run[0]) / len(by_run)
+        rows_of_models.append((False, False, " | ".join(map(str, files)), numbers, True))
     frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"]).astype({"value": float})
     valid_metric = first["protocol"]["valid_metric"].lower()
     chosen_by = frame[(frame["part"] == ALL) & (frame["metric"] == valid_metric)].groupby("model")["value"].mean()
     chosen_by = chosen_by.reindex(names).sort_values(ascending=False, kind="stable")
-    models = pd.DataFrame(models, names, ["multimodal", "deterministic", "settings", "seeds"]).loc[chosen_by.index]
+    columns = ["multimodal", "deterministic", "settings", "seeds", "from_file"]
+    models = pd.DataFrame(rows_of_models, names, columns).loc[chosen_by.index]
     order = {name: place for place, name in enumerate(models.index)}
-    compared = {metric: compare(pd.DataFrame({name: users[name][metric] for name in order})) for metric in users[name]}
+    compared = {
+        metric: compare(pd.DataFrame({name: users[name][metric] for name in order if metric in users[name]}))
+        for metric in next(iter(users.values()))
+    }
     return Results(
         first["dataset"],
         first["protocol"],
@@ -244,21 +271,32 @@ def measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, fl
         **by_stratum(lists, topk, metrics),
         RUN: took,
     }
+    yield from _entries(parts)
+
+
+def _measured_of_file(file: ForeignLists, metrics: Sequence[str]) -> Iterator[tuple[str, str, float | None]]:
+    """The same of lists from a file."""
+    lists, topk = file.lists, file.measured_at
+    means = {name: float(values.mean()) for name, values in by_user(lists, topk, metrics).items()}
+    return _entries({ALL: {**means, **diversity(lists, topk)}, **by_stratum(lists, topk, metrics, from_file=True)})
+
+
+def _entries(parts: Mapping[str, Mapping[str, float | None]]) -> Iterator[tuple[str, str, float | None]]:
     for part, values in parts.items():
         yield from ((part, metric, value) for metric, value in values.items())
 
 
 def _check_data(
-    lists: TopKLists, result: RunResult, folder: Path, first_seen: dict[str, tuple[Path, np.ndarray]]
+    lists: TopKLists, modalities: object, file: Path, first_seen: dict[str, tuple[Path, np.ndarray]]
 ) -> None:
     """Raise :class:`UserError` unless lists say of the data what those of the other runs say."""
     facts = {name: getattr(lists, name) for name in ("users", "user_degree", "item_degree")}
     facts["held-out pairs"] = np.sort(lists.held_row.astype(np.int64) * len(lists.item_degree) + lists.held_item)
-    facts[f"missing\t{result['settings'].get('modalities')}"] = lists.missing  # of the modalities that are read
+    facts[f"missing\t{modalities}"] = lists.missing  # of the modalities that are read
     for name, array in facts.items():
-        other, expected = first_seen.setdefault(name, (folder, array))
+        other, expected = first_seen.setdefault(name, (file, array))
         if not np.array_equal(array, expected):
             raise UserError(
-                f"{folder / LISTS} and {other / LISTS} differ in what they say of the data "
+                f"{file} and {other} differ in what they say of the data "
                 f"({name.partition(chr(9))[0]}); one of the two was edited: remove its run and start it again"
             )

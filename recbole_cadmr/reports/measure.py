@@ -29,11 +29,14 @@ def strata(lists: TopKLists) -> dict[str, np.ndarray]:
     return {name: pairs for name, pairs in chosen.items() if pairs.any()}
 
 
-def by_stratum(lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = RANKING) -> dict[str, dict[str, float]]:
+def by_stratum(
+    lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = RANKING, from_file: bool = False
+) -> dict[str, dict[str, float]]:
     """Means over the users that have held-out items of a stratum; ``users`` and ``pairs`` say how many these are.
 
     A stratum restricts what is to be found, never the candidates. ``cold items among themselves`` is the exception:
-    cold items alone are ranked. A model that cannot score cold items has no metrics of the two.
+    cold items alone are ranked. A model that cannot score cold items has no metrics of the two, lists ``from_file``
+    none of the latter.
     """
     pairs_of = strata(lists)
     metrics_of = {name: _means(lists, lists.top, pairs, topk, metrics) for name, pairs in pairs_of.items()}
@@ -41,7 +44,7 @@ def by_stratum(lists: TopKLists, topk: Sequence[int], metrics: Sequence[str] = R
         metrics_of[f"{COLD} among themselves"] = _means(lists, lists.top_cold, pairs_of[_COLD], topk, metrics)
         if not lists.top_cold.shape[1]:
             counts = {name: metrics_of[_COLD][name] for name in ("users", "pairs")}
-            metrics_of |= {_COLD: counts, f"{COLD} among themselves": counts}
+            metrics_of |= {f"{COLD} among themselves": counts} | ({} if from_file else {_COLD: counts})
     return metrics_of
 
 

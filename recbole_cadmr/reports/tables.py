@@ -1,4 +1,4 @@
-"""Tables of a benchmark as markdown, LaTeX and csv."""
+"""Tables of a benchmark as markdown and csv, and what those in LaTeX are made of."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PAR
 from recbole_cadmr.reports.measure import COLD
 
 SIGNIFICANT = "statistically significantly better than every other"
-_TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
+TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
 _COUNTS = (MEMORY, GPU_MEMORY, PARAMETERS, "epochs")  # whole numbers
-_LATEX = str.maketrans(
-    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    | {sign: f"\\{sign}" for sign in "{}&%$#_"}
-)
 
 
 class Marks(NamedTuple):
@@ -32,12 +28,13 @@ class Marks(NamedTuple):
 
 
 _MARKDOWN = Marks("**{}**", "<u>{}</u>", "\\*")
-_IN_LATEX = Marks(r"\textbf{{{}}}", r"\underline{{{}}}", "$^*$", r" $\pm$ ")
 
 
 def marked(results: Results, metric: str, marks: Marks) -> list[str]:
     """The models' values of a metric; the best and the second are marked."""
-    order = results.order(metric)
+    order = [name for name in results.order(metric) if not np.isnan(results.means.at[name, metric])]
+    if not order:
+        return ["–"] * len(results.models)
     compared = results.comparison(order[0], metric)
     star = marks.star if compared is not None and compared["better"] else ""
     forms = dict(zip(order, (marks.best + star, marks.second)))
@@ -48,18 +45,24 @@ def headline(results: Results, escaped: Callable[[Any], str], marks: Marks) -> p
     """The headline metrics of each model and what they cost, as texts."""
     models, costs = results.models, results.costs
     seeds = models["seeds"].map(len).astype(str).mask(models["deterministic"], "deterministic")
+    files = models["seeds"].map(len).map({1: "a file"}).fillna(seeds + " files")
+    seeds = seeds.mask(models["from_file"], files)
     return pd.DataFrame(
         {
             "model": map(escaped, models.index),
             "seeds": seeds.tolist(),
             **{metric: marked(results, metric, marks) for metric in results.headline},
-            "training": map(seconds, costs[TRAINING]),
-            "evaluation": map(seconds, costs[EVALUATION]),
-            "peak memory": map(memory, costs[MEMORY]),
-            **({"of the GPU": map(memory, costs[GPU_MEMORY])} if GPU_MEMORY in costs else {}),
-            "parameters": map("{:,.0f}".format, costs[PARAMETERS]),
+            "training": _if_known(seconds, costs[TRAINING]),
+            "evaluation": _if_known(seconds, costs[EVALUATION]),
+            "peak memory": _if_known(memory, costs[MEMORY]),
+            **({"of the GPU": _if_known(memory, costs[GPU_MEMORY])} if GPU_MEMORY in costs else {}),
+            "parameters": _if_known("{:,.0f}".format, costs[PARAMETERS]),
         },
     )
+
+
+def _if_known(form: Callable[[float], str], values: pd.Series) -> list[str]:
+    return ["–" if np.isnan(value) else form(value) for value in values]
 
 
 def protocol_lines(results: Results) -> list[str]:
@@ -72,6 +75,7 @@ def protocol_lines(results: Results) -> list[str]:
     tuning = "settings as given, none tried for this table but those that a model chooses by itself, listed below"
     if results.tuned:
         tuning = "settings chosen on validation, how many of the same budget are listed below (small spaces have fewer)"
+    with_files = int(results.models["from_file"].any())
     threads = "1 thread" if results.threads == [1] else f"{' or '.join(map(str, results.threads))} threads"
     return [
         f"{results.dataset}{note}: {counts['users']:,} users, {counts['items']:,} items, {train:,} train interactions, "
@@ -79,6 +83,7 @@ def protocol_lines(results: Results) -> list[str]:
         f"ranking over {protocol['candidates']}, {masked} left out; means over users with a held-out item; chosen by "
         f"validation {protocol['valid_metric']}, the test part read once a run",
         f"{tuning}; seconds are of runs with {threads}",
+        *(["(file): lists made elsewhere, measured alike; where they come from is listed below"] * with_files),
     ]
 
 
@@ -87,13 +92,16 @@ def against(results: Results, model: str, metric: str) -> str:
     compared = results.comparison(model, metric)
     if compared is None:
         return ""
-    return f"{compared['difference']:+.4f} against {compared['other']}, {p_value(compared['p'])}"
+    return (
+        f"{compared['difference']:+.4f} against {compared['other']}, {p_value(compared['p'])} "
+        f"(Wilcoxon {p_value(compared['wilcoxon'])})"
+    )
 
 
-def stratum_text(mean: float, stratum: str) -> str:
+def stratum_text(mean: float, stratum: str, from_file: bool = False) -> str:
     """A mean of a stratum, or why there is none."""
     if np.isnan(mean):
-        return "cannot score them" if stratum.startswith(COLD) else ""
+        return "not in the file" if from_file else "cannot score them" if stratum.startswith(COLD) else ""
     return f"{mean:.4f}"
 
 
@@ -124,7 +132,7 @@ def first_tables(tables: Sequence[Results]) -> str:
 def _first(results: Results) -> Iterator[str]:
     yield f"## {plain(results.dataset)}\n"
     yield from (f"- {plain(line)}" for line in protocol_lines(results))
-    yield f"- best in bold, second underlined; * {SIGNIFICANT} ({_TEST})\n"
+    yield f"- best in bold, second underlined; * {SIGNIFICANT} ({TEST})\n"
     yield markdown_table(headline(results, plain, _MARKDOWN))
     if results.missing:
         yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))
@@ -134,7 +142,7 @@ def _markdown_section(results: Results) -> Iterator[str]:
     names = results.models.index
     models = {"model": list(map(plain, names))}
     yield from _first(results)
-    yield from ("", "Against the best other model:", "")
+    yield from ("", "Against the best other model, by the t-test (Wilcoxon: signed-rank test, corrected alike):", "")
     compared = {metric: [plain(against(results, name, metric)) for name in names] for metric in results.headline}
     yield markdown_table(pd.DataFrame(models | compared))
     for k in results.protocol["topk"]:
@@ -148,39 +156,17 @@ def _markdown_section(results: Results) -> Iterator[str]:
     for metric in usual or results.headline[:1]:
         yield from ("", f"{metric} by what is to be found (the candidates stay all items):", "")
         strata = {
-            f"{stratum} ({results.pairs[stratum]:,.0f})": [stratum_text(mean, stratum) for mean in means]
+            f"{stratum} ({results.pairs[stratum]:,.0f})": [
+                stratum_text(mean, stratum, from_file) for mean, from_file in zip(means, results.models["from_file"])
+            ]
             for stratum, means in results.by_stratum(metric).items()
         }
         yield markdown_table(pd.DataFrame(models | strata))
     if len(beside := published_table(results)):
         yield from ("", "Beside what was published on this split:", "", markdown_table(beside.map(plain)))
-    yield from ("", "Settings other than the defaults:", "")
+    yield from ("", "Settings other than the defaults, and files that lists come from:", "")
     yield markdown_table(pd.DataFrame({**models, "settings": map(plain, results.models["settings"])}))
     yield ""
-
-
-# LaTeX
-
-
-def latex(tables: Sequence[Results]) -> str:
-    """The first table of each data set, for a paper (package ``booktabs``)."""
-    return "\n".join(map(_latex_table, tables))
-
-
-def _latex_table(results: Results) -> str:
-    frame = headline(results, _escaped, _IN_LATEX)
-    frame.columns = [_escaped(name if "@" in name else name.capitalize()) for name in frame.columns]
-    columns = "l" + "r" * (frame.shape[1] - 1)
-    missing = "".join(f"{_escaped(f'{label}: {reason}')}\\\\\n" for label, reason in results.missing.items())
-    return (
-        f"\\begin{{table}}\n\\caption{{{_escaped('. '.join(protocol_lines(results)))}. Best bold, second underlined; "
-        f"$^*$ {SIGNIFICANT} ({_TEST.replace('p < .05', '$p<.05$')}).}}\n"
-        f"{frame.style.hide(axis='index').to_latex(column_format=columns, hrules=True)}{missing}\\end{{table}}\n"
-    )
-
-
-def _escaped(text: str) -> str:
-    return text.translate(_LATEX)
 
 
 # csv
@@ -201,7 +187,8 @@ def _csv_lines(results: Results) -> pd.DataFrame:
     )
     compared = results.comparisons.reset_index()
     compared["figure"] = compared["metric"] + " against " + compared["other"]
-    compared = compared.melt(["model", "figure"], ["difference", "p"], ignore_index=False).sort_index(kind="stable")
+    values = ["difference", "p", "wilcoxon"]
+    compared = compared.melt(["model", "figure"], values, ignore_index=False).sort_index(kind="stable")
     compared = compared.assign(seed="all", figure=compared["figure"] + ": " + compared["variable"])
     published = results.published.assign(seed="published", figure=results.published["metric"])
     frames = (lines, compared, published)

@@ -60,11 +60,7 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
     set_up_process(config)
     config["checkpoint_dir"] = str(folder)
-    split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
-    init_seed(split_seed, config["reproducibility"])
-    dataset = MultimodalDataset(config)
-    check_topk(config, dataset)
-    parts = dataset.build()
+    dataset, parts = split_data(config)
     identity = cast(Fingerprint, fingerprint(*parts))
     if config.final is not None:
         refuse_other_data(config, identity, config.final["data"], "the run that this is a final run of")
@@ -97,6 +93,15 @@ def set_up_process(config: Config) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the module's property
     if config["reproducibility"]:  # else sums of cuBLAS may be added up in another order each time
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def split_data(config: Config) -> tuple[MultimodalDataset, list[MultimodalDataset]]:
+    """The data set of a run, and its train, validation and test part, by the seed of the split."""
+    split_seed = config["seed"] if config["split_seed"] is None else config["split_seed"]
+    init_seed(split_seed, config["reproducibility"])
+    dataset = MultimodalDataset(config)
+    check_topk(config, dataset)
+    return dataset, cast(list[MultimodalDataset], dataset.build())
 
 
 def check_topk(config: Config, dataset: MultimodalDataset) -> None:

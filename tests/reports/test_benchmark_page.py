@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 import recbole_cadmr
 from recbole_cadmr.config.model_yaml import Published
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import seconds
 from recbole_cadmr.reports import frame
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
@@ -29,8 +30,9 @@ from recbole_cadmr.reports.frame import (
     Results,
     read_results,
 )
+from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.measure import COLD
-from recbole_cadmr.reports.tables import csv_text, latex, markdown
+from recbole_cadmr.reports.tables import csv_text, markdown
 from recbole_cadmr.runs.result import read_result
 
 PROTOCOL = {"metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20", "data_note": "<i>note</i>",
@@ -59,9 +61,11 @@ def results(runs, comparisons, missing, **settings):
     names = frame["model"].unique()
     seeds = frame.groupby("model")["seed"].agg(lambda seeds: seeds.unique().tolist())[names]
     models = pd.DataFrame({"seeds": seeds, "deterministic": seeds.map(len) == 1, "multimodal": names == names[0]})
+    models["from_file"] = False
     models["settings"] = [settings.get(name, "defaults") for name in names]
     validations = [(name, 0, epoch, 10.0 * epoch, 0.1 * epoch) for name in names for epoch in (1, 2)]
     compared = pd.DataFrame(comparisons, columns=["metric", "model", "other", "difference", "p", "better"])
+    compared["wilcoxon"] = 2 * compared["p"]
     return Results(
         "shop <1>",
         PROTOCOL,
@@ -134,18 +138,23 @@ def test_the_figures_are_those_of_the_table(table, tmp_path):
     assert slow["metrics"]["recall@20"]["mean"] == pytest.approx(0.31)
     assert slow["metrics"]["recall@20"]["deviation"] == pytest.approx(0.02 / np.sqrt(2))
     assert (slow["training_seconds"], slow["seeds"], slow["strata"][COLD]["recall@20"]) == (100, [0, 1], [0.5, 0.5])
-    assert quick["comparisons"]["recall@20"] == {"other": "slow <b>x</b>", "difference": -0.01, "p": 0.00001}
+    assert quick["comparisons"]["recall@20"] == {
+        "other": "slow <b>x</b>",
+        "difference": -0.01,
+        "p": 0.00001,
+        "wilcoxon": 0.00002,
+    }
     assert quick["metrics"]["recall@20"] == {"mean": 0.3, "deviation": None, "values": [0.3]}
     shown = cells(page, "slow <b>x</b>", "sortable")
     assert shown == ["2", "0.1550 ± 0.0071", "0.3100 ± 0.0141*", "0.0930 ± 0.0042", "0.1240 ± 0.0057",
-                     "+0.0100 p = 0.02", "100 s", "0.2 s", "1.5 GB", "12,345"]  # fmt: skip
+                     "+0.0100 p = 0.02, Wilcoxon p = 0.04", "100 s", "0.2 s", "1.5 GB", "12,345"]  # fmt: skip
     assert cells(page, "quick", "sortable")[:6] == [
         "deterministic",
         "0.1500",
         "0.3000",
         "0.0900",
         "0.1200",
-        "−0.0100 p < .0001",
+        "−0.0100 p < .0001, Wilcoxon p < .0001",
     ]
     assert "<b>0.3100 ± 0.0141</b>*" in page and "<u>0.3000</u>" in page
     glance = page.partition('<div class="facts">')[2].partition("<h3>")[0].replace("\u00a0", " ")
@@ -239,10 +248,46 @@ def test_marks_of_the_tables(table):
     assert "| slow &lt;b&gt;x&lt;/b&gt; | 2 | **0.1550 ± 0.0071** | **0.3100 ± 0.0141**\\* |" in text
     assert "| quick | deterministic | <u>0.1500</u> | <u>0.3000</u> | <u>0.0900</u> | <u>0.1200</u> | 8.0 s |" in text
     assert r"\textbf{0.3100 $\pm$ 0.0141}$^*$" in tex and r"quick & deterministic & \underline{0.1500}" in tex
-    assert "| quick |  | -0.0100 against slow &lt;b&gt;x&lt;/b&gt;, p &lt; .0001 |" in text
+    assert "| quick |  | -0.0100 against slow &lt;b&gt;x&lt;/b&gt;, p &lt; .0001 (Wilcoxon p &lt; .0001) |" in text
     assert "| model | other items (1,234) | cold items (5) |" in text.replace(COLD, "cold items")
     assert "| quick | 0.6000 | cannot score them |" in text
     assert "- MICRO: skipped: needs 41 GB" in text and "MICRO: skipped: needs 41 GB\\\\\n" in tex
+
+
+def test_all_data_sets_stand_in_one_table_in_latex(table):
+    other = results([*model("quick", [0.4], 8), *model("50%_&_more", [0.41, 0.43], 5)], [], {})
+    other.dataset = "a_b"
+    text = joint([table, other], ["NDCG@20", "recall@20"])
+    lines = text.splitlines()
+    assert lines[:2] == [r"\begin{table}", r"\centering"] and lines[-1] == r"\end{table}"
+    assert lines[2].startswith(
+        r"\caption{shop <1>: 1,000 users, 200 items, 5,000 train, 600 validation and 700 test inter"
+    )
+    assert r"; a\_b: 1,000 users" in lines[2] and "$p<.05$" in lines[2] and lines[3] == r"\label{tab:benchmark}"
+    begin = lines.index(r"\toprule")
+    assert lines[begin - 1] == r"\begin{tabular}{lrrrr}"
+    assert lines[begin + 1] == r" & \multicolumn{2}{c}{shop <1>} & \multicolumn{2}{c}{a\_b} \\"
+    assert lines[begin + 2] == r"\cmidrule(lr){2-3} \cmidrule(lr){4-5}"
+    assert lines[begin + 3] == r"Model & ndcg@20 & recall@20 & ndcg@20 & recall@20 \\"
+    rows = [line.removesuffix(r" \\").split(" & ") for line in lines[begin + 5 : lines.index(r"\bottomrule")]]
+    assert [row[0] for row in rows] == ["slow <b>x</b>", "quick", "same", "poor", "first", r"50\%\_\&\_more"]
+    assert rows[0][1:] == [r"\textbf{0.1240 $\pm$ 0.0057}", r"\textbf{0.3100 $\pm$ 0.0141}$^*$", "--", "--"]
+    assert rows[1][1:] == [r"\underline{0.1200}", r"\underline{0.3000}", r"\underline{0.1600}", r"\underline{0.4000}"]
+    for one in (text, latex([table, other])):  # what LaTeX reads as a sign of its own is escaped, and groups are closed
+        bare = re.sub(r"\\[\\{}&%$#_]|\$\^\*\$|\$\\pm\$|\$p<\.05\$", "", one)
+        assert bare.count("{") == bare.count("}") and not re.search(r"[$#%^~]", bare)
+        assert sorted(re.findall(r"begin\{(\w+)", one)) == sorted(re.findall(r"end\{(\w+)", one))
+
+
+def test_columns_of_the_joint_table_are_metrics_that_were_measured():
+    measured = ["recall@10", "recall@20", "ndcg@10", "ndcg@20"]
+    assert columns_of([], measured) == ["recall@20", "ndcg@20"] and columns_of([], ["hit@5", "mrr@5"]) == [
+        "hit@5",
+        "mrr@5",
+    ]
+    assert columns_of(["NDCG@10", "ndcg@10"], measured) == ["ndcg@10"]
+    with pytest.raises(UserError, match=r"--columns: recal@20 is not measured; did you mean recall@20"):
+        columns_of(["recal@20"], measured)
 
 
 def test_long_names_that_differ_in_the_middle_have_each_their_row(tmp_path):

@@ -40,6 +40,17 @@ def test_p_values_are_of_a_paired_test_over_users(users):
     assert stats.ttest_ind(users["strong"], users["same"]).pvalue > 0.05 > alone  # an unpaired test does not see it
 
 
+def test_the_signed_rank_test_stands_beside_it_and_is_corrected_alike(users):
+    compared = compare(users)
+    alone = [stats.wilcoxon(users["strong"], users[name]).pvalue for name in ("weak", "same")]
+    assert compared.loc[["weak", "same"], "wilcoxon"].tolist() == pytest.approx(holm(alone))
+    assert compared.at["strong", "wilcoxon"] == max(holm(alone))
+    outlier = pd.DataFrame({"a": np.r_[100.0, np.full(29, -0.1)], "b": np.zeros(30)})
+    assert compare(outlier).at["a", "p"] > 0.05 > compare(outlier).at["a", "wilcoxon"]  # one user is not all
+    few = pd.DataFrame({"a": np.r_[np.ones(9), np.zeros(40)], "b": np.zeros(49)})  # nine users differ
+    assert compare(few).at["a", "wilcoxon"] == 1.0
+
+
 def test_chance_is_seldom_called_a_difference():
     rng = np.random.default_rng(1)
     called = [compare(pd.DataFrame({n: rng.random(50) for n in "ab"}))["better"].any() for _ in range(400)]
