@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", type=names, help="as in Recall,NDCG (default: those of the run)")
     parser.add_argument("--topk", type=whole_numbers(1), help="as in 10,20 (default: those of the run)")
     parser.add_argument("--mask_valid_at_test", type=truth, help="True or False (default: as in the run)")
+    parser.add_argument(
+        "--users", metavar="FILE", help="average over these users alone: an id a line, or a table's column"
+    )
+    parser.add_argument("--user_column", help="name of that column (default user_id)")
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, too")
     parser.set_defaults(run=run)
 
@@ -39,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     from recbole_cadmr.files import write_json
+    from recbole_cadmr.recommender.tables import USER, read_users
     from recbole_cadmr.runs.evaluate import evaluate, read_test
     from recbole_cadmr.runs.result import metric_table
 
@@ -46,18 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
     if bool(arguments.folder) == bool(arguments.checkpoint):
         raise UserError("give either --checkpoint FILE or --run DIR")
     if arguments.folder:
-        others = (arguments.metrics, arguments.topk, arguments.mask_valid_at_test, arguments.output)
+        others = (arguments.metrics, arguments.topk, arguments.mask_valid_at_test, arguments.output, arguments.users)
         if any(value is not None for value in others) or arguments.part != "test" or arguments.trust_checkpoint:
             raise UserError("--run computes the metrics of the run; only --data_path and --model may be given with it")
         measured = read_test(arguments.folder, arguments.data_path, arguments.model)
         print(metric_table({f"test of {arguments.folder}": measured}))
         return 0
+    if arguments.user_column and not arguments.users:
+        raise UserError("--user_column names a column of --users FILE; give that, too")
     result = evaluate(
         arguments.checkpoint,
         part=arguments.part,
         metrics=arguments.metrics,
         topk=arguments.topk,
         mask_valid_at_test=arguments.mask_valid_at_test,
+        users=read_users(arguments.users, arguments.user_column or USER) if arguments.users else None,
         data_path=arguments.data_path,
         trust_checkpoint=arguments.trust_checkpoint,
         model=arguments.model,
@@ -66,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         "train and validation" if result["protocol"]["mask_valid_at_test"] and arguments.part == "test" else "train"
     )
     title = f"{result['model']} on {result['dataset']}, {arguments.part}, {left_out} items left out"
+    if "users" in result:
+        title += f", {result['users']['measured']:,} of the {result['users']['given']:,} users"
     print(metric_table({title: result["result"]}))
     if "note" in result:
         print(result["note"])

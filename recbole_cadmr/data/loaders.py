@@ -322,6 +322,12 @@ class FullRankingLoader(FullSortEvalDataLoader):
         """The held-out items of each user."""
         return EntriesByRow(self._positive)
 
+    def keep(self, users: torch.Tensor) -> None:
+        """Rank these users alone, of those with held-out items."""
+        kept = torch.isin(self.uid_list, users)
+        self.uid_list, self.user_df = self.uid_list[kept], self.user_df[kept]
+        self.sample_size = len(self.uid_list)
+
     def _init_batch_size_and_step(self) -> None:
         self.step = self._users_at_once
         self.set_batch_size(self.step * self._dataset.item_num)

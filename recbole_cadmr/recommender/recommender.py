@@ -17,6 +17,7 @@ from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import path_of
 from recbole_cadmr.recommender import lists, request
 from recbole_cadmr.recommender.catalogue import Catalogue
+from recbole_cadmr.recommender.embeddings import write_embeddings
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.explanation import Explanation, explain
 from recbole_cadmr.recommender.export import NEIGHBOURS_OF_AN_ITEM, write_export
@@ -274,6 +275,17 @@ class Recommender:
             UserError: if the model cannot be exported, or ``folder`` is in use.
         """
         return write_export(self._parts, path_of(folder, "output"), neighbours)
+
+    def export_embeddings(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write the vectors of users and items, whose inner products are the scores, into a new folder.
+
+        Returns:
+            Its card: see :mod:`recommender.embeddings`.
+
+        Raises:
+            UserError: if the scores are no inner products, or ``folder`` is in use.
+        """
+        return write_embeddings(self._parts, path_of(folder, "output"))
 
     def checked_users(self, users: Iterable[Any] | None) -> list[str]:
         """The ids that :meth:`recommend` would recommend to, with its errors."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from recbole_cadmr.data.loaders import FullRankingLoader
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import path_of, refuse_links, write_json
 from recbole_cadmr.locking import alone_in
@@ -16,6 +18,7 @@ from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.runs.folder import RunFolder, scratch_folder
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
 from recbole_cadmr.runs.result import check_model, protocol, read_result
+from recbole_cadmr.runs.session import Session
 
 
 def evaluate(
@@ -25,6 +28,7 @@ def evaluate(
     metrics: str | Iterable[str] | None = None,
     topk: int | Iterable[int] | None = None,
     mask_valid_at_test: bool | None = None,
+    users: Iterable[str] | None = None,
     data_path: str | os.PathLike[str] | None = None,
     trust_checkpoint: bool = False,
     model: str | type | None = None,
@@ -34,16 +38,18 @@ def evaluate(
     Args:
         part: ``valid`` or ``test``.
         metrics, topk, mask_valid_at_test: as the settings of these names, one or a list; the run's own if not given.
+        users: ids of the only users to average over; those without held-out items are passed over.
         data_path: where the data set lies, if no longer where it was trained.
         trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
         model: the class, of a checkpoint of a model of your own, as of :func:`train`.
 
     Returns:
-        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded. Also ``note``,
-        if there is something else to know.
+        ``{model, dataset, part, protocol, result}``; ``result`` has keys like ``recall@20``, unrounded. With ``users``,
+        also how many were ``{given, measured}``, and ``note``, if there is something else to know.
 
     Raises:
-        UserError: if the checkpoint cannot be read, belongs to other data, or the part is empty.
+        UserError: if the checkpoint cannot be read, belongs to other data, the part is empty, a user is unknown, or
+            none of them has a held-out item.
     """
     if part not in ("valid", "test"):
         raise UserError(f"part must be one of valid, test, not {part!r}")
@@ -62,6 +68,7 @@ def evaluate(
                 f"on; give the run whose settings it has ({session.config.final['run'] or 'another run'})"
             )
         data = session.valid_data if part == "valid" else session.test_data
+        some = {} if users is None else {"users": _keep(session, data, users, part)}
         result = session.trainer.evaluate(data, load_best_model=False)
         if result is None:
             raise UserError(f"the {part} part of {session.config['dataset']} is empty")
@@ -70,9 +77,24 @@ def evaluate(
             "dataset": session.config["dataset"],
             "part": part,
             "protocol": protocol(session),
+            **some,
             "result": result,
             **({"note": session.note} if session.note else {}),
         }
+
+
+def _keep(session: Session, data: FullRankingLoader, users: Iterable[str], part: str) -> dict[str, int]:
+    """Let a part be measured over some users alone; how many these are."""
+    names = list(dict.fromkeys(map(str, [users] if isinstance(users, str) else users)))
+    numbers = session.dataset.field2token_id[session.dataset.uid_field]
+    unknown = [name for name in names if not numbers.get(name)]
+    if unknown or not names:
+        what = f"{len(unknown):,} of {len(names):,} that {session.config['dataset']} does not have, such as"
+        raise UserError(f"`users` names {what} {unknown[0]!r:.60}" if unknown else "`users` names nobody")
+    data.keep(torch.tensor([numbers[name] for name in names]))
+    if not data.sample_size:
+        raise UserError(f"none of the {len(names):,} `users` has an item in the {part} part")
+    return {"given": len(names), "measured": data.sample_size}
 
 
 def _listed(value: Any, name: str) -> list[Any]:
