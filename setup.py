@@ -109,6 +109,10 @@ setup(
         "audio": AUDIO,
         # `python -m recbole_cadmr serve`.
         "serve": SERVE,
+        # `--tracker=mlflow` and `--tracker=wandb`. Not in `test`: they bring dozens of packages, and their tests are
+        # skipped without them. Of MLflow, what sends (its server is for others to install); 3.17 has been tried.
+        "mlflow": ["mlflow-skinny>=3,<4"],
+        "wandb": ["wandb>=0.22,<1"],
         # Optuna is a requirement by now; the extra's name stays for those who ask for it.
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.

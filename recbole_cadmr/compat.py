@@ -265,29 +265,37 @@ def keep_ray_on_loopback() -> None:
 
 
 class _LaterWriter:
-    """A TensorBoard writer whose folder, file and thread there are once something is written."""
+    """A TensorBoard writer whose folder, file and thread there are once something is written; without a folder, one
+    that writes nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     @functools.cached_property
-    def _writer(self) -> SummaryWriter:
+    def _writer(self) -> SummaryWriter | None:
+        if self._folder is None:
+            return None
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self._folder))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
+        return _nothing if self._writer is None else getattr(self._writer, name)
 
     def close(self) -> None:
         """Close it, if anything was written."""
-        if "_writer" in vars(self):
-            self._writer.close()
+        if (writer := vars(self).get("_writer")) is not None:
+            writer.close()
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 @contextmanager
-def tensorboard_in(folder: Path) -> Iterator[None]:
-    """Let a trainer of RecBole's that is made within write its TensorBoard events into ``folder``, if it writes any.
+def tensorboard_in(folder: Path | None) -> Iterator[None]:
+    """Let a trainer of RecBole's that is made within write its TensorBoard events into ``folder``, if it writes any;
+    None for nowhere.
 
     They would go to ``log_tensorboard/`` of the current folder, and every trainer would begin a file and a thread, also
     one that only evaluates. https://github.com/RUCAIBox/RecBole/issues/1681

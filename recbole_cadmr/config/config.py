@@ -32,6 +32,7 @@ from recbole_cadmr.config.rules import (
     check_metrics,
     check_sampling,
     check_split,
+    check_trackers,
     refuse_inert,
     without_inert,
 )
@@ -49,7 +50,7 @@ DEFAULT_DATASET = "synthetic"
 FIXED_IN_TRAINING = (
     *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
-    *("content_controls", "new_items"),
+    *("content_controls", "new_items", "tracker"),
     *("eval_args", "domain_field", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
     *dataset_arguments,
 )
@@ -300,6 +301,7 @@ class Config(recbole.config.Config):
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
         check_metrics(final)
+        check_trackers(final)
         check_split(final["eval_args"])
         check_sampling(final)
         check_columns(final)

@@ -27,10 +27,11 @@ _FILTERS: dict[str, tuple[Any, ...]] = {
     "split_seed": (),
 }
 _DRAWN = ("split", "order", "group_by")
+TRACKERS = ("tensorboard", "csv", "mlflow", "wandb")
 # Settings that say where and how a run is done, and which of several it is: what is compared does not depend on them.
 OF_MACHINE = (
     *("threads", "use_gpu", "gpu_id", "worker", "data_path", "output", "checkpoint_dir", "show_progress", "state"),
-    *("resume_step", "resume_seconds", "save_lists", "eval_batch_size"),
+    *("resume_step", "resume_seconds", "save_lists", "eval_batch_size", "tracker"),
 )
 OF_RUN = ("seed", "split_seed", "evaluate_test", *OF_MACHINE)
 
@@ -60,6 +61,20 @@ def check_metrics(settings: dict[str, Any]) -> None:
             f"valid_metric {settings['valid_metric']} is not computed: "
             f"metrics are {', '.join(settings['metrics'])} at {', '.join(map(str, settings['topk']))}"
         )
+
+
+def check_trackers(settings: dict[str, Any]) -> None:
+    """Bring ``tracker`` into the form of a list, and check its names; ``none`` is an empty one."""
+    value = settings["tracker"]
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value or [])
+    names = [] if names == ["none"] else names
+    for name in names:
+        if name not in TRACKERS:
+            near = did_you_mean(str(name), TRACKERS)
+            raise UserError(f"there is no tracker {shown(name)}{near or '; there are ' + ', '.join(TRACKERS)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"tracker names one twice: {', '.join(names)}")
+    settings["tracker"] = names
 
 
 def first_metric(metrics: Iterable[Any], topk: Iterable[Any]) -> str:

@@ -24,6 +24,7 @@ from recbole_cadmr.runs.session import (
     refuse_other_data,
     set_up_process,
 )
+from recbole_cadmr.runs.trackers import tracking
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
 
 
@@ -73,7 +74,9 @@ class DeferredTrainer(recbole.trainer.Trainer):
         if saved:
             self.trainer.callbacks.append(HistoryWriter(RunFolder(self.trainer.folder).history))
         try:
-            return self.trainer.fit(train_data, valid_data, show_progress=show_progress, callback_fn=callback_fn)
+            with tracking(self.trainer, self.config["tracker"] if saved else []) as trackers:
+                self.trainer.callbacks += trackers
+                return self.trainer.fit(train_data, valid_data, show_progress=show_progress, callback_fn=callback_fn)
         finally:
             self.trainer.tensorboard.close()
 

@@ -20,7 +20,8 @@ from recbole_cadmr.training.contents import Final, RunContent
 from recbole_cadmr.training.stages import on_the_way
 from recbole_cadmr.training.trainer import get_trainer
 
-_FREE = tuple(name for name in OF_MACHINE if name not in ("data_path", "output", "checkpoint_dir", "save_lists"))
+_NOT_OF_FINAL = ("data_path", "output", "checkpoint_dir", "save_lists", "tracker")
+_FREE = tuple(name for name in OF_MACHINE if name not in _NOT_OF_FINAL)
 
 
 def train_final(

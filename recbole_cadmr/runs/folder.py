@@ -55,6 +55,8 @@ class RunFolder:
     history = _Entry(HISTORY)  # the validations so far, one a line
     curves = _Entry(CURVES)  # the picture of the history
     lists = _Entry(LISTS)  # what is recommended to the test users, if it is kept
+    metrics = _Entry("metrics.csv")  # the history as a table, if that is asked for
+    trackers = _Entry("trackers.json")  # by which ids trackers elsewhere know the run
     log = _Entry(_LOG)  # the folder of the log files
 
     @property

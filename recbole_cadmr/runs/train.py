@@ -35,6 +35,7 @@ from recbole_cadmr.runs.session import (
     restore_config,
 )
 from recbole_cadmr.runs.topk_lists import rank_test, write_lists
+from recbole_cadmr.runs.trackers import refuse_missing, tracking
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
@@ -92,6 +93,7 @@ def train(
     config = Config(
         named(model), dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
     )
+    refuse_missing(config["tracker"])
     return train_in(config, output, callbacks)
 
 
@@ -237,6 +239,13 @@ def _fit(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
 
 
 def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
+    """Train, measure and write the result, told to the trackers that ``tracker`` names."""
+    names = session.config["tracker"] if session.config.final is None else []  # which is validated nowhere
+    with tracking(session.trainer, names) as trackers:
+        return _measured_run(session, folder, [*trackers, *callbacks])
+
+
+def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
     _log.info(_summary(session))
     is_final = session.config.final is not None
     way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"

@@ -1,8 +1,7 @@
-"""Hooks into the training of a run, and the two that the package itself hangs on them."""
+"""Hooks into the training of a run."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,20 +58,3 @@ class PauseBefore(TrainingCallback):
         if epoch == self.epoch:
             trainer.save_state()
             raise Paused(epoch)
-
-
-class TensorBoardWriter(TrainingCallback):
-    """Sends losses, metrics and diagnostics to the TensorBoard writer that RecBole's trainer has."""
-
-    def on_validation(self, trainer: Training, validation: Validation) -> None:
-        """Write the finite ones, by group."""
-        groups = {
-            "losses": validation["losses"],
-            "valid_result": validation["valid_result"],
-            "diagnostics": validation.get("diagnostics", {}),
-        }
-        for group, values in groups.items():
-            for name, value in values.items():
-                if value is not None and not math.isnan(value):
-                    tag = f"{group}/{name.replace('@', '_at_')}"
-                    trainer.tensorboard.add_scalar(tag, value, validation["epoch"])

@@ -22,7 +22,7 @@ from recbole_cadmr.layers.shared_batch import agreed, rank
 from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.registry import described_by
-from recbole_cadmr.training.callbacks import TensorBoardWriter, TrainingCallback
+from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
 from recbole_cadmr.training.contents import ResumeContent, RunContent, TrainerState, Validation
 from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
@@ -74,13 +74,13 @@ class RunTrainer(RankingTrainer):
         construction: float = 0.0,
     ) -> None:
         self.folder = Path(config["checkpoint_dir"])
-        with tensorboard_in(self.folder / "log_tensorboard"):
+        with tensorboard_in(self.folder / "log_tensorboard" if "tensorboard" in config["tracker"] else None):
             super().__init__(config, model, train_data)
         self.evaluator = SharedEvaluator(config)
         self.saved_model_file = str(self.folder / BEST)
         self.metadata = metadata
         self.history: list[Validation] = []
-        self.callbacks: list[TrainingCallback] = [TensorBoardWriter()]
+        self.callbacks: list[TrainingCallback] = []
         # Building is part of training: RecBole's EASE and ItemKNN fit themselves there.
         self.seconds: dict[str, float] = {"evaluation": 0.0, "construction": construction}
         self.evaluations = 0

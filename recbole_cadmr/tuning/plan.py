@@ -15,6 +15,7 @@ from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import sha256_of_all, write_json
 from recbole_cadmr.runs.session import own_model
+from recbole_cadmr.runs.trackers import REMOTE, refuse_missing
 from recbole_cadmr.schema import read_json, read_versioned
 from recbole_cadmr.training.contents import ModelName, OwnModel
 from recbole_cadmr.training.trainer import get_trainer
@@ -151,6 +152,12 @@ def make_plan(
         raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     fixed = current_names(config["model"], fixed, "settings")
+    refuse_missing(config["tracker"])
+    if scheduler == "pbt" and (remote := next((name for name in config["tracker"] if name in REMOTE), None)):
+        raise UserError(
+            f"members of a population take over each other's states, which {remote} would show as runs in pieces; "
+            f"leave out tracker {remote}, or take another --scheduler"
+        )
     if not config["eval_step"]:
         raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
     if isinstance(space, Mapping):

@@ -61,7 +61,8 @@ def test_cold_items_are_counted_and_it_is_said_what_their_vectors_are(trained, t
     ("model", "message"),
     [
         ("LinearCADMR", "LinearCADMR scores by weights of items by items, which are no embeddings"),
-        ("ItemKNN", "ItemKNN has no embeddings"),
+        ("EASE", "EASE scores by weights of items by items, which are no embeddings"),
+        ("Pop", "Pop has no embeddings to export"),
     ],
 )
 def test_weights_are_no_embeddings(trained, model, message, tmp_path):
