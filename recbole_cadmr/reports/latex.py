@@ -47,8 +47,11 @@ def joint(tables: Sequence[Results], columns: Sequence[str] = ()) -> str:
             parts[_escaped(results.dataset), _escaped(metric)] = values.reindex(names, fill_value="–")
     about = [f"{_escaped(results.dataset)}: {_parts(results)}" for results in tables]
     ways = dict.fromkeys(_escaped(protocol_lines(results)[1]) for results in tables)
-    caption = f"{'; '.join(about)}. {'; '.join(ways)}"
-    return _floating(pd.DataFrame(parts), caption, "benchmark")
+    sentences = ["; ".join(about), *(f"{way[:1].upper()}{way[1:]}" for way in ways)]
+    frame = pd.DataFrame(parts)
+    if frame.eq("–").any(axis=None):
+        sentences.append("--: not measured")
+    return _floating(frame, ". ".join(sentences), "benchmark")
 
 
 def columns_of(asked: Sequence[str], measured: Sequence[str]) -> list[str]:

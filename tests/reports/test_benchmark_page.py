@@ -263,7 +263,8 @@ def test_all_data_sets_stand_in_one_table_in_latex(table):
     assert lines[2].startswith(
         r"\caption{shop <1>: 1,000 users, 200 items, 5,000 train, 600 validation and 700 test inter"
     )
-    assert r"; a\_b: 1,000 users" in lines[2] and "$p<.05$" in lines[2] and lines[3] == r"\label{tab:benchmark}"
+    assert r"; a\_b: 1,000 users" in lines[2] and ". Ranking over all items" in lines[2] and "$p<.05$" in lines[2]
+    assert ". --: not measured. Best bold" in lines[2] and lines[3] == r"\label{tab:benchmark}"
     begin = lines.index(r"\toprule")
     assert lines[begin - 1] == r"\begin{tabular}{lrrrr}"
     assert lines[begin + 1] == r" & \multicolumn{2}{c}{shop <1>} & \multicolumn{2}{c}{a\_b} \\"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 
 import recbole_cadmr
-from recbole_cadmr.cli.main import main
 from tests.micro import open_checkpoint
 from tests.models.conformance import EMBEDDED, flip_held_out_items, in_order_of_tokens
 from tests.oracles.ranking import ranking_metrics
@@ -52,24 +49,6 @@ def test_metrics_agree_with_thirty_lines_of_numpy(brief_run, part, mask_valid):
     assert result.keys() == expected.keys()
     for name, value in expected.items():
         assert result[name] == pytest.approx(value, abs=1e-6), name
-
-
-def test_metrics_of_some_users_are_averages_over_these(brief_run, tmp_path, capsys):
-    session = open_checkpoint(brief_run.checkpoint)
-    train, _, test = parts_of(session)
-    some = sorted(test)[::7]
-    names = session.dataset.id2token(session.dataset.uid_field, some).tolist()
-    (tmp_path / "users.txt").write_text("\n".join([*names, names[0]]) + "\n")
-    arguments = ["evaluate", "--checkpoint", str(brief_run.checkpoint), "--topk=20", "--metrics=Recall,MRR"]
-    assert main([*arguments, f"--users={tmp_path / 'users.txt'}", f"--output={tmp_path / 'some.json'}"]) == 0
-    assert f"{len(some)} of the {len(some)} users" in capsys.readouterr().out
-    found = json.loads((tmp_path / "some.json").read_text())
-    assert found["users"] == {"given": len(some), "measured": len(some)}
-    expected = ranking_metrics(scores_of(session), train, {user: test[user] for user in some}, [20])
-    assert found["result"] == pytest.approx({name: expected[name] for name in ("recall@20", "mrr@20")}, abs=1e-6)
-    (tmp_path / "users.txt").write_text(f"{names[0]}\nnobody\n")
-    assert main([*arguments, f"--users={tmp_path / 'users.txt'}"]) == 2
-    assert "names 1 of 2 that synthetic does not have, such as 'nobody'" in capsys.readouterr().err
 
 
 def test_masking_validation_items_raises_test_recall(brief_run):
