@@ -39,7 +39,7 @@ SCORES = "return self.users(batch[self.USER_ID]) @ self.items(self.content).T"
 
 
 @pytest.fixture(autouse=True)
-def as_in_a_new_process(monkeypatch):
+def as_in_a_new_process(monkeypatch, tmp_path_factory):
     """No class is known, and nothing that a test imports stays."""
     for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given"), (own, "_loaded")):
         monkeypatch.setattr(place, name, {})
@@ -47,7 +47,7 @@ def as_in_a_new_process(monkeypatch):
     before = set(sys.modules)
     yield
     for name in sys.modules.keys() - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith("/tmp"):
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path_factory.getbasetemp())):
             del sys.modules[name]
 
 
@@ -363,6 +363,10 @@ REFUSED = {
     "nul.py:A": ("\0", "nul.py is not Python"),
     "loss.py": (TEMPLATE.replace("calculate_loss", "loss"), "has no method calculate_loss; a model needs"),
     "score.py": (TEMPLATE.replace("full_sort_predict", "score"), "has no method full_sort_predict"),
+    "forward.py": (
+        "from recbole_cadmr.models.multimodal import MultimodalRecommender as M\nclass My(M): calculate_loss = print",
+        "forward.py:My has no method forward; a model needs",
+    ),
     "size.py": (TEMPLATE.replace("config, dataset):", "config, dataset, n):"), r"must take \(config, dataset\), not"),
     "name.py": (TEMPLATE.replace("TextMF", "LightGCN"), "there is a model LightGCN already"),
     "context.py": (
