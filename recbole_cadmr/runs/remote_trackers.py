@@ -110,7 +110,7 @@ class WeightsAndBiases(Tracker):
             resume="allow" if mode == "online" else None,
             dir=str(run.folder.path),
             config=dict(run.settings),
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,
             reinit="create_new",
             settings=quiet,
         )
