@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole.config
 import recbole.data
 import scipy.sparse
 import torch
 from recbole.trainer import trainer as recbole_trainer
 
 from recbole_cadmr import compat
+from recbole_cadmr.config.config import Config
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -26,6 +29,17 @@ def in_new_process(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=CHECKOUT)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_hooks_are_put_into_a_module_of_recboles_that_is_imported_later():
+    spec = compat._BeforeImport().find_spec("recbole.config.configurator", recbole.config.__path__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.Config is not recbole.config.Config and "get_model" in spec.loader.get_source(module.__name__)
+    assert type(module.Config(model="RP3beta", dataset="synthetic")) is Config
+    assert type(module.Config(model="BPR", dataset="ml-100k")) is module.Config
+    assert importlib.util.find_spec("recbole.model.general_recommender.freedom") is not None
+    assert importlib.util.find_spec("recbole.model.general_recommender.base") is None  # no model
 
 
 def test_numpy_has_the_float_that_recbole_expects(monkeypatch):

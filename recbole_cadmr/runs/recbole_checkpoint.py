@@ -121,7 +121,8 @@ def _own_config(theirs: recbole.config.Config, place: Path, changes: Mapping[str
     kept = theirs.final_config_dict
     settings = {name: kept[name] for name in _OF_DATA if kept.get(name) is not None}
     settings["data_path"] = str(place.parent)
-    settings["eval_args"] = {**kept["eval_args"], "mode": {"valid": "full", "test": "full"}}
+    split = {} if kept.get("benchmark_filename") else kept["eval_args"]  # of a set that comes split, it says nothing
+    settings["eval_args"] = {**split, "mode": {"valid": "full", "test": "full"}}
     settings["mask_valid_at_test"] = True  # as RecBole does, also of a set that comes split
     settings |= changes
     if {"metrics", "topk"} & changes.keys():

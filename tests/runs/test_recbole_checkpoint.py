@@ -18,7 +18,7 @@ from recbole.utils.case_study import full_sort_topk
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from tests.micro import write_drawn
+from tests.micro import write_drawn, write_micro
 
 ROWS = [f"u{u} i{(u * 7 + n * n) % 17} {n}" for u in range(20) for n in range(7)]
 SETTINGS = {
@@ -148,6 +148,21 @@ def test_what_does_not_fit_is_one_sentence(trained, data, tmp_path):
     assert "on drawn in" in refusal(file, data_path=tmp_path / "moved")
     inter.write_text("user_id:token\nu1\n")
     assert "cannot read drawn by the settings" in refusal(file, data_path=tmp_path / "moved")
+
+
+def test_a_set_that_comes_split_leaves_out_validation_items_as_recbole_does(tmp_path, monkeypatch):
+    write_micro(tmp_path)
+    settings = {"data_path": str(tmp_path), "benchmark_filename": ["train", "valid", "test"], "topk": [1, 2]}
+    more = {"valid_metric": "Recall@2", "metrics": ["Recall", "MAP"], "epochs": 1, "metric_decimal_place": 12}
+    config = Config(model="BPR", dataset="micro", config_dict={**settings, **more})
+    train, valid, test = data_preparation(config, create_dataset(config))
+    trainer = get_trainer(config["MODEL_TYPE"], "BPR")(config, get_model("BPR")(config, train.dataset))
+    trainer.fit(train, valid)
+    result = trainer.evaluate(test, load_best_model=False)
+    measured = recbole_cadmr.evaluate(trainer.saved_model_file, trust_checkpoint=True)
+    assert measured["result"] == pytest.approx(dict(result), abs=1e-11)
+    catalogue = recbole_cadmr.load(trainer.saved_model_file, trust_checkpoint=True).catalogue
+    assert catalogue.modalities.keys() == {"text", "image"}  # what NAME.yaml says is read, too
 
 
 def test_a_sampled_ranking_is_said_to_be_another(trained):
