@@ -335,6 +335,16 @@ def keep_recbole_off_the_root_logger() -> None:
             module.getLogger = of_recbole  # type: ignore[attr-defined]
 
 
+def let_recbole_draw(bar: Callable[..., Any]) -> None:
+    """Let RecBole's trainers show their progress by ``bar``, called like tqdm.
+
+    Theirs are 100 columns wide whatever the terminal is: in one of 80, every refresh begins a new line.
+    """
+    import recbole.trainer.trainer
+
+    recbole.trainer.trainer.tqdm = bar
+
+
 # By name, as ``doctor`` shows it: the module that needs it, and what does it.
 _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "home folder": ("sys", provide_home),  # at once, as are the warnings

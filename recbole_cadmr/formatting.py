@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import textwrap
 from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
@@ -71,3 +73,9 @@ def covered(name: str, items: int, of: int, width: int) -> str:
     """How many items have a modality whose vectors are ``width`` long."""
     share = "" if items == of else f" ({items / of:.1%})"
     return f"{name} {items:,} of {of:,} items{share}, {width}-D"
+
+
+def folded(line: str) -> str:
+    """A line as several, as wide as the terminal (of a file, 80 columns), unless a word is wider."""
+    width = max(shutil.get_terminal_size().columns, 20)
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that share each batch and evaluation",
     )
+    parser.add_argument("--verbose", action="store_true", help="show each loss and the diagnostics of every epoch")
     add_ray_address(
         parser, "fit the closed form of a large catalogue there, in blocks of items; with --nproc, its processes"
     )
@@ -74,9 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
     from recbole_cadmr.runs.train import resume, train
 
+    how: dict[str, Any] = {"callbacks": callbacks, "verbose": arguments.verbose}
     if arguments.resume:
         refuse_beside_resume(arguments, *_OF_A_NEW_RUN, "output", "final")
-        resume(arguments.resume, arguments.data_path, model=arguments.model, callbacks=callbacks)
+        resume(arguments.resume, arguments.data_path, model=arguments.model, **how)
         return 0
     if arguments.final:
         from recbole_cadmr.runs.final import train_final
@@ -89,7 +91,7 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
             data_path=arguments.data_path,
             settings=arguments.settings,
             model=arguments.model,
-            callbacks=callbacks,
+            **how,
         )
         return 0
     if arguments.download:
@@ -108,7 +110,7 @@ def _run(arguments: argparse.Namespace, *callbacks: TrainingCallback) -> int:
         output=arguments.output,
         config_files=files(arguments.config_files),
         settings=settings,
-        callbacks=callbacks,
+        **how,
     )
     return 0
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import hash_of, write_aside
+from recbole_cadmr.progress import bar
 
 _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
-_TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
+_TIMEOUT = (4, 60)  # seconds to connect, and between two blocks
+_PATIENCE = 5  # seconds after which a server that has not sent anything is not asked again
 _BLOCK = 1 << 14  # what is lost when a connection breaks
 # Without the chain of objects in the messages of requests; the first kind that an error is of counts.
 _REASONS = {
@@ -77,8 +78,10 @@ def download(file: RemoteFile, folder: Path, progress: bool = True) -> Path:
 
 def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> None:
     """Fill ``part``, over several connections if need be."""
-    reason = ""
+    reason, start = "", time.monotonic()
     for attempt in range(_TRIES):
+        if attempt and time.monotonic() - start > _PATIENCE and not part.is_file():
+            break
         if attempt:
             time.sleep(_WAIT * 2 ** (attempt - 1))
         try:
@@ -89,7 +92,10 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
             reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), str(error))
         if not reason:
             return
-    raise UserError(f"cannot fetch {file.url}: {reason}; try again, which resumes the download, or get it by hand")
+    raise UserError(
+        f"cannot fetch {file.url}: {reason}; try again, which resumes the download, or get it by hand and put it into "
+        f"{part.parent.absolute()}"
+    )
 
 
 def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bool) -> str:
@@ -109,7 +115,8 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
         if response.status_code not in (200, 206):
             raise UserError(
                 f"cannot fetch {file.url}: the server answered {response.status_code} {response.reason}; check the "
-                f"address, name a mirror with --base_address, or get the file by hand"
+                f"address, name a mirror with --base_address, or get the file by hand and put it into "
+                f"{part.parent.absolute()}"
             )
         resumes = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status_code == 206 and not resumes:
@@ -123,13 +130,13 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
         _remember(part, response.headers)
         with (
             open(part, "ab" if resumes else "wb") as out,
-            tqdm(
+            bar(
                 total=whole or file.size, initial=have, desc=file.name, unit="B", unit_scale=True, disable=not progress
-            ) as bar,
+            ) as shown,
         ):
             for block in response.iter_content(_BLOCK):
                 out.write(block)
-                bar.update(len(block))
+                shown.update(len(block))
         arrived = part.stat().st_size
     if whole is not None and arrived < whole:
         return f"the connection broke after {arrived:,} of {whole:,} bytes"

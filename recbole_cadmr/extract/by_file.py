@@ -18,6 +18,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
 from recbole_cadmr.extract.shards import DAMAGED, PRESENT, Extracted, in_shards
 from recbole_cadmr.extract.vector_store import VectorCache
+from recbole_cadmr.progress import advance
 
 _READERS = 2  # threads that decode while the network computes
 _SHARD = 256  # minutes of work on a CPU, not an hour
@@ -114,6 +115,7 @@ class _Compute:
                     batch.append((row, tensor))
                     if len(batch) == together:
                         see(batch)
+                advance(1)
             for batch in filter(None, waiting.values()):
                 see(batch)
         vectors = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)

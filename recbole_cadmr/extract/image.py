@@ -16,6 +16,7 @@ from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.by_file import TOGETHER, Network, extract_files
 from recbole_cadmr.extract.picture import read_picture
+from recbole_cadmr.extract.reach import is_reachable
 from recbole_cadmr.extract.shards import Extracted
 from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
@@ -90,12 +91,15 @@ def _load(model: str, weights: Path | None) -> tuple[Any, Callable[[Any], Tensor
     with torch.device("meta"):  # no parameters are drawn: they are those of the file
         network = torchvision.models.get_model(model, weights=None)
     if weights is None:
+        digest, cache = published.url.rpartition("/")[2], Path(torch.hub.get_dir(), "checkpoints")
         try:
-            state, digest = published.get_state_dict(check_hash=True), published.url.rpartition("/")[2]
+            if not (cache / digest).is_file() and not is_reachable(published.url):
+                raise OSError("no connection to the server")
+            state = published.get_state_dict(check_hash=True)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"cannot download the weights of {model}; get {published.url} by hand and name it with --weights, "
-                f"or give --image_model none for no picture vectors"
+                f"cannot download the weights of {model}; get {published.url} by hand and put it into {cache}, name it "
+                f"with --weights, or give --image_model none for no picture vectors"
             ) from error
     else:
         state, digest = _read_weights(weights), f"SHA-256 {sha256_of(weights)}"

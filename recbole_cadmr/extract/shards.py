@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.vector_store import VectorCache, VectorStore
 from recbole_cadmr.files import rows_aside
+from recbole_cadmr.progress import bar, watched_by
 
 SHARD = 1024
 
@@ -90,18 +90,25 @@ def in_shards(
     others = [] if cache is None or alike in (None, encoder) else [_store(work, cache, alike, width, dtype)]
     state, empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
     target, n_waiting = work / "features.npy", sum(map(len, places.values()))
-    unseen = None if n_waiting < SHARD else False  # of few, no bar where there is no terminal, as in a service's log
     with (
         rows_aside(target, dtype, (len(keys), width)) as put,
-        tqdm(total=n_waiting, desc=label, unit=" items", disable=unseen) as bar,
+        bar(total=n_waiting, desc=label, unit=" items", miniters=1) as shown,
     ):
+        ahead = 0  # of the shard that is being computed, already shown
+
+        def on_the_way(n: int) -> None:
+            nonlocal ahead
+            ahead += n
+            shown.update(n)
 
         def fill(found: Sequence[bytes], vectors: np.ndarray, became: np.ndarray) -> None:
             at = [places.pop(key) for key in found]
             everywhere, rows = np.concatenate(at), np.repeat(np.arange(len(at)), [*map(len, at)])
             put(everywhere, vectors[rows])
             state[everywhere], empty[everywhere] = became[rows], ~vectors.any(axis=1)[rows]
-            bar.update(len(everywhere))
+            nonlocal ahead
+            shown.update(len(everywhere) - ahead)
+            ahead = 0
 
         for each in (store, *others):
             for segment in each.find(places):
@@ -113,7 +120,7 @@ def in_shards(
         blocks: Iterator[tuple[int, Any]] = (
             (start, read([missing[key] for key in part])) for start, part in parts.items()
         )
-        for start, (vectors, became) in over(compute, blocks):
+        for start, (vectors, became) in _watched(over(compute, blocks), on_the_way):
             with np.errstate(over="ignore"):  # refused below
                 vectors = vectors.astype(dtype)
             bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -136,3 +143,13 @@ def _store(work: Path, cache: VectorCache | None, encoder: Mapping[str, str], wi
         except UserError:
             pass  # a home that cannot be written costs encoding again, no more
     return VectorStore(work / "vectors", encoder, width, dtype)
+
+
+def _watched(results: Iterator[Any], listener: Callable[[int], None]) -> Iterator[Any]:
+    """The ``results``, each computed while ``listener`` is told how it stands."""
+    while True:
+        with watched_by(listener):
+            found = next(results, None)
+        if found is None:
+            return
+        yield found

@@ -18,9 +18,11 @@ from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
 from recbole_cadmr.extract.places import UNKNOWN, WEIGHTS_HASH
+from recbole_cadmr.extract.reach import is_reachable
 from recbole_cadmr.extract.shards import PRESENT, Extracted, in_shards
 from recbole_cadmr.extract.vector_store import VectorCache
 from recbole_cadmr.files import sha256_of
+from recbole_cadmr.progress import advance
 from recbole_cadmr.schema import read_json
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -98,6 +100,7 @@ class _Encode:
                 batch = [*(texts[row] for row in rows), *[ruler] * (self.batch_size - len(rows))]
                 encoded = self.encoder.encode(batch, batch_size=self.batch_size, show_progress_bar=False)
                 vectors[rows] = encoded[: len(rows)]
+                advance(len(rows))
         return vectors, np.full(len(texts), PRESENT)
 
     def _padded_lengths(self, texts: Sequence[str]) -> np.ndarray:
@@ -142,16 +145,20 @@ def _batches(size: int) -> str:
 
 
 def _load(model: str) -> Any:
+    from huggingface_hub.constants import ENDPOINT, is_offline_mode
     from sentence_transformers import SentenceTransformer
 
     _refuse_code(Path(model))
+    is_here = Path(model).is_dir() or is_offline_mode() or not is_reachable(ENDPOINT)
     try:
-        return SentenceTransformer(model, device="cpu", trust_remote_code=False)
+        return SentenceTransformer(model, device="cpu", trust_remote_code=False, local_files_only=is_here)
     except Exception as error:  # the hub, the file system, safetensors and torch each have errors of their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if is_here and not Path(model).is_dir():
+            reason = f"it is not on this machine, and there is no connection to {ENDPOINT}"
         raise UserError(
-            f"cannot load the text model {model}: {reason}; "
-            f"give --text_model a folder that holds it, or none for no text vectors"
+            f"cannot load the text model {model}: {reason}; get its files by hand and put them into "
+            f"{Path(model).absolute()}, give --text_model a folder that holds it, or none for no text vectors"
         ) from error
 
 

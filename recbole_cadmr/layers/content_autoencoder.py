@@ -174,7 +174,8 @@ class ContentAutoencoder:
         dense = kind == "exact" or (kind == "auto" and fits and quick)
         if not dense and sparse > available:
             raise UserError(f"{sizes}; free some, or lower sparse_neighbours and sparse_rank")
-        logging.getLogger("recbole_cadmr").info(f"{sizes}; fit: {'exact' if dense else 'sparse'}")
+        fit = f"{sizes}; fit: {'exact' if dense else 'sparse'}"
+        logging.getLogger("recbole_cadmr").info(fit, extra={"screen": ""})
         return dense
 
     @property

@@ -32,6 +32,7 @@ def train_final(
     settings: Mapping[str, Any] | None = None,
     model: str | type | None = None,
     callbacks: Sequence[TrainingCallback] = (),
+    verbose: bool = False,
 ) -> Run:
     """Train with the settings of a finished run, for as many epochs as its best one took, on all interactions.
 
@@ -45,7 +46,7 @@ def train_final(
         data_path: where the data set lies, if no longer where the run was trained.
         settings: such as no result depends on: ``threads``, ``use_gpu``, ``show_progress``, ...
         model: the class, of a run of a model of your own, as of :func:`train`.
-        callbacks: as of :func:`train`.
+        callbacks, verbose: as of :func:`train`.
 
     Raises:
         UserError: if the run is not finished, lacks its best model, is a final run, had settings changed on its way of
@@ -68,7 +69,7 @@ def train_final(
     place = None if data_path is None else path_of(data_path, "data_path")
     best = read_checkpoint(folder.best)
     config = restore_config(_begun_as(folder, best, result, place), place, settings)
-    return train_in(config, output, callbacks, choices=best)
+    return train_in(config, output, callbacks, choices=best, verbose=verbose)
 
 
 def _begun_as(folder: RunFolder, best: RunContent, result: RunResult, data_path: Path | None) -> RunContent:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,6 +102,23 @@ class _PlainFormatter(logging.Formatter):
         return _COLOURS.sub("", super().format(record))
 
 
+class _ScreenFormatter(logging.Formatter):
+    """What the log says, in short where a record has a short form (``screen``) and no diagnostics are asked for."""
+
+    def __init__(self, verbose: bool) -> None:
+        super().__init__("%(message)s")
+        self._verbose = verbose
+
+    def format(self, record: logging.LogRecord) -> str:
+        short = None if self._verbose else getattr(record, "screen", None)
+        return _COLOURS.sub("", super().format(record) if short is None else short)
+
+
+def _is_shown(verbose: bool, record: logging.LogRecord) -> bool:
+    short = getattr(record, "screen", None)
+    return short is not False and (verbose or short != "")
+
+
 class _LogFile(logging.FileHandler):
     """The log of a run, which ends with it if it cannot be written, rather than continue in silence."""
 
@@ -118,8 +136,13 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "INFO") -> Iterator[None]:
+def run_log(
+    folder: Path, name: str = "run", screen: bool = True, level: str = "INFO", verbose: bool = False
+) -> Iterator[None]:
     """Send the log to the screen and to ``log/NAME.log`` of the run's folder; leave logging as it was afterwards.
+
+    A record may have a short form for the screen, ``extra={"screen": ...}``, "" for none, which ``verbose`` ignores; of
+    False it is for the file alone.
 
     It is the log of two loggers, the package's and RecBole's, which hand nothing on to the root logger meanwhile: that
     one, with its handlers and its level, belongs to the program that runs this. What ends the run unexpectedly is
@@ -133,7 +156,8 @@ def run_log(folder: Path, name: str = "run", screen: bool = True, level: str = "
     added: list[logging.Handler] = [file]
     if screen and sys.stdout is not None:
         stream = logging.StreamHandler(Screen(sys.stdout))
-        stream.setFormatter(_PlainFormatter("%(message)s") if not sys.stdout.isatty() else logging.Formatter())
+        stream.setFormatter(_ScreenFormatter(verbose))
+        stream.addFilter(partial(_is_shown, verbose))
         added.append(stream)
     loggers = [logging.getLogger(name) for name in ("recbole", "recbole_cadmr")]
     before = [(log.handlers, log.level, log.propagate, log.disabled) for log in loggers]

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -276,16 +277,46 @@ def check_model(folder: Path, result: RunResult) -> None:
         raise UserError(f"{folder / BEST} is not the best model of its run: its validation score is {score}")
 
 
-def metric_table(results: Mapping[str, Mapping[str, float] | None]) -> str:
+def metric_table(results: Mapping[str, Mapping[str, float | None] | None]) -> str:
     """Results side by side, one block a name."""
-    blocks = (metric_frame(result).rename_axis(columns=title) for title, result in results.items() if result)
+    width = max(map(len, (title for title, result in results.items() if result)), default=0)
+    blocks = (metric_frame(part).rename_axis(columns=f"{title:<{width}}") for title, part in results.items() if part)
     return "\n\n".join(block.to_string(col_space=8) for block in blocks)
 
 
-def metric_frame(result: Mapping[str, float]) -> pd.DataFrame:
+def result_tables(result: RunResult) -> dict[str, Mapping[str, float | None] | None]:
+    """The metrics of a result by what a person is to know of them."""
+    masked = "train and validation" if result["protocol"]["mask_valid_at_test"] else "train"
+    return {
+        "best validation": result["best_valid_result"],
+        f"test, {masked} items left out": result["test_result"],
+    }
+
+
+def headline(result: RunResult) -> str:
+    """What a result is of, in a line."""
+    note = result["protocol"]["data_note"]
+    return f"{result['model']} on {result['dataset']}{f' ({note})' if note else ''}"
+
+
+class PrintedResult(dict[str, Any]):
+    """The content of ``result.json``, which prints as tables."""
+
+    def __repr__(self) -> str:
+        return f"{headline(cast(RunResult, self))}\n\n{metric_table(result_tables(cast(RunResult, self)))}".rstrip()
+
+    def _repr_html_(self) -> str:
+        tables = result_tables(cast(RunResult, self)).items()
+        frames = [metric_frame(values).rename_axis(columns=title).to_html() for title, values in tables if values]
+        return "\n".join([f"<p>{escape(headline(cast(RunResult, self)))}</p>", *frames])
+
+
+def metric_frame(result: Mapping[str, float | None]) -> pd.DataFrame:
     """Metrics as rows and list lengths as columns, rounded for display."""
     names = pd.MultiIndex.from_tuples([name.partition("@")[::2] for name in result])
-    cells = pd.Series([f"{value:.4f}" for value in result.values()], names).unstack(fill_value="")
+    cells = pd.Series(["" if value is None else f"{value:.4f}" for value in result.values()], names).unstack(
+        fill_value=""
+    )
     lengths = sorted(cells.columns, key=lambda length: int(length or 0))
     return cells.loc[names.unique(0), lengths].rename(columns=lambda length: f"@{length}" if length else "")
 

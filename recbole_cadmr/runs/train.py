@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -17,14 +18,21 @@ from uuid import uuid4
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json
-from recbole_cadmr.formatting import covered
+from recbole_cadmr.formatting import covered, folded
 from recbole_cadmr.layers.shared_batch import ProcessLost
 from recbole_cadmr.locking import LOCK, alone_in
 from recbole_cadmr.models.own import again, named, refuse_other, take_in
 from recbole_cadmr.runs.folder import RunFolder, create_run_folder, refuse_used, run_log
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
 from recbole_cadmr.runs.learning_curves import learning_curves
-from recbole_cadmr.runs.result import RunResult, metric_table, training_result
+from recbole_cadmr.runs.result import (
+    PrintedResult,
+    RunResult,
+    headline,
+    metric_table,
+    result_tables,
+    training_result,
+)
 from recbole_cadmr.runs.session import (
     Session,
     check_data,
@@ -45,12 +53,21 @@ from recbole_cadmr.training.data_parallel import led
 _log = logging.getLogger("recbole_cadmr")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
-    """A finished run: its folder and the content of its ``result.json``."""
+    """A finished run: its folder and the content of its ``result.json``, which print as tables."""
 
     folder: Path
     result: RunResult
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "result", PrintedResult(self.result))
+
+    def __repr__(self) -> str:
+        return f"{self.result!r}\n\nin {self.folder}"
+
+    def _repr_html_(self) -> str:
+        return f"{PrintedResult(self.result)._repr_html_()}\n<p>in {escape(str(self.folder))}</p>"
 
     @property
     def checkpoint(self) -> Path:
@@ -67,6 +84,7 @@ def train(
     config_files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[TrainingCallback] = (),
+    verbose: bool = False,
 ) -> Run:
     """Train and evaluate a model.
 
@@ -78,6 +96,7 @@ def train(
         config_files: yaml file of settings, or several in rising priority.
         settings: settings by name, over all files.
         callbacks: called on the way; see :class:`TrainingCallback`.
+        verbose: show all that the log holds: each loss, and the diagnostics of the model.
 
     Returns:
         The run, whose folder holds ``result.json``, the checkpoints, the log and the learning curves.
@@ -94,7 +113,7 @@ def train(
         named(model), dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
     )
     refuse_missing(config["tracker"])
-    return train_in(config, output, callbacks)
+    return train_in(config, output, callbacks, verbose=verbose)
 
 
 def train_in(
@@ -102,6 +121,7 @@ def train_in(
     output: str | os.PathLike[str] | None,
     callbacks: Sequence[TrainingCallback] = (),
     choices: RunContent | None = None,
+    verbose: bool = False,
 ) -> Run:
     """Train by a ``Config``; other arguments, result and errors as of :func:`train`.
 
@@ -117,7 +137,7 @@ def train_in(
         remove_temporaries(folder.path)  # of a run that was killed at its start
         if not any(path.name != LOCK for path in folder.path.iterdir()):  # else it was not this run's to begin with
             stack.callback(_remove_unless_begun, folder)
-        stack.enter_context(run_log(folder.path, name, level=config["state"] or "INFO"))
+        stack.enter_context(run_log(folder.path, name, level=config["state"] or "INFO", verbose=verbose))
         try:
             session = open_session(config, folder.path, uuid4().hex)
             if choices is not None:
@@ -136,13 +156,14 @@ def resume(
     model: str | type | None = None,
     changes: Mapping[str, Any] | None = None,
     callbacks: Sequence[TrainingCallback] = (),
+    verbose: bool = False,
 ) -> Run:
     """Resume an interrupted run from the start of the epoch of its ``resume.pt``, as if it had not been interrupted.
 
     Args:
         model: the class, of a run of a model of your own, as of :func:`train`.
         changes: settings that are different from here on.
-        callbacks: as in :func:`train`.
+        callbacks, verbose: as in :func:`train`.
 
     Raises:
         UserError: if the run is finished or never began, or the data have changed.
@@ -169,7 +190,8 @@ def resume(
             check_origin(read_checkpoint(run.best), content, run.best, run.last)
         remove_temporaries(path)
         name = f"{content['model']}-{content['dataset']}"
-        stack.enter_context(run_log(path, name, level=content["settings"].get("state") or "INFO"))
+        level = content["settings"].get("state") or "INFO"
+        stack.enter_context(run_log(path, name, level=level, verbose=verbose))
         return _run(_reopen(content, run, data_path, changes), run, callbacks)
 
 
@@ -247,6 +269,8 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
 
 def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
     _log.info(_summary(session))
+    settings = "".join(f"\n  {name}: {value}" for name, value in sorted(session.config.plain_settings().items()))
+    _log.info(f"all settings:{settings}", extra={"screen": False})
     is_final = session.config.final is not None
     way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
     way_on += again("--model", [session.config["model"]])
@@ -265,19 +289,17 @@ def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[Train
     result = training_result(session, score, valid, test)
     if is_final:
         write_json(folder.result, result)
-        _log.info(f"trained on all interactions, measured on none\nfiles: {folder.result}, {folder.best}")
+        _log.info("trained on all interactions, measured on none")
+        _log.info(_files(folder.result, folder.best))
         return Run(folder.path, result)
-    note = f" ({config['data_note']})" if config["data_note"] else ""
-    masked = "train and validation" if config["mask_valid_at_test"] else "train"
-    tables = {"best validation": valid, f"test, {masked} items left out": test}
-    _log.info(f"\n{config['model']} on {config['dataset']}{note}\n\n{metric_table(tables)}\n")
+    _log.info(f"\n{headline(result)}\n\n{metric_table(result_tables(result))}\n")
     if not config["evaluate_test"]:
         _log.info("the test part was left unread (evaluate_test=False)\n")
-    learning_curves(trainer.history, config["valid_metric"], folder.curves)
+    drawn = learning_curves(result, folder.curves)
     write_json(folder.result, result)
     for callback in trainer.callbacks:
         callback.on_end(trainer)
-    _log.info(f"files: {folder.result}, {folder.best}, {folder.curves}")
+    _log.info(_files(folder.result, folder.best, *([folder.curves] if drawn else [])))
     return Run(folder.path, result)
 
 
@@ -305,12 +327,21 @@ def _summary(session: Session) -> str:
     trainable = sum(p.numel() for p in session.model.parameters() if p.requires_grad)
     changed = ", ".join(f"{key}={value}" for key, value in config.changed.items()) or "none"
     of = "" if config.final is None else f", all interactions (final run of {config.final['run'] or 'another run'})"
-    return (
-        f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}{of}\n"
-        f"users {counts.user_num - 1:,}, items {counts.item_num - 1:,}, interactions "
-        f"{parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test; modalities: {modalities or 'none'}\n"
-        f"parameters {trainable:,}; device {config['device']}; settings other than the defaults: {changed}"
-    )
+    lines = [
+        f"{time.strftime('%Y-%m-%d %H:%M')}  {config['model']} on {config['dataset']}{of}",
+        f"users {counts.user_num - 1:,}, items {counts.item_num - 1:,}",
+        f"interactions {parts[0]:,} train, {parts[1]:,} validation, {parts[2]:,} test",
+        f"modalities: {modalities or 'none'}",
+        f"parameters {trainable:,}; device {config['device']}",
+        f"settings other than the defaults: {changed}",
+        *([] if session.config.final is not None else ["* marks the best epoch on validation so far"]),
+    ]
+    return "\n".join(folded(line) for line in lines)
+
+
+def _files(*paths: Path) -> str:
+    """What was written, one file a line."""
+    return "\n".join(["files:", *(f"  {path}" for path in paths)])
 
 
 def _remove_unless_begun(folder: RunFolder) -> None:

@@ -148,9 +148,11 @@ class ClosedFormSearch:
         named = ((name, point.settings[name]) for name in self.ladders)
         settings = ", ".join(f"{name} {text_of(value)}" for name, value in named if value is not None)
         rest = seconds(duration * (self.budget - self.fits))
+        begin = f"choosing settings: fit {self.fits} of at most {self.budget}"
         _log.info(
-            f"choosing settings: fit {self.fits} of at most {self.budget} ({seconds(duration)}, the rest at most about "
-            f"{rest}), {self.tried} settings tried: {means} by {settings}"
+            f"{begin} ({seconds(duration)}, the rest at most about {rest}), {self.tried} settings tried: {means} by "
+            f"{settings}",
+            extra={"screen": f"{begin}, {self.tried} tried: {means}; at most {rest} left"},
         )
 
     # Scores

@@ -13,11 +13,13 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
+from recbole_cadmr.compat import let_recbole_draw
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import FullRankingLoader, eval_batch_size
 from recbole_cadmr.memory import freed_memory_kept
 from recbole_cadmr.models.contract import training_hooks, traits
 from recbole_cadmr.models.registry import is_own
+from recbole_cadmr.progress import bar_of_batches
 from recbole_cadmr.training.collector import RankingCollector
 from recbole_cadmr.training.ranking import ListedScores, contained
 from recbole_cadmr.training.refusals import check_scores, refusals, whole_scores
@@ -38,6 +40,7 @@ class RankingTrainer(recbole.trainer.Trainer):
 
     def __init__(self, config: Config, model: GeneralRecommender, train_data: AbstractDataLoader) -> None:
         super().__init__(config, model)
+        let_recbole_draw(bar_of_batches)
         self.hooks = training_hooks(model)
         ranks_all_items = traits(type(model)).ranks_all_items
         self.test_batch_size = eval_batch_size(config["eval_batch_size"], model.n_items, ranks_all_items)

@@ -87,6 +87,7 @@ class RunTrainer(RankingTrainer):
         self.epoch = 0
         self._first_epoch = 0
         self._losses: dict[str, float] = {}
+        self._trained_for = 0.0  # seconds since the last validation
         self._attributes = AttributeWatch(model)
         # Random states that `restore` has read. They are set when the first epoch starts, whatever draws before it.
         self._pending: dict[str, Any] | None = None
@@ -184,7 +185,12 @@ class RunTrainer(RankingTrainer):
         self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + seconds
         self._losses = self._named(losses, len(train_data))
         if self.config.final is not None or self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:
-            self.logger.info(f"epoch {epoch_idx:>4} {self.phase}  {_numbers(self._losses)}  {seconds:.1f}s")
+            begin = f"epoch {epoch_idx:>4} {self.phase}"
+            self.logger.info(
+                f"{begin}  {_numbers(self._losses)}  {seconds:.1f}s",
+                extra={"screen": f"{begin}  {_brief(self._losses)}  {seconds:.1f}s"},
+            )
+        self._trained_for += seconds
         return losses
 
     def _is_state_due(self) -> bool:
@@ -258,9 +264,12 @@ class RunTrainer(RankingTrainer):
             "seconds": sum(self.seconds.values()),
         }
         self.history.append(entry)
+        rank = f"{self.valid_metric} {score:.4f}{' *' if better else '  '}"
+        begin, took = f"epoch {self.epoch:>4} {self.phase}", self._trained_for + seconds
+        self._trained_for = 0.0
         self.logger.info(
-            f"epoch {self.epoch:>4} {self.phase}  {_numbers(self._losses)}  "
-            f"{self.valid_metric} {score:.4f}{' *' if better else '  '}  {_numbers(diagnostics)}  {seconds:.1f}s"
+            f"{begin}  {_numbers(self._losses)}  {rank}  {_numbers(diagnostics)}  {took:.1f}s",
+            extra={"screen": f"{begin}  {_brief(self._losses)}  {rank}  {took:.1f}s"},
         )
         for callback in self.callbacks:
             callback.on_validation(self, entry)
@@ -378,6 +387,11 @@ def _blank_trainer(model_class: type[AbstractRecommender]) -> RunTrainer:
     """A trainer of a model's class that is still to get its state."""
     trainer_class = get_trainer(model_class)
     return trainer_class.__new__(trainer_class)
+
+
+def _brief(losses: Mapping[str, float]) -> str:
+    """Losses as one number: their sum, of several."""
+    return f"loss {sum(losses.values()):<6.4g}" if losses else " " * len("loss 0.1234")
 
 
 def _numbers(values: dict[str, float]) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from tqdm import tqdm
 
 from recbole_cadmr.data.download import RemoteFile, download
 from recbole_cadmr.data.prepare.assemble import assemble
@@ -31,6 +30,7 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.texts import flat, one_line, without_empty
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import write_rows
+from recbole_cadmr.progress import bar
 
 # Of each release the keys of a review: user and item, rating and time.
 _KEYS = {
@@ -176,8 +176,7 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, skipped: S
     sound: list[int] = []
 
     def vectors() -> Iterator[np.ndarray]:
-        bar = tqdm(place.items(), desc=path.name, unit=" items", mininterval=0.5)
-        for index, (item, row) in enumerate(bar):
+        for index, (item, row) in enumerate(bar(place.items(), desc=path.name, unit=" items")):
             vector = records["vector"][row]
             if not np.isfinite(vector).all():
                 skipped.note("image features with NaN or infinite numbers", item)
@@ -214,7 +213,7 @@ def fetch_pictures(addresses: dict[str, str], folder: Path, skipped: SkippedRows
         return None
 
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        for failure in tqdm(pool.map(fetch_one, missing), total=len(missing), desc="pictures", unit=" pictures"):
+        for failure in bar(pool.map(fetch_one, missing), total=len(missing), desc="pictures", unit=" pictures"):
             if failure:
                 skipped.note("pictures that could not be fetched", failure)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from tqdm import tqdm
 
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.progress import bar
 
 Line = tuple[int, str]
 Entry = TypeVar("Entry")
@@ -89,8 +89,8 @@ def first_of_each(
 
 
 def watched(lines: Iterable[Entry], name: str, unit: str = " lines") -> Iterator[Entry]:
-    """The lines of a file, on a terminal under a progress bar."""
-    return iter(tqdm(lines, desc=name, unit=unit, unit_scale=True, mininterval=0.5, disable=None))
+    """The lines of a file, under a progress bar."""
+    return iter(bar(lines, desc=name, unit=unit, unit_scale=True))
 
 
 def the_file(folder: Path, *patterns: str) -> Path:
