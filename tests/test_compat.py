@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,7 @@ def test_a_finder_that_asks_all_others_is_no_circle(monkeypatch):
             found = (finder.find_spec(*arguments) for finder in sys.meta_path if finder is not self)
             return next(filter(None, found), None)
 
-    monkeypatch.setattr(sys, "meta_path", [Asking(), *sys.meta_path])
+    ours = next(finder for finder in sys.meta_path if isinstance(finder, compat._BeforeImport))
+    monkeypatch.setattr(sys, "meta_path", [Asking(), ours, PathFinder])
     spec = sys.meta_path[0].find_spec("recbole.data.utils", recbole.data.__path__)
     assert isinstance(spec.loader, compat._Hooked) and spec.loader.get_filename().endswith("utils.py")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from recbole.data.interaction import Interaction
 
 import recbole_cadmr
 from tests.micro import open_checkpoint
-from tests.models.conformance import EMBEDDED, flip_held_out_items, in_order_of_tokens
+from tests.models.conformance import EMBEDDED, in_order_of_tokens
 from tests.oracles.ranking import ranking_metrics
 
 
@@ -61,6 +63,18 @@ def test_masking_validation_items_raises_test_recall(brief_run):
     gains = [masked["result"][name] - value for name, value in without["result"].items()]
     assert min(gains) >= 0 and max(gains) > 0  # the items above a held-out one can only become fewer
     assert (without["protocol"]["mask_valid_at_test"], masked["protocol"]["mask_valid_at_test"]) == (False, True)
+
+
+def flip_held_out_items(folder):
+    """A copy of the embedded set with every held-out item handed to another user; train rows stay as they are."""
+    shutil.copytree(EMBEDDED, folder)
+    for part in ("valid", "test"):
+        file = folder / f"synthetic.{part}.inter"
+        header, *lines = file.read_text().splitlines()
+        users, items = zip(*(line.split("\t") for line in lines))
+        flipped = [f"{user}\t{item}" for user, item in zip(np.roll(users, 7), items)]
+        assert sum(a != b for a, b in zip(flipped, lines)) > 0.9 * len(lines)
+        file.write_text("\n".join([header, *flipped]) + "\n")
 
 
 @pytest.mark.parametrize(
