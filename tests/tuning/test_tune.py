@@ -185,7 +185,7 @@ def start(arguments, log, *how):
         return subprocess.Popen(python, stdout=file, stderr=file)
 
 
-def wait_for(found, seconds=120.0):
+def wait_for(found, seconds=300.0):
     end = time.monotonic() + seconds
     while not found() and time.monotonic() < end:
         time.sleep(0.05)
