@@ -4,26 +4,51 @@
 ``recbole_cadmr.properties`` and ``recbole_cadmr.embedded``.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# What the newest RecBole asks for has no wheels past Python 3.11: there it is installed without its requirements
+# (``--no-deps``), and those are named here instead.
+RECBOLE_STACK = "; python_version < '3.12'"
+CURRENT_STACK = "; python_version >= '3.12'"
+
 REQUIREMENTS = [
-    # The newest RecBole. The package overrides its internals, so another one has to be tried first.
-    "recbole==1.2.1",
+    # The newest RecBole. The package overrides its internals, so another one has to be tried first (compat.RECBOLE).
+    "recbole==1.2.1" + RECBOLE_STACK,
     # RecBole allows no newer ray; the `tune` part is what hyper-parameter search needs.
-    "ray[tune]<=2.6.3",
+    "ray[tune]<=2.6.3" + RECBOLE_STACK,
     # That ray imports pkg_resources, which setuptools 82 removed. Before 80, an older pip installs a checkout (-e) in a
     # way that ignores package_dir.
-    "setuptools>=80,<82",
+    "setuptools>=80,<82" + RECBOLE_STACK,
     # That ray uses np.bool8, which numpy 2 removed.
-    "numpy<2",
-    # RecBole relies on chained fillna(inplace=True), which does nothing from pandas 3 on.
-    "pandas<3",
+    "numpy<2" + RECBOLE_STACK,
+    # RecBole relies on chained fillna(inplace=True), which does nothing from pandas 3 on. compat works around it, but
+    # what else changed there has been tried with the packages below alone.
+    "pandas<3" + RECBOLE_STACK,
     # pyarrow 24 (which ray[tune] brings) needs numpy 2.
-    "pyarrow<24",
-    # Run on 2.13, the newest; later ones have not been tried, and nothing here was made for ones before 2.4.
-    "torch>=2.4,<2.14",
+    "pyarrow<24" + RECBOLE_STACK,
+    # Others between these and the above have not been tried.
+    "ray[tune]>=2.60" + CURRENT_STACK,
+    "numpy>=2" + CURRENT_STACK,
+    "pandas>=3" + CURRENT_STACK,
+    # thop, which RecBole imports, needs the distutils that Python 3.12 removed and setuptools has.
+    "setuptools>=80" + CURRENT_STACK,
+    # What RecBole imports.
+    "colorama>=0.4.4" + CURRENT_STACK,
+    "colorlog>=4.7.2" + CURRENT_STACK,
+    "tabulate>=0.8.10" + CURRENT_STACK,
+    "tensorboard>=2.5" + CURRENT_STACK,
+    "texttable>=0.9" + CURRENT_STACK,
+    "thop>=0.1.1.post2207130030" + CURRENT_STACK,
+    # What RecBole and this package import.
+    "psutil>=5.9",
+    "pyyaml>=5.1",
+    "tqdm>=4.48.2",
+    # Later ones have not been tried, and nothing here was made for ones before 2.4.
+    "torch>=2.4,<2.14" + RECBOLE_STACK,
+    "torch>=2.4,<2.16" + CURRENT_STACK,
     # No range: each torchvision asks for the one torch that it was built for, so that pip finds the pair.
     "torchvision",
     # Nothing here was made for the interface of 2.
@@ -62,16 +87,20 @@ SERVE = [
     "prometheus-client>=0.20",
 ]
 
+ROOT = Path(__file__).parent
+# Read, not imported: what the package imports may not be installed yet.
+VERSION = re.search('^__version__ = "(.+)"$', (ROOT / "recbole_cadmr/__init__.py").read_text(encoding="utf-8"), re.M)[1]
+
 setup(
     name="recbole_cadmr",
-    version="0.1.0",
+    version=VERSION,
     description="CADMR and multimodal features through atomic files for RecBole",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="the recbole_cadmr authors",
     license="MIT",
-    # ray 2.6.3 has no wheels past Python 3.11.
-    python_requires=">=3.10,<3.12",
+    classifiers=[f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
+    python_requires=">=3.10",
     packages=[
         *find_packages(include=["recbole_cadmr", "recbole_cadmr.*"]),
         "recbole_cadmr.properties",
@@ -79,7 +108,7 @@ setup(
     ],
     package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
     package_data={
-        "recbole_cadmr": ["README.md", "templates/*", "templates/serve/*"],
+        "recbole_cadmr": ["README.md", "py.typed", "templates/*", "templates/serve/*"],
         "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
         # The embedded sets alone: prepared sets lie beside it in a checkout and are not ours to hand on.
         "recbole_cadmr.embedded": ["synthetic/*", "two_domains/*"],

@@ -38,6 +38,7 @@ __all__ = [
     "Dataset",
     "Run",
     "UserError",
+    "__version__",
     "evaluate",
     "load",
     "recommend",
@@ -45,6 +46,7 @@ __all__ = [
     "train",
     "train_final",
 ]
+__version__ = "0.1.0"
 
 compat.apply()
 compat.hook_into_recbole("recbole_cadmr.recbole_api.hooks")
@@ -67,3 +69,8 @@ def __getattr__(name: str) -> Any:
     if name in _ENTRY_POINTS:
         return resolve_name(f"recbole_cadmr.{_ENTRY_POINTS[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is to complete: the workflows, too, before any has been imported."""
+    return sorted({*globals(), *__all__})

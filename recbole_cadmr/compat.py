@@ -27,16 +27,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recbole_cadmr.errors import MissingRecBole
+
 if TYPE_CHECKING:
     import torch
     from torch.utils.tensorboard import SummaryWriter
+
+RECBOLE = "1.2.1"  # as setup.py has it: its internals are overridden, so that another one has to be tried first
 
 # A Library takes its declarations back when it is collected.
 _libraries: list[torch.library.Library] = []
@@ -51,6 +56,8 @@ class _BeforeImport(MetaPathFinder):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leave the search for all others to the other finders."""
+        if name == "recbole":
+            require_recbole()
         _apply_for(name)
         if name in _HOOKED and _hooks and name not in _sought:
             others = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not self)
@@ -102,15 +109,35 @@ def apply() -> None:
     """Apply what needs no import now, the rest before that import; a second call changes nothing."""
     if not any(isinstance(finder, _BeforeImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _BeforeImport())
+    if "recbole" in sys.modules:
+        require_recbole()
     for module in {module for module, _ in _WORKAROUNDS.values()}:
         if module in sys.modules:
             _apply_for(module)
 
 
+def require_recbole() -> None:
+    """Raise :class:`MissingRecBole` unless the RecBole that this package was made for is installed."""
+    try:
+        found = version("recbole")
+    except PackageNotFoundError:
+        if PathFinder.find_spec("recbole") is not None:
+            return  # somebody's checkout of it, which has no version
+        problem = "is not installed"
+    else:
+        if found == RECBOLE:
+            return
+        problem = f"{found} is installed, and this package overrides what only {RECBOLE} has"
+    # What it asks for keeps it from being installed on newer Pythons; this package asks for what it needs there.
+    alone = "--no-deps " if sys.version_info >= (3, 12) else ""
+    raise MissingRecBole(f"RecBole {problem}; run: pip install {alone}recbole=={RECBOLE}")
+
+
 def status() -> dict[str, str]:
     """``applied`` or ``not needed`` by workaround; those that are still waiting are applied first."""
     for module, _ in _WORKAROUNDS.values():
-        _apply_for(module)
+        with suppress(MissingRecBole):
+            _apply_for(module)
     return {name: "applied" if _changed[name] else "not needed" for name in _WORKAROUNDS}
 
 
@@ -122,12 +149,15 @@ def _apply_for(module: str) -> None:
 
 
 def restore_numpy_names() -> bool:
-    """Give numpy back the names of types that RecBole uses (``float``, ``bool``, ``long``, ``str``).
+    """Give numpy back the names of types that RecBole uses.
 
-    numpy 1.24 removed them. RecBole's ``Config`` sets these and others whenever one is made, which ours does not.
-    https://github.com/RUCAIBox/RecBole/pull/2203
+    numpy 1.24 removed the first four. RecBole's ``Config`` sets these and others whenever one is made, out of the last
+    three, which numpy 2 removed; ours does not. https://github.com/RUCAIBox/RecBole/pull/2203
     """
-    names = {"float": np.float64, "bool": np.bool_, "long": np.int_, "str": np.str_}
+    names = {
+        "float": np.float64, "bool": np.bool_, "long": np.int_, "str": np.str_,
+        "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_,
+    }  # fmt: skip
     missing = [name for name in names if name not in vars(np)]
     for name in missing:
         setattr(np, name, names[name])
@@ -145,6 +175,48 @@ def restore_dok_update() -> bool:
         return False
     # From {(row, column): value} or pairs of these; like the one removed, it checks nothing.
     scipy.sparse.dok_matrix._update = lambda matrix, data: matrix._dict.update(data)
+    return True
+
+
+def fill_missing_values() -> bool:
+    """Let RecBole's ``Dataset`` fill in what is missing where its chained ``fillna(inplace=True)`` changes a copy.
+
+    It does from pandas 3 on: missing tokens and numbers would stay NaN without an error, and missing sequences end with
+    one. https://github.com/RUCAIBox/RecBole/pull/2187
+    """
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = pd.DataFrame({"field": [np.nan]})
+        frame["field"].fillna(0, inplace=True)
+    if frame["field"].notna().all():
+        return False
+    from recbole.data.dataset import dataset as module
+    from recbole.utils import FeatureType
+
+    original = module.Dataset._fill_nan
+
+    @functools.wraps(original)
+    def fill_nan(dataset: Any) -> None:
+        for name in dataset.feat_name_list:
+            table = getattr(dataset, name)
+            for field in table:
+                if dataset.field2type[field] == FeatureType.TOKEN:
+                    table[field] = table[field].fillna(0)
+                elif dataset.field2type[field] == FeatureType.FLOAT:
+                    table[field] = table[field].fillna(table[field].mean())
+        original(dataset)  # sequences that a table lacks
+
+    def read_csv(*arguments: Any, **options: Any) -> Any:
+        table = pd.read_csv(*arguments, **options)
+        sequences = [name for name in table if str(name).endswith("_seq")]
+        table[sequences] = table[sequences].fillna("")
+        return table
+
+    module.Dataset._fill_nan = fill_nan
+    module.pd = ModuleType("pandas")
+    vars(module.pd).update(vars(pd), read_csv=read_csv)
     return True
 
 
@@ -351,6 +423,8 @@ _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "warnings for RecBole": ("sys", silence_warnings),
     "numpy names": ("recbole", restore_numpy_names),
     "scipy dok_matrix": ("recbole", restore_dok_update),
+    # The first that is imported after the class which is changed.
+    "pandas fillna": ("recbole.data.dataset.sequential_dataset", fill_missing_values),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
 }
 

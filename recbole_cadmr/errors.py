@@ -34,6 +34,13 @@ class ModelError(UserError):
     """A model that cannot be trained or scored with its settings on these data."""
 
 
+class MissingRecBole(UserError, ImportError):
+    """RecBole, or the version of it that this package was made for, is not installed.
+
+    An ``ImportError``, too, for programs that do without RecBole where there is none.
+    """
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that there is not enough memory."""
     return isinstance(error, MemoryError) or (

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import logging
 import subprocess
 import sys
 import tempfile
+import warnings
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import recbole.config
 import recbole.data
 import scipy.sparse
 import torch
+from recbole.data.dataset import Dataset
+from recbole.data.dataset import dataset as recbole_dataset
 from recbole.trainer import trainer as recbole_trainer
+from recbole.utils import FeatureType
 
 from recbole_cadmr import compat
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.errors import UserError
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -182,3 +191,74 @@ def test_a_finder_that_asks_all_others_is_no_circle(monkeypatch):
     monkeypatch.setattr(sys, "meta_path", [Asking(), ours, PathFinder])
     spec = sys.meta_path[0].find_spec("recbole.data.utils", recbole.data.__path__)
     assert isinstance(spec.loader, compat._Hooked) and spec.loader.get_filename().endswith("utils.py")
+
+
+@pytest.fixture
+def chained_fillna_does_nothing():
+    """As from pandas 3 on; pandas 2 does so if it is told to."""
+    if int(pd.__version__.partition(".")[0]) >= 3:
+        yield
+    else:
+        with pd.option_context("mode.copy_on_write", True):
+            yield
+
+
+def test_missing_values_are_filled_where_pandas_changes_a_copy(monkeypatch, chained_fillna_does_nothing, tmp_path):
+    monkeypatch.setattr(Dataset, "_fill_nan", inspect.unwrap(Dataset._fill_nan))
+    monkeypatch.setattr(recbole_dataset, "pd", pd)
+    people = pd.DataFrame({"country": [np.nan, 3.0, np.nan], "age": [np.nan, 20.0, 40.0], "words": [np.nan, [1], [2]]})
+    kinds = {"country": FeatureType.TOKEN, "age": FeatureType.FLOAT, "words": FeatureType.TOKEN_SEQ}
+    dataset = SimpleNamespace(
+        feat_name_list=["user_feat"], user_feat=people, field2type=kinds, logger=logging.getLogger("recbole")
+    )
+    assert compat.fill_missing_values()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Dataset._fill_nan(dataset)
+    assert people["country"].tolist() == [0, 3, 0]
+    assert people["age"].tolist() == [30, 20, 40]
+    assert [list(words) for words in people["words"]] == [[], [1], [2]]
+    (tmp_path / "items").write_text("item_id:token\twords:token_seq\na\tred blue\nb\t\n")
+    items = recbole_dataset.pd.read_csv(tmp_path / "items", delimiter="\t")
+    assert items["words:token_seq"].tolist() == ["red blue", ""]
+
+
+@pytest.mark.skipif(int(pd.__version__.partition(".")[0]) >= 3, reason="chained fillna does nothing in this pandas")
+def test_a_chained_fillna_that_works_is_left_alone(monkeypatch):
+    own = inspect.unwrap(Dataset._fill_nan)
+    monkeypatch.setattr(Dataset, "_fill_nan", own)
+    assert not compat.fill_missing_values()
+    assert Dataset._fill_nan is own
+
+
+@pytest.mark.parametrize(("installed", "said"), [(None, "is not installed"), ("1.3.0", "1.3.0 is installed")])
+def test_another_recbole_or_none_is_one_sentence(monkeypatch, installed, said):
+    def version(name):
+        if installed is None:
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(compat, "version", version)
+    monkeypatch.setattr(compat, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
+    monkeypatch.delitem(sys.modules, "recbole")
+    with pytest.raises(UserError, match=f"RecBole {said}.*; run: pip install .*recbole==1.2.1$") as caught:
+        importlib.import_module("recbole")
+    assert isinstance(caught.value, ImportError)  # for programs that do without it
+    assert compat.status()["numpy names"] in ("applied", "not needed")
+
+
+def test_without_recbole_a_command_ends_with_the_sentence(tmp_path):
+    code = """
+from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
+import recbole_cadmr.compat as compat
+def version(name):
+    raise PackageNotFoundError(name)
+compat.version, compat.PathFinder = version, SimpleNamespace(find_spec=lambda name: None)
+from recbole_cadmr.cli.main import main
+print(main(["train", "--epochs=1"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "2"
+    assert done.stderr.startswith("error: RecBole is not installed; run: pip install ")
+    assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())

@@ -1,17 +1,23 @@
-"""The package as others get it: a wheel, installed away from the checkout and run in an empty folder."""
+"""The package as others get it: a wheel out of an sdist, away from the checkout, run in an empty folder."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+import recbole_cadmr
+from recbole_cadmr import compat
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -31,9 +37,9 @@ def python(*arguments: str, cwd: Path, path: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A wheel of a copy of the checkout in which somebody has prepared a data set."""
-    folder = tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory):
+    """An sdist of a copy of the checkout in which somebody has prepared a data set."""
+    folder = tmp_path_factory.mktemp("sdist")
     source = folder / "source"
     leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("recbole_cadmr", "properties", "dataset/synthetic", "dataset/two_domains"):
@@ -42,10 +48,40 @@ def wheel(tmp_path_factory):
         shutil.copy(CHECKOUT / name, source / name)
     (source / "dataset" / "prepared").mkdir()
     (source / "dataset" / "prepared" / "prepared.train.inter").write_text("user_id:token\titem_id:token\n")
+    python("-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})", cwd=source)
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """A wheel, built from the sdist alone."""
+    folder = tmp_path_factory.mktemp("wheel")
     build = ("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir")
-    python(*build, str(folder), str(source), cwd=folder)
+    python(*build, str(folder), str(sdist), cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The folder that the wheel is installed in."""
+    folder = tmp_path_factory.mktemp("installed")
+    install = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(folder))
+    python(*install, str(wheel), cwd=folder)
+    return folder
+
+
+def test_sdist_holds_what_is_installed_and_no_data_of_others(sdist):
+    with tarfile.open(sdist) as archive:
+        tops = {"/".join(name.split("/")[1:3]) for name in archive.getnames()}
+    assert sdist.name == f"recbole_cadmr-{recbole_cadmr.__version__}.tar.gz"
+    assert {"setup.py", "README.md", "LICENSE", "dataset/synthetic", "recbole_cadmr/py.typed"} <= tops
+    assert {top for top in tops if top.startswith("dataset/")} == {
+        "dataset/__init__.py",
+        "dataset/synthetic",
+        "dataset/two_domains",
+    }
 
 
 def test_wheel_holds_every_module(wheel):
@@ -68,6 +104,7 @@ def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
         for file in (CHECKOUT / folder).glob(pattern)
     }
     packed |= {file.relative_to(CHECKOUT).as_posix() for file in (CHECKOUT / "recbole_cadmr/templates").rglob("*.*")}
+    packed.add("recbole_cadmr/py.typed")
     assert "recbole_cadmr/templates/page.html.j2" in packed
     assert "recbole_cadmr/templates/serve/page.js" in packed
     assert "recbole_cadmr/properties/overall.yaml" in packed
@@ -76,24 +113,70 @@ def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
     data = {name for name in names if name.startswith("recbole_cadmr/embedded/")} - packed
     assert data == {"recbole_cadmr/embedded/__init__.py"}
     tops = {name.split("/")[0] for name in names}
-    assert tops == {"recbole_cadmr", "recbole_cadmr-0.1.0.dist-info"}
+    assert tops == {"recbole_cadmr", f"recbole_cadmr-{recbole_cadmr.__version__}.dist-info"}
 
 
 def test_wheel_has_the_command(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        entry_points = archive.read("recbole_cadmr-0.1.0.dist-info/entry_points.txt").decode()
+        entry_points = archive.read(f"recbole_cadmr-{recbole_cadmr.__version__}.dist-info/entry_points.txt").decode()
     assert "recbole-cadmr = recbole_cadmr.cli.main:main" in entry_points
 
 
-def test_installed_wheel_trains_in_an_empty_folder(wheel, tmp_path):
-    installed, empty, output = tmp_path / "installed", tmp_path / "empty", tmp_path / "run"
+def test_each_python_asks_for_what_it_can_have(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"recbole_cadmr-{recbole_cadmr.__version__}.dist-info/METADATA").decode()
+    requirements = [Requirement(line) for line in re.findall("^Requires-Dist: (.+)$", metadata, re.MULTILINE)]
+
+    def needed(python_version):
+        environment = {"python_version": python_version, "extra": ""}
+        applying = [each for each in requirements if not each.marker or each.marker.evaluate(environment)]
+        assert len({each.name for each in applying}) == len(applying)
+        return {each.name: str(each.specifier) for each in applying}
+
+    old, new = needed("3.11"), needed("3.12")
+    assert needed("3.10") == old and needed("3.13") == new
+    assert old["recbole"] == f"=={compat.RECBOLE}" and old["numpy"] == "<2" and old["pandas"] == "<3"
+    assert new["numpy"] == ">=2" and new["pandas"] == ">=3" and "thop" in new
+    assert "recbole" not in new  # pip would install all that it asks for
+    assert f"pip install --no-deps recbole=={compat.RECBOLE}" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_installed_wheel_trains_in_an_empty_folder(installed, tmp_path):
+    empty, output = tmp_path / "empty", tmp_path / "run"
     empty.mkdir()
-    install = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(installed))
-    python(*install, str(wheel), cwd=empty)
-    place = python("-c", "import recbole_cadmr; print(recbole_cadmr.__file__)", cwd=empty, path=installed)
-    assert Path(place.strip().splitlines()[-1]).is_relative_to(installed)
+    code = "import recbole_cadmr as r; print(dir(r)); print(r.__version__); print(r.__file__)"
+    names, version, place = python("-c", code, cwd=empty, path=installed).strip().splitlines()
+    assert Path(place).is_relative_to(installed)
+    assert version == recbole_cadmr.__version__
+    assert {"Run", "evaluate", "load", "recommend", "resume", "train", "train_final"} <= set(names[2:-2].split("', '"))
     train = ("-m", "recbole_cadmr", "train", "--epochs=1", "--pretrain_epochs=1", f"--output={output}")
     python(*train, cwd=empty, path=installed)
     result = json.loads((output / "result.json").read_text(encoding="utf-8"))
     assert 0 < result["test_result"]["recall@20"] < 1
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is not installed")
+def test_mypy_sees_the_types_of_an_installed_wheel(installed, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import recbole_cadmr\n"
+        "run = recbole_cadmr.train('CADMR', settings={'epochs': 5})\n"
+        "reveal_type(run.checkpoint)\n"
+        "recbole_cadmr.evaluate(run.checkpoint, topk='ten')\n"
+    )
+    # What the package imports takes a minute to read.
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy-torch.*,numpy.*,recbole.*,pandas.*,scipy.*,msgspec.*]\nfollow_imports = skip\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--no-incremental", "script.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert 'script.py:3: note: Revealed type is "pathlib.Path"' in done.stdout
+    assert 'script.py:4: error: Argument "topk" to "evaluate" has incompatible type "str"' in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("Found 1 error in 1 file")

@@ -45,9 +45,10 @@ def doctor(data_path: str | None = None) -> tuple[str, bool]:
     embedded = Path(str(files("recbole_cadmr.embedded")))
     data_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines, sound = ["Versions"], True
-    for requirement in map(Requirement, requires("recbole_cadmr") or []):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
+    # From Python 3.12 on RecBole comes without its requirements, so that it cannot be among this package's.
+    stated = map(Requirement, [f"recbole=={compat.RECBOLE}", *(requires("recbole_cadmr") or [])])
+    apply_here = (each for each in stated if not each.marker or each.marker.evaluate({"extra": ""}))
+    for requirement in {each.name: each for each in apply_here}.values():
         try:
             installed = version(requirement.name)
             fits = requirement.specifier.contains(installed, prereleases=True)

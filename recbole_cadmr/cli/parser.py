@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from importlib.metadata import version
-from typing import Any, NoReturn
-
+from recbole_cadmr import __version__
 from recbole_cadmr.cli import (
     benchmark,
     doctor,
@@ -43,18 +40,10 @@ _COMMANDS = {
 }
 
 
-class _Version(argparse.Action):
-    """Look the version up only when it is asked for: other commands work without installed metadata."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        print(version("recbole_cadmr"))
-        parser.exit()
-
-
 def build_parser() -> ArgumentParser:
     """The parser of all commands; each sets ``run(arguments) -> exit status``."""
     parser = ArgumentParser(prog="recbole-cadmr", description="Multimodal recommendation in RecBole.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (add_arguments, summary) in _COMMANDS.items():
         add_command(

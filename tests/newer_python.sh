@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Run the tests on another Python, in an environment of its own: tests/newer_python.sh PYTHON [--fast | ARGUMENT OF PYTEST ...]
+#
+# Python 3.12 and later get what the README's command installs. An older one gets the same, which is what setup.py asks for
+# from 3.12 on, so that numpy 2, pandas 3 and today's Ray are tried where RecBole's own choice is the default.
+# --fast runs what depends most on other packages' versions.
+set -euo pipefail
+[[ $# -ge 1 ]] || { sed -n '2s/^# //p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=$1
+shift
+
+environment=$(mktemp -d)
+trap 'rm -rf "$environment"' EXIT
+"$python" -m venv "$environment"
+PATH="$environment/bin:$PATH"
+export PIP_NO_COMPILE=1 # the tests import a part of it
+
+if python -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+    pip install --quiet -e ".[test]"
+else
+    pip install --quiet packaging "setuptools>=80"
+    pip install --quiet --no-deps --no-build-isolation -e .
+    python - >"$environment/requirements" <<'PYTHON'
+from importlib.metadata import requires
+
+from packaging.requirements import Requirement
+
+there = [{"python_version": "3.12", "extra": extra} for extra in ("", "test")]
+for needed in map(Requirement, requires("recbole_cadmr")):
+    if not needed.marker or any(map(needed.marker.evaluate, there)):
+        needed.marker = None
+        print(needed)
+PYTHON
+    pip install --quiet --requirement "$environment/requirements"
+fi
+pip install --quiet --no-deps "recbole==$(python -c 'from recbole_cadmr.compat import RECBOLE; print(RECBOLE)')"
+pip list 2>/dev/null | grep -E '^(numpy|pandas|ray|recbole|scipy|torch) ' || true
+
+if [[ ${1-} == --fast ]]; then
+    set -- tests/test_compat.py tests/data tests/layers tests/config
+fi
+pytest "$@"
