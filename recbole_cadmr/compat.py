@@ -298,6 +298,9 @@ def silence_warnings() -> bool:
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", message="torch.sparse.SparseTensor", module=r"recbole\.")
+    # Of pandas 3: columns that are tensors from then on; fill_missing_values.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=r"recbole\.")
+    warnings.filterwarnings("ignore", message="A value is being set on a copy of a DataFrame", module=r"recbole\.")
     warnings.filterwarnings("ignore", message="Detected pickle protocol 4")  # of its checkpoints, before one is refused
     return True
 

@@ -38,6 +38,10 @@ pip install --quiet --no-deps "recbole==$(python -c 'from recbole_cadmr.compat i
 pip list 2>/dev/null | grep -E '^(numpy|pandas|ray|recbole|scipy|torch) ' || true
 
 if [[ ${1-} == --fast ]]; then
-    set -- tests/test_compat.py tests/data tests/layers tests/config
+    set -- tests/test_compat.py tests/layers \
+        tests/data/test_{archive,bad_files,controls,database}.py \
+        tests/models/test_conformance.py::Test{VBPR,LinearCADMR,AddEASE} \
+        tests/reports/test_benchmark_page.py tests/runs/test_evaluation.py tests/recommender/test_recommend.py \
+        tests/tuning/test_tune.py::test_a_grid_tries_every_point_and_the_defaults
 fi
 pytest "$@"

@@ -262,3 +262,18 @@ print(main(["train", "--epochs=1"]))
     assert done.stdout.splitlines()[-1] == "2"
     assert done.stderr.startswith("error: RecBole is not installed; run: pip install ")
     assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_what_pandas_and_torch_say_of_recboles_modules_is_hidden_and_nothing_else():
+    code = """
+import warnings
+import recbole_cadmr
+for module in ("recbole.data.dataset.dataset", "own"):
+    for message in ("A value is being set on a copy of a DataFrame or Series", "The given NumPy array is not writable"):
+        warnings.warn_explicit(message, UserWarning, module, 1, module)
+    warnings.warn_explicit("of another kind", UserWarning, module, 2, module)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=CHECKOUT)
+    shown = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert [line.partition(":")[0] for line in shown] == ["recbole.data.dataset.dataset", "own", "own", "own"]
+    assert "of another kind" in shown[0]

@@ -119,7 +119,8 @@ def _headline(results: Results) -> dict[str, Any]:
         texts.insert(place, f"{main} against the best other", against)
     return {
         "columns": [(name, name != "model") for name in texts],
-        "rows": [list(zip(*row)) for row in zip(texts.map(Markup).to_numpy(), keys.to_numpy())],
+        # Row by row: a column of pandas 3 holds plain texts alone.
+        "rows": [list(zip(map(Markup, shown), key)) for shown, key in zip(texts.to_numpy(), keys.to_numpy())],
     }
 
 
