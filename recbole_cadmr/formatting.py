@@ -75,7 +75,7 @@ def covered(name: str, items: int, of: int, width: int) -> str:
     return f"{name} {items:,} of {of:,} items{share}, {width}-D"
 
 
-def folded(line: str) -> str:
-    """A line as several, as wide as the terminal (of a file, 80 columns), unless a word is wider."""
+def folded(line: str, indent: str = "  ") -> str:
+    """A line as several, all but the first behind ``indent``, as wide as the terminal (a file: 80) or a word."""
     width = max(shutil.get_terminal_size().columns, 20)
-    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

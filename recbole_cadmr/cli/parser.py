@@ -10,6 +10,7 @@ from recbole_cadmr.cli import (
     explain,
     export,
     export_embeddings,
+    models,
     prepare,
     recommend,
     serve,
@@ -36,6 +37,8 @@ _COMMANDS = {
     "table": (table.add_arguments, "finished runs side by side, as markdown"),
     "prepare": (prepare.add_sources, "turn other layouts into a data set"),
     "generate": (prepare.add_generate, "make a synthetic data set like the embedded one"),
+    "models": (models.add_models, "the models there are: what each reads, cold items, its paper"),
+    "presets": (models.add_presets, "the presets of the models, and what each changes"),
     "doctor": (doctor.add_arguments, "versions, known incompatibilities, devices, data sets"),
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,7 @@ def find_preset(model: str, name: Any) -> Preset | None:
     Raises:
         UserError: if the model has no preset of this name.
     """
-    parts = {entry.name: entry.name.split(".") for entry in (_PROPERTIES / "model").iterdir()}
-    presets = {part[1]: file for file, part in parts.items() if part[0] == described_by(model) and len(part) == 3}
+    presets = _preset_files(model)
     if name is not None and name not in presets:
         has = f"it has {', '.join(sorted(presets))}" if presets else "it has none"
         raise UserError(f"{model} has no preset {shown(name)}; {has}")
@@ -111,6 +111,22 @@ def find_preset(model: str, name: Any) -> Preset | None:
         return None
     settings = _read(f"model/{presets[name]}")
     return Preset(name, presets[name], settings, settings.pop("search", None), settings.pop("published", {}))
+
+
+def preset_names(model: str) -> list[str]:
+    """The presets of a model, by name."""
+    return sorted(_preset_files(model))
+
+
+def preset_note(preset: Preset) -> str:
+    """What the file of a preset says of it before its settings; "" if nothing."""
+    lines = (_PROPERTIES / "model" / preset.file).read_text(encoding="utf-8").splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines))
+
+
+def _preset_files(model: str) -> dict[str, str]:
+    parts = {entry.name: entry.name.split(".") for entry in (_PROPERTIES / "model").iterdir()}
+    return {part[1]: file for file, part in parts.items() if part[0] == described_by(model) and len(part) == 3}
 
 
 def search_space(model: str, preset: str | None) -> dict[str, Any]:
