@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figur
 from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
-TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
+TRAINING, EVALUATION, CPU = "training seconds", "seconds of an evaluation", "CPU seconds"
 MEMORY, GPU_MEMORY, PARAMETERS = "peak memory bytes", "peak GPU memory bytes", "parameters"
 # Settings that the head of the tables says, or the name of the model.
 _SAID = (
@@ -96,10 +96,13 @@ class Results:
     def costs(self) -> pd.DataFrame:
         """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
         ``EVALUATION``, the largest ``MEMORY``, of runs on a GPU also ``GPU_MEMORY``, and ``PARAMETERS``; NaN of lists
-        from files."""
+        from files. ``CPU``, of the whole run and all its processes, is there if a run has it.
+        """
         means, largest = self._over_runs(RUN, "mean"), self._over_runs(RUN, "max")
         memory = largest[[name for name in (MEMORY, GPU_MEMORY) if name in largest]]
         costs = means[[TRAINING, EVALUATION]].join(memory).join(means[PARAMETERS]).fillna(0.0)
+        if CPU in means:
+            costs = costs.join(means[CPU])
         return costs[~self.models["from_file"]].reindex(costs.index)
 
     def _over_runs(self, part: str, statistic: str) -> pd.DataFrame:
@@ -261,6 +264,7 @@ def measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, fl
         "best validation": result["best_valid_score"],
         TRAINING: sum(result["seconds"].values()),
         EVALUATION: result["seconds_per_evaluation"],
+        **({CPU: sum(cpu.values())} if (cpu := cast(dict[str, float], result.get("cpu_seconds"))) else {}),
         MEMORY: result["peak_memory_bytes"],
         **({GPU_MEMORY: gpu["peak_allocated_bytes"]} if (gpu := result.get("gpu")) else {}),
         PARAMETERS: result["parameters"],

@@ -27,6 +27,7 @@ from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.training.checkpoint import BEST
 from recbole_cadmr.training.contents import (
     Count,
+    CpuSeconds,
     DatasetName,
     Epoch,
     Final,
@@ -92,7 +93,8 @@ class Choices(TypedDict):
 class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
-    ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities`` and ``gpu``. One
+    ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities``, ``gpu`` and
+    ``cpu_seconds``. One
     that has ``final`` is of a run on all interactions, and holds no metric; one that has ``own_model``, of a class of
     the user's own.
     """
@@ -114,6 +116,7 @@ class RunResult(TypedDict):
     seconds: dict[str, Seconds]
     evaluation_seconds: Seconds
     seconds_per_evaluation: Seconds | None
+    cpu_seconds: NotRequired[CpuSeconds]
     epochs_run: Count
     peak_memory_bytes: Count
     gpu: NotRequired[Gpu | None]
@@ -176,6 +179,7 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
         "seconds": {name: value for name, value in trainer.seconds.items() if name != "evaluation"},
         "evaluation_seconds": evaluation,
         "seconds_per_evaluation": evaluation / trainer.evaluations if trainer.evaluations else None,
+        "cpu_seconds": trainer.cpu_seconds,
         "epochs_run": len(trainer.train_loss_dict),
         "peak_memory_bytes": peak_memory(),
         "gpu": gpu_memory(session.config["device"]),

@@ -128,6 +128,13 @@ class RandomState(TypedDict):
     cuda: list[torch.Tensor]
 
 
+class CpuSeconds(TypedDict):
+    """Seconds of processors: of the process, all its threads together, and of processes it started that have ended."""
+
+    process: Seconds
+    children: Seconds
+
+
 class TrainerState(TypedDict):
     """What a trainer counts and remembers from epoch to epoch.
 
@@ -145,6 +152,7 @@ class TrainerState(TypedDict):
     history_hash: NotRequired[str]
     history: NotRequired[list[Validation]]
     seconds: dict[str, Seconds]
+    cpu_seconds: NotRequired[CpuSeconds]
     evaluations: Count
     epochs: Count
     _first_epoch: Epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from recbole_cadmr.files import json_text
-from recbole_cadmr.training.contents import ResumeContent, Validation
+from recbole_cadmr.training.contents import CpuSeconds, ResumeContent, Validation
 
 Scalar = (bool, int, float, str, type(None))
 
@@ -167,3 +168,9 @@ def _same_option(value: Any, own: Any) -> bool:
 
 def _is_dense(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and not isinstance(value, nn.Parameter)
+
+
+def cpu_now() -> CpuSeconds:
+    """Seconds of processors that this process has used since it began."""
+    times = os.times()
+    return {"process": times.user + times.system, "children": times.children_user + times.children_system}

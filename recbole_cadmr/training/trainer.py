@@ -24,7 +24,7 @@ from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.registry import described_by
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
-from recbole_cadmr.training.contents import ResumeContent, RunContent, TrainerState, Validation
+from recbole_cadmr.training.contents import CpuSeconds, ResumeContent, RunContent, TrainerState, Validation
 from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
 from recbole_cadmr.training.learning_rate import share_of_rate
 from recbole_cadmr.training.ranking_trainer import RankingTrainer
@@ -33,6 +33,7 @@ from recbole_cadmr.training.stages import Stage
 from recbole_cadmr.training.state import (
     AttributeWatch,
     check_progress,
+    cpu_now,
     history_hash,
     load_optimizer,
     put_back,
@@ -87,6 +88,8 @@ class RunTrainer(RankingTrainer):
         self.epoch = 0
         self._first_epoch = 0
         self._losses: dict[str, float] = {}
+        self._cpu_before: CpuSeconds = {"process": 0.0, "children": 0.0}  # of sessions before this one
+        self._cpu_start = cpu_now()
         self._trained_for = 0.0  # seconds since the last validation
         self._attributes = AttributeWatch(model)
         # Random states that `restore` has read. They are set when the first epoch starts, whatever draws before it.
@@ -125,6 +128,19 @@ class RunTrainer(RankingTrainer):
     def phase(self) -> str:
         """Name of the phase that training is in."""
         return self.hooks.phase
+
+    def count_cpu_from(self, start: CpuSeconds) -> None:
+        """Count the processors' seconds of this session from an earlier :func:`cpu_now`."""
+        self._cpu_start = start
+
+    @property
+    def cpu_seconds(self) -> CpuSeconds:
+        """Seconds of processors over all sessions of the run, reading its data included."""
+        before, start, now = self._cpu_before, self._cpu_start, cpu_now()
+        return {
+            "process": before["process"] + now["process"] - start["process"],
+            "children": before["children"] + now["children"] - start["children"],
+        }
 
     # Training
 
@@ -214,6 +230,7 @@ class RunTrainer(RankingTrainer):
                 **{name: getattr(self, name) for name in sorted(TrainerState.__required_keys__)},
                 "n_validations": len(self.history),
                 "history_hash": history_hash(self.history),
+                "cpu_seconds": self.cpu_seconds,
             },
         }
 
@@ -335,6 +352,7 @@ class RunTrainer(RankingTrainer):
         for name in TrainerState.__required_keys__:
             setattr(self, name, kept[name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
+        self._cpu_before = {"process": 0.0, "children": 0.0, **kept.get("cpu_seconds", {})}
         self.ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
             raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")

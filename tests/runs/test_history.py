@@ -89,7 +89,8 @@ def measured(folder):
     """What ``result.json`` says, times and memory apart; ``history.jsonl`` says the same."""
     result = read_result(folder)
     assert read_history(folder / "history.jsonl") == result["history"]
-    timed = ("id", "seconds", "evaluation_seconds", "seconds_per_evaluation", "peak_memory_bytes", "history")
+    times = ("seconds", "cpu_seconds", "evaluation_seconds", "seconds_per_evaluation")
+    timed = ("id", *times, "peak_memory_bytes", "history")
     validations = [{key: value for key, value in entry.items() if key != "seconds"} for entry in result["history"]]
     return {key: value for key, value in result.items() if key not in timed}, validations
 

@@ -42,6 +42,7 @@ def test_result_says_what_was_measured_and_how(brief_run):
     assert result["best_valid_score"] == result["best_valid_result"]["recall@20"]
     assert result["settings"]["pretrain_epochs"] == 3 and result["settings"]["gate_init"] == 0.3
     assert set(result["seconds"]) == {"construction", "pretrain", "finetune"} and result["epochs_run"] == 6
+    assert result["cpu_seconds"]["process"] > 0 == result["cpu_seconds"]["children"]
     assert result["peak_memory_bytes"] > 10**8 and result["gpu"] is None
     assert result["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
