@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_cadmr.arguments import names, not_negative, truth, whole_number
+from recbole_cadmr.arguments import names, not_negative, real, truth, whole_number
 from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint, add_trust
 from recbole_cadmr.cli.options import add_ray_address, refuse_existing
@@ -77,6 +77,9 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     )
     add("--new_items", type=Path, metavar="FILE", help=new_items)
     add("--new_interactions", type=Path, metavar="FILE", help=f"what came after training, {table}: user_id and item_id")
+    add("--quantity_column", help="of --new_interactions; what is not positive, such as a return, is left out")
+    add("--rating_column", help="of --new_interactions")
+    add("--min_rating", type=real, help="of --new_interactions: leave out what is rated lower")
     add("--user_column", default="user_id", help="of this and of all other tables (default: %(default)s)")
     add("--item_column", default="item_id", help="of all tables (default: %(default)s)")
     add("--title_column", default="title", help="of --new_items (default: %(default)s)")
@@ -125,8 +128,13 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
         if without:
             print(f"{without:,} items of {file} have no text, picture, sound or vector; they were skipped")
     if file := arguments.new_interactions:
-        update = recommender.update(read_interactions(file, arguments.user_column, arguments.item_column))
+        skipped = SkippedRows()
+        rated = arguments.rating_column, arguments.min_rating
+        columns_of_rows = arguments.user_column, arguments.item_column, arguments.quantity_column
+        update = recommender.update(read_interactions(file, skipped, *columns_of_rows, *rated))
         print(f"{update.new_pairs:,} new interactions of {file}, {update.new_users:,} new users")
+        for line in skipped.lines():
+            print(line)
         for count, what in (
             (update.known_pairs, "were known"),
             (
@@ -161,6 +169,11 @@ def run(arguments: argparse.Namespace) -> int:
     for name in own:
         if getattr(arguments, name) is not None and not arguments.new_items:
             raise UserError(f"--{name} belongs to --new_items")
+    for name in ("quantity_column", "rating_column", "min_rating"):
+        if getattr(arguments, name) is not None and not arguments.new_interactions:
+            raise UserError(f"--{name} belongs to --new_interactions")
+    if (arguments.rating_column is None) != (arguments.min_rating is None):
+        raise UserError("give --rating_column and --min_rating together: what is rated lower is left out")
     if arguments.users and arguments.history:
         raise UserError("give either --users or --history")
     for name in ("leave_out", "popular"):

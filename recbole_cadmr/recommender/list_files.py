@@ -90,7 +90,7 @@ def check_columns(table: pd.DataFrame, names: Sequence[str], taken: Sequence[str
     for place, name in enumerate(names):
         if name not in table:
             has = f"it has {', '.join(map(str, table))}" if len(table.columns) else "it says nothing about its items"
-            raise UserError(f"the data set has no column '{name}' of its items{did_you_mean(name, table)}; {has}")
+            raise UserError(f"the data set has no column '{name}' of its items; {has}{did_you_mean(name, table)}")
         if name in taken or name in names[:place]:
             raise UserError(f"the lists have the column '{name}' already; leave it out of --with")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -113,21 +114,26 @@ def read_new_items(
     Args:
         images: where the pictures are, as of :func:`find_pictures`; if not given, and of sounds, paths from the folder
             of the file.
-        skipped: counts items without one of them.
+        skipped: counts what is left out, as ``prepare`` does: lines that cannot be read, rows without a usable id, all
+            but the first of an item; and items without a picture.
 
     Raises:
-        UserError: if the file cannot be read, lacks a column, or a vector is none.
+        UserError: if the file cannot be read, lacks a column, has no row that can be used, or a vector is none.
     """
-    columns = columns or Columns()
+    columns, skipped = columns or Columns(), skipped or SkippedRows()
     named = {f"{name}_vector": name for name in modalities}
     optional = [columns.title, *columns.texts_of_set, "text", columns.picture, columns.sound, *named]
-    rows = read_rows(path, SkippedRows(strict=True), [columns.item, *columns.texts], optional)
-    if rows.empty:
-        raise UserError(f"{path} holds no items")
+    rows = read_rows(path, skipped, [columns.item, *columns.texts], optional)
+    usable = rows[rows[columns.item].map(is_usable).astype(bool)]
+    if usable.empty:
+        raise UserError(f"{path} holds no items" if rows.empty else f"{path} holds no item with a usable id")
+    skipped.note("items without a usable id", n=len(rows) - len(usable))
+    rows = usable.drop_duplicates(columns.item)
+    skipped.note("repeated items", n=len(usable) - len(rows))
     products: dict[str, Any] = {"ids": rows[columns.item].tolist()}
     if columns.title in rows:
         products["titles"] = rows[columns.title].tolist()
-    vectors = {named[name]: _numbers(path, name, rows[name].tolist()) for name in named if name in rows}
+    vectors = {named[name]: _numbers(path, name, rows[name]) for name in named if name in rows}
     if vectors:
         products["vectors"] = vectors
     if columns.texts or "text" in rows or "text" not in vectors:
@@ -137,7 +143,7 @@ def read_new_items(
     names = rows[columns.picture].tolist() if columns.picture in rows else None
     if images is not None:
         by_item = None if names is None else dict(zip(products["ids"], names))
-        found = find_pictures(images, products["ids"], skipped or SkippedRows(), "--images", by_item)
+        found = find_pictures(images, products["ids"], skipped, "--images", by_item)
         products["pictures"] = [found.get(item) for item in products["ids"]]
     elif names is not None:
         products["pictures"] = [path.parent / name if name else None for name in names]
@@ -172,10 +178,10 @@ def _only(products: Mapping[str, Any], chosen: np.ndarray) -> tuple[dict[str, An
     return kept, int((~chosen).sum())
 
 
-def _numbers(path: Path, column: str, cells: Sequence[str]) -> list[list[float]]:
+def _numbers(path: Path, column: str, cells: pd.Series) -> list[list[float]]:
     """A vector a row, of numbers between blanks or commas; zeros of a row that has none."""
     vectors: list[list[float]] = []
-    for row, cell in enumerate(cells, 1):
+    for row, cell in zip(cells.index + 1, cells):
         try:
             vectors.append([float(number) for number in cell.strip("[] ").replace(",", " ").split()])
         except ValueError as error:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from recbole_cadmr.data.prepare.interactions import is_usable
+from recbole_cadmr.data.prepare.interactions import is_usable, read_values
+from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
@@ -94,20 +95,35 @@ def with_interactions(parts: Parts, users: list[str], items: list[str], refit: b
     return replace(parts, catalogue=larger, histories=histories, engine=engine), update
 
 
-def read_interactions(path: Path, user_column: str = "user_id", item_column: str = "item_id") -> pd.DataFrame:
-    """Rows ``user_id, item_id`` of a csv, tsv, jsonl or parquet file.
+def read_interactions(
+    path: Path,
+    skipped: SkippedRows,
+    user_column: str = "user_id",
+    item_column: str = "item_id",
+    quantity_column: str | None = None,
+    rating_column: str | None = None,
+    min_rating: float | None = None,
+) -> pd.DataFrame:
+    """Rows ``user_id, item_id`` of a csv, tsv, jsonl or parquet file, without those that ``prepare`` leaves out, too.
+
+    Args:
+        skipped: counts what is left out: lines and numbers that cannot be read, rows without a usable user or item,
+            without a positive quantity, or rated below ``min_rating``.
 
     Raises:
-        UserError: if the file cannot be read, has no such columns or no rows, or a row lacks one.
+        UserError: if the file cannot be read, has no such columns, or no row that can be used.
     """
-    rows = read_rows(path, SkippedRows(strict=True), [user_column, item_column])
-    if rows.empty:
-        raise UserError(f"{path} holds no rows")
-    table = pd.DataFrame({"user_id": rows[user_column], "item_id": rows[item_column]})
-    lacking = np.flatnonzero((table == "").any(axis=1))
-    if len(lacking):
-        raise UserError(f"{path} has no user or no item in its row {lacking[0] + 1}; give every row both")
-    return table
+    named = {"user_id": user_column, "item_id": item_column, "quantity": quantity_column, "rating": rating_column}
+    columns = {ours: theirs for ours, theirs in named.items() if theirs is not None}
+    rows = read_rows(path, skipped, list(dict.fromkeys(columns.values())))
+    table = pd.DataFrame({ours: rows[theirs] for ours, theirs in columns.items()})
+    table, _ = read_values(table, path, Options(path.name, min_rating=min_rating), skipped)
+    table = table[["user_id", "item_id"]]
+    usable = table.map(is_usable).all(axis=1) if len(table) else pd.Series(dtype=bool)
+    skipped.note("interactions without a usable user or item id", n=int((~usable).sum()))
+    if not usable.any():
+        raise UserError(f"{path} holds no rows" if rows.empty else f"{path} holds no row with a usable user and item")
+    return table[usable].reset_index(drop=True)
 
 
 def columns_of(interactions: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

@@ -77,7 +77,7 @@ def test_titles_stand_behind_and_what_is_missing_is_counted(tmp_path):
     write_lists(more, tmp_path / "x.csv")
     assert (tmp_path / "x.csv").read_text().splitlines()[1] == '007,a,1,0.1,model,"Ä, big",'
     for names, said in (
-        (["titel"], "^the data set has no column 'titel' of its items; did you mean title\\?; it has title, genre$"),
+        (["titel"], "^the data set has no column 'titel' of its items; it has title, genre; did you mean title\\?$"),
         (["title", "title"], "'title' already"),
     ):
         with pytest.raises(UserError, match=said):

@@ -449,10 +449,23 @@ def test_pictures_of_a_folder_are_found_as_prepare_finds_them(place, tmp_path):
     assert found == [place / "pictures" / "pot.png", None, place / "pictures" / "bow.png"]
 
 
+def test_of_a_repeated_item_the_first_row_counts_and_what_cannot_be_read_is_counted(tmp_path):
+    (tmp_path / "new.csv").write_text("item_id,title\nx,First\n,Nobody\nx,Second\ny,Other\nz\n")
+    skipped = SkippedRows()
+    found = read_new_items(tmp_path / "new.csv", [], skipped=skipped)
+    assert found["ids"] == ["x", "y"] and found["titles"] == found["texts"] == ["First", "Other"]
+    assert [line.partition(" (")[0] for line in skipped.lines()] == [
+        "malformed lines of new.csv: 1",
+        "items without a usable id: 1",
+        "repeated items: 1",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("name\nx\n", "has no column 'item_id'"),
+        ("item_id,title\n[PAD],x\n", "holds no item with a usable id"),
         ("item_id\n", "holds no items"),
         ("item_id,text_vector\nx,0.5 a\n", "the text_vector of .* in row 1 holds something else than numbers"),
         ("item_id,text_vector\nx,0.5 1\ny,1\n", "the text_vector of .* has vectors of 1 and of 2 numbers"),

@@ -7,8 +7,10 @@ import pytest
 
 import recbole_cadmr
 from recbole_cadmr.cli.main import main
+from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.updates import read_interactions
 from tests.micro import PAIRS, TEXT, TRAIN, write_micro
 
 ROWS = [("eve", "b"), ("fay", "a"), ("fay", "d"), ("fay", "d"), ("ann", "a"), ("ann", "c"), ("gus", "z")]
@@ -160,4 +162,22 @@ def test_the_command_takes_a_file_of_them(linear, tmp_path, capsys):
     assert found == pytest.approx(scores(updated), abs=1e-5)
     (tmp_path / "bad.csv").write_text("user_id,item_id\nann,\n")
     assert main(["recommend", *how, "--new_interactions", str(tmp_path / "bad.csv"), "--output", "x.csv"]) == 2
-    assert "has no user or no item in its row 1" in capsys.readouterr().err
+    assert "holds no row with a usable user and item" in capsys.readouterr().err
+    assert main(["recommend", *how, "--output", "x.csv", "--quantity_column", "n"]) == 2
+    assert "--quantity_column belongs to --new_interactions" in capsys.readouterr().err
+
+
+def test_a_file_of_them_is_read_as_prepare_reads_it(tmp_path):
+    file, skipped = tmp_path / "orders.csv", SkippedRows()
+    file.write_text(
+        "customer,product,n,stars\nann,a,1,5\n,a,1,5\nbob,b,-1,5\nbob,b,2,1\nbob,[PAD],1,5\nzoe,c\neve,a,2,3\n"
+        + "ann,b,1,4\n" * 20
+    )
+    found = read_interactions(file, skipped, "customer", "product", "n", "stars", 3)
+    assert found.drop_duplicates().to_numpy().tolist() == [["ann", "a"], ["eve", "a"], ["ann", "b"]]
+    assert [line.partition(" (")[0] for line in skipped.lines()] == [
+        "malformed lines of orders.csv: 1",
+        "interactions rated below 3: 1",
+        "interactions without a positive quantity: 1",
+        "interactions without a usable user or item id: 2",
+    ]
