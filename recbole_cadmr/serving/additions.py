@@ -68,11 +68,15 @@ class Additions:
         self._items = {name: item for name, item in self._items.items() if name not in catalogue.item_numbers}
         self._pairs = dict.fromkeys(pair for pair in self._pairs if not _has(recommender, *pair))
         counts = dict.fromkeys(("new_items", "new_pairs", "lost_items", "lost_pairs"), 0)
-        if self._items:
+        # What is given at once has a modality all as vectors, or all as what is encoded.
+        alike: dict[frozenset[str], list[NewItem]] = {}
+        for item in self._items.values():
+            alike.setdefault(frozenset(item.vectors), []).append(item)
+        for items in alike.values():
             try:
-                counts["new_items"] = self._give(recommender, list(self._items.values()))
+                counts["new_items"] += self._give(recommender, items)
             except UserError:
-                counts["lost_items"] = len(self._items)
+                counts["lost_items"] += len(items)
         if self._pairs:
             counts["new_pairs"] = self.add_interactions(recommender, self._pairs)["new_pairs"]
             counts["lost_pairs"] = len(self._pairs) - counts["new_pairs"]

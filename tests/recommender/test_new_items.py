@@ -22,6 +22,8 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.new_items import Columns, read_new_items
 from recbole_cadmr.recommender.recommender import Recommender
+from recbole_cadmr.serving.additions import Additions
+from recbole_cadmr.serving.bodies import NewItem
 from recbole_cadmr.serving.limits import Limits
 from tests.extract.networks import minilm, write_weights
 from tests.serving.running import KEY, sentence_of, serving
@@ -399,6 +401,18 @@ def test_pictures_and_texts_come_over_http(place, recommender, tmp_path, monkeyp
         assert (
             "made by 'alexnet.pth' (model alexnet, fc7, weights SHA-256 " in said and "say by `weights` where" in said
         )
+
+
+def test_the_next_export_is_given_what_came_as_text_and_what_came_as_vectors(recommender, tmp_path):
+    recommender.export(tmp_path / "shop")
+    served, following = (recbole_cadmr.load(tmp_path / "shop") for _ in range(2))
+    told, vector = Additions(3), [0.5] * recommender.catalogue.modalities["text"].width
+    for item in ({"text": "A bowl"}, {"vectors": {"text": vector}}, {"text": "A rug"}):
+        told.add_items(served, [NewItem(id=f"new-{len(served.items)}", **item)])
+    assert told.replay(following) == {"new_items": 3, "new_pairs": 0, "lost_items": 0, "lost_pairs": 0}
+    for item in served.items[-3:]:
+        scores = [shop.recommend(["u1"], topk=1, candidates=[item])["score"].item() for shop in (served, following)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-6) and scores[0] != 0
 
 
 SHOP = ("name", "about")
