@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.encoders import Encoder
 from recbole_cadmr.data.prepare.interactions import is_usable
-from recbole_cadmr.data.prepare.pictures import find_pictures
+from recbole_cadmr.data.prepare.pictures import find_pictures, need_folder
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.data.prepare.texts import as_it_stands, one_line
@@ -142,8 +142,9 @@ def read_new_items(
             products["texts"] = [one_line(*texts) or None for texts in rows[own].to_numpy()]
     names = rows[columns.picture].tolist() if columns.picture in rows else None
     if images is not None:
+        need_folder(images, "--images")  # that may have none yet of what is new today
         by_item = None if names is None else dict(zip(products["ids"], names))
-        found = find_pictures(images, products["ids"], skipped, "--images", by_item)
+        found = find_pictures(images, products["ids"], skipped, names=by_item)
         products["pictures"] = [found.get(item) for item in products["ids"]]
     elif names is not None:
         products["pictures"] = [path.parent / name if name else None for name in names]

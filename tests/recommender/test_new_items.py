@@ -459,6 +459,10 @@ def test_pictures_of_a_folder_are_found_as_prepare_finds_them(place, tmp_path):
     found = read_new_items(tmp_path / "new.csv", [], columns, place / "pictures", skipped)["pictures"]
     assert found == [place / "pictures" / "bow.png", None, None]
     assert "items without a picture: 2" in skipped.lines()[0]
+    (tmp_path / "empty").mkdir()
+    assert read_new_items(tmp_path / "new.csv", [], columns, tmp_path / "empty")["pictures"] == [None] * 3
+    with pytest.raises(UserError, match="there is no folder"):
+        read_new_items(tmp_path / "new.csv", [], columns, tmp_path / "gone")
     found = read_new_items(tmp_path / "new.csv", [], None, place / "pictures")["pictures"]
     assert found == [place / "pictures" / "pot.png", None, place / "pictures" / "bow.png"]
 
