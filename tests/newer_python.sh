@@ -41,6 +41,7 @@ if [[ ${1-} == --fast ]]; then
     set -- tests/test_compat.py tests/layers \
         tests/data/test_{archive,bad_files,controls,database}.py \
         tests/models/test_conformance.py::Test{VBPR,LinearCADMR,AddEASE} \
-        tests/reports/test_benchmark_page.py
+        tests/reports/test_benchmark_page.py tests/runs/test_evaluation.py tests/recommender/test_recommend.py \
+        tests/tuning/test_tune.py::test_a_grid_tries_every_point_and_the_defaults
 fi
 pytest "$@"
