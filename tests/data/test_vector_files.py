@@ -169,6 +169,28 @@ def test_several_vectors_of_an_item_become_what_the_option_says(tmp_path):
     assert read(tmp_path / "v.npz", pool="first")[0] == {"a": [1, 2], "b": [1, 2], "d": [1, 2]}
 
 
+@pytest.mark.parametrize("numbers", [4, 2**21])
+def test_several_vectors_a_row_of_one_array(tmp_path, monkeypatch, numbers):
+    for module in (block, arrays):
+        monkeypatch.setattr(module, "NUMBERS", numbers)
+    frames = np.array([[[1.0, 2], [3, 6]], [[0, 1], [0, 3]]], dtype=np.float16)
+    np.save(tmp_path / "v.npy", frames)
+    np.savez(tmp_path / "v.npz", frames)
+    np.savez(tmp_path / "ids.npz", ids=np.array(["a", "b"]), v=frames)
+    save_file({"v": frames}, tmp_path / "v.safetensors")
+    for name in ("v.npy", "v.npz", "ids.npz", "v.safetensors"):
+        with pytest.raises(UserError, match=r"holds 2 vectors a row \(shape \(\d, 2, 2\)\), not one; give --pool mean"):
+            read(tmp_path / name, ["a", "b"])
+        assert read(tmp_path / name, ["a", "b"], pool="mean")[0] == {"a": [2, 4], "b": [0, 2]}
+        assert read(tmp_path / name, ["a", "b"], pool="first")[0] == {"a": [1, 2], "b": [0, 1]}
+
+
+@pytest.mark.parametrize("write", [lists, separated, matrix_and_ids])
+def test_pooling_one_vector_a_row_is_refused(tmp_path, write):
+    with pytest.raises(UserError, match="one vector a row, and --pool would do nothing; leave it out"):
+        read(write(tmp_path), pool="mean")
+
+
 def test_nothing_in_a_table_is_an_item_without_a_vector(tmp_path):
     pd.DataFrame({"item_id": ITEMS, "v": [None, [1.0], [], [2.0]]}).to_parquet(tmp_path / "v.parquet")
     assert read(tmp_path / "v.parquet")[0] == {"b": [1.0], "d": [2.0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recbole_cadmr.data.vector_files.block import (
     blocks_of_vectors,
     ids_in,
     need_rows,
+    pooled,
     vector_of,
 )
 from recbole_cadmr.errors import UserError
@@ -24,7 +26,7 @@ from recbole_cadmr.errors import UserError
 
 def npy_blocks(path: Path, reading: Reading) -> Iterator[Block]:
     """Rows of a ``.npy`` file, which names no ids."""
-    return blocks_of_rows(need_rows(map_array(path), str(path)))
+    return blocks_of_rows(need_rows(map_array(path), str(path), reading), reading)
 
 
 def npz_blocks(path: Path, reading: Reading) -> Iterator[Block]:
@@ -33,12 +35,12 @@ def npz_blocks(path: Path, reading: Reading) -> Iterator[Block]:
     if not names:
         raise UserError(f"{path} holds no arrays")
     if len(names) == 1:
-        return blocks_of_rows(need_rows(next(each_array(path, names)), str(path)))
+        return blocks_of_rows(need_rows(next(each_array(path, names)), str(path), reading), reading)
     if len(names) == 2:
         pair = list(each_array(path, names))
         for ids, rows in (pair, pair[::-1]):
-            if rows.ndim == 2 and len(rows) == len(ids) and (texts := ids_in(ids)) is not None:
-                return blocks_of_rows(need_rows(rows, str(path)), texts)
+            if rows.ndim in (2, 3) and len(rows) == len(ids) and (texts := ids_in(ids)) is not None:
+                return blocks_of_rows(need_rows(rows, str(path), reading), reading, texts)
 
     def where(name: str) -> str:
         return f"the array '{name}' of {path}"
@@ -69,13 +71,13 @@ def safetensors_blocks(path: Path, reading: Reading) -> Iterator[Block]:
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
     def rows_of(name: str, ids: list[str] | None) -> Iterator[Block]:
-        rows, (n, width) = file.get_slice(name), shapes[name]
-        step = max(1, NUMBERS // max(width, 1))
+        rows, (n, *of_row) = file.get_slice(name), shapes[name]
+        step = max(1, NUMBERS // max(prod(of_row), 1))
         for start in range(0, n, step):
-            part = need_rows(numbers(rows[start : start + step]), f"the tensor '{name}' of {path}")
-            yield Block(None if ids is None else ids[start : start + step], part)
+            part = need_rows(numbers(rows[start : start + step]), f"the tensor '{name}' of {path}", reading)
+            yield Block(None if ids is None else ids[start : start + step], pooled(part, reading))
 
-    matrices = [name for name, shape in shapes.items() if len(shape) == 2]
+    matrices = [name for name, shape in shapes.items() if len(shape) in (2, 3)]
     if len(names) == 1:
         if not matrices or 0 in shapes[names[0]]:
             raise UserError(f"{path} must hold a matrix, a vector a row, or a tensor for each item by its id")

@@ -12,6 +12,7 @@ from recbole_cadmr.errors import UserError
 
 NUMBERS = 2**21  # of a block
 _KINDS = "fiu"  # of numbers: real, whole
+_POOL = "give --pool mean for their mean, or --pool first (a class token)"
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,26 @@ def vector_of(array: np.ndarray, where: str, reading: Reading) -> np.ndarray:
     if array.ndim > 1:
         rows = array.reshape(-1, array.shape[-1])
         if len(rows) > 1 and reading.pool is None:
-            raise UserError(
-                f"{where} holds {len(rows):,} vectors (shape {array.shape}), not one; give --pool mean for their mean, "
-                f"or --pool first (a class token)"
-            )
+            raise UserError(f"{where} holds {len(rows):,} vectors (shape {array.shape}), not one; {_POOL}")
         array = rows.mean(0, dtype=np.float64) if reading.pool == "mean" else rows[0]
     return np.asarray(array, dtype=np.float64 if array.dtype == np.float64 else np.float32)
 
 
-def blocks_of_rows(rows: np.ndarray, ids: list[str] | None = None) -> Iterator[Block]:
-    """Blocks of a matrix [n, width]."""
-    step = max(1, NUMBERS // rows.shape[1])
+def blocks_of_rows(rows: np.ndarray, reading: Reading, ids: list[str] | None = None) -> Iterator[Block]:
+    """Blocks of what :func:`need_rows` lets through."""
+    step = max(1, NUMBERS // rows[0].size)
     for start in range(0, len(rows), step):
-        yield Block(None if ids is None else ids[start : start + step], np.asarray(rows[start : start + step]))
+        part = np.asarray(rows[start : start + step])
+        yield Block(None if ids is None else ids[start : start + step], pooled(part, reading))
+
+
+def pooled(rows: np.ndarray, reading: Reading) -> np.ndarray:
+    """Rows [n, width] of numbers [n, width] or [n, vectors, width]."""
+    if rows.ndim == 2:
+        return rows
+    if reading.pool == "first":
+        return rows[:, 0]
+    return rows.mean(1, dtype=np.float64).astype(np.float64 if rows.dtype == np.float64 else np.float32)
 
 
 def blocks_of_vectors(vectors: Iterable[tuple[str, np.ndarray]], where: Callable[[str], str]) -> Iterator[Block]:
@@ -95,14 +103,18 @@ def ids_in(array: np.ndarray) -> list[str] | None:
         return None
 
 
-def need_rows(array: np.ndarray, where: str) -> np.ndarray:
-    """``array``, if it is a matrix of numbers.
+def need_rows(array: np.ndarray, where: str, reading: Reading) -> np.ndarray:
+    """``array``, if it is a matrix of numbers, or has several vectors a row [n, vectors, width] to be pooled.
 
     Raises:
-        UserError: if it is something else.
+        UserError: if it is something else, or ``--pool`` is missing or has no effect.
     """
-    if array.ndim != 2 or array.dtype.kind not in _KINDS or 0 in array.shape:
+    if array.ndim not in (2, 3) or array.dtype.kind not in _KINDS or 0 in array.shape:
         raise UserError(
             f"{where} must hold a 2-D array of numbers, a vector a row, not {array.dtype} of shape {array.shape}"
         )
+    if array.ndim == 3 and reading.pool is None:
+        raise UserError(f"{where} holds {array.shape[1]:,} vectors a row (shape {array.shape}), not one; {_POOL}")
+    if array.ndim == 2 and reading.pool is not None:
+        raise UserError(f"{where} holds one vector a row, and --pool would do nothing; leave it out")
     return array

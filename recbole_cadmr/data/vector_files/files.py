@@ -40,6 +40,8 @@ def blocks_of(path: Path, reading: Reading) -> Iterator[Block]:
         (read,) = read_by
     if reading.vector_column and not path.name.lower().endswith(_TABLES):
         raise UserError(f"--vector_column is for tables ({', '.join(_TABLES)}), and {path} is none")
+    if reading.pool and path.name.lower().endswith(_TABLES):
+        raise UserError(f"{path} is a table, which has one vector a row, and --pool would do nothing; leave it out")
     blocks = read(path, reading)
     first = next(blocks, None)
     if first is None:
