@@ -79,12 +79,15 @@ def translated(files: Sequence[str | os.PathLike[str]], model: str | None = None
         searched |= dict.fromkeys([*names, "seed"])
     model = model or next((Path(file).stem for file in reversed(files) if Path(file).stem in model_names()), None)
     if model is None:
-        raise UserError(f"{origin}: which model is it? Give `model`; MMRec's file of a model is called NAME.yaml")
+        raise UserError(
+            f"{origin}: no file is called after a model that MMRec has, too, as FREEDOM.yaml; give one as `model`, of "
+            f"{_both()}"
+        )
     table = counterparts(model)
     for name in [*values, *(name for name in searched if name != "seed")]:
         if name not in table:
-            near = did_you_mean(name, table)
-            raise UserError(f"{origin}: MMRec's {model} has no setting {shown(name)}{near}; leave it out")
+            near = did_you_mean(name, table) or "; leave it out"
+            raise UserError(f"{origin}: MMRec's {model} has no setting {shown(name)}{near}")
     return _translated(model, values, [name for name in searched if name in values], table, origin)
 
 
@@ -97,9 +100,12 @@ def counterparts(model: str) -> dict[str, Counterpart]:
     get_model(model)
     table = _table()
     if model not in table:
-        both = ", ".join(name for name in table if name != _ALL)
-        raise UserError(f"{model} is no model that MMRec has, too; there are {both}")
+        raise UserError(f"{model} is no model that MMRec has, too; there are {_both()}")
     return table[_ALL] | table[model]
+
+
+def _both() -> str:
+    return ", ".join(name for name in _table() if name != _ALL)
 
 
 @cache

@@ -188,7 +188,7 @@ def test_a_training_takes_one_of_several_values(overall, tmp_path):
         ("FREEDOM", "learning_rate_scheduler: 1", "learning_rate_scheduler cannot be 1"),
         ("FREEDOM", "- dropout", "must hold settings"),
         ("FREEDOM", "dropout: !!python/object/apply:os.system [ls]", "is not valid yaml"),
-        ("mine", "epochs: 1", "which model is it"),
+        ("DRAGON", "epochs: 1", "called after a model that MMRec has, too.* of BM3, BPR, FREEDOM"),
         ("CADMR", "epochs: 1", "CADMR is no model that MMRec has, too; there are BM3, BPR, FREEDOM"),
     ],
 )
