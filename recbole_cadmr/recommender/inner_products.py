@@ -36,6 +36,8 @@ def vectors_of(engine: ModelEngine) -> VectorsEngine | None:
     The scores of a block of users are traced: they have to be what a product of two matrices gave, of which the one is
     of the items and the same for all blocks. Then all of them are compared with the model's.
     """
+    if engine.sequential:  # the vector of a user follows from a history
+        return None
     n_users = engine.n_users
     of_users: list[Tensor] = []
     items = bias = None

@@ -145,6 +145,8 @@ def test_models_of_sequences_say_that_they_are(tmp_path, two_domains, model):
         recommender.explain(user, item=item)
     with pytest.raises(UserError, match=f"{model} cannot be exported: it is a model of sequences, whose scores come"):
         recommender.export(tmp_path / "export")
+    with pytest.raises(UserError, match=f"{model} has no embeddings to export: its scores are no inner products"):
+        recommender.export_embeddings(tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
 
