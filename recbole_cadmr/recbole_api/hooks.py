@@ -65,9 +65,10 @@ def config_class(
         if text.startswith("--model=") and text[len("--model=") :].lower() in _own_names():
             raise UserError(f"name the model in the call, not by {text}: it takes no settings from the command line")
     name = model or (config_dict or {}).get("model") or _named_in(config_file_list or ())
-    is_on_ours = isinstance(name, type) and issubclass(name, OwnModel)  # also of the user's own, on a base of ours
-    name = name if isinstance(name, str) else name.__name__ if is_on_ours else ""
-    if name.lower() not in _own_names() and not is_on_ours:
+    # Also of the user's own: on a base of ours, or with settings of its own, of which RecBole's knows nothing.
+    is_ours = isinstance(name, type) and (issubclass(name, OwnModel) or hasattr(name, "settings"))
+    name = name if isinstance(name, str) else name.__name__ if is_ours else ""
+    if name.lower() not in _own_names() and not is_ours:
         return None
     if on_command_line:
         logging.getLogger("recbole_cadmr").warning(

@@ -10,6 +10,7 @@ import torch
 from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.data.dataset import Dataset as RecBoleDataset
+from recbole.model.general_recommender import BPR
 from recbole.quick_start import load_data_and_model, run_recbole
 from recbole.trainer import Trainer
 from recbole.utils import get_model, get_trainer, init_seed
@@ -63,6 +64,28 @@ def test_run_recbole_takes_a_class_of_the_users_own_on_a_base_of_ours(data, monk
     theirs, ours = (run_recbole(model=model, dataset="micro", config_dict=of(data)) for model in (OwnWalk, "RP3beta"))
     assert theirs == ours
     assert sorted(folder.name.partition("-")[0] for folder in Path("saved").iterdir()) == ["OwnWalk", "RP3beta"]
+
+
+class ScaledBPR(BPR):
+    """A model of the user's own on RecBole's, which knows nothing of its settings."""
+
+    settings = {"scale": 0.5}  # noqa: RUF012
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.scale = config["scale"]
+
+
+def test_run_recbole_takes_a_class_with_settings_of_its_own_on_one_of_recboles(data, monkeypatch):
+    for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given")):
+        monkeypatch.setattr(place, name, {})
+    settings = of(data, epochs=1, embedding_size=4)
+    run_recbole(model=ScaledBPR, dataset="micro", config_dict=settings | {"scale": 0.7})
+    (folder,) = Path("saved").iterdir()
+    session = recbole_cadmr.load(folder / "model.pt", model=ScaledBPR).session
+    assert session.config["scale"] == session.model.scale == 0.7
+    with pytest.raises(UserError, match="there is no setting 'scales'; did you mean scale"):
+        run_recbole(model=ScaledBPR, dataset="micro", config_dict=settings | {"scales": 0.7})
 
 
 def test_a_model_named_in_a_file_has_the_form_that_its_settings_ask_for(data, tmp_path):
