@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
+from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_cadmr.data.dataset import MultimodalDataset
@@ -51,9 +52,13 @@ class CachingRecommender(Recommender):
 class HistoryRecommender(CachingRecommender):
     """A model that scores all items of a user at once, by nothing but the entries of a row, seen in training or not.
 
-    Its training batches are ids of rows (``batch_by_rows``), not interactions.
+    Its training batches are ids of rows (``batch_by_rows``), not interactions. A subclass gives :meth:`_scores_of`.
+
+    Attributes:
+        rating_rows: of the train part, without the padding item's column; a subclass sets it when it is made.
     """
 
+    input_type = InputType.LISTWISE
     traits = ModelTraits(batch_by_rows=True, recommends_from_history=True)
     rating_rows: RatingRows
 

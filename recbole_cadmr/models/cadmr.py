@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,7 +54,6 @@ class CADMR(HistoryRecommender):
     All columns of R and rows of Z leave RecBole's padding ids out; ids of rows count them.
     """
 
-    input_type = InputType.LISTWISE
     traits = replace(
         HistoryRecommender.traits, multimodal=True, trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer"
     )

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.utils import InputType, ModelType
+from recbole.utils import ModelType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,7 +67,6 @@ class ItemWeightsRecommender(HistoryRecommender):
         given: what W is computed from.
     """
 
-    input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
     traits = IN_CLOSED_FORM
 

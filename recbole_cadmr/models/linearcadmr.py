@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.utils import InputType, ModelType
+from recbole.utils import ModelType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,7 +26,6 @@ class LinearCADMR(ClosedFormRecommender):
     declared in ``properties/model/LinearCADMR.yaml``.
     """
 
-    input_type = InputType.LISTWISE
     type = ModelType.TRADITIONAL
     traits = replace(
         IN_CLOSED_FORM,

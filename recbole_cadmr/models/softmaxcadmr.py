@@ -12,7 +12,6 @@ import scipy.sparse as sp
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,7 +58,6 @@ class SoftmaxCADMR(ClosedFormRecommender):
     and follow from the training rows, so that checkpoints leave them out.
     """
 
-    input_type = InputType.LISTWISE
     traits = replace(
         HistoryRecommender.traits,
         multimodal=True,

@@ -20,8 +20,10 @@ from recbole_cadmr.benchmark.benchmark import benchmark
 from recbole_cadmr.benchmark.plan import take_in_models
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.model_yaml import search_space
+from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models import own, registry
+from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.own import ModelSource, named, receive, source_of
 from recbole_cadmr.models.registry import get_model
 from recbole_cadmr.runs.result import read_result
@@ -297,6 +299,30 @@ class LastItem(SequentialRecommender):
     def full_sort_predict(self, interaction):
         last = self.gather_indexes(self.items(interaction[self.ITEM_SEQ]), interaction[self.ITEM_SEQ_LEN] - 1)
         return last @ self.items.weight.T
+
+
+class Rows(HistoryRecommender):
+    """Scores a row by a map of it, as the documentation says how."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.rating_rows = RatingRows(dataset.inter_matrix(form="csr")[:, 1:], self.device)
+        self.map = torch.nn.Linear(self.n_items - 1, self.n_items - 1)
+
+    def calculate_loss(self, batch):
+        rows = self.rating_rows.batch(batch[self.USER_ID])
+        return torch.nn.functional.mse_loss(self.map(rows.dense), rows.dense)
+
+    def _scores_of(self, batch):
+        return torch.nn.functional.pad(self.map(batch.dense), (1, 0))
+
+
+def test_a_history_model_recommends_to_people_it_has_not_seen(trained):
+    settings = {**SETTINGS, "data_path": str(trained / "dataset")}
+    run = recbole_cadmr.train(Rows, "micro", output="rows", settings=settings)
+    history = pd.DataFrame({"user_id": ["new", "new"], "item_id": ["a", "b"]})
+    lists, passed_over = recbole_cadmr.load(run.checkpoint, model=Rows).recommend_from_history(history, topk=2)
+    assert set(lists["item_id"]) == {"c", "d"} and not passed_over
 
 
 def test_a_subclass_of_a_model_is_what_that_one_is(trained):
