@@ -220,6 +220,24 @@ def fill_missing_values() -> bool:
     return True
 
 
+def restore_elementwise_agg() -> bool:
+    """Let ``agg(len)`` of RecBole's ``Dataset`` count what is in each sequence of a column.
+
+    From pandas 3 on it counts the sequences. https://github.com/RUCAIBox/RecBole/pull/2187
+    """
+    import pandas as pd
+
+    if isinstance(pd.Series([[1, 2], [3]]).agg(len), pd.Series):
+        return False
+    from recbole.data.dataset import dataset as module
+
+    def length(values: Any) -> Any:
+        return values.map(len) if isinstance(values, pd.Series) and values.dtype == object else len(values)
+
+    vars(module)["len"] = length
+    return True
+
+
 def declare_torchvision_operators() -> bool:
     """Declare ``torchvision::nms`` and ``qnms`` where a CPU build of torch cannot load torchvision's own.
 
@@ -426,8 +444,9 @@ _WORKAROUNDS: dict[str, tuple[str, Callable[[], bool]]] = {
     "warnings for RecBole": ("sys", silence_warnings),
     "numpy names": ("recbole", restore_numpy_names),
     "scipy dok_matrix": ("recbole", restore_dok_update),
-    # The first that is imported after the class which is changed.
+    # The first that is imported after the module which is changed.
     "pandas fillna": ("recbole.data.dataset.sequential_dataset", fill_missing_values),
+    "pandas agg": ("recbole.data.dataset.sequential_dataset", restore_elementwise_agg),
     "torchvision operators": ("torchvision", declare_torchvision_operators),
 }
 

@@ -231,6 +231,14 @@ def test_a_chained_fillna_that_works_is_left_alone(monkeypatch):
     assert Dataset._fill_nan is own
 
 
+def test_sequences_of_a_column_are_counted_one_by_one(monkeypatch):
+    monkeypatch.setattr(recbole_dataset, "len", len, raising=False)
+    compat.restore_elementwise_agg()
+    length = vars(recbole_dataset)["len"]
+    assert pd.Series([[1, 2], [], [3]]).agg(length).tolist() == [2, 0, 1]
+    assert length(pd.Series([True, False])) == 2 and length([1, 2, 3]) == 3
+
+
 @pytest.mark.parametrize(("installed", "said"), [(None, "is not installed"), ("1.3.0", "1.3.0 is installed")])
 def test_another_recbole_or_none_is_one_sentence(monkeypatch, installed, said):
     def version(name):

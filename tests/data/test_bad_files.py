@@ -213,7 +213,7 @@ def bare_array(path):
         (bare_array, "is damaged"),
         (lambda path: path.write_bytes(b""), "is damaged"),
         (lambda path: np.savez(path, idx=GRAPH["idx"]), "does not hold the arrays idx and cos"),
-        (save(cos=np.full((5, 2), None)), "is damaged"),
+        (save(cos=np.full((5, 2), None)), "holds pickled objects"),
         (save(cos=np.full((5, 2), "x")), "real numbers"),
         (save(cos=np.ones((5, 3))), "of one 2-D shape"),
         (save(idx=np.zeros((5, 2))), "whole numbers"),
