@@ -26,7 +26,7 @@ from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.pruning import pruned
 from recbole_cadmr.recommender.sources import Source
-from recbole_cadmr.recommender.vectors_engine import VectorsEngine
+from recbole_cadmr.recommender.vectors_engine import MappedContent, VectorsEngine, mean_features
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 
 Graphs = Mapping[tuple[str, int], ItemGraph]  # by modality and number of neighbours
@@ -263,15 +263,13 @@ class FeatureMapSource(Source):
         known, new = self.items.clone(), self.map_bias.expand(catalogue.n_items - n_known, -1)
         maps = self.map.split([modality.width for modality in catalogue.modalities.values()], 1)
         for modality, E in zip(catalogue.modalities.values(), maps):
-            mean, before = (_mean(modality, n) for n in (catalogue.n_items, n_known))
+            mean, before = (mean_features(modality, n) for n in (catalogue.n_items, n_known))
             has = modality.present[:, None]
             new = new + torch.where(has[n_known:], modality.features[n_known:], mean) @ E.T
             known[first:, -size:] += torch.where(has[first:n_known], 0.0, mean - before) @ E.T
         vectors = torch.cat([known, F.pad(new, (self.items.shape[1] - size, 0))])
-        return VectorsEngine(self.name, self.users, vectors)
+        return VectorsEngine(self.name, self.users, vectors, content=self.content(catalogue))
 
-
-def _mean(modality: Modality, n_items: int) -> Tensor:
-    """The features [width] of the items among the first ``n_items`` that have some, on average."""
-    features = modality.features[:n_items][modality.present[:n_items]]
-    return features.mean(0) if len(features) else torch.zeros(modality.width)
+    def content(self, catalogue: Catalogue) -> MappedContent:
+        """What the vectors of a catalogue's items end with."""
+        return MappedContent(self.map, catalogue.modalities, self.n_trained)

@@ -30,7 +30,7 @@ from recbole_cadmr.recommender import export
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
-from recbole_cadmr.recommender.export_sources import AttentionSource
+from recbole_cadmr.recommender.export_sources import AttentionSource, FeatureMapSource
 from recbole_cadmr.recommender.histories import PARTS, Histories
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.path_weights import PathWeights
@@ -201,7 +201,9 @@ def _engine(
         users, items, bias = tensors["users"], tensors["items"], tensors.get("item_bias")
         _expect(users.ndim == items.ndim == 2 and users.shape[1] == items.shape[1] and len(items) == n_items)
         _expect(len(users) == catalogue.n_users and (bias is None or bias.shape == (n_items,)))
-        return VectorsEngine(card.model, users, items, bias)
+        content = source.content(catalogue) if isinstance(source, FeatureMapSource) else None
+        _expect(content is None or content.fits(users))
+        return VectorsEngine(card.model, users, items, bias, content=content)
     weights = _weights(files[export.NEIGHBOURS], catalogue)
     paths = None
     if described.terms is not None:

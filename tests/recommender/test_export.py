@@ -101,6 +101,7 @@ def test_an_export_recommends_what_the_model_does(tmp_path, name):
     first, second = whole.recommend(topk=4), again.recommend(topk=4)
     assert first.drop(columns="score").equals(second.drop(columns="score"))
     assert whole.explains or name in ("BPR", "LightGCN", "MultiVAE")
+    assert again.explains == whole.explains
     if whole.takes_histories:
         for explanation in (again.explain("cid", item=item) for item in "abcd"):
             score = frame.set_index(["user_id", "item_id"])["score"]["cid", explanation.item]
@@ -114,6 +115,27 @@ def test_an_export_recommends_what_the_model_does(tmp_path, name):
             again.recommend_from_history(pd.DataFrame({"user_id": "x", "item_id": ["a"]}))
     again.export(tmp_path / "twice")
     assert load(tmp_path / "twice").recommend(topk=4).equals(second)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_an_export_of_vbpr_explains_as_its_checkpoint_does(tmp_path, trained):
+    session = open_micro(write_micro(tmp_path), "VBPR", embedding_size=4, trainable_features=trained)
+    whole = Recommender(parts_of(session))
+    whole.export(tmp_path / "export")
+    again = load(tmp_path / "export")
+    scores = again.recommend(topk=4, leave_out="none", popular=False).set_index(["user_id", "item_id"])["score"]
+    for item in "abcd":
+        expected, found = (each.explain("cid", item=item).by_path() for each in (whole, again))
+        assert found["contribution"].sum() == pytest.approx(scores["cid", item], abs=1e-6)
+        if not trained:
+            assert found[["path", "modality"]].equals(expected[["path", "modality"]])
+            assert found["contribution"].to_numpy() == pytest.approx(expected["contribution"].to_numpy(), abs=1e-6)
+        else:  # it holds the map, but not the features that it was trained with
+            assert found["path"].tolist() == ["free vectors", "content"]
+            assert found["contribution"][0] == pytest.approx(expected["contribution"][0], abs=1e-6)
+    again.update(pd.DataFrame({"user_id": ["new"], "item_id": ["a"]}))
+    with pytest.raises(UserError, match="'new'; people the model has not seen need a `history`"):
+        again.explain("new", item="b")
 
 
 def test_models_that_cannot_be_exported_say_so(tmp_path):
