@@ -70,7 +70,10 @@ def _column(recommender: Recommender, column: str) -> dict[str, str]:
     table = recommender.catalogue.table
     if column not in table:
         near = did_you_mean(column, map(str, table.columns))
-        raise UserError(f"the table of items has no column '{column}' (--image_column){near}")
+        raise UserError(
+            f"the table of items has no column '{column}' (--image_column){near}; prepare keeps the one that its own "
+            f"--image_column or --keep_columns names"
+        )
     return dict(zip(table.index, table[column]))
 
 

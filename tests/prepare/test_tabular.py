@@ -203,6 +203,24 @@ def test_a_core_that_is_empty_names_what_was_passed_over(tmp_path, capsys):
     assert "none of the 1 lies in a 5-core" in said and "repeated interactions of a user with an item: 1" in said
 
 
+def test_columns_that_are_kept_stand_in_the_data_set_as_they_are(tmp_path, capsys):
+    inter = write(tmp_path / "i.csv", PAIRS)
+    header = ("item_id", "title", "price", "foto", "more")
+    items = write(
+        tmp_path / "t.csv", [("i0", "One", " 05.50", "a b&amp;c.jpg", "x"), ("i1", "Two", "", "", "y")], header
+    )
+    given = ["--inter", inter, "--items", items]
+    assert prepare(tmp_path, *given, "--keep_columns", "price,more,price", "--image_column", "foto") == 0
+    file = next((tmp_path / "out").glob("*/*.item"))
+    assert file.read_text().splitlines() == [
+        "item_id:token\ttitle:token_seq\tfoto:token\tprice:token\tmore:token",
+        "i0\tOne\ta b&amp;c.jpg\t 05.50\tx",
+        "i1\tTwo\t\t\ty",
+    ]
+    assert prepare(tmp_path, *given, "--keep_columns", "many", name="n") == 2
+    assert "t.csv has no column 'many'" in error(capsys)
+
+
 def test_an_order_without_times_is_told(tmp_path):
     assert prepare(tmp_path, "--inter", write(tmp_path / "i.csv", PAIRS), "--split", "leave-last") == 0
     assert "--split leave-last uses the order of the rows, since there are no times" in card(tmp_path)
@@ -219,6 +237,12 @@ def test_parts_that_stay_empty_are_told(tmp_path):
         (["--time_format", "s"], "--time_format needs --time_column"),
         (["--text_columns", "a"], "--text_columns needs --items"),
         (["--image_column", "a"], "--image_column needs --items"),
+        (["--keep_columns", "a"], "--keep_columns needs --items"),
+        (
+            ["--items", "i.csv", "--keep_columns", "title"],
+            "--keep_columns cannot keep 'title': that name has a meaning",
+        ),
+        (["--items", "i.csv", "--keep_columns", "a:b"], "--keep_columns cannot keep 'a:b': a data set's names hold no"),
         (["--item_column", "user_id"], "--user_column and --item_column are both 'user_id'"),
         (["--separator", "::"], "--separator must be one character"),
         (["--min_rating", "nan", "--rating_column", "item_id"], "--min_rating must be a number"),

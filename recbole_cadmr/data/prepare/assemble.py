@@ -78,27 +78,29 @@ def assemble(
             if modality.items
         ]
         steps["split"] = f"{options.split}, seed {options.seed}"
-        titles, new = _with_content(content.titles, new, features, skipped)
+        without, new = _without_content(new, features, skipped)
+        titles, kept = _less(content.titles, without), {c: _less(of, without) for c, of in content.kept.items()}
         if options.keep_new_items:
             steps["new items"] = f"{len(new):,} with content, of which {len(had.intersection(new)):,} had interactions"
         with folder_aside(options.folder, within=work) as folder:
             about = (origin, licence, sources, skipped.lines(), steps)
-            write_data_set(folder, Prepared(options.name, parts, titles, features, *about, new_items=new))
+            write_data_set(folder, Prepared(options.name, parts, titles, features, *about, new_items=new, kept=kept))
     told = ("k-core", "new items", "times", "text vectors", "image vectors")
     for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
         print(f"note: {line}", file=sys.stderr)
     return options.folder
 
 
-def _with_content(
-    titles: Mapping[str, str], new: list[str], features: Sequence[Features], skipped: SkippedRows
-) -> tuple[Mapping[str, str], list[str]]:
-    """Titles without those of new items that have no content, and the new items that have some."""
+def _without_content(new: list[str], features: Sequence[Features], skipped: SkippedRows) -> tuple[set[str], list[str]]:
+    """The new items that have no content, and those that have some."""
     described = set().union(*(modality.items for modality in features))
     without = set(new) - described
     skipped.note("items without interactions and without content, which are left out", n=len(without))
-    kept = {item: title for item, title in titles.items() if item not in without}
-    return kept, [item for item in new if item in described]
+    return without, [item for item in new if item in described]
+
+
+def _less(texts: Mapping[str, str], without: set[str]) -> dict[str, str]:
+    return {item: text for item, text in texts.items() if item not in without}
 
 
 def _encoded(

@@ -42,6 +42,7 @@ class Content:
 
     Attributes:
         columns: by ``text`` and ``image``, which columns of the source texts were made of, or which named the pictures.
+        kept: by column of the source, what it says of each item, to stand in the data set as it is.
     """
 
     titles: dict[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Content:
     pictures: dict[str, Path] = field(default_factory=dict)
     features: list[Features] = field(default_factory=list)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 # The ids of all products that a source describes, whether somebody has them or not.
@@ -95,6 +97,7 @@ class Prepared:
         settings: of ``NAME.yaml``, in addition to those that follow from the rest.
         domains: the domain of each item, of a data set of several; {} of one.
         new_items: items without any interaction that belong to the catalogue.
+        kept: as of :class:`Content`.
     """
 
     name: str
@@ -109,3 +112,4 @@ class Prepared:
     settings: Mapping[str, object] = field(default_factory=dict)
     domains: Mapping[str, str] = field(default_factory=dict)
     new_items: Sequence[str] = ()
+    kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -16,10 +16,12 @@ from recbole_cadmr.data.prepare.options import NONE, Options
 from recbole_cadmr.data.prepare.pictures import find_pictures
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import Table
-from recbole_cadmr.data.prepare.texts import as_it_stands, one_line, without_empty
+from recbole_cadmr.data.prepare.texts import as_field, as_it_stands, one_line, without_empty
 from recbole_cadmr.data.prepare.vectors import named_files, rows_of_zeros
 from recbole_cadmr.data.text_columns import stacked
 from recbole_cadmr.errors import UserError
+
+_TAKEN = ("user_id", "item_id", "rating", "timestamp", "order", "label", "title", "domain")  # columns of data sets
 
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,7 @@ def add_columns(parser: argparse.ArgumentParser) -> None:
     add("--title_column", default="title", help="of --items (default: %(default)s)")
     add("--text_columns", type=names, metavar="A,B", help="of --items, read by the text model (default: the title)")
     add("--image_column", help="of --items, names of files in --images (default: ITEM.jpg)")
+    add("--keep_columns", type=names, metavar="A,B", help="of --items, kept as texts, as for recommend --with")
 
 
 def check_columns(arguments: argparse.Namespace) -> None:
@@ -45,11 +48,16 @@ def check_columns(arguments: argparse.Namespace) -> None:
         ("time_format", "time_column"),
         ("text_columns", "items"),
         ("image_column", "items"),
+        ("keep_columns", "items"),
         ("vectors", "items"),
         ("keep_new_items", "items"),
     ):
         if getattr(arguments, option) not in (None, False) and getattr(arguments, needed) is None:
             raise UserError(f"--{option} needs --{needed}")
+    for column in arguments.keep_columns or ():
+        if column in _TAKEN or ":" in column:
+            why = "that name has a meaning in a data set" if column in _TAKEN else "a data set's names hold no colon"
+            raise UserError(f"--keep_columns cannot keep '{column}': {why}; give the column another name in --items")
 
 
 def assemble_tables(
@@ -100,7 +108,7 @@ def read_interactions(arguments: argparse.Namespace, inter: Sequence[Table], ski
 def read_items(
     arguments: argparse.Namespace, table: Table | None, items: Sequence[str], skipped: SkippedRows
 ) -> Content:
-    """Titles, texts and pictures of ``items``; an item's first row counts.
+    """Titles, texts, pictures and the columns to keep of ``items``; an item's first row counts.
 
     Raises:
         UserError: if none of them is among ``--items``, or the columns of texts hold none.
@@ -135,14 +143,22 @@ def read_items(
         skipped.remark(message)
     pictures = dict(rows[arguments.image_column]) if arguments.image_column else None
     columns = {"text": text_columns, "image": [arguments.image_column] if arguments.image_column else []}
-    return Content(titles, texts, _pictures(arguments, items, skipped, pictures), features, columns)
+    kept = {column: without_empty(dict(zip(rows.index, map(as_field, rows[column])))) for column in _kept(arguments)}
+    return Content(titles, texts, _pictures(arguments, items, skipped, pictures), features, columns, kept)
 
 
 def needed_of_items(arguments: argparse.Namespace) -> list[str]:
     """The columns that a table of items must have; beside texts or vectors a title is read if there is one."""
     texts = arguments.text_columns or ([] if arguments.vectors else [arguments.title_column])
     pictures = [arguments.image_column] if arguments.image_column else []
-    return list(dict.fromkeys([arguments.item_column, *texts, *pictures]))
+    return list(dict.fromkeys([arguments.item_column, *texts, *pictures, *(arguments.keep_columns or ())]))
+
+
+def _kept(arguments: argparse.Namespace) -> list[str]:
+    """The columns that the data set keeps: those that are named, and the one of pictures, as ``serve`` shows these."""
+    pictures = [arguments.image_column] if arguments.image_column else []
+    own = [column for column in pictures if column not in _TAKEN and ":" not in column]
+    return list(dict.fromkeys([*own, *(arguments.keep_columns or ())]))
 
 
 def _vectors(name: str, file: Path, n: int, items: pd.Series, skipped: SkippedRows) -> Features:

@@ -58,12 +58,14 @@ def one_line(*parts: object) -> str:
 
 
 def as_it_stands(text: str) -> str:
-    """A text to be shown: with HTML as of :func:`one_line`, any other with all its blanks; "" for blanks alone.
-
-    A field of an atomic file holds no tab and no line end, of which each becomes a space.
-    """
+    """A text to be shown: with HTML as of :func:`one_line`, any other with all its blanks; "" for blanks alone."""
     if not text.strip() or _shown(text) != text:
         return one_line(text)
+    return as_field(text)
+
+
+def as_field(text: str) -> str:
+    """A text as a field of an atomic file, which holds no tab and no line end, of which each becomes a space."""
     return _LONE_SURROGATE.sub("\ufffd", _ENDS.sub(" ", text.replace("\0", "")))
 
 

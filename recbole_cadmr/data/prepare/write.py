@@ -36,6 +36,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         write_atomic(folder / f"{name}.{part}.inter", columns, _lines(rows[["user_id", "item_id", *kept]]))
     known = {"domain:token": prepared.domains, "title:token_seq": prepared.titles}
     known = {column: values for column, values in known.items() if values}
+    known |= {f"{column}:token": values for column, values in prepared.kept.items()}
     if known or prepared.new_items:
         items = sorted(set().union(*known.values(), prepared.new_items))
         about = ("\t".join([item, *(values.get(item, "") for values in known.values())]) for item in items)
