@@ -68,6 +68,8 @@ def check_trackers(settings: dict[str, Any]) -> None:
     value = settings["tracker"]
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value or [])
     names = [] if names == ["none"] else names
+    if "none" in names:
+        raise UserError(f"tracker names none beside others ({', '.join(map(str, names))}); leave out either")
     for name in names:
         if name not in TRACKERS:
             near = did_you_mean(str(name), TRACKERS)
