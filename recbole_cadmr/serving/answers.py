@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
@@ -106,10 +105,8 @@ def history(model: ServedModel, user: str, k: int) -> dict[str, Any]:
 
 
 def users(model: ServedModel, beginning: str, k: int) -> dict[str, Any]:
-    """Ids of people that begin so, in their order."""
-    ids = model.users
-    first = bisect_left(ids, beginning)
-    return {"users": [user for user in ids[first : first + k] if user.startswith(beginning)]}
+    """Ids of people that begin so, whatever the case and the accents, in their order."""
+    return {"users": model.users.find(beginning, k)}
 
 
 def _about(model: ServedModel) -> dict[str, Any]:

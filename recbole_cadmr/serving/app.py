@@ -143,7 +143,7 @@ def _add_questions(app: FastAPI, models: Models, pool: ThreadPoolExecutor, limit
 
     @app.get(f"{API}users", summary="People by id", responses={200: {"model": bodies.Users}})
     async def users(
-        q: Annotated[str, Query(max_length=200, description="the beginning of ids")] = "",
+        q: Annotated[str, Query(max_length=200, description="the beginning of ids, whatever the case")] = "",
         k: SomeItems = 10,
         model: ModelName = None,
     ) -> Response:

@@ -19,7 +19,7 @@ from recbole_cadmr.serving.limits import Limits
 from recbole_cadmr.serving.metrics import Metrics
 from recbole_cadmr.serving.pictures import Pictures, PictureSource
 from recbole_cadmr.serving.refusal import Refused
-from recbole_cadmr.serving.titles import TitleIndex
+from recbole_cadmr.serving.titles import PeopleIndex, TitleIndex
 
 _log = logging.getLogger(__name__)
 Signature = tuple[object, ...]
@@ -35,14 +35,14 @@ class ServedModel:
     Attributes:
         name: what requests call it.
         version: of what was loaded.
-        users: the ids of all people the model knows, ascending.
+        users: the ids of all people the model knows.
         loaded: when, seconds since 1970.
     """
 
     name: str
     version: str
     recommender: Recommender
-    users: list[str]
+    users: PeopleIndex
     titles: TitleIndex
     pictures: Pictures
     loaded: float
@@ -54,7 +54,7 @@ class ServedModel:
         names = None if pictures.column is None else _column(recommender, pictures.column)
         index = TitleIndex(items, [titles.get(item, "") for item in items], recommender.popularity)
         found = Pictures.of(pictures, items, names)
-        return cls(name, recommender.version, recommender, sorted(recommender.users), index, found, time.time())
+        return cls(name, recommender.version, recommender, PeopleIndex(recommender.users), index, found, time.time())
 
     def after_change(self, pictures: PictureSource) -> ServedModel:
         """The same, after its recommender was told of people or items."""
@@ -62,7 +62,7 @@ class ServedModel:
         if catalogue.n_items - 1 != len(self.titles):
             return replace(self.of(self.name, self.recommender, pictures), loaded=self.loaded)
         if catalogue.n_users - 1 != len(self.users):
-            return replace(self, users=sorted(self.recommender.users))
+            return replace(self, users=PeopleIndex(self.recommender.users))
         return self
 
 

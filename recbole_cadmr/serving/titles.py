@@ -1,11 +1,14 @@
-"""Items found by their titles while somebody types: whatever the case and the accents, by the beginnings of words."""
+"""Items found by their titles, and people by their ids, while somebody types.
+
+Case and accents do not matter; words of titles count by their beginnings.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -22,6 +25,27 @@ def folded(text: str) -> str:
         letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()).translate(_LETTERS)
         text = "".join(sign for sign in letters if not unicodedata.combining(sign))
     return " ".join(text.lower().split())
+
+
+class PeopleIndex:
+    """Ids of people, found by how they begin, whatever the case and the accents.
+
+    Args:
+        ids: of all of them, in any order.
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        pairs = sorted((folded(name), name) for name in ids)
+        self._folded, self._ids = [text for text, _ in pairs], [name for _, name in pairs]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def find(self, beginning: str, k: int) -> list[str]:
+        """The first ``k`` that begin so, in their order."""
+        text = folded(beginning)
+        first, end = bisect_left(self._folded, text), bisect_right(self._folded, text + _LAST)
+        return self._ids[first : min(end, first + k)]
 
 
 class TitleIndex:

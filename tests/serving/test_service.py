@@ -110,6 +110,7 @@ def test_items_people_and_what_they_have_are_found(service, recommender):
         words = item["title"].lower().split()
         assert any(word.startswith("mirr") for word in words) and any(word.startswith("chr") for word in words)
     assert service.get("/v1/users", q="u000", k=3).json() == {"users": ["u0000", "u0001", "u0002"]}
+    assert service.get("/v1/users", q="U000", k=3).json() == {"users": ["u0000", "u0001", "u0002"]}
     assert service.get("/v1/users", q="v").json() == {"users": []}
     history = service.get("/v1/history", user="u0001").json()
     assert sorted(item["item"] for item in history["items"]) == sorted(recommender.history("u0001"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_cadmr.serving.titles import TitleIndex, folded
+from recbole_cadmr.serving.titles import PeopleIndex, TitleIndex, folded
 
 TITLES = ["Crème brûlée", "Brulee cream pot", "Cream", "東京タワー", "", "Ice cream machine", "Łódź poster"]
 INDEX = TitleIndex(["c1", "c2", "c3", "c4", "id-5", "c6", "c7"], TITLES, np.array([9, 1, 2, 3, 4, 5, 6]))
@@ -55,3 +55,12 @@ def test_all_that_is_found_among_many_is_what_a_search_one_by_one_finds():
             if all(any(word.startswith(part) for word in title.split()) for part in query.split()) or query in title
         }
         assert set(index.find(query, 2000)) == expected
+
+
+def test_people_by_the_beginning_of_their_ids_whatever_the_case():
+    people = PeopleIndex(["kunde2", "Kunde10", "KUNDE1", "Élan", "straße", "x"])
+    assert people.find("kUnDe", 9) == ["KUNDE1", "Kunde10", "kunde2"]
+    assert people.find("Kunde", 2) == ["KUNDE1", "Kunde10"]
+    assert people.find("ela", 9) == ["Élan"] and people.find("STRASSE", 9) == ["straße"]
+    assert people.find("", 9) == ["Élan", "KUNDE1", "Kunde10", "kunde2", "straße", "x"]
+    assert people.find("unde", 9) == [] and len(people) == 6
