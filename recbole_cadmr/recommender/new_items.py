@@ -224,10 +224,13 @@ def with_items(
     for kind, argument in _ARGUMENT.items():
         if any(value is not None for value in columns[argument]):
             encode, found = _encoded_texts if kind == "text" else _encoded_files, {}
-            those = _encoders(catalogue, kind, argument, features)
-            for name, encoder in those.items():
+            those = _to_encode(catalogue, kind, argument, columns[argument], features, ids)
+            for name, values in those.items():
+                encoder = catalogue.encoders[name]
                 place = _place(encoder, encoders.get(kind), is_only=len(those) == 1)
-                found[name] = encode(columns[argument], encoder, place, ids, cache)
+                found[name] = encode(values, encoder, place, ids, cache)
+                if name in features:  # of which no item has both
+                    found[name] += features[name]
             features |= found
     _check_content(catalogue, features, ids)
     names = [as_it_stands(_checked_text(title, "titles")) for title in columns["titles"]]
@@ -307,18 +310,29 @@ def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[s
     return features
 
 
-def _encoders(catalogue: Catalogue, kind: str, argument: str, features: Mapping[str, Tensor]) -> dict[str, Encoder]:
-    """What encodes texts, pictures or sounds, by modality; those of which vectors are given are left out."""
-    known = {name: e for name, e in catalogue.encoders.items() if e.kind == kind and name in catalogue.modalities}
+def _to_encode(
+    catalogue: Catalogue,
+    kind: str,
+    argument: str,
+    values: Sequence[Any],
+    features: Mapping[str, Tensor],
+    ids: Sequence[str],
+) -> dict[str, list[Any]]:
+    """What is encoded of texts, pictures or sounds, by modality: of the items without a vector of it, else None."""
+    known = [name for name, e in catalogue.encoders.items() if e.kind == kind and name in catalogue.modalities]
     if not known:
         vectors = ", ".join(catalogue.modalities) or "nothing"
         raise UserError(
             f"{argument} cannot be encoded: the data set does not say what made vectors of them; give vectors of "
             f"what the model reads, {vectors}"
         )
-    if not known.keys() - features.keys():
-        raise UserError(f"{argument} and vectors both give the modality {' and '.join(known)}; give one of them")
-    return {name: encoder for name, encoder in known.items() if name not in features}
+    vector_of = {name: features[name].any(1).tolist() if name in features else [False] * len(ids) for name in known}
+    for item, value, *has_vector in zip(ids, values, *vector_of.values()):
+        if value is not None and not (isinstance(value, str) and not value) and all(has_vector):
+            what = " and ".join(known)
+            raise UserError(f"{argument} and vectors both give the modality {what} of '{item:.100}'; give one of them")
+    those = {name: [None if has else value for value, has in zip(values, vector_of[name])] for name in known}
+    return {name: rest for name, rest in those.items() if any(value is not None for value in rest)}
 
 
 def _place(encoder: Encoder, given: str | None, is_only: bool) -> Path | None:

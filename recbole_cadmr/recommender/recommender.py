@@ -172,8 +172,8 @@ class Recommender:
         Args:
             ids: of the items, none of which may be known.
             texts, pictures, sounds: of each, None for none; of a picture or a sound the name of its file, or its bytes.
-            vectors: ready-made features by modality [n, width], rows of zeros for none; without a name if the data set
-                has one modality.
+            vectors: ready-made features by modality [n, width], rows of zeros for none, which may have a text or
+                picture instead; without a name if the data set has one modality.
             titles: of each, None for none.
             text_model, weights, audio_model: where the text model, the image model or its weights, and the audio model
                 lie; known where, and to whom, the data set was prepared from them.

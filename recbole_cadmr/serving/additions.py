@@ -68,7 +68,7 @@ class Additions:
         self._items = {name: item for name, item in self._items.items() if name not in catalogue.item_numbers}
         self._pairs = dict.fromkeys(pair for pair in self._pairs if not _has(recommender, *pair))
         counts = dict.fromkeys(("new_items", "new_pairs", "lost_items", "lost_pairs"), 0)
-        # What is given at once has a modality all as vectors, or all as what is encoded.
+        # What is refused, as where an encoder is gone, leaves those that are told otherwise.
         alike: dict[frozenset[str], list[NewItem]] = {}
         for item in self._items.values():
             alike.setdefault(frozenset(item.vectors), []).append(item)

@@ -97,7 +97,7 @@ def test_new_items_are_encoded_by_what_made_each_modality(place, recommender, mo
     with pytest.raises(UserError, match=r"there is no sound '.*nowhere\.wav' of 'm'"):
         larger.add_items(["m"], sounds=[place / "nowhere.wav"])
     with pytest.raises(UserError, match="sounds and vectors both give the modality voice"):
-        larger.add_items(["m"], sounds=[sound], vectors={"voice": [[0.0] * 8]})
+        larger.add_items(["m"], sounds=[sound], vectors={"voice": [[1.0] * 8]})
 
 
 def test_a_model_that_has_moved_is_found_by_an_argument_and_another_is_refused(place, recommender):

@@ -415,6 +415,24 @@ def test_the_next_export_is_given_what_came_as_text_and_what_came_as_vectors(rec
         assert scores[0] == pytest.approx(scores[1], abs=1e-6) and scores[0] != 0
 
 
+def test_texts_of_some_items_and_vectors_of_others_are_taken_at_once(recommender):
+    vector = [0.5] * recommender.catalogue.modalities["text"].width
+    none = [0.0] * len(vector)
+    apart, together = Recommender(recommender.parts), Recommender(recommender.parts)
+    apart.add_items(["one"], ["A copper bowl"])
+    apart.add_items(["two"], vectors={"text": [vector]})
+    together.add_items(["one", "two"], ["A copper bowl", None], vectors={"text": [none, vector]})
+    for modality, other in zip(*(each.catalogue.modalities.values() for each in (apart, together))):
+        assert torch.allclose(modality.features, other.features, atol=1e-6) and modality.present.equal(other.present)
+    items = [NewItem(id="x", text="A copper bowl"), NewItem(id="y", vectors={"text": vector}), NewItem(id="z", text="")]
+    assert Additions(9).add_items(Recommender(recommender.parts), items[:2]) == {"new_items": 2}
+    with pytest.raises(UserError, match="nothing is known about the content of 'z'"):
+        Additions(9).add_items(Recommender(recommender.parts), items)
+    both = {"vectors": {"text": [none, vector]}, "texts": ["A bowl", "A rug"]}
+    with pytest.raises(UserError, match="texts and vectors both give the modality text of 'y'; give one of them"):
+        Recommender(recommender.parts).add_items(["x", "y"], **both)
+
+
 SHOP = ("name", "about")
 
 
