@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from recbole_cadmr.extract.by_file import TOGETHER, Network, extract_files
 from recbole_cadmr.extract.hf_folder import Vectors, open_folder, probed
+from recbole_cadmr.extract.kept import kept_or_loaded
 from recbole_cadmr.extract.picture import read_picture
 from recbole_cadmr.extract.shards import Extracted
 
@@ -29,13 +31,17 @@ def extract_hf_images(paths: Sequence[Path | None], work: Path, *, folder: Path,
     Raises:
         UserError: as of :func:`open_folder`.
     """
+    network = kept_or_loaded("image", str(folder), folder, partial(_network, folder))
+    return extract_files(paths, work, network, "pictures", **how)
+
+
+def _network(folder: Path) -> Network:
     opened = open_folder(folder, "image")
     vectors, read = Vectors(opened, "image"), _Read(opened.processor)
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8))
     width = probed(vectors, lambda: read.prepared(noise), TOGETHER, folder)
     identity = {**opened.identity, "seen": f"as a viewer shows them, {TOGETHER} at once", "pillow": version("pillow")}
-    network = Network(vectors, read, width, {**opened.card, "vector": vectors.taken}, identity)
-    return extract_files(paths, work, network, "pictures", **how)
+    return Network(vectors, read, width, {**opened.card, "vector": vectors.taken}, identity)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.by_file import TOGETHER, Network, extract_files
+from recbole_cadmr.extract.kept import kept_or_loaded
 from recbole_cadmr.extract.picture import read_picture
 from recbole_cadmr.extract.reach import is_reachable
 from recbole_cadmr.extract.shards import Extracted
@@ -56,7 +57,7 @@ def extract_images(
     Raises:
         UserError: if the weights cannot be had or do not fit.
     """
-    network = _network(*_load(model, weights))
+    network = kept_or_loaded("image", model, weights, lambda: _network(*_load(model, weights)))
     return extract_files(paths, work, network, "pictures", dtype=dtype, device=device, over=over, cache=cache)
 
 

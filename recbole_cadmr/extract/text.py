@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
+from recbole_cadmr.extract.kept import kept_or_loaded
 from recbole_cadmr.extract.places import UNKNOWN, WEIGHTS_HASH
 from recbole_cadmr.extract.reach import is_reachable
 from recbole_cadmr.extract.shards import PRESENT, Extracted, in_shards
@@ -58,8 +60,7 @@ def extract_text(
     Raises:
         UserError: if the model cannot be loaded.
     """
-    encoder = _load(model)
-    card = {"model": Path(model).name, WEIGHTS_HASH: _weights_hash(encoder) or UNKNOWN}
+    encoder, card, identity = kept_or_loaded("text", model, Path(model), partial(_opened, model))
     compute, width = _Encode(encoder, batch_size, device), encoder.get_embedding_dimension()
     keys = [sha256(text.encode("utf-8", "surrogatepass")).digest() if text.strip() else None for text in texts]
     # The longest first: texts that are encoded together are of about one length.
@@ -68,10 +69,17 @@ def extract_text(
     def read(places: Sequence[int]) -> list[str]:
         return [texts[place] for place in places]
 
-    own = _identity(encoder, batch_size)
+    own = {**identity, "batches": _batches(batch_size)}
     how: dict[str, Any] = {"card": card, "dtype": dtype, "label": "texts", "cache": cache, "order": longest}
     how["alike"] = {**own, "batches": _batches(BATCH)} if usual_will_do else None
     return in_shards(work, keys, width, compute, encoder=own, read=read, over=over, **how)
+
+
+def _opened(model: str) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """A model, what a card says of it, and what vectors of batches of the usual size depend on."""
+    encoder = _load(model)
+    card = {"model": Path(model).name, WEIGHTS_HASH: _weights_hash(encoder) or UNKNOWN}
+    return encoder, card, _identity(encoder, BATCH)
 
 
 @dataclass(frozen=True)

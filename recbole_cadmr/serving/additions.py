@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.extract.kept import KeptEncoders
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.serving.bodies import NewItem
 from recbole_cadmr.serving.refusal import Refused
@@ -20,10 +21,17 @@ class Additions:
     Args:
         most: how many of both together are kept.
         text_model, weights: where the text model and the weights of the image model lie, if that is not known.
+        encoders: keeps what encodes them loaded.
     """
 
-    def __init__(self, most: int, text_model: str | None = None, weights: str | None = None) -> None:
-        self._most = most
+    def __init__(
+        self,
+        most: int,
+        text_model: str | None = None,
+        weights: str | None = None,
+        encoders: KeptEncoders | None = None,
+    ) -> None:
+        self._most, self._encoders = most, encoders or KeptEncoders()
         self._places: dict[str, Any] = {"text_model": text_model, "weights": weights}
         self._items: dict[str, NewItem] = {}
         self._pairs: dict[tuple[str, str], None] = {}
@@ -84,14 +92,15 @@ class Additions:
 
     def _give(self, recommender: Recommender, items: Sequence[NewItem]) -> int:
         texts, pictures = [item.text for item in items], [item.picture for item in items]
-        return recommender.add_items(
-            [item.id for item in items],
-            texts=texts if any(texts) else None,
-            pictures=pictures,
-            vectors=_vectors(recommender, items),
-            titles=[item.title for item in items],
-            **self._places,
-        )
+        with self._encoders.in_use():
+            return recommender.add_items(
+                [item.id for item in items],
+                texts=texts if any(texts) else None,
+                pictures=pictures,
+                vectors=_vectors(recommender, items),
+                titles=[item.title for item in items],
+                **self._places,
+            )
 
 
 def _vectors(recommender: Recommender, items: Sequence[NewItem]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.extract.kept import KeptEncoders
 from recbole_cadmr.recommender.recommender import Recommender, load
 from recbole_cadmr.serving.additions import Additions
 from recbole_cadmr.serving.limits import Limits
@@ -102,7 +103,8 @@ class Models:
         self._sources, self._metrics, self._data_path = dict(sources), metrics, data_path
         self._pictures = pictures or PictureSource()
         self._served: dict[str, ServedModel] = {}
-        self._additions = {name: Additions(most_added, text_model, weights) for name in sources}
+        self._encoders = KeptEncoders()
+        self._additions = {name: Additions(most_added, text_model, weights, self._encoders) for name in sources}
         self._errors: dict[str, str] = {}
         self._signatures: dict[str, Signature] = {}
         self._loading, self._changing = threading.Lock(), threading.Lock()
@@ -169,6 +171,8 @@ class Models:
         try:
             model = self._loaded(name)
             with self._changing:
+                if model.recommender.catalogue.encoders != self._served[name].recommender.catalogue.encoders:
+                    self._encoders.clear()
                 counts = self._additions[name].replay(model.recommender)
                 model = model.after_change(self._pictures)
                 self._serve(model)
