@@ -217,7 +217,9 @@ class Models:
                 try:
                     counts[each] = act(self._additions[each], model.recommender)
                 except UserError as error:
-                    done = f"; {', '.join(counts)} has taken it in already" if counts else ""
+                    done = ""
+                    if counts:
+                        done = f"; {', '.join(counts)} took it in already: to tell one model alone, name it as `model`"
                     raise UserError(f"{each}: {error}{done}") from error
                 self._served[each] = model.after_change(self._pictures)
         return counts

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 import recbole_cadmr
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.serving.limits import Limits
 from tests.serving.running import KEY, sentence_of, serving
 
@@ -176,3 +177,21 @@ def test_what_a_new_export_lacks_is_given_to_it(place):
         assert reload(running).json()["models"] == {"shop": "loaded"}
         mine = running.post("/v1/recommend", {"user": "zoe", "k": 3}, x_api_key=KEY).json()["lists"][0]["items"]
         assert mine == ask(running)["lists"][0]["items"]
+
+
+def test_a_change_that_the_second_model_refuses_says_that_the_first_has_it(micro_runs, micro_data):
+    sources = dict(zip(("one", "two"), micro_runs))
+    with serving(sources, data_path=micro_data) as running:
+        second = running.models.get("two").recommender
+
+        def act(kept, asked):
+            if asked is second:
+                raise UserError("it cannot")
+            return {"n": 1}
+
+        with pytest.raises(UserError) as refused:
+            running.models.change(None, act)
+        assert str(refused.value) == (
+            "two: it cannot; one took it in already: to tell one model alone, name it as `model`"
+        )
+        assert running.models.change("one", act) == {"one": {"n": 1}}
