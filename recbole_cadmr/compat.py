@@ -227,7 +227,10 @@ def restore_elementwise_agg() -> bool:
     """
     import pandas as pd
 
-    if isinstance(pd.Series([[1, 2], [3]]).agg(len), pd.Series):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        counts_each = isinstance(pd.Series([[1, 2], [3]]).agg(len), pd.Series)
+    if counts_each:
         return False
     from recbole.data.dataset import dataset as module
 

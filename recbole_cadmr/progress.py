@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -41,11 +41,19 @@ def bar(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
     """A bar of tqdm (same options), by its place: a terminal, a notebook, or a file, which gets a line now and then."""
     from tqdm.auto import tqdm  # takes a while to import
 
+    if iterable is not None:
+        # It asks for an iterator when it is made, and once more to go through it: a loader would shuffle twice.
+        options = {"total": len(iterable) if isinstance(iterable, Sized) else None, **options}
+        iterable = _each_of(iterable)
     if sys.stderr is None:
         return tqdm(iterable, **{**options, "disable": True})
     if _in_notebook() or on_terminal(sys.stderr):
         return tqdm(iterable, dynamic_ncols=True, **options)
     return tqdm(iterable, file=_Lines(sys.stderr), delay=_DELAY, mininterval=_EVERY, ncols=80, **options)
+
+
+def _each_of(iterable: Iterable[Any]) -> Iterator[Any]:
+    yield from iterable
 
 
 def bar_of_batches(iterable: Iterable[Any], total: int | None = None, desc: str = "", **_: Any) -> Any:

@@ -32,6 +32,23 @@ def test_a_bar_is_lines_in_a_file(monkeypatch):
     assert all(len(line) <= 80 for line in lines)
 
 
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_a_bar_asks_for_one_iterator(monkeypatch, stream):
+    """A loader draws the order of its rows whenever it is asked for one: with bars, runs would be others."""
+
+    class Loader(list):
+        asked = 0
+
+        def __iter__(self):
+            self.asked += 1
+            return super().__iter__()
+
+    monkeypatch.setattr(progress.sys, "stderr", stream())
+    for bar in (progress.bar, progress.bar_of_batches):
+        loader = Loader("abc")
+        assert list(bar(loader)) == ["a", "b", "c"] and loader.asked == 1
+
+
 @pytest.mark.parametrize("width", [20, 80])
 def test_bars_are_as_wide_as_the_terminal_and_gone_at_the_end(monkeypatch, width):
     monkeypatch.setattr(progress.sys, "stderr", out := Terminal())

@@ -229,7 +229,7 @@ def _load(path: Path, root: Path, files: Mapping[str, bytes], shown: str) -> Mod
         sys.path.insert(0, str(root))
     importlib.invalidate_caches()
     if name not in sys.modules:
-        with _failures(shown, hashes):
+        with _failures(shown, hashes), _without_bytecode():
             if is_alone:
                 spec = importlib.util.spec_from_file_location(name, path)
                 assert spec is not None
@@ -250,6 +250,16 @@ def _load(path: Path, root: Path, files: Mapping[str, bytes], shown: str) -> Mod
                 f"rename one of them"
             )
     return sys.modules[name]
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Import without writing bytecode, which Python takes for that of a file edited within the same second."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _files_of_modules() -> Iterator[tuple[str, Path]]:

@@ -174,7 +174,9 @@ def read_foreign(path: Path, split: SplitData, topk: Sequence[int], seed: int | 
     if len(measured) < len(topk):
         beyond = ", ".join(str(k) for k in topk if k not in measured)
         notes.append(f"not measured at {beyond}, which most lists do not reach")
-    if not split.masks_valid and found["test"] >= _TELLING and not found["valid"] and len(split.valid):
+    # As often as test items are found, validation items of the same users would be.
+    valid = found["test"] / max(1, len(split.test)) * np.isin(split.valid // split.n_items, who).sum()
+    if not split.masks_valid and valid >= _TELLING and not found["valid"]:
         notes.append(
             "no list has a validation item, which those of runs here may have: its results are better for that "
             "(mask_valid_at_test=True measures all without them)"

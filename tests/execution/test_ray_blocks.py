@@ -153,6 +153,9 @@ def _too_large(_):
     ],
 )
 def test_what_is_raised_on_a_node(over, act, kind, sentence):
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # nodes may have been started elsewhere
     with pytest.raises(kind, match=sentence):
         list(over(act, [(0, 0)]))
 

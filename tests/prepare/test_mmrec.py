@@ -154,7 +154,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
         (lambda d: np.save(d / "text_feat.npy", np.zeros((3, 2))), "3 rows, but items are numbered up to 3"),
         (lambda d: np.save(d / "text_feat.npy", np.full((4, 2), np.nan)), "NaN"),
         (lambda d: np.save(d / "text_feat.npy", np.zeros(4)), "2-D"),
-        (lambda d: np.save(d / "text_feat.npy", np.array([{}] * 4), allow_pickle=True), "damaged, or not an array"),
+        (lambda d: np.save(d / "text_feat.npy", np.array([{}] * 4), allow_pickle=True), "holds pickled objects"),
         (lambda d: (d / "text_feat.npy").write_bytes((d / "text_feat.npy").read_bytes()[:140]), "damaged"),
         (lambda d: (d / "text_knn2.npz").write_bytes((d / "text_knn2.npz").read_bytes()[:99]), "damaged"),
         (lambda d: np.savez(d / "text_knn2.npz", idx=np.zeros((4, 2), int)), "idx and cos"),

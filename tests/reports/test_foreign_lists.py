@@ -106,6 +106,10 @@ def test_users_without_a_list_count_as_without_a_hit(tmp_path):
 def test_lists_that_leave_out_the_validation_items_have_an_advantage_and_it_is_told(tmp_path):
     assert "no list has a validation item" in read(lists(5, 6, 9, 10), tmp_path).notes[0]
     assert read(lists(5, 6, 9, 10), tmp_path, masks_valid=True).notes == []
+    of_others = pairs(*((u, (u + 3) % ITEMS + 1) for u in range(21, USERS + 1)))
+    first = pairs(*((u, (u + n - 1) % ITEMS + 1) for u in range(1, 21) for n in (5, 6)))
+    apart = read(lists(5, 6, 9, 10, users=20), tmp_path, valid=of_others, test=first)
+    assert apart.notes == []  # nobody with a held-out item has a validation item
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_a_finished_benchmark_runs_nothing_and_has_its_rows(folders):
     small.append("--LinearCADMR.adaptive_fits=1")  # the closed form of that version chose no settings
     assert main(["benchmark", *models, *small, f"--output={folders / 'benchmark'}"]) == 0
     assert stamps(folders / "benchmark") == before
-    assert (folders / "benchmark" / "results.csv").read_text() == rows
+    now = (folders / "benchmark" / "results.csv").read_text().splitlines(keepends=True)
+    assert "".join(row for row in now if ": wilcoxon," not in row) == rows  # that version had no such rows
 
 
 # Names of settings that version 0.1 had: what it calls regularisation is called reg_weight now.
