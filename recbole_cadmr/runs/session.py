@@ -170,7 +170,7 @@ def own_model(config: Config) -> OwnModel | None:
 
 
 def check_own_model(content: Mapping[str, Any], what: str = "it") -> None:
-    """Raise :class:`UserError` unless the class that a checkpoint or a result is of is known here, if it is an own one.
+    """Raise :class:`UserError` if a checkpoint or a result is of a class of the user's own that is not known here.
 
     That its source is no longer what it was is a warning.
     """
