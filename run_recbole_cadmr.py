@@ -1,6 +1,6 @@
 """Train and evaluate a model: ``python run_recbole_cadmr.py --model=CADMR --dataset=baby``.
 
-Any setting can be given as ``--name=value``; ``--help`` lists the options, the README the settings.
+Any setting can be given as ``--name=value``; ``--help`` lists the options, ``docs/settings.md`` what settings are.
 The same as ``python -m recbole_cadmr train``.
 """
 

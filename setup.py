@@ -108,7 +108,7 @@ setup(
     ],
     package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
     package_data={
-        "recbole_cadmr": ["README.md", "py.typed", "templates/*", "templates/serve/*"],
+        "recbole_cadmr": ["py.typed", "templates/*", "templates/serve/*"],
         "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
         # The embedded sets alone: prepared sets lie beside it in a checkout and are not ours to hand on.
         "recbole_cadmr.embedded": ["synthetic/*", "two_domains/*"],

@@ -112,6 +112,7 @@ def test_wheel_holds_settings_templates_and_the_embedded_set_alone(wheel):
     assert "recbole_cadmr/properties/overall.yaml" in packed
     assert "recbole_cadmr/embedded/synthetic/synthetic.text.npy" in packed
     assert packed <= names
+    assert "recbole_cadmr/README.md" not in names  # what a developer reads stays in docs/
     data = {name for name in names if name.startswith("recbole_cadmr/embedded/")} - packed
     assert data == {"recbole_cadmr/embedded/__init__.py"}
     tops = {name.split("/")[0] for name in names}

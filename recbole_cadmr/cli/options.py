@@ -92,7 +92,7 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
 def add_subject(parser: argparse.ArgumentParser) -> None:
     """Declare what is trained, on which data."""
     add = parser.add_argument
-    add("--model", help=f"CADMR (default), another model of the README's; {OWN_MODEL}")
+    add("--model", help=f"CADMR (default), another that `models` lists; {OWN_MODEL}")
     add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
     add("--preset", help="a preset of the model (CADMR: paper)")
     add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
