@@ -15,7 +15,7 @@ RECBOLE_STACK = "; python_version < '3.12'"
 CURRENT_STACK = "; python_version >= '3.12'"
 
 REQUIREMENTS = [
-    # The newest RecBole. The package overrides its internals, so another one has to be tried first (compat.RECBOLE).
+    # The newest RecBole. The package overrides its internals, so another one has to be tried first (compat/recbole.py).
     "recbole==1.2.1" + RECBOLE_STACK,
     # RecBole allows no newer ray; the `tune` part is what hyper-parameter search needs.
     "ray[tune]<=2.6.3" + RECBOLE_STACK,

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 # Read when torch is first imported: waiting threads that spin take a third of two cores from those that work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from recbole_cadmr import compat
+from recbole_cadmr.compat import workarounds
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.recbole_api.install import install_hooks
 
 if TYPE_CHECKING:
     from recbole_cadmr.config.config import Config
@@ -48,8 +49,8 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-compat.apply()
-compat.hook_into_recbole("recbole_cadmr.recbole_api.hooks")
+workarounds.apply()
+install_hooks()
 
 _ENTRY_POINTS = {
     "Config": "config.config:Config",

@@ -184,7 +184,7 @@ def cache_folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if Path(cache).is_absolute():  # the standard ignores others
         return Path(cache) / "recbole_cadmr"
-    return Path.home() / ".cache" / "recbole_cadmr"  # there is a home: compat.provide_home
+    return Path.home() / ".cache" / "recbole_cadmr"  # there is a home: compat.home
 
 
 def refuse_used_folder(path: Path) -> None:

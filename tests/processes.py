@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,3 +48,10 @@ def _run(folder: Path, act: Callable[..., int | None], arguments: tuple[object, 
     for descriptor, name in ((1, "out"), (2, "error")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
     sys.exit(act(*arguments))
+
+
+def printed_by(code: str) -> str:
+    """What ``code`` prints in a new Python; a failure of it fails the test."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_SECONDS)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import recbole_cadmr
-from recbole_cadmr import compat
+from recbole_cadmr.compat.recbole import RECBOLE
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -138,10 +138,10 @@ def test_each_python_asks_for_what_it_can_have(wheel):
 
     old, new = needed("3.11"), needed("3.12")
     assert needed("3.10") == old and needed("3.13") == new
-    assert old["recbole"] == f"=={compat.RECBOLE}" and old["numpy"] == "<2" and old["pandas"] == "<3"
+    assert old["recbole"] == f"=={RECBOLE}" and old["numpy"] == "<2" and old["pandas"] == "<3"
     assert new["numpy"] == ">=2" and new["pandas"] == ">=3" and "thop" in new
     assert "recbole" not in new  # pip would install all that it asks for
-    assert f"pip install --no-deps recbole=={compat.RECBOLE}" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert f"pip install --no-deps recbole=={RECBOLE}" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
 def test_installed_wheel_trains_in_an_empty_folder(installed, tmp_path):

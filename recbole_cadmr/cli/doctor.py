@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.resources import files
 from pathlib import Path
 
-from recbole_cadmr import compat
+from recbole_cadmr.compat import workarounds
+from recbole_cadmr.compat.recbole import RECBOLE
 from recbole_cadmr.errors import UserError
 
 
@@ -46,7 +47,7 @@ def doctor(data_path: str | None = None) -> tuple[str, bool]:
     data_sets = {folder.name: folder for place in (embedded, root) for folder in data_sets_in(place)}
     lines, sound = ["Versions"], True
     # From Python 3.12 on RecBole comes without its requirements, so that it cannot be among this package's.
-    stated = map(Requirement, [f"recbole=={compat.RECBOLE}", *(requires("recbole_cadmr") or [])])
+    stated = map(Requirement, [f"recbole=={RECBOLE}", *(requires("recbole_cadmr") or [])])
     apply_here = (each for each in stated if not each.marker or each.marker.evaluate({"extra": ""}))
     for requirement in {each.name: each for each in apply_here}.values():
         try:
@@ -58,7 +59,7 @@ def doctor(data_path: str | None = None) -> tuple[str, bool]:
         required = "" if fits else f"  does not fit: {requirement.specifier or 'any version'} is needed"
         lines.append(f"  {requirement.name:<24}{installed}{required}")
     lines += ["", "Workarounds for upstream bugs"]
-    lines += [f"  {name:<24}{state}" for name, state in compat.status().items()]
+    lines += [f"  {name:<24}{state}" for name, state in workarounds.status().items()]
     lines += ["", "Devices", f"  {'cpu':<24}{torch.get_num_threads()} threads of {os.cpu_count()} cores"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -167,7 +167,7 @@ class Config(recbole.config.Config):
     # What RecBole's constructor calls, in its order.
 
     def compatibility_settings(self) -> None:
-        """Nothing: what RecBole needs of numpy is given back once, by :mod:`recbole_cadmr.compat`."""
+        """Nothing: what RecBole needs of numpy is given back once, by :mod:`compat.numpy`."""
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return SettingsLoader

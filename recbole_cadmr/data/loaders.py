@@ -90,7 +90,7 @@ def prepare_loaders(
 
 
 def _train_loader(config: Any, train: MultimodalDataset, batch_by_rows: bool) -> Any:
-    # Without the hook (`compat`), which would lead back here.
+    # Without the hook (`recbole_api`), which would lead back here.
     kind = RowLoader if batch_by_rows else unwrap(get_dataloader)(config, "train")
     sampling, name = config["train_neg_sample_args"], config["model"]
     if kind in (RowLoader, UserDataLoader):

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.compat import keep_ray_on_loopback
+from recbole_cadmr.compat.ray import keep_ray_on_loopback
 from recbole_cadmr.config.config import given_devices, set_devices
 from recbole_cadmr.errors import UserError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_model as get_recbole_model
 
-from recbole_cadmr.compat import anomaly_detection_kept
+from recbole_cadmr.compat.torch import anomaly_detection_kept
 from recbole_cadmr.errors import UserError, did_you_mean
 
 

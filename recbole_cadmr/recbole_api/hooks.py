@@ -1,6 +1,6 @@
-"""What RecBole's own functions ask this package, where ``compat.hook_into_recbole`` lets them ask.
+"""What RecBole's own functions ask this package, where :mod:`recbole_api.install` lets them ask.
 
-It is imported when RecBole is, and imports the rest when that is asked for.
+It is imported with the package, and imports the rest when that is asked for.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from recbole_cadmr.compat import keep_recbole_off_the_root_logger
+from recbole_cadmr.compat.recbole import keep_recbole_off_the_root_logger
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import TEMPORARY
 from recbole_cadmr.locking import LOCK

@@ -13,7 +13,7 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType, init_seed
 
-from recbole_cadmr.compat import verified_inverses
+from recbole_cadmr.compat.numpy import verified_inverses
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.rules import first_metric
 from recbole_cadmr.data.dataset import MultimodalDataset

@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from recbole.utils import init_seed
 
-from recbole_cadmr.compat import verified_inverses
+from recbole_cadmr.compat.numpy import verified_inverses
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.config.rules import first_metric, without_inert

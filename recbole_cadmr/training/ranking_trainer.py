@@ -13,7 +13,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
-from recbole_cadmr.compat import let_recbole_draw
+from recbole_cadmr.compat.recbole import let_recbole_draw
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.loaders import FullRankingLoader, eval_batch_size
 from recbole_cadmr.memory import freed_memory_kept

@@ -15,7 +15,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender, GeneralRecommender
 from recbole.utils import get_trainer as get_recbole_trainer
 
-from recbole_cadmr.compat import tensorboard_in
+from recbole_cadmr.compat.recbole import tensorboard_in
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.layers.shared_batch import agreed, rank
