@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_cadmr.formatting import folded
+
+if TYPE_CHECKING:
+    from recbole_cadmr.config.model_list import ListedModel
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +28,18 @@ def add_presets(parser: argparse.ArgumentParser) -> None:
 
 def show_models(arguments: argparse.Namespace) -> int:
     """Print the models."""
-    from recbole_cadmr.config.model_list import listed_models
+    from recbole_cadmr.config.model_list import listed_forms, listed_models
 
     found = listed_models()
     if arguments.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
-    rows = [(m["name"], m["reads"], "yes" if m["scores_cold_items"] else "no", m["about"] or "") for m in found]
-    own = [row for row, model in zip(rows, found) if model["package"] == "recbole_cadmr"]
-    _print_table(("model", "reads", "cold items", "paper, or what it is"), own)
-    print("\nRecBole's")
-    _print_table(("model", "reads", "cold items", "paper, or what it is"), [row for row in rows if row not in own])
+    own = [model for model in found if model["package"] == "recbole_cadmr"]
+    forms = [form for model in own for form in (model, *listed_forms(model["name"]))]
+    for head, models in (("", forms), ("\nRecBole's", [model for model in found if model not in own])):
+        if head:
+            print(head)
+        _print_table(("model", "reads", "cold items", "paper, or what it is"), [_row(model) for model in models])
     print("\n" + folded("cold items: whether items without a train interaction are scored, by their content"))
     print(folded("presets: python -m recbole_cadmr presets; your own classes: --model FILE.py:CLASS"))
     return 0
@@ -59,6 +63,11 @@ def show_presets(arguments: argparse.Namespace) -> int:
         values = ", ".join(f"{name}={value}" for name, value in preset["settings"].items())
         print(folded(f"  settings: {values or 'the defaults'}", "    "))
     return 0
+
+
+def _row(model: ListedModel) -> tuple[str, str, str, str]:
+    reads = model["reads"].removeprefix("interactions, ")  # which all read that do not read sequences
+    return model["name"], reads, "yes" if model["scores_cold_items"] else "no", model["about"]
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:

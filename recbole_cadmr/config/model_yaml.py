@@ -1,8 +1,9 @@
-"""What the package's yaml says of a model: its settings, its presets, what a search tries, and what was published.
+"""What the package's yaml says of a model: its paper, settings and presets, what a search tries, what was published.
 
 Of one of the package's models it is in ``properties/model/NAME.yaml``, presets beside it in ``NAME.PRESET.yaml``; of
 one of RecBole's in ``properties/recbole_models.yaml``. Beside a setting's default, ``search`` holds the values that a
-search tries; a preset may have a ``search`` of its own in place of these. ``published`` holds published results.
+search tries; a preset may have a ``search`` of its own in place of these. ``paper`` says where a model comes from,
+``published`` holds published results.
 A class of the user's own has what is said of the model that it derives from, presets too, and what it declares itself.
 """
 
@@ -15,6 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, convert
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_cadmr.config.declarations import Setting, setting_of
@@ -27,6 +29,7 @@ DEFAULT_PRESET = "paper"
 _PROPERTIES = Path(str(files("recbole_cadmr.properties")))
 _GENERAL = ("recbole.yaml", "overall.yaml")
 _ALL = "every model"  # the part of recbole_models.yaml that is of no model alone
+_BESIDE_SETTINGS = ("paper", "published")  # what the file of a model holds beside them
 
 
 def declared_settings(model: str, shared: Sequence[str], recboles: Container[str] | None) -> dict[str, Setting]:
@@ -58,7 +61,8 @@ def own_settings(model: str) -> dict[str, Setting]:
 
 def _entries(model: str) -> dict[str, Any]:
     """What is declared of a model's own settings, by name."""
-    described = {name: entry for name, entry in _file(described_by(model)).items() if name != "published"}
+    file = _file(described_by(model))
+    described = {name: entry for name, entry in file.items() if name not in _BESIDE_SETTINGS}
     if model not in known_models():
         return described
     own = get_model(model)
@@ -139,6 +143,23 @@ def search_space(model: str, preset: str | None) -> dict[str, Any]:
     return {**(of_preset or {}), **{name: entry["search"] for name, entry in entries.items() if "search" in entry}}
 
 
+class Paper(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a model was published: ``authors`` by their last names, ``title``, and ``venue`` with the year."""
+
+    authors: str
+    title: str
+    venue: str
+
+    def __str__(self) -> str:
+        return f"{self.authors}, {self.title}, {self.venue}"
+
+
+def paper(model: str) -> Paper | None:
+    """The paper of one of the package's models, or None: of a model that has none, or of RecBole's."""
+    entry = _file(model).get("paper")
+    return convert(entry, Paper) if entry is not None else None
+
+
 @dataclass(frozen=True)
 class Published:
     """Results that were published of a model: ``metrics`` by name as in ``result.json``, and where they stand."""
@@ -156,6 +177,12 @@ def published(model: str, preset: str | None, dataset: str, interactions: Sequen
     """
     if model in known_models() or list(interactions) != _read("published_splits.yaml").get(dataset):
         return None
+    return published_results(model, preset).get(dataset)
+
+
+def published_results(model: str, preset: str | None) -> dict[str, Published]:
+    """All that was published of a model and preset, by data set."""
     chosen = find_preset(model, preset)
-    results = chosen.published if chosen is not None else _file(model).get("published", {})
-    return Published(results[dataset], results["source"]) if dataset in results else None
+    results = dict(chosen.published if chosen is not None else _file(model).get("published", {}))
+    source = results.pop("source", "")
+    return {dataset: Published(metrics, source) for dataset, metrics in results.items()}

@@ -55,7 +55,10 @@ class CADMR(HistoryRecommender):
     """
 
     traits = replace(
-        HistoryRecommender.traits, multimodal=True, trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer"
+        HistoryRecommender.traits,
+        multimodal=True,
+        reads_item_graphs=True,
+        trainer="recbole_cadmr.training.cadmr_trainer:CADMRTrainer",
     )
     phase_index: Tensor
 

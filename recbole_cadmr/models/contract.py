@@ -23,6 +23,7 @@ class ModelTraits:
 
     Attributes:
         multimodal: whether it reads item features, so that a data set without any is an error.
+        reads_item_graphs: whether it reads the nearest items of each by content, in some of its settings at least.
         deterministic: whether nothing is drawn, so that the seed does not matter.
         scores_cold_items: whether an item without train interactions is scored by its content.
         recommends_from_history: whether it scores people it was not trained on, by ``score_rows``.
@@ -39,6 +40,7 @@ class ModelTraits:
     """
 
     multimodal: bool = False
+    reads_item_graphs: bool = False
     deterministic: bool = False
     scores_cold_items: bool = False
     recommends_from_history: bool = False

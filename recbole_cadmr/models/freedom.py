@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -31,6 +33,8 @@ class FREEDOM(MultimodalRecommender):
     them in every step. ``trainable_features: False`` spares that. Settings are declared in
     ``properties/model/FREEDOM.yaml``.
     """
+
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

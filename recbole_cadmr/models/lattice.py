@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import scipy.sparse as sp
 import torch
 from recbole.config import Config
@@ -48,6 +50,8 @@ class LATTICE(MultimodalRecommender):
     the learned graph out, and features with it ("frozen LATTICE" in the paper of FREEDOM). Settings are declared in
     ``properties/model/LATTICE.yaml``.
     """
+
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

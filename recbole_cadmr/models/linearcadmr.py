@@ -29,6 +29,7 @@ class LinearCADMR(ClosedFormRecommender):
     type = ModelType.TRADITIONAL
     traits = replace(
         IN_CLOSED_FORM,
+        reads_item_graphs=True,
         weighs_content=True,
         trainer="recbole_cadmr.training.linear_trainer:LinearTrainer",
         item_matrices=5,

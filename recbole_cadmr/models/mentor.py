@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -40,6 +41,8 @@ class MENTOR(MultimodalRecommender):
     normalisation. Expensive with wide features: each has an MLP whose hidden layer is 4 ``embedding_size``. Settings
     are declared in ``properties/model/MENTOR.yaml``.
     """
+
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -36,6 +38,8 @@ class MMHCL(MultimodalRecommender):
     every step. Users and items without train interactions take no part in it. Settings are declared in
     ``properties/model/MMHCL.yaml``.
     """
+
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import scipy.sparse as sp
@@ -87,6 +88,7 @@ class REARM(MultimodalRecommender):
     features and interests are trained. Settings are declared in ``properties/model/REARM.yaml``.
     """
 
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
     shared_by = None  # its contrast is between the distinct users and items of a batch
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

@@ -61,6 +61,7 @@ class SoftmaxCADMR(ClosedFormRecommender):
     traits = replace(
         HistoryRecommender.traits,
         multimodal=True,
+        reads_item_graphs=True,
         scores_cold_items=True,
         explains=True,
         weighs_content=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 from recbole.config import Config
@@ -26,6 +27,7 @@ class TwoViewRecommender(MultimodalRecommender):
     is among its own negatives in the contrast, as published.
     """
 
+    traits = replace(MultimodalRecommender.traits, reads_item_graphs=True)
     shared_settings = ("multimodal", "gated_cross_attention", "two_views")
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:

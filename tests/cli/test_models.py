@@ -12,13 +12,18 @@ def test_models_are_those_of_the_registry(capsys, monkeypatch):
     found = {model["name"]: model for model in json.loads(capsys.readouterr().out)}
     assert [*found] == model_names() and all(found[name]["about"] for name in MODELS)
     freedom, sasrec = found["FREEDOM"], found["SASRec"]
-    assert freedom["reads"] == "interactions, content" and freedom["package"] == "recbole_cadmr"
+    assert freedom["reads"] == "interactions, content, item graphs" and freedom["package"] == "recbole_cadmr"
     assert freedom["about"].startswith("A Tale of Two Graphs: Freezing and Denoising Graph Structures")
     assert sasrec["reads"] == "sequences" and sasrec["about"] == "Self-Attentive Sequential Recommendation"
+    assert freedom["paper"].startswith("Zhou and Shen, A Tale") and freedom["paper"].endswith(", ACM MM 2023")
+    assert sasrec["paper"].startswith("Wang-Cheng Kang et al.") and found["Pop"]["paper"] == ""
+    assert {name for name in MODELS if not found[name]["paper"]} == {"LinearCADMR", "TwoDomainSASRec"}
     assert found["CADMR"]["presets"] == ["best", "content", "paper"] and found["LinearCADMR"]["scores_cold_items"]
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80 and any(line.startswith("FREEDOM ") for line in lines)
+    names = {line.split()[0]: line.split()[4] for line in lines if line.startswith("CADMR")}
+    assert names == {"CADMR": "no", "CADMR@best": "yes"}  # another form of it
 
 
 def test_presets_say_what_they_change(capsys):

@@ -14,6 +14,8 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr.config.config import Config
+from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.graph import ItemGraph
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session, open_session, restore_config
@@ -45,6 +47,7 @@ class ModelConformance:
         phase: for models of several phases, the one that scores and gradients are asked of.
         excused: parameters without a gradient, by pattern, and why.
         closed_form: whether it is fitted in one step, without parameters to train.
+        reads_item_graphs: whether it does with these settings; None where the model says it for all that it may have.
     """
 
     model: ClassVar[str]
@@ -56,6 +59,7 @@ class ModelConformance:
     phase: ClassVar[str | None] = None
     excused: ClassVar[Mapping[str, str]] = {}
     closed_form: ClassVar[bool] = False
+    reads_item_graphs: ClassVar[bool | None] = None
 
     # How tests get at a model
 
@@ -101,9 +105,23 @@ class ModelConformance:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def session(cls, data: Path) -> Session:
+    def graphs_read(cls) -> list[str]:
+        """The modalities whose item graph ``session`` has asked for."""
+        return []
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def session(cls, data: Path, graphs_read: list[str]) -> Session:
         """Trained on the micro set."""
-        return cls.trained(data)
+
+        def noted(dataset: MultimodalDataset, name: str, k: int) -> ItemGraph:
+            graphs_read.append(name)
+            return nearest_items(dataset, name, k)
+
+        nearest_items = MultimodalDataset.nearest_items
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MultimodalDataset, "nearest_items", noted)
+            return cls.trained(data)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -179,6 +197,10 @@ class ModelConformance:
         pictured = self.scores(write_micro(tmp_path, image={**IMAGE, "b": [0.5, -2.0]}))
         changed = not torch.allclose(pictured[1:5, 2], without[1:5, 2], atol=1e-5)
         assert changed == traits(self.model).multimodal
+
+    def test_it_reads_item_graphs_if_it_says_so(self, session, graphs_read):
+        said = traits(type(session.model)).reads_item_graphs
+        assert bool(graphs_read) == (said if self.reads_item_graphs is None else self.reads_item_graphs)
 
     def test_features_of_an_unknown_item_add_nothing(self, session, tmp_path):
         known = {item: features for item, features in TEXT.items() if item != "e"}
