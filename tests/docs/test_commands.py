@@ -43,7 +43,7 @@ REASONS = {
 }  # fmt: skip
 
 # In the text: what stands for something else, and what may be left out.
-PLACEHOLDER = re.compile(r"\.\.\.|\[.+|[A-Z](,[A-Z])*|NAME|SOURCE")
+PLACEHOLDER = re.compile(r"\.\.\.|\[.+|[A-Z](,[A-Z])*|COMMAND|NAME|SOURCE|--help")
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 
