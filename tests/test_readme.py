@@ -71,5 +71,11 @@ def test_published_figures_of_the_table_stand_in_the_docs():
     assert f"ndcg@10 {claimed} " in README
 
 
+def test_figures_of_the_first_commands_stand_in_the_results():
+    (said,) = re.findall(r"test recall@20 is about (\.\d\d), (\.\d\d) and (\.\d\d)", README)
+    table = re.search(r"^\| synthetic \|.*\n\|[-|]+\n((?:\|.*\n)+)", RESULTS, re.MULTILINE)
+    assert said == tuple(f"{float(cells(line)[4]):.2f}"[1:] for line in table[1].splitlines())
+
+
 def test_readme_is_a_front_door():
     assert len(README.splitlines()) <= 160
