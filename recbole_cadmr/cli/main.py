@@ -66,7 +66,28 @@ def _failure(error: Exception) -> tuple[int, str]:
         # Some of RecBole's models need packages that it does not install.
         return EXIT_USER_ERROR, f"error: the package {error.name} is missing, which this needs; install it"
     reason = f"{type(error).__name__}: {_reason(error)}"
+    if package := _unfit_package(error):
+        return EXIT_USER_ERROR, (
+            f"error: the package {package} cannot be imported ({reason}), because it and others of this environment do "
+            "not fit each other; install recbole_cadmr into a new environment"
+        )
     return EXIT_FAULT, f"error: a defect of this program, {reason}; the traceback is in {_traceback_file(error)}"
+
+
+def _unfit_package(error: Exception) -> str:
+    """The package of others whose import ended with an error, as that of one built for another numpy; "" if none."""
+    own = __name__.partition(".")[0]
+    package, importing = "", True
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module == own:
+            package, importing = "", True
+        elif module != "importlib" and importing:  # what a module calls while it is imported is a part of that
+            importing = frame.f_code.co_name == "<module>"
+            package = module if importing else package
+    # What a package lacks is said by the line that imports it.
+    name = error.name if importing and not package and isinstance(error, ImportError) else None
+    return package or (name or "").partition(".")[0].removeprefix(own)
 
 
 def _check(arguments: Sequence[str]) -> None:

@@ -44,6 +44,26 @@ def test_what_escapes(monkeypatch, capsys, error, status, sentence):
     assert sentence in said and "\n" not in said
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "sentence"),
+    [
+        ("import unfit", 2, "the package unfit cannot be imported (ValueError: numpy.dtype size changed), because "),
+        ("from math import sinus", 2, "the package math cannot be imported (ImportError: cannot import name 'sinus'"),
+        ("import fit; fit.check()", 1, "a defect of this program, ValueError: numpy.dtype size changed"),
+        ("from recbole_cadmr import sinus", 1, "a defect of this program, ImportError: cannot import name 'sinus'"),
+    ],
+)
+def test_packages_that_do_not_fit_each_other_are_one_sentence(monkeypatch, capsys, tmp_path, code, status, sentence):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "fit.py").write_text("def check():\n    raise ValueError('numpy.dtype size changed')\n")
+    (tmp_path / "unfit").mkdir()
+    (tmp_path / "unfit" / "__init__.py").write_text("import fit\nfit.check()\n")
+    monkeypatch.setattr(table, "results_table", lambda *_: exec(code, {"__name__": "recbole_cadmr.reports.imports"}))
+    assert main(["table", "a"]) == status
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")
+
+
 def test_a_fault_is_one_sentence_that_names_the_file_of_its_traceback(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(table, "results_table", raising(KeyError("fingerprint")))
