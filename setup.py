@@ -14,6 +14,8 @@ from setuptools import find_packages, setup
 RECBOLE_STACK = "; python_version < '3.12'"
 CURRENT_STACK = "; python_version >= '3.12'"
 
+# What has no upper bound is used by its public interface alone. The others are those whose internals RecBole or this
+# package lean on, or whose next major version is known to break RecBole.
 REQUIREMENTS = [
     # The newest RecBole. The package overrides its internals, so another one has to be tried first (compat/recbole.py).
     "recbole==1.2.1" + RECBOLE_STACK,
@@ -30,9 +32,10 @@ REQUIREMENTS = [
     # pyarrow 24 (which ray[tune] brings) needs numpy 2.
     "pyarrow<24" + RECBOLE_STACK,
     # Others between these and the above have not been tried.
-    "ray[tune]>=2.60" + CURRENT_STACK,
-    "numpy>=2" + CURRENT_STACK,
-    "pandas>=3" + CURRENT_STACK,
+    "ray[tune]>=2.60,<3" + CURRENT_STACK,
+    "numpy>=2,<3" + CURRENT_STACK,
+    # pandas announces that 4 takes `inplace` away, by which RecBole drops rows and columns.
+    "pandas>=3,<4" + CURRENT_STACK,
     # thop, which RecBole imports, needs the distutils that Python 3.12 removed and setuptools has.
     "setuptools>=80" + CURRENT_STACK,
     # What RecBole imports.
@@ -53,8 +56,8 @@ REQUIREMENTS = [
     "torchvision",
     # Nothing here was made for the interface of 2.
     "sentence-transformers>=3",
-    # RecBole's own lower bound; no upper one, as compat restores what scipy 1.13 removed.
-    "scipy>=1.6",
+    # RecBole's own lower bound; it uses what is private, of which compat restores what 1.13 removed.
+    "scipy>=1.6,<2",
     # Randomised SVD; RecBole needs it, too.
     "scikit-learn>=0.23.2",
     # How many threads scipy's BLAS uses; scikit-learn brings it.
@@ -99,7 +102,7 @@ setup(
     long_description_content_type="text/markdown",
     author="the recbole_cadmr authors",
     license="MIT",
-    classifiers=[f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)],
+    classifiers=[f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13, 14)],
     python_requires=">=3.10",
     packages=[
         *find_packages(include=["recbole_cadmr", "recbole_cadmr.*"]),

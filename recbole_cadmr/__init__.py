@@ -73,5 +73,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What there is to complete: the workflows, too, before any has been imported."""
-    return sorted({*globals(), *__all__})
+    """What there is to complete: the public names, before any has been imported, too, and not what this module uses."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
