@@ -77,5 +77,13 @@ def test_figures_of_the_first_commands_stand_in_the_results():
     assert said == tuple(f"{float(cells(line)[4]):.2f}"[1:] for line in table[1].splitlines())
 
 
+def test_the_pythons_are_those_of_the_package():
+    minors = [
+        int(minor) for minor in re.search(r"for minor in \(([\d, ]+)\)", (ROOT / "setup.py").read_text())[1].split(",")
+    ]
+    pythons = f"Python 3.{min(minors)} to 3.{max(minors)}"
+    assert pythons in README and pythons in (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
+
+
 def test_readme_is_a_front_door():
     assert len(README.splitlines()) <= 160
