@@ -29,7 +29,7 @@ from recbole_cadmr.recbole_api.install import install_hooks
 if TYPE_CHECKING:
     from recbole_cadmr.config.config import Config
     from recbole_cadmr.data.dataset import MultimodalDataset as Dataset
-    from recbole_cadmr.recommender.recommender import load, recommend
+    from recbole_cadmr.recommender.load import load, recommend
     from recbole_cadmr.runs.evaluate import evaluate
     from recbole_cadmr.runs.final import train_final
     from recbole_cadmr.runs.train import Run, resume, train
@@ -57,8 +57,8 @@ _ENTRY_POINTS = {
     "Dataset": "data.dataset:MultimodalDataset",
     "Run": "runs.train:Run",
     "evaluate": "runs.evaluate:evaluate",
-    "load": "recommender.recommender:load",
-    "recommend": "recommender.recommender:recommend",
+    "load": "recommender.load:load",
+    "recommend": "recommender.load:recommend",
     "resume": "runs.train:resume",
     "train": "runs.train:train",
     "train_final": "runs.final:train_final",

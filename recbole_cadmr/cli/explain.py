@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain and print."""
     with uncollected():
         from recbole_cadmr.formatting import markdown_table, plain
-        from recbole_cadmr.recommender.recommender import load
+        from recbole_cadmr.recommender.load import load
 
     if (arguments.user is None) == (arguments.history is None):
         raise UserError("give either --user or --history")

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and say what it costs."""
     from pathlib import Path
 
-    from recbole_cadmr.recommender.recommender import load
+    from recbole_cadmr.recommender.load import load
 
     refuse_existing(arguments.output)
     recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and say what is there."""
-    from recbole_cadmr.recommender.recommender import load
+    from recbole_cadmr.recommender.load import load
 
     refuse_existing(arguments.output)
     recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)

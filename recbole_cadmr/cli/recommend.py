@@ -99,7 +99,7 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
     """Give a recommender what came after training, and say what came of it."""
     from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
     from recbole_cadmr.extract.vector_store import USUAL
-    from recbole_cadmr.recommender.new_items import Columns, not_in, read_new_items, with_content
+    from recbole_cadmr.recommender.new_item_files import Columns, not_in, read_new_items, with_content
     from recbole_cadmr.recommender.updates import read_interactions
 
     if file := arguments.new_items:
@@ -153,7 +153,7 @@ def run(arguments: argparse.Namespace) -> int:
     with uncollected():
         from recbole_cadmr.recommender import tables
         from recbole_cadmr.recommender.list_files import check_columns, with_columns
-        from recbole_cadmr.recommender.recommender import load
+        from recbole_cadmr.recommender.load import load
 
     destination = _destination(arguments)
     own = (

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find and print."""
     with uncollected():
         from recbole_cadmr.formatting import markdown_table, plain
-        from recbole_cadmr.recommender.recommender import load
+        from recbole_cadmr.recommender.load import load
 
     recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
     frame = recommender.similar_items(arguments.item, arguments.topk, arguments.by)

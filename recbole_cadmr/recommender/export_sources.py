@@ -142,7 +142,7 @@ class ItemWeightsSource(Source):
 
         _check(self.settings, self.name)
         with undisturbed():
-            from recbole_cadmr.recommender.loading import item_weights  # heavy: RecBole
+            from recbole_cadmr.recommender.reopened import item_weights  # heavy: RecBole
 
             weights = item_weights(self.name, histories.fitted_rows, Content(catalogue.modalities), self.settings)
         return _pruned(WeightsEngine(self.name, weights), self.neighbours, histories)

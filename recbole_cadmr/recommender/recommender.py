@@ -22,17 +22,14 @@ from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.explanation import Explanation, explain
 from recbole_cadmr.recommender.export import NEIGHBOURS_OF_AN_ITEM, write_export
 from recbole_cadmr.recommender.histories import LEFT_OUT, Histories
-from recbole_cadmr.recommender.load_export import is_export, read_export
 from recbole_cadmr.recommender.new_items import with_items
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.similar import similar_items
-from recbole_cadmr.recommender.tables import COLUMNS
+from recbole_cadmr.recommender.tables import table_of
 from recbole_cadmr.recommender.updates import Update, columns_of, with_interactions
 
 if TYPE_CHECKING:
     from recbole_cadmr.runs.session import Session
-
-_SOURCES = np.array(["model", "popular"], dtype=object)
 
 
 class Recommender:
@@ -194,10 +191,10 @@ class Recommender:
                 ("audio", audio_model, "audio_model"),
             )
         }
+        columns = {"texts": texts, "pictures": pictures, "sounds": sounds, "titles": titles}
         names, cache = request.ids(ids, "ids"), VectorCache.of_user(vector_cache)
         with self.lock:
-            content = (texts, pictures, vectors, titles, encoders, cache, sounds)
-            self.replace(with_items(self._parts, names, *content))
+            self.replace(with_items(self._parts, names, columns, vectors, encoders, cache))
         return len(names)
 
     def update(self, interactions: pd.DataFrame, refit: bool | None = None) -> Update:
@@ -340,7 +337,7 @@ class Recommender:
         sequences = histories.sequences_of(leave_out) if engine.sequential else None
         left_out = histories.left_out(leave_out)
         ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, wanted)
-        return _table(catalogue, names, ranked)
+        return table_of(catalogue, names, ranked)
 
     def recommend_from_history(
         self,
@@ -367,20 +364,9 @@ class Recommender:
                 in them, or no row names an item of the data set; and as of :meth:`recommend`.
         """
         parts = self._parts
-        catalogue, engine = parts.catalogue, parts.engine
-        if not engine.takes_histories:
-            raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
-        if not isinstance(history, pd.DataFrame) or not set(COLUMNS[:2]) <= set(history.columns):
-            has = ", ".join(map(str, history.columns)) if isinstance(history, pd.DataFrame) else type(history).__name__
-            raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
-        items = catalogue.numbers_of(request.ids(history["item_id"], "history"))
-        people, names = pd.factorize(np.array(request.ids(history["user_id"], "history"), dtype=object))
-        known = items > 0
-        if not known.any():
-            raise UserError("no row of the history names an item of the data set")
+        names, rows, n_unknown = request.histories(parts, history)
         wanted = request.wanted(parts, topk, candidates, exclude, diversity, names, True, content_weight)
-        rows = request.rows(people[known], items[known], (len(names), catalogue.n_items))
-        return _table(catalogue, names, lists.of_rows(engine, rows, wanted)), int((~known).sum())
+        return table_of(parts.catalogue, names, lists.of_rows(parts.engine, rows, wanted)), n_unknown
 
     def most_popular(
         self, topk: int = 50, candidates: Iterable[Any] | None = None, exclude: Iterable[Any] | None = None
@@ -389,70 +375,4 @@ class Recommender:
         parts = self._parts
         nobody = np.array([""], dtype=object)
         wanted = request.wanted(parts, topk, candidates, exclude, 0.0, nobody, True, None)
-        return _table(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")
-
-
-def load(
-    path: str | os.PathLike[str],
-    data_path: str | os.PathLike[str] | None = None,
-    trust_checkpoint: bool = False,
-    model: str | type | None = None,
-) -> Recommender:
-    """A trained model, ready to recommend.
-
-    Args:
-        path: a ``model.pt``, or the folder of an export.
-        data_path: where the data set of a checkpoint lies, if no longer where it was trained.
-        trust_checkpoint: whether a checkpoint of RecBole's is read, too: a pickle, which can run code.
-        model: the class, of a checkpoint of a model of your own: itself, or as ``FILE.py:CLASS`` or
-            ``package.module:CLASS``.
-
-    Raises:
-        UserError: if the checkpoint cannot be read or belongs to other data; if the export was cut short or changed.
-    """
-    file, place = path_of(path, "checkpoint"), None if data_path is None else path_of(data_path, "data_path")
-    if is_export(file):
-        if place is not None:
-            raise UserError("an export needs no data set; leave out `data_path`")
-        if model is not None:
-            raise UserError("an export needs no class of its model; leave out `model`")
-        return Recommender(read_export(file))
-    if not os.path.lexists(file):
-        raise UserError(f"there is no checkpoint or export {file}")
-    if os.path.isdir(file):
-        raise UserError(f"{file} is a folder; give the model.pt in it, or the folder of an export")
-    from recbole_cadmr.runs.undisturbed import undisturbed
-
-    with undisturbed():  # imports draw random numbers, too
-        # What a checkpoint needs takes seconds to import.
-        from recbole_cadmr.recommender.loading import from_checkpoint
-
-        return Recommender(from_checkpoint(file, place, trust_checkpoint, model))
-
-
-def recommend(
-    checkpoint: str | os.PathLike[str],
-    users: Iterable[Any] | None = None,
-    topk: int = 50,
-    leave_out: str = "all",
-    candidates: Iterable[Any] | None = None,
-    exclude: Iterable[Any] | pd.DataFrame | None = None,
-    diversity: float = 0.0,
-    popular: bool = True,
-) -> pd.DataFrame:
-    """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
-    return load(checkpoint).recommend(users, topk, leave_out, candidates, exclude, diversity, popular)
-
-
-def _table(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[lists.Lists]) -> pd.DataFrame:
-    """The lists of ``users``, by scores in which -inf marks what is left out."""
-    parts = []
-    for block in ranked:
-        values, items, is_popular = block.scores.numpy(), block.items.numpy(), block.is_popular.numpy()
-        row, place = np.nonzero(values > -np.inf)
-        numbers = (column.astype(np.int32) for column in (row + block.start, items[row, place], place + 1))
-        parts.append((*numbers, values[row, place], is_popular[row]))
-    row, item, place, value, is_popular = (np.concatenate(column) for column in zip(*parts))
-    source = _SOURCES[is_popular.astype(np.int8)]
-    columns = users[row], catalogue.item_ids[item], place.astype(np.int64), value, source
-    return pd.DataFrame(dict(zip(COLUMNS, columns)), copy=False)
+        return table_of(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")

@@ -130,6 +130,26 @@ def _excluded(catalogue: Catalogue, pairs: pd.DataFrame, names: np.ndarray) -> R
     return rows(people[used], items[used], (len(names), catalogue.n_items))
 
 
+def histories(parts: Parts, table: Any) -> tuple[np.ndarray, RatingRows, int]:
+    """The people of a table of histories, their rows, and how many of the table's rows name no item of the data set.
+
+    Raises:
+        UserError: if the model cannot score a history, it is none, or no row names an item of the data set.
+    """
+    catalogue, engine = parts.catalogue, parts.engine
+    if not engine.takes_histories:
+        raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
+    if not isinstance(table, pd.DataFrame) or not set(COLUMNS[:2]) <= set(table.columns):
+        has = ", ".join(map(str, table.columns)) if isinstance(table, pd.DataFrame) else type(table).__name__
+        raise UserError(f"`history` must be a table with the columns user_id and item_id, not {has}")
+    items = catalogue.numbers_of(ids(table["item_id"], "history"))
+    people, names = pd.factorize(np.array(ids(table["user_id"], "history"), dtype=object))
+    known = items > 0
+    if not known.any():
+        raise UserError("no row of the history names an item of the data set")
+    return names, rows(people[known], items[known], (len(names), catalogue.n_items)), int((~known).sum())
+
+
 def rows(people: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> RatingRows:
     """Pairs of people and items by number as rows of this shape."""
     return RatingRows(sp.csr_matrix((np.ones(len(people), dtype=np.float32), (people, items)), shape=shape))

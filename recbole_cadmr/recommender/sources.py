@@ -89,7 +89,7 @@ class CheckpointSource(Source):
 
     def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
         """The engine of the checkpoint's model."""
-        from recbole_cadmr.recommender.loading import rebuilt_engine  # heavy: RecBole
+        from recbole_cadmr.recommender.reopened import rebuilt_engine  # heavy: RecBole
 
         self._refuse_another()
         added = histories.fitted if histories.fitted.nnz else None
@@ -101,7 +101,7 @@ class CheckpointSource(Source):
 
     def session(self) -> Session:
         """The checkpoint's model, opened again."""
-        from recbole_cadmr.recommender.loading import opened_again
+        from recbole_cadmr.recommender.reopened import opened_again
 
         self._refuse_another()
         return opened_again(self.file, self.data_path, self.trust_checkpoint)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,13 @@ from recbole_cadmr.data.prepare.tables import read_rows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text
 
+if TYPE_CHECKING:
+    from recbole_cadmr.recommender.catalogue import Catalogue
+    from recbole_cadmr.recommender.lists import Lists
+
 USER, ITEM = "user_id", "item_id"
 COLUMNS = [USER, ITEM, "rank", "score", "source"]
+_SOURCES = np.array(["model", "popular"], dtype=object)
 _BLANKS = re.compile(" +")
 
 
@@ -40,6 +46,20 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))
+
+
+def table_of(catalogue: Catalogue, users: np.ndarray, ranked: Iterable[Lists]) -> pd.DataFrame:
+    """The lists of ``users``, by scores in which -inf marks what is left out."""
+    parts = []
+    for block in ranked:
+        values, items, is_popular = block.scores.numpy(), block.items.numpy(), block.is_popular.numpy()
+        row, place = np.nonzero(values > -np.inf)
+        numbers = (column.astype(np.int32) for column in (row + block.start, items[row, place], place + 1))
+        parts.append((*numbers, values[row, place], is_popular[row]))
+    row, item, place, value, is_popular = (np.concatenate(column) for column in zip(*parts))
+    source = _SOURCES[is_popular.astype(np.int8)]
+    columns = users[row], catalogue.item_ids[item], place.astype(np.int64), value, source
+    return pd.DataFrame(dict(zip(COLUMNS, columns)), copy=False)
 
 
 def read_histories(path: str | os.PathLike[str], user: str = USER, item: str = ITEM) -> pd.DataFrame:

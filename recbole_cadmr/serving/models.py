@@ -14,7 +14,8 @@ from pathlib import Path
 
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.extract.kept import KeptEncoders
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.serving.additions import Additions
 from recbole_cadmr.serving.limits import Limits
 from recbole_cadmr.serving.metrics import Metrics

@@ -41,7 +41,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.models.contract import TrainingHooks
 from recbole_cadmr.recommender.list_files import write_lists
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.result import peak_memory, reset_peak_memory

@@ -257,7 +257,7 @@ def test_a_changed_folder_keeps_links_subfolders_and_other_files(tmp_path, monke
 
 def test_what_checkpoints_say_of_a_changed_data_set(tmp_path, place, vectors):
     """Those that did not read the modality go on; others say that it has changed, until it is as it was."""
-    from recbole_cadmr.recommender.recommender import load
+    from recbole_cadmr.recommender.load import load
     from recbole_cadmr.runs.train import train
 
     settings = {"data_path": str(place.parent), **PAIRS, "adaptive_fits": 1}

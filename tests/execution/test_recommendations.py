@@ -11,9 +11,10 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution import recommendations as module
 from recbole_cadmr.execution.recommendations import write_in_parts
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.model_engine import ModelEngine
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.recommender.tables import Counts
 from tests.micro import open_micro, write_micro
 

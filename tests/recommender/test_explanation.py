@@ -7,7 +7,7 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.train import train
 from tests.micro import PAIRS, open_micro, write_micro
@@ -26,7 +26,7 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def recommender(run):
-    from recbole_cadmr.recommender.recommender import load
+    from recbole_cadmr.recommender.load import load
 
     return load(run.checkpoint)
 

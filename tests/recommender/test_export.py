@@ -21,9 +21,10 @@ from recbole.data.interaction import Interaction
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.pruning import prune
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.recommender.vectors_engine import VectorsEngine
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from tests.micro import SMALL, TRAIN, open_micro, write_micro

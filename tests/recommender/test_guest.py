@@ -16,7 +16,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.undisturbed import undisturbed

@@ -12,7 +12,7 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.registry import extract
-from recbole_cadmr.recommender.new_items import Columns, read_new_items
+from recbole_cadmr.recommender.new_item_files import Columns, read_new_items
 from recbole_cadmr.recommender.recommender import Recommender
 from tests.extract.networks import audio_model, image_model
 from tests.micro import PAIRS, write_micro

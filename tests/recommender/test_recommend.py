@@ -11,7 +11,7 @@ import torch
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.recommender.recommender import load
+from recbole_cadmr.recommender.load import load
 from recbole_cadmr.recommender.request import ids
 from recbole_cadmr.recommender.tables import read_histories, read_users
 from tests.micro import open_checkpoint

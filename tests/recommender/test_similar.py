@@ -9,8 +9,9 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.recommender.loading import parts_of
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.load_checkpoint import parts_of
+from recbole_cadmr.recommender.recommender import Recommender
 from tests.micro import IMAGE, TEXT, open_micro, train_matrix, write_micro
 from tests.models.test_linearcadmr import fitted_session
 

@@ -10,7 +10,8 @@ import pytest
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.export_sources import ClosedFormSource
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.recommender import Recommender
 from tests.micro import IMAGE, TEXT
 from tests.recommender.test_export import edit
 from tests.recommender.test_updates import ADDED, LINEAR, scores, trained

@@ -9,7 +9,8 @@ import recbole_cadmr
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.recommender.recommender import Recommender, load
+from recbole_cadmr.recommender.load import load
+from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.recommender.updates import read_interactions
 from tests.micro import PAIRS, TEXT, TRAIN, write_micro
 

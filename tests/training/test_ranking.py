@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import ModelError
-from recbole_cadmr.recommender.loading import parts_of
+from recbole_cadmr.recommender.load_checkpoint import parts_of
 from recbole_cadmr.recommender.recommender import Recommender
 from recbole_cadmr.runs.topk_lists import rank_test
 from recbole_cadmr.training import ranking

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import scipy.sparse as sp
-import torch
 from recbole.utils import FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
@@ -19,22 +16,17 @@ from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of
-from recbole_cadmr.models.content import ItemFeatures
 from recbole_cadmr.models.contract import traits
-from recbole_cadmr.models.item_weights import Given, ItemWeightsRecommender
 from recbole_cadmr.models.own import refuse_other, take_in
-from recbole_cadmr.models.registry import MODELS, get_model
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
-from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.model_engine import engine_of
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.session_source import source_of
 from recbole_cadmr.recommender.sources import CheckpointSource, Unchanging
 from recbole_cadmr.runs.folder import scratch_folder
-from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
-from recbole_cadmr.runs.session import Session, load_session
+from recbole_cadmr.runs.session import Session
 from recbole_cadmr.runs.undisturbed import undisturbed
 
 
@@ -62,49 +54,11 @@ def from_checkpoint(
         return replace(parts, source=CheckpointSource(file, sha256, data_path, *takes, alone, trust_checkpoint))
 
 
-def opened_again(file: Path, data_path: str | os.PathLike[str] | None, trust_checkpoint: bool) -> Session:
-    """The session of a checkpoint.
-
-    Raises:
-        UserError: as of :func:`from_checkpoint`.
-    """
-    with undisturbed(), scratch_folder() as folder:
-        return load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
-
-
-def rebuilt_engine(
-    file: Path, data_path: str | os.PathLike[str] | None, catalogue: Catalogue, added: sp.csr_matrix | None
-) -> Engine:
-    """The engine of a checkpoint's model on all items of a catalogue.
-
-    Args:
-        added: [n_users, n_items], interactions that came after training, of a model that is fitted anew.
-
-    Raises:
-        UserError: as of :func:`from_checkpoint`.
-    """
-    with undisturbed(), scratch_folder() as folder:
-        session = load_session(file, folder, data_path)
-        items = catalogue.item_ids[session.dataset.item_num :].tolist()
-        more: dict[str, Any] = {}
-        if added is not None:
-            more = {"users": catalogue.user_ids[session.dataset.user_num :].tolist(), "pairs": added.nonzero()}
-        return engine_of(rebuilt(session, items, catalogue.modalities, **more))
-
-
 def parts_of(session: Session, version: str = "") -> Parts:
     """A recommender's parts out of a model on its data, which is called ``version``."""
     card = {**_card(session), "version": version}
     engine = engine_of(session)  # fits what is not fitted yet
     return Parts(_catalogue(session.dataset), _histories(session), engine, card, source_of(session))
-
-
-def item_weights(name: str, R: sp.csr_matrix, content: ItemFeatures, settings: Mapping[str, Any]) -> Any:
-    """The weights of one of the package's models that weigh items by items, on other data than it was trained on."""
-    model = get_model(name) if name in MODELS else None
-    if model is None or not issubclass(model, ItemWeightsRecommender):
-        raise UserError(f"the export was edited: {name:.100} weighs no items by items")
-    return model.item_weights(Given(R, content, settings, torch.device("cpu")))
 
 
 def _card(session: Session) -> dict[str, Any]:
