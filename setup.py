@@ -71,8 +71,9 @@ REQUIREMENTS = [
     "filelock>=3.24",
     # Pages and tables in LaTeX; figures of pages.
     "jinja2>=3.1",
-    "plotly>=6",
-    # Figures of searches, and `tune --sampler bayesian` through Ray's own adapter; others than 5.0 have not been tried.
+    # The first that writes for plotly.js 4, which the pages carry.
+    "plotly>=7",
+    # `tune --sampler bayesian` through Ray's own adapter; others than 5.0 have not been tried.
     "optuna~=5.0",
 ]
 
@@ -111,7 +112,7 @@ setup(
     ],
     package_dir={"recbole_cadmr.properties": "properties", "recbole_cadmr.embedded": "dataset"},
     package_data={
-        "recbole_cadmr": ["py.typed", "templates/*", "templates/serve/*"],
+        "recbole_cadmr": ["py.typed", "templates/*", "templates/*/*"],
         "recbole_cadmr.properties": ["*.yaml", "model/*.yaml", "shared/*.yaml", "study/*.yaml"],
         # The embedded sets alone: prepared sets lie beside it in a checkout and are not ours to hand on.
         "recbole_cadmr.embedded": ["synthetic/*", "two_domains/*"],

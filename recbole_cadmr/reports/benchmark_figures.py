@@ -25,10 +25,17 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _LONGEST = 26  # characters of a name in a chart
 _SHOWN_CURVES = 8
 _LEAST_SECONDS = 1e-3  # for the logarithm
-_UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600}
-_TIMES = {f"{n} {unit}": n * length for unit, length in _UNITS.items() for n in (1, 3, 10, 30)}
-_TIMES |= {"0.1 s": 0.1, "0.3 s": 0.3, "100 h": 360_000}
-_TIME_AXIS = {"type": "log", "tickvals": list(_TIMES.values()), "ticktext": list(_TIMES)}
+_TIMES = {"1 ms": 0.001, "3 ms": 0.003, "10 ms": 0.01, "30 ms": 0.03, "0.1 s": 0.1, "0.3 s": 0.3, "1 s": 1, "3 s": 3,
+          "10 s": 10, "1 min": 60, "3 min": 180, "10 min": 600, "1 h": 3600, "3 h": 10_800, "10 h": 36_000,
+          "30 h": 108_000, "100 h": 360_000}  # fmt: skip
+_FEW_TIMES = {text: value for text, value in _TIMES.items() if "3" not in text}
+_WIDE = 1000  # times the least duration; where they span more, there is room for few ticks on a phone
+
+
+def _time_axis(durations: pd.Series) -> dict[str, Any]:
+    """A logarithmic axis of round durations."""
+    ticks = _FEW_TIMES if durations.max() > _WIDE * durations.min() else _TIMES
+    return {"type": "log", "tickvals": list(ticks.values()), "ticktext": list(ticks)}
 
 
 def accuracy_and_time(results: Results, name: str) -> Markup:
@@ -41,7 +48,7 @@ def accuracy_and_time(results: Results, name: str) -> Markup:
     figure.update_traces(error_y={"thickness": 1, "width": 4})
     steps = go.Scatter(x=points.loc[front, "time"], y=points.loc[front, metric], mode="lines", hoverinfo="skip")
     steps.update(line={"color": FAINT, "width": 1.2, "shape": "hv"}, showlegend=False)
-    layout = {"height": 560, "margin": {"t": 34}, "xaxis": _TIME_AXIS, "yaxis_rangemode": "normal"}
+    layout = {"height": 560, "margin": {"t": 34}, "xaxis": _time_axis(points["time"]), "yaxis_rangemode": "normal"}
     return chart(name, [steps, *figure.data], "training, construction included", metric, **layout)
 
 
@@ -70,6 +77,7 @@ def _scatter(results: Results, points: pd.DataFrame, named: Collection[str], sid
         color_discrete_map={kind: colour for kind, (colour, _) in _KINDS.items()},
         symbol_map={kind: symbol for kind, (_, symbol) in _KINDS.items()},
         category_orders={"kind": list(_KINDS)},
+        render_mode="svg",
         **more,
     )
     figure.update_traces(
@@ -119,6 +127,7 @@ def learning_curves(results: Results, name: str) -> Markup | str:
         line_group="seed",
         custom_data=["name", "seed", "epoch", "after"],
         markers=True,
+        render_mode="svg",
         category_orders={"place": [str(place) for place in range(len(order))]},
         color_discrete_sequence=PALETTE,
         line_dash_sequence=[dash for dash in _DASHES for _ in PALETTE],
@@ -130,9 +139,9 @@ def learning_curves(results: Results, name: str) -> Markup | str:
         is_hidden = place >= _SHOWN_CURVES and len(order) > _SHOWN_CURVES + 2
         trace.update(name=_name(order[place]), visible="legendonly" if is_hidden else True)
     score = f"{label(results.protocol['valid_metric'].lower())} in validation"
-    layout = {"height": 480 + 9 * len(order), "xaxis": _TIME_AXIS, "yaxis_rangemode": "normal"}
+    layout = {"height": 480 + 9 * len(order), "xaxis": _time_axis(frame["time"]), "yaxis_rangemode": "normal"}
     legend = {"title": {"text": ""}, "y": -0.16, "yanchor": "top", "itemwidth": 34, "font": {"size": 12}}
-    return chart(name, figure, "time since the start, training and validation", score, legend=legend, **layout)
+    return chart(name, figure, "time since the start", score, legend=legend, **layout)
 
 
 def seed_spread(results: Results, name: str) -> Markup:
@@ -141,7 +150,8 @@ def seed_spread(results: Results, name: str) -> Markup:
     runs, means = results.runs, results.means[metric]
     values = runs[(runs["part"] == ALL) & (runs["metric"] == metric)]
     rows = results.order(metric)[::-1]
-    figure = px.scatter(x=values["value"], y=values["model"].map(rows.index), custom_data=[values["seed"]])
+    heights = values["model"].map(rows.index)
+    figure = px.scatter(x=values["value"], y=heights, custom_data=[values["seed"]], render_mode="svg")
     figure.update_traces(
         name="one seed",
         showlegend=True,

@@ -129,4 +129,4 @@ def _against(compared: pd.Series) -> str:
     if np.isnan(compared["difference"]):
         return ""
     tests = f"{p_value(compared['p'])}, Wilcoxon {p_value(compared['wilcoxon'])}"
-    return f"{signed(compared['difference'])} <small>{escape(tests)}</small>"
+    return f"{signed(compared['difference'])} <br><small>{escape(tests)}</small>"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
-import plotly.express as px
+import plotly.graph_objects as go
 from markupsafe import Markup
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from recbole_cadmr.formatting import short, text_of
 from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label
@@ -25,115 +23,103 @@ _LINES = {  # how the lines of each kind are drawn; what comes later lies on top
     "defaults: trial 1": {"color": INK, "dash": "dash", "width": 2},
     "best": {"color": _BEST, "dash": "solid", "width": 3},
 }
+_DOTS = {
+    "stopped early": {"color": "#fff", "size": 8, "line": {"color": "#6b7883", "width": 1.5}},
+    "finished": {"color": _OTHERS, "size": 8, "opacity": 0.7},
+    "defaults: trial 1": {"color": INK, "size": 10, "symbol": "diamond"},
+    "best": {"color": _BEST, "size": 13, "symbol": "star"},
+}
+_FEW = 8  # values that stand beside one another; more of them on a scale
 _WIDE = 20  # times the least value; what spans more is looked at by its logarithm
 
 
-def parallel_coordinates(search: Mapping[str, Any], names: Sequence[str], scored: pd.DataFrame) -> Markup | str:
-    """A line a trial through its settings and its score, drawn by Optuna; "" where there is nothing to compare."""
+def by_setting(metric: str, names: Sequence[str], scored: pd.DataFrame) -> dict[str, Markup]:
+    """For each setting that varies a dot a trial, by its value and its score."""
     varied = [name for name in names if scored[name].map(key_of).nunique() > 1]
-    scores = scored["best_valid_score"].astype(float)
-    if not varied or scores.nunique() < 2:
-        return ""
-    distributions = {label(name): _distribution(scored[name]) for name in varied}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize" if search["bigger"] else "minimize")
-    for number, score in scores.items():
-        values = {label(name): scored.loc[number, name] for name in varied}
-        params = {
-            name: value if isinstance(distributions[name], FloatDistribution) else label(text_of(value))
-            for name, value in values.items()
-        }
-        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=score))
-    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=label(f"best {search['metric']}"))
-    for is_best, is_default, line in zip(scored["is_best"], scored["is_default"], figure.data):
-        if is_best or is_default:
-            line.update(line={"color": _BEST if is_best else INK, "width": 3}, opacity=1)
-    return chart("parallel", figure, title_text="", height=400, margin={"l": 60, "r": 20, "t": 40, "b": 60})
+    return {name: _by_value(metric, name, scored, f"setting-{place}") for place, name in enumerate(varied)}
 
 
-def _distribution(values: pd.Series) -> BaseDistribution:
-    if not values.map(is_number).all():
-        return CategoricalDistribution(sorted({label(text_of(value)) for value in values}))
-    low, high = float(values.min()), float(values.max())
-    return FloatDistribution(low, high, log=low > 0 and high > _WIDE * low)
+def _by_value(metric: str, name: str, scored: pd.DataFrame, chart_name: str) -> Markup:
+    values, scores = scored[name], scored["best_valid_score"].astype(float)
+    texts = values.map(text_of).map(lambda text: label(short(text, 16)))
+    order = pd.DataFrame({"value": values if values.map(is_number).all() else texts, "text": texts})
+    ticks = order.sort_values("value", kind="stable")["text"].unique()
+    is_scale = len(ticks) > _FEW and values.map(is_number).all()
+    is_wide = is_scale and 0 < values.min() < values.max() / _WIDE
+    trials = pd.DataFrame({"x": values if is_scale else texts, "y": scores, "kind": _kinds(scored)})
+    hovertemplate = f"%{{customdata}}<br>%{{x}}: {label(metric)} %{{y:.4f}}<extra></extra>"
+    traces = []
+    for kind, marker in _DOTS.items():
+        mine = trials[trials["kind"] == kind]
+        over = [f"<b>trial {number}</b>, {label(scored.loc[number, 'status'])}" for number in mine.index]
+        trace = go.Scatter(x=mine["x"], y=mine["y"], customdata=over, mode="markers", marker=marker)
+        traces.append(trace.update(hovertemplate=hovertemplate))
+    xaxis = {"type": "log" if is_wide else "linear"} if is_scale else {"type": "category", "categoryarray": ticks}
+    layout: dict[str, Any] = {"height": 240, "margin": {"t": 6, "b": 32}, "font": {"size": 12}, "showlegend": False}
+    return chart(chart_name, traces, xaxis=xaxis, yaxis_rangemode="normal", **layout)
 
 
 def learning_curves(
     metric: str, names: Sequence[str], trained: pd.DataFrame, validations: pd.DataFrame
 ) -> Markup | str:
-    """Validation scores over epochs, a line a trial; the best and the defaults stand out."""
+    """Validation scores over epochs, a line a trial; the best and the defaults stand out.
+
+    "" if no trial was validated twice.
+    """
     is_scored = np.isfinite(validations["score"].astype(float))
     shown = validations[validations["trial"].isin(trained.index) & is_scored]
-    if shown.empty:
+    if not shown["trial"].duplicated().any():
         return ""
-    settings = {
-        number: [f"{name} {short(text_of(trained.loc[number, name]), 40)}" for name in names]
-        for number in trained.index
-    }
-    shown = shown.assign(
-        kind=[_kind(trained.loc[number]) for number in shown["trial"]],
-        over=[
-            "<br>".join([f"<b>trial {number}</b>, {trained.loc[number, 'status']}", *map(label, settings[number])])
-            for number in shown["trial"]
-        ],
-        phase=shown["phase"].map(label),
-    )
-    figure = px.line(
-        shown,
-        x="epoch",
-        y="score",
-        color="kind",
-        line_group="trial",
-        custom_data=["phase", "over"],
-        category_orders={"kind": list(_LINES)},
-        markers=True,
-    )
-    hovertemplate = "%{customdata[1]}<br>epoch %{x} %{customdata[0]}: %{y:.4f}<extra></extra>"
-    figure.update_traces(hovertemplate=hovertemplate, marker={"size": 4})
-    figure.for_each_trace(lambda trace: trace.update(line=_LINES[trace.name]))
-    for number, trial in trained[trained["is_best"]].iterrows():
-        name = f"best: trial {number}{', the defaults' if trial['is_default'] else ''}"
-        figure.update_traces(name=name, selector={"name": "best"})
+    kinds, named = _kinds(trained), set()
+    traces = []
+    for kind, line in _LINES.items():
+        for number in kinds.index[kinds == kind]:
+            trial, mine = trained.loc[number], shown[shown["trial"] == number]
+            if mine.empty:
+                continue
+            settings = [f"{name} {short(text_of(trial[name]), 40)}" for name in names]
+            also = ", the defaults" if trial["is_default"] else ""
+            trace = go.Scatter(x=mine["epoch"], y=mine["score"], customdata=mine["phase"].map(label), line=line)
+            trace.update(name=f"best: trial {number}{also}" if kind == "best" else kind)
+            trace.update(mode="lines+markers", marker={"size": 4}, legendgroup=kind, showlegend=kind not in named)
+            trace.update(meta="<br>".join([f"<b>trial {number}</b>, {trial['status']}", *map(label, settings)]))
+            trace.update(hovertemplate="%{meta}<br>epoch %{x} %{customdata}: %{y:.4f}<extra></extra>")
+            named.add(kind)
+            traces.append(trace)
     begins = shown[shown["phase"].ne(shown.groupby("trial")["phase"].shift()) & shown["trial"].duplicated()]
     for phase, dots in begins.groupby("phase", sort=False):
         marker = {"size": 8, "symbol": "circle-open", "color": INK, "opacity": 0.6}
-        figure.add_scatter(
-            x=dots["epoch"], y=dots["score"], mode="markers", name=f"{phase} begins", hoverinfo="skip", marker=marker
-        )
+        begin = go.Scatter(x=dots["epoch"], y=dots["score"], mode="markers", name=f"{label(phase)} begins")
+        traces.append(begin.update(hoverinfo="skip", marker=marker))
     return chart(
         "curves",
-        figure,
+        traces,
         "epoch",
         f"{label(metric)} in validation",
         height=460,
         yaxis_rangemode="normal",
         hovermode="closest",
-        legend={"y": -0.16, "yanchor": "top", "title": {"text": ""}},
+        legend={"y": 1.02, "yanchor": "bottom"},
     )
 
 
-def _kind(trial: pd.Series) -> str:
-    if trial["is_best"] or trial["is_default"]:
-        return "best" if trial["is_best"] else "defaults: trial 1"
-    return {"stopped": "stopped early", "failed": "failed"}.get(trial["status"], "finished")
+def _kinds(trials: pd.DataFrame) -> pd.Series:
+    """Which of the kinds that are drawn each trial is."""
+    kinds = trials["status"].map({"stopped": "stopped early", "failed": "failed"}).fillna("finished")
+    return kinds.mask(trials["is_default"], "defaults: trial 1").mask(trials["is_best"], "best")
 
 
 def importance_bars(shares: Importance) -> Markup:
     """A bar a setting, grey where they are not to be read."""
     names = [label(short(name, 28)) for name in shares.shares]
-    figure = px.bar(x=list(shares.shares.values()), y=names, orientation="h")
+    bars = go.Bar(x=list(shares.shares.values()), y=names, orientation="h")
     colour = FAINT if shares.r_squared < LITTLE else _OTHERS
-    figure.update_traces(
-        texttemplate="%{x:.0%}",
-        textposition="outside",
-        cliponaxis=False,
-        hoverinfo="skip",
-        hovertemplate=None,
-        marker_color=colour,
+    bars.update(
+        texttemplate="%{x:.0%}", textposition="outside", cliponaxis=False, hoverinfo="skip", marker_color=colour
     )
     return chart(
         "importance",
-        figure,
+        [bars],
         "share of what the forest explains",
         height=70 + 30 * len(names),
         margin={"l": 10, "r": 50},

@@ -12,13 +12,12 @@ from markupsafe import Markup
 
 from recbole_cadmr.formatting import memory, seconds, short, text_of
 from recbole_cadmr.html_page import write_page
-from recbole_cadmr.reports.search_figures import LITTLE, importance_bars, learning_curves, parallel_coordinates
+from recbole_cadmr.reports.search_figures import LITTLE, by_setting, importance_bars, learning_curves
 from recbole_cadmr.reports.search_importance import Importance, importance, is_number, key_of
 from recbole_cadmr.runs.result import metric_frame
 
 # Of search.json, which also holds paths of this machine.
 _SHOWN = ("model", "dataset", "preset", "metric", "bigger", "scheduler", "sampler", "seed", "threads", "max_epochs")
-_AXIS = 118  # pixels that an axis of parallel coordinates and its labels take
 _MUCH = 0.6  # R², from which on the order of the shares can be relied on
 _LONGEST = 220  # characters of a reason; the rest is in the facts of the page
 
@@ -62,8 +61,7 @@ def write_search_page(
         defaults=defaults,
         settings=_settings(search, None if winner is None else trials.loc[winner], defaults),
         tested=metric_frame(test).reset_index(names="metric") if test else None,
-        parallel=parallel_coordinates(search, names, scored),
-        parallel_width=_AXIS * (1 + len(names)),
+        by_setting=by_setting(search["metric"], names, scored),
         curves=learning_curves(search["metric"], names, trained, validations),
         importance_bars=importance_bars(shares) if shares else "",
         n_scored=len(scored),

@@ -8,8 +8,3 @@ document.querySelectorAll("table.sortable th button").forEach(button => button.a
   const order = (a, b) => head.className === "n" ? key(a) - key(b) : key(a).localeCompare(key(b));
   [...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)).forEach(row => body.append(row));
 }));
-// A finger scrolls past a chart instead of zooming.
-addEventListener("load", () => {
-  if (matchMedia("(pointer: coarse)").matches) document.querySelectorAll(".js-plotly-plot").forEach(chart =>
-    Plotly.relayout(chart, { dragmode: false }));
-});

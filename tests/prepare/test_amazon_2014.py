@@ -75,7 +75,7 @@ def test_the_same_input_and_seed_give_the_same_bytes(tmp_path):
 KILLED = """
 import os, signal, sys
 from recbole_cadmr.data.prepare import write
-write.write_page = lambda folder, name: os.kill(os.getpid(), signal.SIGKILL)
+write.write_page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from recbole_cadmr.cli.main import main
 main(sys.argv[1:])
 """

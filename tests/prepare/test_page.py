@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
+import base64
+import io
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from recbole_cadmr.data.prepare.page import write_page
 from recbole_cadmr.data.prepare.profile import profile
+from recbole_cadmr.data.prepare.thumbnails import thumbnails
+from tests.charts import read
 
 TRAIN = [("ann", "x"), ("ann", "y"), ("ann", "z"), ("bob", "x"), ("bob", "y"), ("cid", "x")]
 HELD = {"valid": [("bob", "z")], "test": [("cid", "<i>new</i>")]}
@@ -52,13 +55,58 @@ def test_numbers(folder):
 
 
 def test_the_page_loads_nothing_and_runs_nothing_of_the_data(folder):
-    page = write_page(folder, "shop").read_text()
-    facts = json.loads(page.rpartition('<script type="application/json" id="facts">')[2].partition("</script>")[0])
+    path = write_page(folder, "shop")
+    page, facts = read(path)
     assert facts["counts"] == {"train": 6, "valid": 1, "test": 1}
     assert "<script>alert" not in page and "<i>new" not in page
-    assert not re.search(r'<(script|img|link|iframe)[^>]*(src|href)="', page)
-    again = write_page(folder, "shop").read_text()
-    assert again == page
+    before = path.read_bytes()
+    assert write_page(folder, "shop").read_bytes() == before
+
+
+def test_pictures_of_items_and_of_the_nearest(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = {item: tmp_path / f"{place}.png" for place, item in enumerate(["x", "y", "z", "<i>new</i>"])}
+    for path in pictures.values():
+        Image.fromarray(rng.integers(0, 255, (300, 200, 3), dtype=np.uint8)).save(path)
+    pictures["y"].write_bytes(b"damaged")
+    page, facts = read(write_page(folder, "shop", pictures))
+    # In the page y and z are near to each other and to the cold item, by text x to both.
+    assert set(facts["pictures"]) == {"x", "z", "<i>new</i>"}
+    shown = Image.open(io.BytesIO(base64.b64decode(facts["pictures"]["z"].partition(",")[2])))
+    assert (shown.format, shown.size) == ("JPEG", (64, 96))
+    assert page.count('<img data-item="z"') == 3 and '<img data-item="&lt;i&gt;new&lt;/i&gt;"' in page
+    # A page that is written anew keeps them, but nothing that is none.
+    path = folder / "shop.html"
+    path.write_text(path.read_text().replace(facts["pictures"]["x"], "https://elsewhere.example/x.jpg"))
+    _, again = read(write_page(folder, "shop"))
+    assert again["pictures"] == {item: facts["pictures"][item] for item in ("z", "<i>new</i>")}
+
+
+def test_pictures_are_bounded(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    pictures = dict.fromkeys("abcde", tmp_path / "noise.png")
+    (one,) = thumbnails(pictures, ["a"]).values()
+    assert 4000 < len(one) < 10_000
+    monkeypatch.setattr("recbole_cadmr.data.prepare.thumbnails._MOST", 2 * len(one))
+    assert thumbnails(pictures, ["a", "b", "a", "unknown", "c", "d"]) == {"a": one, "b": one}
+
+
+def test_what_was_left_out_is_that_of_the_card(folder):
+    (folder / "dataset_card.md").write_text(
+        "# Data set `shop`\n\nMade.\n\n| | |\n|---|---|\n| users | 3 |\n| k-core | 2, which took 5 of 13 |\n\n"
+        "## Skipped\n\n- malformed lines of a.csv: 1,204 (line 2: no (usable) id; ...)\n- repeated items: 1\n"
+        "- no item has a text\n\n## Sources\n\n- not: 3\n\n"
+        "## Modality `sound`, added to the finished data set\n\n- items without a sound: 2\n"
+    )
+    page, facts = read(write_page(folder, "shop"))
+    assert facts["left_out"] == [
+        ["malformed lines of a.csv", "1,204", "line 2: no (usable) id; ..."],
+        ["repeated items", "1", ""],
+        ["no item has a text", "", ""],
+        ["sound: items without a sound", "2", ""],
+    ]
+    assert "<th>k-core</th><td>2, which took 5 of 13</td>" in page and "<th>users</th>" not in page
 
 
 def test_the_embedded_set():
@@ -72,4 +120,4 @@ def test_a_set_without_content(folder):
     (folder / "shop.yaml").write_text("benchmark_filename: [train, valid, test]\n")
     (folder / "shop.item").unlink()
     page = write_page(folder, "shop").read_text()
-    assert "Nearest items" not in page and ">users<" in page
+    assert "Nearest items" not in page and ">users<" in page and "Nothing but what the steps above say" in page

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
 from html import unescape
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from plotly.offline import get_plotlyjs
 
-from recbole_cadmr.html_page import INK, PALETTE
+from recbole_cadmr.html_page import INK, PALETTE, label
 from recbole_cadmr.reports.search_page import write_search_page
 from recbole_cadmr.tuning.outputs import trials_frame, validations_frame
 from recbole_cadmr.tuning.trial_record import TrialRecord, best_record
+from tests.charts import read, traces
 
 EVIL = "<b>x</b></script><script>alert(1)</script>"
-EVIL_LABEL = EVIL.replace("<", "&lt;").replace(">", "&gt;")
 SEARCH = {"model": "CADMR", "dataset": "shop <1>", "preset": None, "metric": "recall@20", "bigger": True,
           "scheduler": "asha", "sampler": "random", "seed": 7, "threads": 2, "max_epochs": 10,
           "defaults": {"learning_rate": 0.001, "kind": "plain"},
@@ -61,33 +58,15 @@ def write(tmp_path, records, search=SEARCH, test=None):
     trials = trials_frame(SimpleNamespace(bigger=search["bigger"], space=search["space"]), records)
     best = winner.number if winner else None
     write_search_page(search, trials, validations_frame(records), best, test, path)
-    text = path.read_text(encoding="utf-8")
-    assert text.count(get_plotlyjs()) == 1
-    facts = json.loads(text.rpartition('<script type="application/json" id="facts">')[2].partition("</script>")[0])
-    return text.replace(get_plotlyjs(), ""), facts
+    return read(path)
 
 
-def traces(page, name):
-    """What plotly draws in a chart."""
-    found = re.search(rf'newPlot\(\s*"{name}",\s*', page)
-    return json.JSONDecoder(object_hook=array).raw_decode(page, found.end())[0] if found else None
-
-
-def array(value):
-    """Plotly packs arrays."""
-    if "bdata" not in value:
-        return value
-    values = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
-    return values.reshape([int(n) for n in value["shape"].split(",")] if "shape" in value else -1).tolist()
-
-
-def parallel(page):
-    """The lines of the parallel coordinates: values by axis, and how they look."""
+def dots(page, place=0):
+    """The trials in the chart of a setting: kind by kind what stands where, and what is said of it."""
     return [
-        {"values": dict(line["customdata"]), "names": [name for name, _ in line["customdata"]], "y": line["y"]}
-        | {name: line["line"][name] for name in ("color", "width")}
-        for line in traces(page, "parallel")
-        if "customdata" in line
+        (value, score, over)
+        for t in traces(page, f"setting-{place}")
+        for value, score, over in zip(t["x"], t["y"], t["customdata"])
     ]
 
 
@@ -147,19 +126,32 @@ def test_tables(records, tmp_path):
     assert '<td class="n" data-v="-Infinity"></td>' in page and '<td class="n" data-v="0.01">0.01</td>' in page
 
 
-def test_parallel_coordinates_hold_a_line_a_trial_with_a_score(records, tmp_path):
+def test_a_setting_has_a_dot_for_each_trial_with_a_score(records, tmp_path):
     page, _ = write(tmp_path, records)
-    lines = parallel(page)
-    assert [line["values"] for line in lines] == [
-        {"best recall@20": "0.2", "learning_rate": "0.001", "kind": "plain"},
-        {"best recall@20": "0.15", "learning_rate": "0.01", "kind": "plain"},
-        {"best recall@20": "0.25", "learning_rate": "0.1", "kind": EVIL_LABEL},
-        {"best recall@20": "0.05", "learning_rate": "0.1", "kind": "plain"},
+    assert [dot[:2] for dot in dots(page)] == [("0.1", 0.05), ("0.01", 0.15), ("0.001", 0.2), ("0.1", 0.25)]
+    assert [dot[2] for dot in dots(page)] == [
+        "<b>trial 4</b>, stopped",
+        "<b>trial 2</b>, finished",
+        "<b>trial 1</b>, finished",
+        "<b>trial 3</b>, finished",
     ]
-    assert [line["width"] for line in lines] == [3, 1.2, 3, 1.2]  # the defaults, and the best
-    assert lines[0]["color"] == INK and lines[2]["color"] == PALETTE[1]
-    heights = [line["y"][lines[0]["names"].index("learning_rate")] for line in lines]
-    assert heights == pytest.approx([0, 0.5, 1, 1])  # by the logarithm
+    assert [dot[0] for dot in dots(page, 1)] == ["plain", "plain", "plain", label(f"{EVIL[:8]}…{EVIL[-7:]}")]
+    stopped, _, defaults, best = (trace["marker"] for trace in traces(page, "setting-0"))
+    assert (stopped["color"], defaults["color"], best["color"]) == ("#fff", INK, PALETTE[1])
+    assert "<figcaption><b>learning_rate</b></figcaption>" in page and traces(page, "setting-2") is None
+
+
+def test_many_values_stand_on_a_scale(tmp_path):
+    many = [trial(n, [0.1 + n / 100], rate=10.0**-n) for n in range(1, 10)]
+    page, _ = write(tmp_path, many)
+    assert [dot[0] for dot in dots(page)] == [10.0**-n for n in range(1, 10)]
+    assert '"type":"log"' in page and '"type":"category"' not in page
+
+
+def test_a_single_validation_is_no_curve(tmp_path):
+    page, _ = write(tmp_path, [trial(n, [n / 10], rate=n / 100) for n in (1, 2, 3, 4)])
+    assert traces(page, "curves") is None and "Learning curves" not in page
+    assert [dot[:2] for dot in dots(page)] == [("0.01", 0.1), ("0.02", 0.2), ("0.03", 0.3), ("0.04", 0.4)]
 
 
 def test_learning_curves_tell_the_best_the_defaults_and_the_stopped(records, tmp_path):
@@ -169,8 +161,8 @@ def test_learning_curves_tell_the_best_the_defaults_and_the_stopped(records, tmp
     assert list(curves) == kinds
     best = curves["best: trial 3"]
     assert (best["x"], best["y"], best["line"]["width"]) == ([0, 1, 2, 3], [0.1, 0.2, 0.25, 0.22], 3)
-    assert [phase for phase, _ in best["customdata"]] == ["pretrain", "pretrain", "finetune", "finetune"]
-    assert best["customdata"][0][1].startswith("<b>trial 3</b>, finished<br>learning_rate 0.1<br>kind &lt;b&gt;x")
+    assert best["customdata"] == ["pretrain", "pretrain", "finetune", "finetune"]
+    assert best["meta"].startswith("<b>trial 3</b>, finished<br>learning_rate 0.1<br>kind &lt;b&gt;x")
     assert curves["finished"]["x"] == [0, 2]  # the second trial, without what is no number
     assert (curves["finetune begins"]["x"], curves["finetune begins"]["y"]) == ([2, 2], [0.2, 0.25])
 
@@ -181,8 +173,7 @@ def test_the_page_loads_nothing_and_runs_nothing_of_the_values(records, tmp_path
     hostile = {**SEARCH, "preset": EVIL, "scheduler": EVIL, "metric": EVIL, "space": {**SEARCH["space"], EVIL: EVIL}}
     page, _ = write(tmp_path, records, hostile, {EVIL: 0.1})
     assert "<b>x" not in page and "<script>alert" not in page and "shop <" not in page
-    assert not re.findall(r'(?:src|href)="(?!#)', page) and "@import" not in page and "url(" not in page
-    drawn = json.dumps([parallel(page), traces(page, "curves")])
+    drawn = json.dumps([dots(page), dots(page, 1), traces(page, "curves")])
     assert "<b>x" not in drawn and "<script" not in drawn and "&lt;b&gt;x" in drawn
 
 
@@ -213,7 +204,7 @@ def test_failed_trials_alone(tmp_path):
     assert (facts["best_trial"], facts["best_score"], facts["difference"]) == (None, None, None)
     assert facts["trials_by_status"] == {"finished": 0, "stopped": 0, "failed": 2}
     assert tiles(page)["no trial has a score"] == "–" and tiles(page)["the defaults (trial 1) have no score"] == "–"
-    assert "Plotly.newPlot" not in page and "Not computed: fewer than 8 trials have a score" in page
+    assert 'class="chart"' not in page and "Not computed: fewer than 8 trials have a score" in page
     assert [line[-1] for line in rows(page)] == ["out of memory"] * 2
 
 
@@ -221,9 +212,8 @@ def test_one_trial_that_is_the_defaults_and_the_best(tmp_path):
     page, facts = write(tmp_path, [trial(1, [0.1])], test={"recall@10": 0.05, "recall@20": 0.08, "ndcg@20": math.nan})
     assert facts["difference"] == 0 and tiles(page)["best trial against the defaults"] == "none better"
     assert "best recall@20, trial 1: the defaults" in tiles(page)
-    assert traces(page, "parallel") is None
-    (curve,) = traces(page, "curves")
-    assert (curve["name"], curve["mode"]) == ("best: trial 1, the defaults", "lines+markers")
+    assert traces(page, "setting-0") is None
+    assert traces(page, "curves") is None
     assert facts["test"] == {"recall@10": 0.05, "recall@20": 0.08, "ndcg@20": None}
     assert "Read once, after the search" in page
     assert rows(page, 1) == [["recall", "0.0500", "0.0800"], ["ndcg", "", "nan"]]
@@ -262,13 +252,13 @@ def test_values_without_a_hash(tmp_path):
     page, facts = write(tmp_path, [trial(n + 1, [0.1 + n / 100], kind=kind) for n, kind in enumerate(kinds)])
     assert [entry["kind"] for entry in facts["trials"]] == kinds
     assert list(facts["importance"]["shares"]) == ["kind"]  # the learning rate never varies
-    assert [line["values"]["kind"] for line in parallel(page)] == list(map(str, kinds))
+    assert sorted(dot[0] for dot in dots(page)) == sorted(map(str, kinds))
     assert rows(page)[0][4] == "3"
 
 
 def test_failed_and_repeated_trials_are_not_learned_from_and_defaults_that_failed_have_no_score(records, tmp_path):
     page, _ = write(tmp_path, records)
-    assert [line["values"]["best recall@20"] for line in parallel(page)] == ["0.2", "0.15", "0.25", "0.05"]
+    assert [dot[1] for dot in dots(page)] == [0.05, 0.15, 0.2, 0.25]
     records[0].status = "failed"
     _, facts = write(tmp_path, records)
     assert facts["defaults_score"] is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,11 @@ def run(arguments: argparse.Namespace) -> Path:
 
 @dataclass(frozen=True)
 class _Made:
-    """A modality, and lines about where it is from."""
+    """A modality, lines about where it is from, and the pictures that it was made of, if any."""
 
     features: Features
     sources: Sequence[str]
+    pictures: Mapping[str, Path] | None = None
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -154,7 +155,8 @@ def _of_files(arguments: argparse.Namespace, items: Sequence[str], work: Path, s
         raise UserError(f"none of the {len(paths):,} {NOUNS[kind]} in {arguments.folder} can be read")
     print(f"note: {modality} vectors: {steps[f'{modality} vectors']}", file=sys.stderr)
     size = sum(path.stat().st_size for path in paths.values())
-    return _Made(features, [f"| `{arguments.folder.name}` ({len(paths):,} {NOUNS[kind]}) | {size:,} | |"])
+    source = f"| `{arguments.folder.name}` ({len(paths):,} {NOUNS[kind]}) | {size:,} | |"
+    return _Made(features, [source], paths if kind == "image" else None)
 
 
 def _write(found: FinishedSet, made: _Made, k: int, used: set[str], skipped: SkippedRows) -> None:
@@ -177,4 +179,4 @@ def _write(found: FinishedSet, made: _Made, k: int, used: set[str], skipped: Ski
         with write_aside(card) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     if (folder / f"{found.name}.html").is_file():
-        write_page(folder, found.name)
+        write_page(folder, found.name, made.pictures)

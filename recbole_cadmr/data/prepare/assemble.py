@@ -83,8 +83,8 @@ def assemble(
         if options.keep_new_items:
             steps["new items"] = f"{len(new):,} with content, of which {len(had.intersection(new)):,} had interactions"
         with folder_aside(options.folder, within=work) as folder:
-            about = (origin, licence, sources, skipped.lines(), steps)
-            write_data_set(folder, Prepared(options.name, parts, titles, features, *about, new_items=new, kept=kept))
+            about = (options.name, parts, titles, features, origin, licence, sources, skipped.lines(), steps)
+            write_data_set(folder, Prepared(*about, new_items=new, kept=kept, pictures=content.pictures))
     told = ("k-core", "new items", "times", "text vectors", "image vectors")
     for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
         print(f"note: {line}", file=sys.stderr)

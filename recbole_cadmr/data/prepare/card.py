@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from recbole_cadmr.arrays import map_rows
@@ -12,6 +14,8 @@ from recbole_cadmr.files import sha256_of
 # Heads of tables.
 SOURCES = "| file | bytes | SHA-256 |\n|---|---|---|"
 MODALITIES = "| modality | items that have it | vectors | nearest items | made by |\n|---|---|---|---|---|"
+_FACTS = "| | |\n|---|---|"
+_SKIPPED = "## Skipped"
 
 
 def card_text(prepared: Prepared) -> str:
@@ -30,15 +34,37 @@ def card_text(prepared: Prepared) -> str:
         "items in no train interaction": str(items - parts["train"]["item_id"].nunique()),
         **prepared.steps,
     }
-    lines = [f"# Data set `{prepared.name}`\n", prepared.origin, f"{prepared.licence}\n", "| | |\n|---|---|"]
+    lines = [f"# Data set `{prepared.name}`\n", prepared.origin, f"{prepared.licence}\n", _FACTS]
     lines += [f"| {key} | {value} |" for key, value in facts.items()]
     if features:
         lines.append("\n" + MODALITIES)
         lines += [modality_row(modality, set(everything["item_id"].unique())) for modality in features]
     if prepared.notes:
-        lines += ["\n## Skipped\n", *(f"- {note}" for note in prepared.notes)]
+        lines += [f"\n{_SKIPPED}\n", *(f"- {note}" for note in prepared.notes)]
     lines += ["\n## Sources\n", SOURCES, *map(source_row, prepared.sources)]
     return "\n".join(lines) + "\n"
+
+
+def facts_of(card: str) -> dict[str, str]:
+    """What a card says in its first table."""
+    _, _, table = card.partition(f"{_FACTS}\n")
+    rows = (line.strip("| ").partition(" | ") for line in table.partition("\n\n")[0].splitlines())
+    return {name: value for name, _, value in rows}
+
+
+def left_out(card: str) -> Iterator[tuple[str, str, str]]:
+    """What was left out by a card: of what, how many ("" of what has no number), and examples.
+
+    What a modality that was added later lacks is said with its name.
+    """
+    of = None
+    for line in card.splitlines():
+        if line.startswith("## "):
+            modality = re.match("## Modality `(.+)`, added", line)
+            of = f"{modality[1]}: " if modality else "" if line == _SKIPPED else None
+        elif of is not None and line.startswith("- "):
+            what, n, _, examples = re.fullmatch(r"(.*?)(?:: ([\d,]+)( \((.*)\))?)?", line[2:]).groups("")  # type: ignore[union-attr]
+            yield of + what, n, examples
 
 
 def source_row(source: Source) -> str:

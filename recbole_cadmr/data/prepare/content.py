@@ -97,7 +97,7 @@ class Prepared:
         settings: of ``NAME.yaml``, in addition to those that follow from the rest.
         domains: the domain of each item, of a data set of several; {} of one.
         new_items: items without any interaction that belong to the catalogue.
-        kept: as of :class:`Content`.
+        kept, pictures: as of :class:`Content`.
     """
 
     name: str
@@ -113,3 +113,4 @@ class Prepared:
     domains: Mapping[str, str] = field(default_factory=dict)
     new_items: Sequence[str] = ()
     kept: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pictures: Mapping[str, Path] = field(default_factory=dict)

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
 
 from recbole_cadmr import html_page
+from recbole_cadmr.data.prepare.card import facts_of, left_out
 from recbole_cadmr.data.prepare.profile import DatasetProfile, profile
+from recbole_cadmr.data.prepare.thumbnails import thumbnails
+from recbole_cadmr.files import read_text
+from recbole_cadmr.html_page import PALETTE
 
-_COLOURS = {"train": "#1f5fbf", "valid": "#e08e0b", "test": "#3a9d5d"}
+_PARTS = {"train": "train", "valid": "validation", "test": "test"}
+_SYMBOLS = ("circle", "diamond", "cross")
+_SHOWN_ABOVE = ("users", "items", "interactions", "train / validation / test interactions", "density")
+_PICTURE = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 
 
-def write_page(folder: Path, name: str) -> Path:
-    """Write ``NAME.html`` into the finished data set ``folder``; the page loads nothing from elsewhere."""
-    look = profile(folder, name)
-    path = folder / f"{name}.html"
+def write_page(folder: Path, name: str, pictures: Mapping[str, Path] | None = None) -> Path:
+    """Write ``NAME.html`` into the finished data set ``folder``; the page loads nothing from elsewhere.
+
+    Args:
+        pictures: of its items; None for those that the page had, if it is there.
+    """
+    look, path, card = profile(folder, name), folder / f"{name}.html", folder / "dataset_card.md"
+    seen = [*look.samples, *(near for one in look.modalities for nearest in one.near.values() for near, _ in nearest)]
+    shown = _kept_pictures(path, seen) if pictures is None else thumbnails(pictures, seen)
+    text = read_text(card) if card.is_file() else ""
+    without = [*left_out(text)]
     html_page.write_page(
         path,
         "dataset.html.j2",
         name,
-        asdict(look) | {"titles": None},
+        asdict(look) | {"titles": None, "left_out": without, "pictures": shown},
         look=look,
         glance=_glance(look),
+        made={step: how for step, how in facts_of(text).items() if step not in _SHOWN_ABOVE},
         degrees={side: _degrees(look, side) for side in look.degrees},
         coverage=_coverage(look),
         spectra=_spectra(look),
@@ -32,42 +51,68 @@ def write_page(folder: Path, name: str) -> Path:
     return path
 
 
+def _kept_pictures(path: Path, seen: list[str]) -> dict[str, str]:
+    """The pictures that a page has, of the items that are in ``seen``."""
+    if not path.is_file():
+        return {}
+    facts = html_page.read_facts(path)
+    pictures = facts.get("pictures") if isinstance(facts, dict) else None
+    kept = pictures if isinstance(pictures, dict) else {}
+    return {item: kept[item] for item in seen if _PICTURE.fullmatch(str(kept.get(item)))}
+
+
 def _glance(look: DatasetProfile) -> dict[str, str]:
     total = sum(look.counts.values())
+    parts = ", ".join(f"{count:,} {_PARTS.get(part, part)}" for part, count in look.counts.items())
     return {
         "users": f"{look.n_users:,}",
         "items": f"{look.n_items:,}",
-        "interactions": f"{total:,}",
+        f"interactions: {parts}": f"{total:,}",
         "density": f"{total / look.n_users / look.n_items:.3%}",
-        **{f"in {part}": f"{count:,}" for part, count in look.counts.items()},
     }
 
 
+def _log_axis(most: int) -> dict[str, Any]:
+    """A logarithmic axis of round counts from 1 to ``most``."""
+    steps = (1, 2, 5) if most <= 300 else (1, 3) if most <= 10_000 else (1,)
+    ticks = [step * 10**power for power in range(len(str(most))) for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks]}
+
+
 def _degrees(look: DatasetProfile, side: str) -> Markup:
-    traces = [
-        go.Scatter(x=[*n], y=[*n.values()], name=part, mode="markers", marker={"color": _COLOURS.get(part), "size": 6})
-        for part, n in look.degrees[side].items()
-    ]
+    traces = []
+    for (part, n), colour, symbol in zip(look.degrees[side].items(), PALETTE, _SYMBOLS):
+        trace = go.Scatter(x=[*n], y=[*n.values()], name=_PARTS.get(part, part), mode="markers")
+        traces.append(trace.update(marker={"color": colour, "symbol": symbol, "size": 7}))
     x, y = f"interactions per {side.removesuffix('s')}", f"number of {side}"
-    return html_page.chart(f"degrees-{side}", traces, x, y, xaxis_type="log", yaxis_type="log")
+    most = [max(map(max, values)) for values in zip(*((n, n.values()) for n in look.degrees[side].values() if n))]
+    return html_page.chart(f"degrees-{side}", traces, x, y, xaxis=_log_axis(most[0]), yaxis=_log_axis(most[1]))
 
 
 def _coverage(look: DatasetProfile) -> Markup:
     bar = go.Bar(
         x=[html_page.label(modality.name) for modality in look.modalities],
         y=[modality.covered / look.n_items for modality in look.modalities],
-        text=[f"{modality.covered:,} of {look.n_items:,}" for modality in look.modalities],
-        marker={"color": _COLOURS["train"]},
+        text=[f"{modality.covered:,} of<br>{look.n_items:,}" for modality in look.modalities],
+        textposition="outside",
+        textangle=0,
+        cliponaxis=False,
+        marker={"color": PALETTE[: len(look.modalities)]},
         width=0.4,
     )
-    return html_page.chart("coverage", [bar], "modality", "share of items", yaxis_tickformat=".0%")
+    axis = {"tickformat": ".0%", "tickvals": [0, 0.2, 0.4, 0.6, 0.8, 1]}
+    return html_page.chart("coverage", [bar], "", "items that have it", yaxis=axis, margin={"t": 44})
 
 
 def _spectra(look: DatasetProfile) -> Markup:
     traces = [
-        go.Scatter(x=[*range(1, len(one.variance) + 1)], y=one.variance, name=html_page.label(one.name), mode="lines")
-        for one in look.modalities
+        go.Scatter(
+            x=[*range(1, len(one.variance) + 1)], y=one.variance, name=html_page.label(one.name), mode="lines"
+        ).update(line={"color": colour})
+        for one, colour in zip(look.modalities, PALETTE)
         if one.variance
     ]
-    x, y = "directions", "share of variance"
-    return html_page.chart("spectra", traces, x, y, xaxis_type="log", yaxis_tickformat=".0%")
+    most = max((len(one.variance) for one in look.modalities), default=1)
+    xaxis = {**_log_axis(most), "range": [-0.05, math.log10(most) + 0.05]}
+    layout = {"xaxis": xaxis, "yaxis_tickformat": ".0%", "showlegend": True}
+    return html_page.chart("spectra", traces, "directions", "share of variance", **layout)

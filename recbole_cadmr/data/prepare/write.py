@@ -56,7 +56,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
     text = head + yaml.safe_dump(settings, sort_keys=False, default_flow_style=None)
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8", newline="\n")
     (folder / "dataset_card.md").write_text(card_text(prepared), encoding="utf-8", newline="\n")
-    write_page(folder, name)
+    write_page(folder, name, prepared.pictures)
 
 
 def with_graph(features: Features, k: int) -> Features:
