@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 import recbole_cadmr
 from recbole_cadmr.compat.recbole import RECBOLE
@@ -47,7 +48,8 @@ def sdist(tmp_path_factory):
     leave_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("recbole_cadmr", "properties", "dataset/synthetic", "dataset/two_domains"):
         shutil.copytree(CHECKOUT / name, source / name, ignore=leave_out)
-    for name in ("setup.py", "README.md", "LICENSE", "dataset/__init__.py"):
+    (source / "tests").mkdir()
+    for name in ("setup.py", "MANIFEST.in", "README.md", "LICENSE", "dataset/__init__.py", "tests/test_wheel.py"):
         shutil.copy(CHECKOUT / name, source / name)
     (source / "dataset" / "prepared").mkdir()
     (source / "dataset" / "prepared" / "prepared.train.inter").write_text("user_id:token\titem_id:token\n")
@@ -80,6 +82,7 @@ def test_sdist_holds_what_is_installed_and_no_data_of_others(sdist):
         tops = {"/".join(name.split("/")[1:3]) for name in archive.getnames()}
     assert sdist.name == f"recbole_cadmr-{recbole_cadmr.__version__}.tar.gz"
     assert {"setup.py", "README.md", "LICENSE", "dataset/synthetic", "recbole_cadmr/py.typed"} <= tops
+    assert not any(top.startswith(("tests", "docs")) for top in tops)
     assert {top for top in tops if top.startswith("dataset/")} == {
         "dataset/__init__.py",
         "dataset/synthetic",
@@ -126,17 +129,23 @@ def test_wheel_has_the_command(wheel):
     assert "recbole-cadmr = recbole_cadmr.cli.main:main" in entry_points
 
 
-def test_each_python_asks_for_what_it_can_have(wheel):
+@pytest.fixture(scope="module")
+def needed(wheel):
+    """A function of a Python's version to the versions that it is asked to have, by package."""
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"recbole_cadmr-{recbole_cadmr.__version__}.dist-info/METADATA").decode()
     requirements = [Requirement(line) for line in re.findall("^Requires-Dist: (.+)$", metadata, re.MULTILINE)]
 
-    def needed(python_version):
+    def versions(python_version):
         environment = {"python_version": python_version, "extra": ""}
         applying = [each for each in requirements if not each.marker or each.marker.evaluate(environment)]
         assert len({each.name for each in applying}) == len(applying)
         return {each.name: each.specifier for each in applying}
 
+    return versions
+
+
+def test_each_python_asks_for_what_it_can_have(needed):
     old, new = needed("3.11"), needed("3.12")
     assert needed("3.10") == old and needed("3.13") == needed("3.14") == new
     assert old["recbole"] == SpecifierSet(f"=={RECBOLE}")
@@ -144,6 +153,14 @@ def test_each_python_asks_for_what_it_can_have(wheel):
     assert new["numpy"] == SpecifierSet(">=2,<3") and new["pandas"] == SpecifierSet(">=3,<4") and "thop" in new
     assert "recbole" not in new  # pip would install all that it asks for
     assert f"pip install --no-deps recbole=={RECBOLE}" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def test_locked_versions_are_ones_that_are_asked_for(needed):
+    lines = (CHECKOUT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = map(Requirement, (line for line in lines if not line.startswith("#")))
+    locked = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    asked = needed("3.11")
+    assert [name for name in asked if not asked[name].contains(locked[canonicalize_name(name)])] == []
 
 
 def test_installed_wheel_trains_in_an_empty_folder(installed, tmp_path):
