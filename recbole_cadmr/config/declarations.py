@@ -32,7 +32,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "dict": (dict,),
     "name": (str,),
 }
-_WORDS = {
+# What a value of each type is called.
+TYPE_WORDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "True or False",
@@ -95,7 +96,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
                 return
             raise UserError(f"{origin}: {self.name} is not for use here: {self.refused}")
         if self.types and not any(_is(value, name) for name in self.types):
-            wanted = " or ".join(_WORDS[name] for name in self.types)
+            wanted = " or ".join(TYPE_WORDS[name] for name in self.types)
             raise UserError(f"{origin}: {self.name} must be {wanted}, not {shown(value)}")
         if isinstance(value, Mapping):
             self._check_fields(value, origin)
@@ -104,7 +105,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
         for scalar in scalars:
             if self.items and isinstance(value, (list, tuple)) and not _is(scalar, self.items):
                 raise UserError(
-                    f"{origin}: {self.name} must be a list of {_WORDS[self.items]} each, not {shown(value)}"
+                    f"{origin}: {self.name} must be a list of {TYPE_WORDS[self.items]} each, not {shown(value)}"
                 )
             if self.choices and scalar not in self.choices:
                 allowed = ", ".join(map(str, self.choices))

@@ -60,6 +60,7 @@ class Gate:
         self._in_work = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a refusal."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -58,22 +58,23 @@ Catalogue = Callable[[], Iterable[str]]
 
 
 class Answer(Protocol):
-    """What a database answered to a query.
-
-    Attributes:
-        name: for messages.
-        query: as the user gave it.
-        size, sha256: of its rows that were read, as lines of text.
-    """
+    """What a database answered to a query."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
+
     @property
-    def query(self) -> str: ...
+    def query(self) -> str:
+        """The query as the user gave it."""
+
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Bytes of its rows that were read, as lines of text."""
+
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str:
+        """The hash of the same."""
 
 
 # Where raw data come from.
