@@ -146,6 +146,8 @@ setup(
         # skipped without them. Of MLflow, what sends (its server is for others to install); 3.17 has been tried.
         "mlflow": ["mlflow-skinny>=3,<4"],
         "wandb": ["wandb>=0.22,<1"],
+        # `--energy=True`. Not in `test`, for the same reason; 3.3 is the first with the parameters used here.
+        "energy": ["codecarbon>=3.3,<4"],
         # Optuna is a requirement by now; the extra's name stays for those who ask for it.
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.

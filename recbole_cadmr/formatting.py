@@ -24,6 +24,16 @@ def seconds(duration: float) -> str:
     return f"{duration / 60:.0f} min" if duration < 7200 else f"{duration / 3600:.1f} h"
 
 
+def kilowatt_hours(energy: float) -> str:
+    """An energy in kWh as a person reads it."""
+    return f"{energy:.3g} kWh" if energy >= 1 else f"{1000 * energy:.3g} Wh"
+
+
+def kilograms(mass: float) -> str:
+    """A mass in kg as a person reads it."""
+    return f"{mass:.3g} kg" if mass >= 1 else f"{1000 * mass:.3g} g"
+
+
 def signed(difference: float) -> str:
     """A difference with its sign, a minus as wide as a plus."""
     return f"{difference:+.4f}".replace("-", "\u2212")
@@ -75,7 +85,11 @@ def covered(name: str, items: int, of: int, width: int) -> str:
     return f"{name} {items:,} of {of:,} items{share}, {width}-D"
 
 
+def screen_width() -> int:
+    """Columns of the terminal, at least 20; 80 of a file."""
+    return max(shutil.get_terminal_size().columns, 20)
+
+
 def folded(line: str, indent: str = "  ") -> str:
     """A line as several, all but the first behind ``indent``, as wide as the terminal (a file: 80) or a word."""
-    width = max(shutil.get_terminal_size().columns, 20)
-    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(line, screen_width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -28,6 +28,7 @@ from recbole_cadmr.config.rules import (
     check_columns,
     check_content_controls,
     check_cross_attention,
+    check_energy,
     check_input_type,
     check_metrics,
     check_sampling,
@@ -302,6 +303,7 @@ class Config(recbole.config.Config):
         final = self.final_config_dict
         check_metrics(final)
         check_trackers(final)
+        check_energy(final)
         check_split(final["eval_args"])
         check_sampling(final)
         check_columns(final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ TRACKERS = ("tensorboard", "csv", "mlflow", "wandb")
 # Settings that say where and how a run is done, and which of several it is: what is compared does not depend on them.
 OF_MACHINE = (
     *("threads", "use_gpu", "gpu_id", "worker", "data_path", "output", "checkpoint_dir", "show_progress", "state"),
-    *("resume_step", "resume_seconds", "save_lists", "eval_batch_size", "tracker"),
+    *("resume_step", "resume_seconds", "save_lists", "eval_batch_size", "tracker", "energy"),
 )
 OF_RUN = ("seed", "split_seed", "evaluate_test", *OF_MACHINE)
 
@@ -77,6 +78,17 @@ def check_trackers(settings: dict[str, Any]) -> None:
     if len(set(names)) < len(names):
         raise UserError(f"tracker names one twice: {', '.join(names)}")
     settings["tracker"] = names
+
+
+def check_energy(settings: dict[str, Any]) -> None:
+    """Bring the country of ``energy`` into capitals, and check that it is one."""
+    value = settings["energy"]
+    if isinstance(value, str):
+        if not re.fullmatch("[A-Za-z]{3}", value):
+            raise UserError(
+                f"energy must be True, False or the three letters of a country, such as DEU, not {shown(value)}"
+            )
+        settings["energy"] = value.upper()
 
 
 def first_metric(metrics: Iterable[Any], topk: Iterable[Any]) -> str:

@@ -14,6 +14,7 @@ from recbole_cadmr.formatting import p_value, signed
 from recbole_cadmr.html_page import write_page
 from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity, learning_curves, seed_spread
 from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
+from recbole_cadmr.reports.results_table import CO2, CPU, ENERGY
 from recbole_cadmr.reports.tables import Marks, headline, protocol_lines, published_table, stratum_text
 
 _NEAR = 0.95  # of the best value
@@ -69,6 +70,9 @@ def _model_facts(results: Results, model: str) -> dict[str, Any]:
         "strata": {part: values.droplevel("part").to_dict() for part, values in strata},
         "training_seconds": costs[TRAINING],
         "evaluation_seconds": costs[EVALUATION],
+        "cpu_seconds": costs.get(CPU),
+        "energy_kwh": costs.get(ENERGY),
+        "kg_co2": costs.get(CO2),
         "peak_memory_bytes": costs[MEMORY],
         "peak_gpu_memory_bytes": costs.get(GPU_MEMORY),
         "parameters": None if np.isnan(costs[PARAMETERS]) else int(costs[PARAMETERS]),

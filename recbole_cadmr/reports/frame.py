@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,22 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import text_of, with_deviation
 from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.measure import by_stratum, diversity
-from recbole_cadmr.reports.results_table import COMPARABLE, METRICS, check_comparable, grouped, row_settings
+from recbole_cadmr.reports.results_table import (
+    COMPARABLE,
+    COSTS,
+    METRICS,
+    check_comparable,
+    costs_of,
+    grouped,
+    row_settings,
+)
 from recbole_cadmr.reports.significance import compare
 from recbole_cadmr.runs.result import Protocol, RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
 from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
-TRAINING, EVALUATION, CPU = "training seconds", "seconds of an evaluation", "CPU seconds"
+TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
 MEMORY, GPU_MEMORY, PARAMETERS = "peak memory bytes", "peak GPU memory bytes", "parameters"
 # Settings that the head of the tables says, or the name of the model.
 _SAID = (
@@ -96,13 +104,13 @@ class Results:
     def costs(self) -> pd.DataFrame:
         """What the runs of a model took: means of ``TRAINING`` (with construction, without evaluation) and
         ``EVALUATION``, the largest ``MEMORY``, of runs on a GPU also ``GPU_MEMORY``, and ``PARAMETERS``; NaN of lists
-        from files. ``CPU``, of the whole run and all its processes, is there if a run has it.
+        from files. What else runs take (``COSTS``, of the whole run and all its processes) is there if a run has it.
         """
         means, largest = self._over_runs(RUN, "mean"), self._over_runs(RUN, "max")
+        others = means[[name for name in COSTS if name in means]]
         memory = largest[[name for name in (MEMORY, GPU_MEMORY) if name in largest]]
-        costs = means[[TRAINING, EVALUATION]].join(memory).join(means[PARAMETERS]).fillna(0.0)
-        if CPU in means:
-            costs = costs.join(means[CPU])
+        timed, sized = means[[TRAINING, EVALUATION]], memory.join(means[PARAMETERS])
+        costs = timed.fillna(0.0).join(others).join(sized.fillna(0.0))
         return costs[~self.models["from_file"]].reindex(costs.index)
 
     def _over_runs(self, part: str, statistic: str) -> pd.DataFrame:
@@ -264,7 +272,7 @@ def measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, fl
         "best validation": result["best_valid_score"],
         TRAINING: sum(result["seconds"].values()),
         EVALUATION: result["seconds_per_evaluation"],
-        **({CPU: sum(cpu.values())} if (cpu := cast(dict[str, float], result.get("cpu_seconds"))) else {}),
+        **costs_of(result),
         MEMORY: result["peak_memory_bytes"],
         **({GPU_MEMORY: gpu["peak_allocated_bytes"]} if (gpu := result.get("gpu")) else {}),
         PARAMETERS: result["parameters"],

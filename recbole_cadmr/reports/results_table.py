@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,19 @@ import pandas as pd
 
 from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.formatting import markdown_table, plain, with_deviation
+from recbole_cadmr.formatting import kilograms, kilowatt_hours, markdown_table, plain, seconds, with_deviation
 from recbole_cadmr.runs.result import RunResult, check_model, read_result
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.training.checkpoint import BEST
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+CPU, ENERGY, CO2 = "CPU seconds", "energy kWh", "kg CO2"
+# What runs take beside time and memory: the head of its column, and how it is written.
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    CPU: ("CPU time", seconds),
+    ENERGY: ("energy", kilowatt_hours),
+    CO2: ("CO2", kilograms),
+}
 # What must agree for two results to stand in one table; seeds and threads may differ.
 COMPARABLE = ("split", "order", "group_by", "candidates", "mask_valid_at_test", "data_note")
 
@@ -42,8 +49,25 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
         if (folder / BEST).is_file():  # a search keeps that of its best trial alone
             check_model(folder, result)
     head = [plain(results[0][1]["dataset"]), "preset", "seeds", *metrics, "training", "one evaluation"]
-    rows = [_row([result for _, result in group], metrics) for group in grouped(results)]
-    return markdown_table(pd.DataFrame(rows, columns=head))
+    groups = [[result for _, result in group] for group in grouped(results)]
+    costs = [pd.DataFrame([costs_of(run) for run in runs]).mean() for runs in groups]
+    shown = [(name, form) for name, form in COSTS.items() if any(name in cost for cost in costs)]
+    rows = [
+        [*_row(runs, metrics), *(form(cost[name]) if name in cost else "–" for name, (_, form) in shown)]
+        for runs, cost in zip(groups, costs)
+    ]
+    return markdown_table(pd.DataFrame(rows, columns=[*head, *(name for _, (name, _) in shown)]))
+
+
+def costs_of(run: RunResult) -> dict[str, float]:
+    """What a run took of ``COSTS``, as far as it is known."""
+    cpu, energy = run.get("cpu_seconds"), run.get("energy")
+    kg = None if energy is None else energy["kg_co2"]
+    return {
+        **({} if cpu is None else {CPU: cpu["process"] + cpu["children"]}),
+        **({} if energy is None else {ENERGY: energy["kwh"]}),
+        **({} if kg is None else {CO2: kg}),
+    }
 
 
 def _row(runs: Sequence[RunResult], metrics: Sequence[str]) -> list[str]:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from recbole_cadmr.formatting import markdown_table, memory, p_value, plain, seconds
-from recbole_cadmr.reports.frame import ALL, CPU, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
+from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import COLD
+from recbole_cadmr.reports.results_table import COSTS
 
 SIGNIFICANT = "statistically significantly better than every other"
 TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
@@ -54,7 +55,7 @@ def headline(results: Results, escaped: Callable[[Any], str], marks: Marks) -> p
             **{metric: marked(results, metric, marks) for metric in results.headline},
             "training": _if_known(seconds, costs[TRAINING]),
             "evaluation": _if_known(seconds, costs[EVALUATION]),
-            **({"CPU time": _if_known(seconds, costs[CPU])} if CPU in costs else {}),
+            **{head: _if_known(form, costs[name]) for name, (head, form) in COSTS.items() if name in costs},
             "peak memory": _if_known(memory, costs[MEMORY]),
             **({"of the GPU": _if_known(memory, costs[GPU_MEMORY])} if GPU_MEMORY in costs else {}),
             "parameters": _if_known("{:,.0f}".format, costs[PARAMETERS]),

@@ -20,6 +20,7 @@ from typing_extensions import NotRequired, TypedDict
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.formatting import folded, screen_width
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, own_model, read_checkpoint, versions
@@ -29,6 +30,7 @@ from recbole_cadmr.training.contents import (
     Count,
     CpuSeconds,
     DatasetName,
+    Energy,
     Epoch,
     Final,
     Fingerprint,
@@ -41,6 +43,7 @@ from recbole_cadmr.training.contents import (
 SCHEMA_VERSION = 1
 _SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
 _ROUNDING = 1e-6
+_COLUMN = 9  # letters of a column of figures
 
 
 class Protocol(TypedDict):
@@ -94,9 +97,8 @@ class RunResult(TypedDict):
     """Content of ``result.json``; metrics are unrounded, and what was not measured is None.
 
     ``peak_memory_bytes`` are of main memory. Files of earlier versions lack ``id``, ``modalities``, ``gpu`` and
-    ``cpu_seconds``. One
-    that has ``final`` is of a run on all interactions, and holds no metric; one that has ``own_model``, of a class of
-    the user's own.
+    ``cpu_seconds``. One that has ``final`` is of a run on all interactions, and holds no metric; one that has
+    ``own_model``, of a class of the user's own; ``energy`` is there where it was measured.
     """
 
     schema_version: int
@@ -117,6 +119,7 @@ class RunResult(TypedDict):
     evaluation_seconds: Seconds
     seconds_per_evaluation: Seconds | None
     cpu_seconds: NotRequired[CpuSeconds]
+    energy: NotRequired[Energy]
     epochs_run: Count
     peak_memory_bytes: Count
     gpu: NotRequired[Gpu | None]
@@ -191,6 +194,8 @@ def training_result(session: Session, score: float, valid: Any, test: Any) -> Ru
     }
     if (own := own_model(session.config)) is not None:
         result["own_model"] = own
+    if (energy := trainer.energy) is not None:
+        result["energy"] = energy
     if session.config.final is not None:
         result["final"] = cast(Final, session.config.final)
     return result
@@ -282,10 +287,17 @@ def check_model(folder: Path, result: RunResult) -> None:
 
 
 def metric_table(results: Mapping[str, Mapping[str, float | None] | None]) -> str:
-    """Results side by side, one block a name."""
-    width = max(map(len, (title for title, result in results.items() if result)), default=0)
-    blocks = (metric_frame(part).rename_axis(columns=f"{title:<{width}}") for title, part in results.items() if part)
-    return "\n\n".join(block.to_string(col_space=8) for block in blocks)
+    """Results one below the other, one block a name, which has a line of its own where a terminal is too narrow."""
+    frames = {title: metric_frame(part) for title, part in results.items() if part}
+    width = max(map(len, frames), default=0)
+    fits = all(width + _COLUMN * frame.shape[1] <= screen_width() for frame in frames.values())
+    blocks = (
+        frame.rename_axis(columns=f"{title:<{width}}").to_string(col_space=_COLUMN - 1)
+        if fits
+        else f"{folded(title)}\n{frame.to_string(col_space=_COLUMN - 1)}"
+        for title, frame in frames.items()
+    )
+    return "\n\n".join(blocks)
 
 
 def result_tables(result: RunResult) -> dict[str, Mapping[str, float | None] | None]:

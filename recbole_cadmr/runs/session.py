@@ -31,6 +31,7 @@ from recbole_cadmr.models.registry import is_own
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import Fingerprint, OwnModel, RunContent
+from recbole_cadmr.training.energy import energy_now
 from recbole_cadmr.training.refusals import refusals
 from recbole_cadmr.training.state import cpu_now
 from recbole_cadmr.training.trainer import RunTrainer, get_trainer
@@ -60,7 +61,7 @@ class Session:
 def open_session(config: Config, folder: Path, run_id: str | None = None) -> Session:
     """Read the data, split it, and build the model and its trainer, whose run lies in ``folder``."""
     set_up_process(config)
-    cpu_start = cpu_now()
+    cpu_start, energy_start = cpu_now(), energy_now()
     config["checkpoint_dir"] = str(folder)
     dataset, parts = split_data(config)
     identity = cast(Fingerprint, fingerprint(*parts))
@@ -77,7 +78,7 @@ def open_session(config: Config, folder: Path, run_id: str | None = None) -> Ses
         seconds = perf_counter() - start
         metadata = checkpoint_metadata(config, identity, run_id)
         trainer = get_trainer(config.model_class)(config, model, train_data, metadata, seconds)
-    trainer.count_cpu_from(cpu_start)
+    trainer.count_from(cpu_start, energy_start)
     if is_own(config.model_class) and dataset.coverage() and not traits(config.model_class).multimodal:
         raise UserError(  # the features would be missing in what says what data the model was trained on
             f"{config['model']} reads item features and does not say so; give its class "

@@ -49,6 +49,8 @@ from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallba
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent, RunContent
 from recbole_cadmr.training.data_parallel import led
+from recbole_cadmr.training.energy import measuring
+from recbole_cadmr.training.energy import refuse_missing as refuse_missing_meter
 
 _log = logging.getLogger("recbole_cadmr")
 
@@ -128,11 +130,13 @@ def train_in(
     Args:
         choices: the ``model.pt`` of another run, whose model's choices are taken over.
     """
+    refuse_missing_meter(config["energy"])
     place = path_of(output, "output") if output is not None else config["output"]
     name = f"{config['model']}-{config['dataset']}"
     folder = create_run_folder(place, config["checkpoint_dir"], name)
     with ExitStack() as stack:
         stack.enter_context(alone_in(folder.path, "run"))
+        stack.enter_context(measuring(config["energy"]))
         refuse_used(folder.path)  # by another process meanwhile
         remove_temporaries(folder.path)  # of a run that was killed at its start
         if not any(path.name != LOCK for path in folder.path.iterdir()):  # else it was not this run's to begin with
@@ -190,6 +194,7 @@ def resume(
             check_origin(read_checkpoint(run.best), content, run.best, run.last)
         remove_temporaries(path)
         name = f"{content['model']}-{content['dataset']}"
+        stack.enter_context(measuring(content["settings"].get("energy", False)))
         level = content["settings"].get("state") or "INFO"
         stack.enter_context(run_log(path, name, level=level, verbose=verbose))
         return _run(_reopen(content, run, data_path, changes), run, callbacks)

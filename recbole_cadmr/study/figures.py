@@ -9,6 +9,7 @@ from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, measured
+from recbole_cadmr.reports.results_table import COSTS
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.topk_lists import RANKING, TopKLists
 from recbole_cadmr.study.measurements import MEASUREMENTS
@@ -17,7 +18,7 @@ TOTAL_CORRELATION = "total correlation"
 # What models say about themselves, by the names that they give it.
 _COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in ("", "_chance", "_permuted"))
 _DIAGNOSTICS = ("gate", *_COSINES)
-_OF_RUN = (TRAINING, EVALUATION, MEMORY, PARAMETERS, "best validation", "epochs")
+_OF_RUN = (TRAINING, EVALUATION, *COSTS, MEMORY, PARAMETERS, "best validation", "epochs")
 # Of a gated cross-attention, by stream or modality: the mean over the places where it stands.
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
 _STREAMS = ("A", "B", "text", "image", "audio")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from recbole_cadmr.training.contents import Validation
+from recbole_cadmr.training.contents import CpuSeconds, Energy, Validation
 
 
 class Training(Protocol):
@@ -15,6 +15,7 @@ class Training(Protocol):
         folder: of the run.
         epoch: the present one, over all phases.
         history: all validations so far.
+        cpu_seconds, energy: what the run has taken so far; the latter None where it is not measured.
         tensorboard: RecBole's writer.
     """
 
@@ -22,6 +23,12 @@ class Training(Protocol):
     epoch: int
     history: list[Validation]
     tensorboard: Any
+
+    @property
+    def cpu_seconds(self) -> CpuSeconds: ...
+
+    @property
+    def energy(self) -> Energy | None: ...
 
     def save_state(self) -> None:
         """Write ``resume.pt``: what the epoch that is about to start depends on. For use between epochs."""

@@ -15,6 +15,7 @@ from typing_extensions import NotRequired, TypedDict
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Epoch = Annotated[int, Meta(ge=-1, le=2**31)]  # -1: the start of a training without pre-training
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+Amount = Annotated[float, Meta(ge=0, le=1e12)]
 ModelName = Annotated[str, Meta(pattern=r"^[^\W\d]\w*$", max_length=200)]
 DatasetName = Annotated[str, Meta(pattern=r"^[^./\\\0][^/\\\0]*$", max_length=200)]  # the name of a folder
 
@@ -129,10 +130,27 @@ class RandomState(TypedDict):
 
 
 class CpuSeconds(TypedDict):
-    """Seconds of processors: of the process, all its threads together, and of processes it started that have ended."""
+    """Seconds of processors: of the process, all its threads together, and of processes on this machine it started."""
 
     process: Seconds
     children: Seconds
+
+
+class Energy(TypedDict):
+    """What a run took by codecarbon's estimate: kWh of processors, GPUs, memory and all together (``kwh``).
+
+    Attributes:
+        kg_co2: by the mix of power of ``country``, three letters of ISO 3166; None if none was given.
+        source: codecarbon and its version.
+    """
+
+    kwh: Amount
+    cpu_kwh: Amount
+    gpu_kwh: Amount
+    memory_kwh: Amount
+    kg_co2: Amount | None
+    country: str | None
+    source: str
 
 
 class TrainerState(TypedDict):
@@ -153,6 +171,7 @@ class TrainerState(TypedDict):
     history: NotRequired[list[Validation]]
     seconds: dict[str, Seconds]
     cpu_seconds: NotRequired[CpuSeconds]
+    energy: NotRequired[Energy | None]
     evaluations: Count
     epochs: Count
     _first_epoch: Epoch

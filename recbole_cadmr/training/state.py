@@ -7,11 +7,14 @@ import math
 import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import psutil
 import scipy.sparse as sp
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from recbole_cadmr.files import json_text
@@ -171,6 +174,11 @@ def _is_dense(value: Any) -> bool:
 
 
 def cpu_now() -> CpuSeconds:
-    """Seconds of processors that this process has used since it began."""
+    """Seconds of processors that this process has used since it began, and those that share its training."""
     times = os.times()
-    return {"process": times.user + times.system, "children": times.children_user + times.children_system}
+    children = times.children_user + times.children_system
+    if dist.is_available() and dist.is_initialized():  # by processes that outlive the training
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                children += sum(process.cpu_times()[:4])
+    return {"process": times.user + times.system, "children": children}

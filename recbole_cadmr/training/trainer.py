@@ -24,8 +24,9 @@ from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.registry import described_by
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import BEST, LAST, from_plain, load_checkpoint, save_checkpoint, to_plain
-from recbole_cadmr.training.contents import CpuSeconds, ResumeContent, RunContent, TrainerState, Validation
+from recbole_cadmr.training.contents import CpuSeconds, Energy, ResumeContent, RunContent, TrainerState, Validation
 from recbole_cadmr.training.data_parallel import SharedEvaluator, own_users, start_epoch
+from recbole_cadmr.training.energy import energy_between, energy_now
 from recbole_cadmr.training.learning_rate import share_of_rate
 from recbole_cadmr.training.ranking_trainer import RankingTrainer
 from recbole_cadmr.training.refusals import check_weights, checked_loss
@@ -89,7 +90,8 @@ class RunTrainer(RankingTrainer):
         self._first_epoch = 0
         self._losses: dict[str, float] = {}
         self._cpu_before: CpuSeconds = {"process": 0.0, "children": 0.0}  # of sessions before this one
-        self._cpu_start = cpu_now()
+        self._energy_before: Energy | None = None
+        self.count_from(cpu_now(), energy_now())
         self._trained_for = 0.0  # seconds since the last validation
         self._attributes = AttributeWatch(model)
         # Random states that `restore` has read. They are set when the first epoch starts, whatever draws before it.
@@ -129,9 +131,9 @@ class RunTrainer(RankingTrainer):
         """Name of the phase that training is in."""
         return self.hooks.phase
 
-    def count_cpu_from(self, start: CpuSeconds) -> None:
-        """Count the processors' seconds of this session from an earlier :func:`cpu_now`."""
-        self._cpu_start = start
+    def count_from(self, cpu: CpuSeconds, energy: Energy | None) -> None:
+        """Count what this session takes from an earlier :func:`cpu_now` and :func:`energy_now`."""
+        self._cpu_start, self._energy_start = cpu, energy
 
     @property
     def cpu_seconds(self) -> CpuSeconds:
@@ -141,6 +143,11 @@ class RunTrainer(RankingTrainer):
             "process": before["process"] + now["process"] - start["process"],
             "children": before["children"] + now["children"] - start["children"],
         }
+
+    @property
+    def energy(self) -> Energy | None:
+        """What all sessions of the run took; None where it is not measured."""
+        return energy_between(self._energy_start, energy_now(), self._energy_before)
 
     # Training
 
@@ -231,6 +238,7 @@ class RunTrainer(RankingTrainer):
                 "n_validations": len(self.history),
                 "history_hash": history_hash(self.history),
                 "cpu_seconds": self.cpu_seconds,
+                "energy": self.energy,
             },
         }
 
@@ -353,6 +361,7 @@ class RunTrainer(RankingTrainer):
             setattr(self, name, kept[name])
         self.seconds = {"evaluation": 0.0, **self.seconds}
         self._cpu_before = {"process": 0.0, "children": 0.0, **kept.get("cpu_seconds", {})}
+        self._energy_before = kept.get("energy")
         self.ensure_optimizer()
         if state["optimizers"].keys() | {"optimizer"} != self._optimizers().keys() | {"optimizer"}:
             raise ValueError(f"it has the optimisers {', '.join(state['optimizers']) or 'none'}")

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from recbole_cadmr.files import write_aside
+from recbole_cadmr.formatting import kilograms, kilowatt_hours, seconds
 from recbole_cadmr.models.own import again
 from recbole_cadmr.runs.result import metric_table
 from recbole_cadmr.tuning.plan import Plan
@@ -19,7 +20,8 @@ from recbole_cadmr.tuning.samplers import equal_as_json
 from recbole_cadmr.tuning.trial_record import TrialRecord
 
 BEST_SETTINGS, TABLE, REPORT = "best.yaml", "trials.csv", "report.html"
-_MEASURES = ["best_valid_score", "best_epoch", "epochs_run", "seconds", "peak_memory_bytes"]
+_MEASURES = ["best_valid_score", "best_epoch", "epochs_run", "seconds", "cpu_seconds", "peak_memory_bytes"]
+_ENERGIES = {"kwh": "energy_kwh", "kg_co2": "kg_co2"}
 _EVENTS = ["deaths", "repeats", "changes", "failure"]
 
 
@@ -57,17 +59,21 @@ def _again(plan: Plan, path: Path) -> str:
 
 def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
     """A row a trial, with the settings and all metrics of its best validation."""
+    measured = [record.energy for record in records if record.energy is not None]
+    energies = [name for name in _ENERGIES if any(energy[name] is not None for energy in measured)]
     metrics = dict.fromkeys(name for record in records for report in record.reports for name in report["valid_result"])
     rows = []
     for record in records:
         best = record.best(plan.bigger)
         values = record.values_at(best["epoch"] if best else 0)
         top = (best["valid_score"], best["epoch"]) if best else (None, None)
-        measures = (*top, record.epochs, record.seconds, record.peak_memory_bytes or None)
+        measures = (*top, record.epochs, record.seconds, record.cpu_seconds or None, record.peak_memory_bytes or None)
+        used: Mapping[str, Any] = record.energy or {}
+        measures += tuple(used.get(name) for name in energies)
         events = (record.deaths, record.repeats, record.changes or None, record.failure)
         settings, scores = (values[name] for name in plan.space), best["valid_result"] if best else {}
         rows.append((record.number, record.status, *settings, *measures, *events, *map(scores.get, metrics)))
-    columns = ["trial", "status", *plan.space, *_MEASURES, *_EVENTS, *metrics]
+    columns = ["trial", "status", *plan.space, *_MEASURES, *map(_ENERGIES.get, energies), *_EVENTS, *metrics]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
@@ -89,6 +95,17 @@ def write_table(trials: pd.DataFrame, path: Path) -> None:
         plain.to_csv(temporary, index=False, lineterminator="\r\n")
 
 
+def _cost(trained: Sequence[TrialRecord]) -> str:
+    """What the trials took together, in words."""
+    parts = [f"{seconds(sum(record.cpu_seconds for record in trained))} of processors"]
+    energies = [record.energy for record in trained if record.energy is not None]
+    if energies:
+        parts.append(kilowatt_hours(sum(energy["kwh"] for energy in energies)))
+        known = [kg for energy in energies if (kg := energy["kg_co2"]) is not None]
+        parts += [f"{kilograms(sum(known))} of CO2"] if known else []
+    return ", ".join(parts)
+
+
 def summary(
     plan: Plan, records: Sequence[TrialRecord], winner: TrialRecord, test: Mapping[str, float] | None, folder: Path
 ) -> str:
@@ -105,10 +122,9 @@ def summary(
     if defaults is not None and top is not None:
         stopped = f", stopped after {defaults.epochs} epochs" if defaults.status == "stopped" else ""
         lines.append(f"the defaults (trial 1{stopped}): {top['valid_score']:.4f}")
-    epochs = sum(record.epochs for record in records if record.repeats is None)
-    lines.append(
-        f"epochs trained: {epochs:,} of at most {plan.max_epochs * sum(record.repeats is None for record in records):,}"
-    )
+    trained = [record for record in records if record.repeats is None]
+    epochs = sum(record.epochs for record in trained)
+    lines.append(f"epochs trained: {epochs:,} of at most {plan.max_epochs * len(trained):,}; {_cost(trained)}")
     if test is not None:
         lines.append("\n" + metric_table({"test, read once, of the best trial": test}))
     names = (BEST_SETTINGS, TABLE, REPORT)

@@ -21,7 +21,7 @@ from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memor
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train
 from recbole_cadmr.training.callbacks import Training, TrainingCallback
-from recbole_cadmr.training.contents import Validation
+from recbole_cadmr.training.contents import CpuSeconds, Energy, Validation
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.rpc import Caller
 from recbole_cadmr.tuning.samplers import EPOCH, SCORE, equal_as_json
@@ -124,7 +124,8 @@ class _Trial(TrainingCallback):
         if pointer is not None:
             folder.take_snapshot(pointer["number"], pointer["epoch"])
         elif run.is_finished:
-            self._report(read_result(run.path)["history"])
+            result = read_result(run.path)
+            self._report(result["history"], result.get("cpu_seconds"), result.get("energy"))
             return
         reset_peak_memory()
         data_path = plan.settings["data_path"] if packed is None else str(unpack(packed, plan.dataset))
@@ -147,19 +148,26 @@ class _Trial(TrainingCallback):
 
     def on_epoch_start(self, trainer: Training, epoch: int) -> None:
         """Report what has been validated since the last epoch, where the state belongs to it."""
-        self._report(trainer.history, trainer.save_state)
+        self._report(trainer.history, trainer.cpu_seconds, trainer.energy, trainer.save_state)
 
     def on_end(self, trainer: Training) -> None:
         """Report the rest, and that the trial is finished."""
-        self._report(trainer.history)
+        self._report(trainer.history, trainer.cpu_seconds, trainer.energy)
 
-    def _report(self, history: Sequence[Validation], save_state: Callable[[], None] | None = None) -> None:
+    def _report(
+        self,
+        history: Sequence[Validation],
+        cpu: CpuSeconds | None,
+        energy: Energy | None,
+        save_state: Callable[[], None] | None = None,
+    ) -> None:
         """Report the validations of ``history`` that are new; ``save_state`` writes the state after the last one."""
         new, is_finished = history[self._n_reported :], self.folder.run.is_finished
         if not new and not is_finished:
             return
         number = self.record.number
-        self.store.add(number, self._n_reported, list(new), peak_memory())
+        cpu_seconds = 0.0 if cpu is None else cpu["process"] + cpu["children"]
+        self.store.add(number, self._n_reported, list(new), peak_memory(), cpu_seconds, energy)
         self._n_reported = len(history)
         pointer, epoch, grace = None, history[-1]["epoch"] + 1, self.plan.grace
         if self.plan.is_population and save_state and epoch // grace > self._snapshot_epoch // grace:

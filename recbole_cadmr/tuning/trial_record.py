@@ -16,7 +16,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, write_json
 from recbole_cadmr.runs.history import read_history
 from recbole_cadmr.schema import checked, read_json
-from recbole_cadmr.training.contents import Count, Seconds, Validation
+from recbole_cadmr.training.contents import Count, Energy, Seconds, Validation
 from recbole_cadmr.tuning.trial_folder import TRIAL, TRIALS, TrialFolder
 
 # How a trial stands. `stopped`: by the scheduler; `failed` says why in `failure`.
@@ -35,7 +35,8 @@ class TrialRecord:
         reports: every validation, as in ``history`` of ``result.json``.
         failure: why there is no result; deaths that a trial came back from are counted in ``deaths``.
         repeats: number of the trial with the same settings whose reports these are; it was not trained again.
-        seconds: training and evaluation; ``peak_memory_bytes`` of the process.
+        seconds: training and evaluation; ``cpu_seconds`` of all its processes, ``energy`` if that is measured;
+            ``peak_memory_bytes`` of the process.
     """
 
     number: Annotated[int, Meta(ge=1, le=10**9)]
@@ -46,6 +47,8 @@ class TrialRecord:
     deaths: Count = 0
     repeats: int | None = None
     seconds: Seconds = 0.0
+    cpu_seconds: Seconds = 0.0
+    energy: Energy | None = None
     peak_memory_bytes: Count = 0
     reports: list[Validation] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.history import rewrite_history
-from recbole_cadmr.training.contents import Validation
+from recbole_cadmr.training.contents import Energy, Validation
 from recbole_cadmr.tuning.plan import Plan
 from recbole_cadmr.tuning.samplers import NUMBER, equal_as_json
 from recbole_cadmr.tuning.space import Point
@@ -108,13 +108,23 @@ class TrialStore:
         )
         return next((other for other in over if equal_as_json(other.point, record.point)), None)
 
-    def add(self, number: int, start: int, reports: Sequence[Validation], peak_memory: int) -> None:
-        """Add validations, which the run has written, and the bytes that the trial has used at most.
+    def add(
+        self,
+        number: int,
+        start: int,
+        reports: Sequence[Validation],
+        peak_memory: int,
+        cpu_seconds: float = 0.0,
+        energy: Energy | None = None,
+    ) -> None:
+        """Add validations, which the run has written, and what the trial has taken.
 
         Args:
             start: place of the first of them among all of the trial; those that are known are ignored.
+            peak_memory, cpu_seconds, energy: of the whole trial so far.
         """
         record = self.records[number]
+        record.cpu_seconds, record.energy = cpu_seconds, energy
         record.peak_memory_bytes = max(record.peak_memory_bytes, peak_memory)
         record.reports += reports[len(record.reports) - start :]
         record.seconds = record.reports[-1]["seconds"] if record.reports else 0.0

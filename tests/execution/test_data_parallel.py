@@ -85,6 +85,9 @@ def test_two_processes_train_what_one_does(tmp_path, micro):
     alone = {name: train(name, tmp_path / f"{name} alone", **settings) for name, settings in cases.items()}
     with processes(2):
         shared = {name: train(name, tmp_path / f"{name} shared", **settings) for name, settings in cases.items()}
+    for name in cases:  # the other process counts, too
+        cpu = json.loads((tmp_path / f"{name} shared" / "result.json").read_text())["cpu_seconds"]
+        assert cpu["process"] > 0 < cpu["children"]
     for name in cases:
         # Steps of Adam do not shrink with a gradient, which on the micro set may be little but rounding.
         check_same(alone[name], shared[name], 1e-5 if "embedded" in name else 1e-4)

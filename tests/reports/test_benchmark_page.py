@@ -29,6 +29,7 @@ from recbole_cadmr.reports.frame import (
 )
 from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.measure import COLD
+from recbole_cadmr.reports.results_table import CPU
 from recbole_cadmr.reports.tables import csv_text, markdown
 from recbole_cadmr.runs.result import read_result
 from tests.charts import read, traces
@@ -311,6 +312,9 @@ def test_of_real_runs(runs, tmp_path):
         assert shown[1].replace("*", "") == table.value(name, "recall@10")
         training = np.mean([sum(run["seconds"].values()) for run in own])
         assert shown[6] == seconds(training) and entry["training_seconds"] == pytest.approx(training)
+        cpu = np.mean([sum(run["cpu_seconds"].values()) for run in own])
+        assert shown[8] == seconds(cpu) and entry["cpu_seconds"] == pytest.approx(cpu)
+        assert f'data-v="{table.costs.at[name, CPU]}">{seconds(cpu)}<' in page  # by which the column is sorted
     _, *points = figure(page, "accuracy-0")
     drawn = {x: y for times, recalls, _ in points for x, y in zip(times, recalls)}
     assert drawn == pytest.approx(dict(zip(table.costs[TRAINING], table.means["recall@20"])))

@@ -8,6 +8,7 @@ import pytest
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.formatting import seconds
 from recbole_cadmr.reports.results_table import results_table
 
 
@@ -39,9 +40,11 @@ def test_the_table_shows_the_figures_of_the_files(brief_run, tmp_path, capsys):
     other = copy_with(brief_run, tmp_path / "other", lambda r: change(r, 0.123456, gate_init=0.5))
     assert main(["table", str(brief_run.folder), str(other)]) == 0
     header, rule, first, second = capsys.readouterr().out.strip().splitlines()
-    assert header.startswith("| synthetic | preset | seeds | recall@10 | recall@20 |") and rule.count("---") == 9
+    assert header.startswith("| synthetic | preset | seeds | recall@10 | recall@20 |") and rule.count("---") == 10
     assert f"| CADMR | paper | 1 | {brief_run.result['test_result']['recall@10']:.4f} |" in first
     assert "| 0.1235 |" in second
+    cpu = sum(brief_run.result["cpu_seconds"].values())
+    assert header.endswith("| CPU time |") and first.endswith(f"| {seconds(cpu)} |")
 
 
 @pytest.mark.parametrize(

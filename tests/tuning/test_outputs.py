@@ -26,6 +26,17 @@ PLAN = Plan(model="BPR", dataset="synthetic", preset=None, settings=SETTINGS, sa
             defaults={"learning_rate": 0.001, "embedding_size": 64}, data="0" * 64)  # fmt: skip
 
 
+ENERGY = {
+    "kwh": 0.25,
+    "cpu_kwh": 0.25,
+    "gpu_kwh": 0.0,
+    "memory_kwh": 0.0,
+    "kg_co2": None,
+    "country": None,
+    "source": "",
+}
+
+
 def trial(number, scores, rate=0.001, size=64, status="finished", **others):
     """A trial with a validation an epoch, of two metrics."""
     reports = [
@@ -41,7 +52,7 @@ def trial(number, scores, rate=0.001, size=64, status="finished", **others):
 def records():
     """The third is the best; the defaults are stopped, the fourth repeats the second."""
     return [
-        trial(1, [0.1, 0.2], status="stopped", peak_memory_bytes=2**30),
+        trial(1, [0.1, 0.2], status="stopped", cpu_seconds=4.5, energy=ENERGY, peak_memory_bytes=2**30),
         trial(2, [0.1, 1 / 3, 0.25], rate=RATE),
         trial(3, [0.1, 0.2, 0.1, 1 / 7 + 0.5, 0.3], size=8, changes=[[2, {"learning_rate": RATE}], [4, {"x": 1}]]),
         trial(4, [0.1, 1 / 3, 0.25], rate=RATE, repeats=2),
@@ -93,12 +104,14 @@ def rows(records, path, plan=PLAN):
 def test_the_table_of_trials_is_unrounded(records, tmp_path):
     head, *lines = rows(records, tmp_path / "trials.csv")
     assert head == ["trial", "status", "learning_rate", "embedding_size", "best_valid_score", "best_epoch",
-                    "epochs_run", "seconds", "peak_memory_bytes", "deaths", "repeats", "changes", "failure",
+                    "epochs_run", "seconds", "cpu_seconds", "peak_memory_bytes", "energy_kwh", "deaths", "repeats",
+                    "changes", "failure",
                     "recall@20", "ndcg@20"]  # fmt: skip
     first, second, third, fourth, fifth = [dict(zip(head, line)) for line in lines]
     assert first == {"trial": "1", "status": "stopped", "learning_rate": "0.001", "embedding_size": "64",
                      "best_valid_score": "0.2", "best_epoch": "1", "epochs_run": "2", "seconds": "5.0",
-                     "peak_memory_bytes": "1073741824", "deaths": "0", "repeats": "", "changes": "", "failure": "",
+                     "cpu_seconds": "4.5", "peak_memory_bytes": "1073741824", "energy_kwh": "0.25",
+                     "deaths": "0", "repeats": "", "changes": "", "failure": "",
                      "recall@20": "0.2", "ndcg@20": repr(0.2 / 3)}  # fmt: skip
     assert float(second["learning_rate"]) == RATE and float(second["best_valid_score"]) == 1 / 3
     assert float(second["ndcg@20"]) == 1 / 9 and second["repeats"] == ""
@@ -147,7 +160,9 @@ def test_the_summary_says_what_was_found_and_against_what(records, tmp_path):
         f"  from epoch 2 on: {{'learning_rate': {RATE}}}",
         "the defaults (trial 1, stopped after 2 epochs): 0.2000",
     ]
-    assert lines[5] == "epochs trained: 10 of at most 36"  # 2 + 3 + 5 + 0; a repeat is trained by none
+    assert (
+        lines[5] == "epochs trained: 10 of at most 36; 4.5 s of processors, 250 Wh"
+    )  # 2 + 3 + 5 + 0; a repeat is trained by none
     assert "test, read once, of the best trial" in lines[7] and "@20" in lines[7]
     assert lines[8].split() == ["recall", "0.1235"] and lines[9].split() == ["ndcg", "0.0500"]
     assert lines[-2] == f"files: {tmp_path}/best.yaml, {tmp_path}/trials.csv, {tmp_path}/report.html"

@@ -98,6 +98,7 @@ def test_a_trial_has_the_point_of_its_number(tmp_path):
     archive = listed(tmp_path)
     opened = begin(archive, "b", {"number": 2}, None)
     fresh = {"failure": None, "deaths": 0, "repeats": None, "seconds": 0.0, "peak_memory_bytes": 0, "reports": []}
+    fresh |= {"cpu_seconds": 0.0, "energy": None}
     assert opened == {**fresh, "number": 2, "point": POINTS[1], "status": "running", "changes": [], "replay": True}
     assert begin(archive, "a", {"number": 1}, None)["point"] == POINTS[0]
     assert [r.number for r in read_records(tmp_path)] == [1, 2] == sorted(r.number for r in archive.standing()[0])
