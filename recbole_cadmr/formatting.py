@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import textwrap
+from collections.abc import Iterable
 from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,11 @@ def covered(name: str, items: int, of: int, width: int) -> str:
     """How many items have a modality whose vectors are ``width`` long."""
     share = "" if items == of else f" ({items / of:.1%})"
     return f"{name} {items:,} of {of:,} items{share}, {width}-D"
+
+
+def listed(files: Iterable[Any]) -> str:
+    """Files that were written, one a line."""
+    return "\n".join(["files:", *(f"  {file}" for file in files)])
 
 
 def screen_width() -> int:

@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the cells, print the first tables."""
     from recbole_cadmr.benchmark.benchmark import benchmark, resume
     from recbole_cadmr.benchmark.plan import seeds_of
+    from recbole_cadmr.formatting import listed
+    from recbole_cadmr.on_screen import laid_out
     from recbole_cadmr.reports.tables import first_tables
 
     where = {"jobs": arguments.jobs, "memory": arguments.memory, "ray_address": arguments.ray_address}
@@ -64,6 +66,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         raise UserError("a benchmark needs --models and --output, or --resume with the folder of one")
-    print("\n" + first_tables(tables))
-    print("files: " + ", ".join(map(str, sorted(Path(arguments.resume or arguments.output).glob("[!.]*.*")))))
+    print("\n" + laid_out(first_tables(tables)))
+    print(listed(sorted(Path(arguments.resume or arguments.output).glob("[!.]*.*"))))
     return 0

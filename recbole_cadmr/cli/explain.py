@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain and print."""
     with uncollected():
         from recbole_cadmr.formatting import markdown_table, plain
+        from recbole_cadmr.on_screen import laid_out
         from recbole_cadmr.recommender.load import load
 
     if (arguments.user is None) == (arguments.history is None):
@@ -44,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     by_path, by_item = explanation.by_path(), explanation.by_chosen_item()
     # What is rounding beside the score is in the table of a program, not in that of a person.
     by_path = by_path[by_path["contribution"].abs() > _ROUNDING * abs(explanation.score)]
-    print(markdown_table(by_path.assign(contribution=by_path["contribution"].map("{:.6g}".format))))
+    print(laid_out(markdown_table(by_path.assign(contribution=by_path["contribution"].map("{:.6g}".format)))))
     if len(by_item):
         shown = by_item.head(arguments.topk)
         texts = {
             "chosen item": shown["chosen_item"].map(named),
             "contribution": shown["contribution"].map("{:.6g}".format),
         }
-        print("\n" + markdown_table(shown.assign(**texts)[list(texts)]))
+        print("\n" + laid_out(markdown_table(shown.assign(**texts)[list(texts)])))
         if len(shown) < len(by_item):
             rest = by_item["contribution"].iloc[len(shown) :].sum()
             print(f"\nand {len(by_item) - len(shown)} further ones, {rest:.6g} together")

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find and print."""
     with uncollected():
         from recbole_cadmr.formatting import markdown_table, plain
+        from recbole_cadmr.on_screen import laid_out
         from recbole_cadmr.recommender.load import load
 
     recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
@@ -38,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
     columns = {"item": frame["item_id"].map(plain), "score": frame["score"].map("{:.6g}".format)}
     if titles:
         columns["title"] = frame["item_id"].map(lambda item: plain(titles.get(item, "")))
-    print(markdown_table(frame.assign(**columns)[["rank", *columns]]))
+    print(laid_out(markdown_table(frame.assign(**columns)[["rank", *columns]])))
     return 0

@@ -31,13 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the study and print its answer, or list the studies."""
     from recbole_cadmr.benchmark.plan import seeds_of
-    from recbole_cadmr.formatting import unmarked
+    from recbole_cadmr.formatting import listed, unmarked
+    from recbole_cadmr.on_screen import fitted, laid_out
     from recbole_cadmr.study.plan import read_plan, study_names
     from recbole_cadmr.study.study import study
 
     if arguments.list:
         for name in study_names():
-            print(f"{name:<14} {read_plan(name)[1].question}")
+            print(fitted(f"{name:<14} {read_plan(name)[1].question}", " " * 15))
         return 0
     if not arguments.study or not arguments.output:
         raise UserError("a study needs its name and --output DIR; 'study --list' shows the studies of the package")
@@ -53,6 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
         memory=arguments.memory,
         ray_address=arguments.ray_address,
     )
-    print("\n" + unmarked(found.answer()))
-    print("files: " + ", ".join(map(str, sorted(Path(arguments.output).glob("[!.]*.*")))))
+    print("\n" + laid_out(unmarked(found.answer())))
+    print(listed(sorted(Path(arguments.output).glob("[!.]*.*"))))
     return 0

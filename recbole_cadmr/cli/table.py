@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table."""
+    from recbole_cadmr.on_screen import laid_out
     from recbole_cadmr.reports.results_table import results_table
 
-    print(results_table(arguments.folders))
+    print(laid_out(results_table(arguments.folders)))
     return 0

@@ -94,6 +94,11 @@ class RunSpec:
             temporary.write_text(reason + "\n", encoding="utf-8")
 
     @property
+    def duration_file(self) -> Path:
+        """The file that says how many seconds it took from its start to its end, its process included."""
+        return self.folder / "seconds.txt"
+
+    @property
     def config(self) -> Config:
         """All settings of the run, defaults included."""
         return Config(settings=self.all_settings)

@@ -83,7 +83,7 @@ class ClosedFormRecommender(HistoryRecommender):
         """Fit by the settings that were chosen, or those given; see :meth:`ContentAutoencoder.fit`."""
         self.adopt_choices()
         weights = ", ".join(f"{name} {weight:.2f}" for name, weight in self.closed_form.modality_weights.items())
-        logging.getLogger("recbole_cadmr").info(f"content attention: {weights or 'none'}")
+        logging.getLogger("recbole_cadmr").info(f"content attention: {weights or 'none'}", extra={"screen": ""})
         return self.closed_form.fit(kind)
 
     def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:

@@ -21,6 +21,7 @@ from recbole_cadmr.compat.recbole import keep_recbole_off_the_root_logger
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import TEMPORARY
 from recbole_cadmr.locking import LOCK
+from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.screen import Screen
 from recbole_cadmr.training.checkpoint import BEST, LAST
 
@@ -111,7 +112,8 @@ class _ScreenFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         short = None if self._verbose else getattr(record, "screen", None)
-        return _COLOURS.sub("", super().format(record) if short is None else short)
+        line = _COLOURS.sub("", super().format(record) if short is None else short)
+        return line if "\n" in line else fitted(line)  # several lines are laid out already
 
 
 def _is_shown(verbose: bool, record: logging.LogRecord) -> bool:

@@ -18,7 +18,7 @@ from uuid import uuid4
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import ModelError, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json
-from recbole_cadmr.formatting import covered, folded
+from recbole_cadmr.formatting import covered, folded, listed
 from recbole_cadmr.layers.shared_batch import ProcessLost
 from recbole_cadmr.locking import LOCK, alone_in
 from recbole_cadmr.models.own import again, named, refuse_other, take_in
@@ -49,7 +49,7 @@ from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallba
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent, RunContent
 from recbole_cadmr.training.data_parallel import led
-from recbole_cadmr.training.energy import measuring
+from recbole_cadmr.training.energy import in_words, measuring
 from recbole_cadmr.training.energy import refuse_missing as refuse_missing_meter
 
 _log = logging.getLogger("recbole_cadmr")
@@ -295,16 +295,18 @@ def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[Train
     if is_final:
         write_json(folder.result, result)
         _log.info("trained on all interactions, measured on none")
-        _log.info(_files(folder.result, folder.best))
+        _log.info(listed([folder.result, folder.best]))
         return Run(folder.path, result)
     _log.info(f"\n{headline(result)}\n\n{metric_table(result_tables(result))}\n")
+    if (energy := result.get("energy")) is not None:
+        _log.info(f"{in_words(energy)}\n")
     if not config["evaluate_test"]:
         _log.info("the test part was left unread (evaluate_test=False)\n")
     drawn = learning_curves(result, folder.curves)
     write_json(folder.result, result)
     for callback in trainer.callbacks:
         callback.on_end(trainer)
-    _log.info(_files(folder.result, folder.best, *([folder.curves] if drawn else [])))
+    _log.info(listed([folder.result, folder.best, *([folder.curves] if drawn else [])]))
     return Run(folder.path, result)
 
 
@@ -342,11 +344,6 @@ def _summary(session: Session) -> str:
         *([] if session.config.final is not None else ["* marks the best epoch on validation so far"]),
     ]
     return "\n".join(folded(line) for line in lines)
-
-
-def _files(*paths: Path) -> str:
-    """What was written, one file a line."""
-    return "\n".join(["files:", *(f"  {path}" for path in paths)])
 
 
 def _remove_unless_begun(folder: RunFolder) -> None:

@@ -25,6 +25,7 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
+from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.reports.results_table import check_comparable
 from recbole_cadmr.runs.result import RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
@@ -129,7 +130,7 @@ def study(
                 cells += [_Cell(dataset, one, run) for one in trained for run in make.of(one.spec)]
                 left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
             write_json(root / STUDY, msgspec.to_builtins(content))
-            print(estimate(plan, chosen, len(numbers), len(cells), quick), flush=True)
+            print(fitted(estimate(plan, chosen, len(numbers), len(cells), quick)), flush=True)
             damaged = _damaged(cells)
             runs = {cell.run.folder: cell.run for cell in cells if cell.run.folder not in damaged}
             Progress(list(runs.values()), jobs).run(runner)
@@ -150,7 +151,7 @@ def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, qui
         return f"{head}, shortened"
     known = [plan.hours[dataset] * n_seeds / len(plan.seed_list) for dataset in datasets if dataset in plan.hours]
     unknown = [dataset for dataset in datasets if dataset not in plan.hours]
-    parts = [f"about {sum(known):.1f} hours on one core"] if known else []
+    parts = [f"about {sum(known):.1f} hours on one core, by what its file says it once took"] if known else []
     parts += [f"an unknown time on {', '.join(unknown)}"] if unknown else []
     return f"{head}; expected: {' and '.join(parts)}"
 

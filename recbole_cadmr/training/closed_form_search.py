@@ -152,7 +152,7 @@ class ClosedFormSearch:
         _log.info(
             f"{begin} ({seconds(duration)}, the rest at most about {rest}), {self.tried} settings tried: {means} by "
             f"{settings}",
-            extra={"screen": f"{begin}, {self.tried} tried: {means}; at most {rest} left"},
+            extra={"screen": f"{begin}, {self.tried} tried; at most about {rest} left"},
         )
 
     # Scores

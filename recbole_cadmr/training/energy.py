@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.formatting import kilograms, kilowatt_hours
 from recbole_cadmr.training.contents import Energy
 
 _log = logging.getLogger("recbole_cadmr")
@@ -81,6 +82,14 @@ def _combined(one: Energy, other: Energy, sign: int) -> Energy:
         "country": one["country"],
         "source": one["source"],
     }
+
+
+def in_words(energy: Energy) -> str:
+    """What a run took, in a line."""
+    parts = {"processors": energy["cpu_kwh"], "GPUs": energy["gpu_kwh"], "memory": energy["memory_kwh"]}
+    shares = ", ".join(f"{name} {kilowatt_hours(part)}" for name, part in parts.items() if part)
+    kg = "" if energy["kg_co2"] is None else f"; {kilograms(energy['kg_co2'])} of CO2 ({energy['country']})"
+    return f"energy {kilowatt_hours(energy['kwh'])} ({shares}){kg}; by {energy['source']}"
 
 
 class _Meter:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from recbole_cadmr.files import write_aside
-from recbole_cadmr.formatting import kilograms, kilowatt_hours, seconds
+from recbole_cadmr.formatting import kilograms, kilowatt_hours, listed, seconds
 from recbole_cadmr.models.own import again
 from recbole_cadmr.runs.result import metric_table
 from recbole_cadmr.tuning.plan import Plan
@@ -127,7 +127,6 @@ def summary(
     lines.append(f"epochs trained: {epochs:,} of at most {plan.max_epochs * len(trained):,}; {_cost(trained)}")
     if test is not None:
         lines.append("\n" + metric_table({"test, read once, of the best trial": test}))
-    names = (BEST_SETTINGS, TABLE, REPORT)
-    lines.append("\nfiles: " + ", ".join(str(folder / name) for name in names))
+    lines.append("\n" + listed(folder / name for name in (BEST_SETTINGS, TABLE, REPORT)))
     lines.append(f"again: {_again(plan, folder / BEST_SETTINGS)}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a table of at most 80 columns."""
+"""What a person sees while a search runs: a table of at most 80 columns, or as many as the terminal has."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from recbole_cadmr.formatting import seconds
+from recbole_cadmr.formatting import screen_width, seconds
+from recbole_cadmr.progress import on_terminal
 from recbole_cadmr.tuning.trial_record import STATES, TrialRecord, best_record, score_of
 
 WIDTH = 80
@@ -37,7 +38,8 @@ def table(records: Sequence[TrialRecord], trials: int, metric: str, bigger: bool
         high = f"{tops[record.number]:.4f}" if record.number in tops else last
         values = " ".join(f"{name}={value}" for name, value in record.values_at(record.epochs).items())
         lines.append(f"{record.number:>5}{mark} {record.status:<9}{record.epochs:>6} {last:>7} {high:>7}  {values}")
-    return [line if len(line) <= WIDTH else line[: WIDTH - 1] + "…" for line in lines]
+    width = min(WIDTH, screen_width())
+    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
 
 
 class Progress:
@@ -58,7 +60,7 @@ class Progress:
 
     def show(self, records: Sequence[TrialRecord]) -> None:
         """Print the table if there is something new."""
-        now, in_place = time.monotonic(), self._stream.isatty()
+        now, in_place = time.monotonic(), on_terminal(self._stream)
         ended = sum(record.over for record in records)
         if not in_place and ended == self._ended and now - self._printed < _EVERY:
             return

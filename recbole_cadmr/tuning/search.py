@@ -192,14 +192,14 @@ class _Search:
 
 def _headline(plan: Plan, mutable: list[str], resources: Resources, gpus: float, jobs: int) -> str:
     label = plan.model + (f"@{plan.preset}" if plan.preset else "")
-    each = f"{resources.cores:g} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+    each = f"{resources.cores:g} core{'s' * (resources.cores != 1)}" + (f" and {gpus:g} GPUs" if gpus else "")
     label = f"search of {label} on {plan.dataset}: {plan.trials} trials, {plan.sampler} points, {plan.scheduler}"
     until = {"pbt": f", changed every {plan.grace}", "asha": f", {plan.grace} before it may be stopped", "fifo": ""}
     lines = [
         label,
         f"chosen by validation {plan.metric}; a trial has at most {plan.max_epochs} epochs"
         + (until[plan.scheduler] if plan.max_epochs > 1 else ""),
-        f"{jobs} trials at once, {each} each",
+        f"{jobs} trial{'s' * (jobs != 1)} at once, {each} each",
     ]
     fixed = [name for name in plan.space if name not in mutable]
     if mutable and fixed:

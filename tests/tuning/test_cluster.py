@@ -70,7 +70,7 @@ def test_a_search_runs_across_two_nodes_and_survives_the_death_of_one(tmp_path):
         [sys.executable, "-c", DRIVER, str(out)], env=environment, capture_output=True, text=True, timeout=300
     )
     assert driver.returncode == 0, driver.stdout + driver.stderr
-    assert "2 trials at once, 1 cores each" in driver.stdout
+    assert "2 trials at once, 1 core each" in driver.stdout
     died = list(map(int, re.search("^died: (.*)$", driver.stdout, re.M)[1].split()))
     records = read_records(out)
     assert len(died) == 2

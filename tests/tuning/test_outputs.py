@@ -165,7 +165,8 @@ def test_the_summary_says_what_was_found_and_against_what(records, tmp_path):
     )  # 2 + 3 + 5 + 0; a repeat is trained by none
     assert "test, read once, of the best trial" in lines[7] and "@20" in lines[7]
     assert lines[8].split() == ["recall", "0.1235"] and lines[9].split() == ["ndcg", "0.0500"]
-    assert lines[-2] == f"files: {tmp_path}/best.yaml, {tmp_path}/trials.csv, {tmp_path}/report.html"
+    files = [f"  {tmp_path}/{name}" for name in ("best.yaml", "trials.csv", "report.html")]
+    assert lines[-5:-1] == ["files:", *files]
     assert lines[-1] == f"again: python run_recbole_cadmr.py --config_files={tmp_path}/best.yaml"
 
 
