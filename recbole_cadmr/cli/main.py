@@ -100,7 +100,9 @@ def _check(arguments: Sequence[str]) -> None:
         if not argument or (equals and not value and option.startswith("--")):
             raise UserError(f"{name} is empty; give it a value, or omit it")
         if match := NOT_TEXT.search(argument):
-            what = "a NUL" if match[0] == "\0" else "bytes that are not text in this terminal's encoding"
+            what = "a NUL"
+            if match[0] != "\0":
+                what = "bytes that are not text in this terminal's encoding (LC_ALL=C.UTF-8 makes it UTF-8)"
             raise UserError(f"{name} holds {what}: {shown(argument)}")
 
 

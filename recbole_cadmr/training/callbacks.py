@@ -15,7 +15,6 @@ class Training(Protocol):
         folder: of the run.
         epoch: the present one, over all phases.
         history: all validations so far.
-        cpu_seconds, energy: what the run has taken so far; the latter None where it is not measured.
         tensorboard: RecBole's writer.
     """
 
@@ -25,10 +24,12 @@ class Training(Protocol):
     tensorboard: Any
 
     @property
-    def cpu_seconds(self) -> CpuSeconds: ...
+    def cpu_seconds(self) -> CpuSeconds:
+        """What the run has taken so far."""
 
     @property
-    def energy(self) -> Energy | None: ...
+    def energy(self) -> Energy | None:
+        """What the run has taken so far; None where it is not measured."""
 
     def save_state(self) -> None:
         """Write ``resume.pt``: what the epoch that is about to start depends on. For use between epochs."""

@@ -59,7 +59,7 @@ def _again(plan: Plan, path: Path) -> str:
 
 def trials_frame(plan: Plan, records: Sequence[TrialRecord]) -> pd.DataFrame:
     """A row a trial, with the settings and all metrics of its best validation."""
-    measured = [record.energy for record in records if record.energy is not None]
+    measured: list[Mapping[str, Any]] = [record.energy for record in records if record.energy is not None]
     energies = [name for name in _ENERGIES if any(energy[name] is not None for energy in measured)]
     metrics = dict.fromkeys(name for record in records for report in record.reports for name in report["valid_result"])
     rows = []
