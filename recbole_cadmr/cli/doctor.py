@@ -38,7 +38,7 @@ def doctor(data_path: str | None = None) -> tuple[str, bool]:
     import torch
     from packaging.requirements import Requirement
 
-    from recbole_cadmr.config.config import data_sets_in
+    from recbole_cadmr.config.data_sets import data_sets_in
 
     root = Path(data_path or "dataset")
     if data_path and not root.is_dir():

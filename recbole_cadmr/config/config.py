@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 from msgspec import UNSET
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_cadmr.config.data_sets import find_data_set, settings_of_data
 from recbole_cadmr.config.declarations import (
     Setting,
     check_all,
@@ -22,6 +22,7 @@ from recbole_cadmr.config.declarations import (
     judged,
 )
 from recbole_cadmr.config.deprecated import current_names
+from recbole_cadmr.config.devices import given_devices, note_chosen, set_devices
 from recbole_cadmr.config.model_yaml import declared_settings, find_preset, general_settings, own_settings
 from recbole_cadmr.config.own_settings import check_declared
 from recbole_cadmr.config.rules import (
@@ -38,7 +39,6 @@ from recbole_cadmr.config.rules import (
     without_inert,
 )
 from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_yaml, shown
-from recbole_cadmr.data.prepare.catalog import catalog, how_to_get
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.models.contract import OwnModel, traits
 from recbole_cadmr.models.own import named as name_of
@@ -53,22 +53,6 @@ FIXED_IN_TRAINING = (
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
     *("content_controls", "new_items", "tracker"),
     *("eval_args", "domain_field", "mask_valid_at_test", "metrics", "topk", "valid_metric", "evaluate_test"),
-    *dataset_arguments,
-)
-# What the NAME.yaml of a data set, which is not trusted, may contain: how its files are read, split and evaluated on.
-_OF_DATA = (
-    *(
-        "encoding",
-        "numerical_features",
-        "discretization",
-        "modalities",
-        "item_graphs",
-        "new_items",
-        "data_note",
-        "eval_args",
-    ),
-    "domain_field",
-    *("split_seed", "mask_valid_at_test", "metrics", "topk", "valid_metric"),
     *dataset_arguments,
 )
 # What RecBole's Config derives from other settings: not settings that a run could be rebuilt from.
@@ -225,10 +209,11 @@ class Config(recbole.config.Config):
         if preset:
             self._apply(current_names(model, preset.settings, preset.file), preset.file)
             self.internal_config_dict["preset"] = preset.name
-        self.data_root, self.data_folder = self._find_data(dataset)
+        given_path, default = self.external_config_dict.get("data_path"), self.internal_config_dict["data_path"]
+        self.data_root, self.data_folder = find_data_set(dataset, given_path, default)
         dataset_file = self.data_folder / f"{dataset}.yaml"
         if dataset_file.is_file():
-            self._apply(_of_data(dataset_file, self.declarations), str(dataset_file))
+            self._apply(settings_of_data(dataset_file, self.declarations), str(dataset_file))
         final = {**self.internal_config_dict, **self.external_config_dict}
         if final["benchmark_filename"]:
             refuse_inert(self._sources, dataset)
@@ -279,26 +264,6 @@ class Config(recbole.config.Config):
         quiet = {"model", "dataset", "output", "data_path", "config_files"}
         self.changed = {k: v for k, v in final.items() if k not in quiet and defaults.get(k) != v}
 
-    def _find_data(self, dataset: str) -> tuple[Path, Path]:
-        """The folder of data sets and the one of ``dataset`` in it.
-
-        It is the one ``data_path`` names if that is given; else its default, or where data sets are installed.
-        """
-        root = Path(self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])).absolute()
-        places = [root]
-        if "data_path" not in self.external_config_dict:
-            places += [Path(str(files("recbole_cadmr.embedded"))), Path(str(files("recbole"))) / "dataset_example"]
-        elif not root.is_dir():
-            raise UserError(f"there is no folder {root}; data_path must name the folder that the data sets lie in")
-        for place in places:
-            if (place / dataset).is_dir():
-                return place, place / dataset
-        here = {path.name for place in places for path in data_sets_in(place)}
-        raise UserError(
-            f"there is no data set '{dataset}' in {root}{did_you_mean(dataset, sorted(here | set(catalog())))}; "
-            f"{how_to_get(dataset)}, or name its place with `data_path`"
-        )
-
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
         check_metrics(final)
@@ -337,45 +302,8 @@ class Config(recbole.config.Config):
         if self.final_config_dict["device"].type == "cpu":
             set_devices(visible)  # a later run may want one
         else:
-            _devices.update(given=visible, chosen=os.environ[_VISIBLE])
+            note_chosen(visible)
 
 
 def _merged(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for values in sources.values() for name, value in values.items()}
-
-
-def _of_data(file: Path, declarations: Mapping[str, Setting]) -> dict[str, Any]:
-    """The settings in the NAME.yaml of a data set; :class:`UserError` if one does not concern the data."""
-    values = read_yaml(file)
-    other = next((name for name in values if name in declarations and name not in _OF_DATA), None)
-    if other is not None:
-        raise UserError(
-            f"{file} may only say how the data are read, split and measured on, and {other} is none of that; give it "
-            f"as --{other}=VALUE or in a file of --config_files"
-        )
-    return values
-
-
-# What CUDA_VISIBLE_DEVICES was before a run of this process chose among them, and what it chose.
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
-_devices: dict[str, str | None] = {}
-
-
-def given_devices() -> str | None:
-    """``CUDA_VISIBLE_DEVICES`` as the process was given it, whatever a run has chosen of them since."""
-    now = os.environ.get(_VISIBLE)
-    return _devices["given"] if _devices and now == _devices["chosen"] else now
-
-
-def set_devices(value: str | None) -> None:
-    """Set ``CUDA_VISIBLE_DEVICES``, or remove it."""
-    if value is None:
-        os.environ.pop(_VISIBLE, None)
-    else:
-        os.environ[_VISIBLE] = value
-
-
-def data_sets_in(root: Path) -> list[Path]:
-    """The folders of data sets in ``root``; one whose name begins with a dot is a data set in the making."""
-    here = root.iterdir() if root.is_dir() else ()
-    return [path for path in here if not path.name.startswith(".") and any(path.glob("*.inter"))]

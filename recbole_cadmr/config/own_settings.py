@@ -11,7 +11,7 @@ from msgspec import UNSET
 from recbole_cadmr.config.declarations import Setting, setting_of
 from recbole_cadmr.config.yaml_text import read_yaml, shown
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models.own import settings_file
+from recbole_cadmr.models.own_source import settings_file
 from recbole_cadmr.models.registry import is_own
 
 _ATTRIBUTE = "settings"

@@ -22,7 +22,8 @@ import torch.distributed as dist
 from recbole_cadmr.errors import UserError, is_out_of_memory
 from recbole_cadmr.execution.process import GRACE, POLL
 from recbole_cadmr.layers.shared_batch import ProcessLost
-from recbole_cadmr.models.own import ModelSource, receive
+from recbole_cadmr.models.own import receive
+from recbole_cadmr.models.own_source import ModelSource
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import check_data, open_session, restore_config
 from recbole_cadmr.runs.train import pauses

@@ -19,7 +19,8 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.locking import alone_in
-from recbole_cadmr.models.own import ModelSource, source_of
+from recbole_cadmr.models.own import source_of
+from recbole_cadmr.models.own_source import ModelSource
 from recbole_cadmr.training.checkpoint import LAST
 
 GRACE = 20  # seconds that a stopped run has to write its state

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_cadmr.compat.ray import keep_ray_on_loopback
-from recbole_cadmr.config.config import given_devices, set_devices
+from recbole_cadmr.config.devices import given_devices, set_devices
 from recbole_cadmr.errors import UserError
 
 # What Ray reads when it is imported: no usage statistics; no records but a search's own; stopped by an exception.

@@ -15,7 +15,8 @@ from recbole_cadmr.execution.ray_api import connected
 from recbole_cadmr.execution.run_spec import OnEnd, OnStart, RunSpec
 from recbole_cadmr.execution.shared_folder import check_shared, marked, sees
 from recbole_cadmr.formatting import memory
-from recbole_cadmr.models.own import ModelSource, source_of
+from recbole_cadmr.models.own import source_of
+from recbole_cadmr.models.own_source import ModelSource
 
 _RETRIES = 2  # of a run whose node dies
 

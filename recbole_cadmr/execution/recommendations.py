@@ -21,7 +21,8 @@ from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.execution.dataset_archive import pack, unpack
 from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
-from recbole_cadmr.models.own import ModelSource, receive, source_of
+from recbole_cadmr.models.own import receive, source_of
+from recbole_cadmr.models.own_source import ModelSource
 from recbole_cadmr.recommender.load import load
 from recbole_cadmr.recommender.load_export import is_export
 from recbole_cadmr.recommender.recommender import Recommender

@@ -16,7 +16,8 @@ from recbole_cadmr.execution import ray_api
 from recbole_cadmr.execution.dataset_archive import unpack
 from recbole_cadmr.execution.shared_folder import sees
 from recbole_cadmr.locking import alone_in
-from recbole_cadmr.models.own import ModelSource, receive
+from recbole_cadmr.models.own import receive
+from recbole_cadmr.models.own_source import ModelSource
 from recbole_cadmr.runs.result import peak_memory, read_result, reset_peak_memory
 from recbole_cadmr.runs.session import read_checkpoint
 from recbole_cadmr.runs.train import resume, train

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from recbole_cadmr.config import config as room
-from recbole_cadmr.config.config import Config, given_devices, set_devices
+from recbole_cadmr.config.config import Config
+from recbole_cadmr.config.devices import given_devices, set_devices
 from recbole_cadmr.errors import UserError
 
 

@@ -22,9 +22,10 @@ from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.model_yaml import search_space
 from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.models import own, registry
+from recbole_cadmr.models import own, own_import, registry
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.own import ModelSource, named, receive, source_of
+from recbole_cadmr.models.own import named, receive, source_of
+from recbole_cadmr.models.own_source import ModelSource
 from recbole_cadmr.models.registry import get_model
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.session import read_checkpoint
@@ -43,7 +44,7 @@ SCORES = "return self.users(batch[self.USER_ID]) @ self.items(self.content).T"
 @pytest.fixture(autouse=True)
 def as_in_a_new_process(monkeypatch, tmp_path_factory):
     """No class is known, and nothing that a test imports stays."""
-    for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given"), (own, "_loaded")):
+    for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given"), (own_import, "_loaded")):
         monkeypatch.setattr(place, name, {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
