@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from recbole_cadmr.config import config as room
+from recbole_cadmr.config import devices
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.devices import given_devices, set_devices
 from recbole_cadmr.errors import UserError
@@ -16,7 +16,7 @@ from recbole_cadmr.errors import UserError
 @pytest.fixture(autouse=True)
 def no_devices(monkeypatch):
     """Nobody has chosen any device before."""
-    monkeypatch.setattr(room, "_devices", {})
+    monkeypatch.setattr(devices, "_devices", {})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that it is put back
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
