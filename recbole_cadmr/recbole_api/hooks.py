@@ -39,7 +39,7 @@ def _own_names() -> frozenset[str]:
     return frozenset(name for name in declared if (Path(__file__).parents[1] / "models" / f"{name}.py").is_file())
 
 
-def is_own(config: Any) -> bool:
+def has_own_settings(config: Any) -> bool:
     """Whether settings are a :class:`Config` of this package's."""
     return type(config).__module__.startswith("recbole_cadmr.")
 
@@ -57,6 +57,7 @@ def config_class(
     """
     from recbole_cadmr.config.config import Config
     from recbole_cadmr.models.contract import OwnModel
+    from recbole_cadmr.models.registry import is_own
 
     if isinstance(config_dict, Config):  # which knows its model, also one of RecBole's
         return Config
@@ -64,9 +65,14 @@ def config_class(
     for text in on_command_line if model is None else ():
         if text.startswith("--model=") and text[len("--model=") :].lower() in _own_names():
             raise UserError(f"name the model in the call, not by {text}: it takes no settings from the command line")
-    name = model or (config_dict or {}).get("model") or _named_in(config_file_list or ())
-    # Also of the user's own: on a base of ours, or with settings of its own, of which RecBole's knows nothing.
-    is_ours = isinstance(name, type) and (issubclass(name, OwnModel) or hasattr(name, "settings"))
+    given = _settings_in(config_file_list or ()) | dict(config_dict or {})
+    name = model or given.get("model")
+    # Also of the user's own: on a base of ours, or with what RecBole's Config knows nothing of.
+    is_ours = isinstance(name, type) and (
+        issubclass(name, OwnModel)
+        or hasattr(name, "settings")
+        or (is_own(name) and _comes_split(dataset or given.get("dataset"), given))
+    )
     name = name if isinstance(name, str) else name.__name__ if is_ours else ""
     if name.lower() not in _own_names() and not is_ours:
         return None
@@ -77,15 +83,27 @@ def config_class(
     return Config
 
 
-def _named_in(config_files: Sequence[str]) -> Any:
-    """The model that the last of some files of settings names."""
+def _settings_in(config_files: Sequence[str]) -> dict[str, Any]:
     from recbole_cadmr.config.yaml_text import read_yaml
 
-    names: list[Any] = [None]
+    settings: dict[str, Any] = {}
     for file in config_files:
         with suppress(UserError):  # for whose model it is to say so
-            names.append(read_yaml(Path(file)).get("model", names[-1]))
-    return names[-1]
+            settings |= read_yaml(Path(file))
+    return settings
+
+
+def _comes_split(dataset: Any, given: Mapping[str, Any]) -> bool:
+    """Whether the yaml of a data set, which RecBole does not read, alone says that it comes split."""
+    from recbole_cadmr.config.data_sets import find_data_set
+    from recbole_cadmr.config.yaml_text import read_yaml
+
+    if not isinstance(dataset, str) or "benchmark_filename" in given:
+        return False
+    with suppress(UserError):
+        folder = find_data_set(dataset, given.get("data_path"), "dataset")[1]
+        return "benchmark_filename" in read_yaml(folder / f"{dataset}.yaml")
+    return False
 
 
 def _is_notebook() -> bool:
@@ -94,7 +112,7 @@ def _is_notebook() -> bool:
 
 def dataset_class(config: Any = None, *_: Any, **__: Any) -> type[MultimodalDataset] | None:
     """What a data set of RecBole's is to be with settings of this package's."""
-    if not is_own(config):
+    if not has_own_settings(config):
         return None
     from recbole_cadmr.data.dataset import MultimodalDataset
 
@@ -103,7 +121,7 @@ def dataset_class(config: Any = None, *_: Any, **__: Any) -> type[MultimodalData
 
 def trainer_class(config: Any = None, *_: Any, **__: Any) -> type[DeferredTrainer] | None:
     """What a trainer of RecBole's is to be with settings of this package's."""
-    if not is_own(config):
+    if not has_own_settings(config):
         return None
     from recbole_cadmr.recbole_api.trainer import DeferredTrainer
 
@@ -116,7 +134,7 @@ def loaders(config: Any, parts: Sequence[Any]) -> tuple[Any, Any, Any] | None:
     Raises:
         UserError: if the data set is not of this package's class, or a setting would have no effect.
     """
-    if not is_own(config):
+    if not has_own_settings(config):
         return None
     from recbole_cadmr.data.dataset import MultimodalDataset
     from recbole_cadmr.recbole_api.prepared import prepared

@@ -63,11 +63,11 @@ def _hook_loaders(module: ModuleType) -> None:
             is_loader = isinstance(sampler, module.AbstractDataLoader)
             return sampler if is_loader else loader_of(config, phase)(config, dataset, sampler, **named)
 
-        return loader if hooks.is_own(config) else loader_of(config, phase)
+        return loader if hooks.has_own_settings(config) else loader_of(config, phase)
 
     @functools.wraps(saved)
     def load_split_dataloaders(config: Any) -> Any:
-        return None if hooks.is_own(config) else saved(config)  # they are pickles
+        return None if hooks.has_own_settings(config) else saved(config)  # they are pickles
 
     module.create_samplers, module.get_dataloader = create_samplers, get_dataloader  # type: ignore[attr-defined]
     module.load_split_dataloaders = load_split_dataloaders  # type: ignore[attr-defined]
@@ -81,7 +81,7 @@ def _hook_quick_start(module: ModuleType) -> None:
 
     @functools.wraps(count)
     def get_flops(model: Any, dataset: Any, *arguments: Any, **named: Any) -> Any:
-        return "not counted" if hooks.is_own(dataset.config) else count(model, dataset, *arguments, **named)
+        return "not counted" if hooks.has_own_settings(dataset.config) else count(model, dataset, *arguments, **named)
 
     def load_data_and_model(model_file: Any, trust_checkpoint: bool = False) -> Any:
         return recbole_cadmr_hooks.load_data_and_model(  # type: ignore[name-defined]  # noqa: F821

@@ -88,6 +88,22 @@ def test_run_recbole_takes_a_class_with_settings_of_its_own_on_one_of_recboles(d
         run_recbole(model=ScaledBPR, dataset="micro", config_dict=settings | {"scales": 0.7})
 
 
+class PlainBPR(BPR):
+    """A model of the user's own on RecBole's, by RecBole's settings alone."""
+
+
+def test_run_recbole_takes_any_class_on_a_set_that_comes_split(data, monkeypatch, tmp_path):
+    for place, name in ((registry, "_own"), (own, "_sources"), (own, "_given")):
+        monkeypatch.setattr(place, name, {})
+    settings = of(data, epochs=1, embedding_size=4)
+    theirs = run_recbole(model=PlainBPR, dataset="micro", config_dict=settings)
+    ours = recbole_cadmr.train(PlainBPR, "micro", output=tmp_path / "run", settings=settings)
+    assert theirs["test_result"] == ours.result["test_result"]
+    elsewhere = {"data_path": str(data), "benchmark_filename": ["train", "valid", "test"]}
+    for dataset, given in (("drawn", {"data_path": str(data)}), ("micro", elsewhere)):  # which RecBole reads by itself
+        assert type(RecBoleConfig(model=PlainBPR, dataset=dataset, config_dict=given)) is RecBoleConfig
+
+
 def test_a_model_named_in_a_file_has_the_form_that_its_settings_ask_for(data, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("model: CADMR\nobjective: softmax\n")
