@@ -66,7 +66,7 @@ def config_class(
         if text.startswith("--model=") and text[len("--model=") :].lower() in _own_names():
             raise UserError(f"name the model in the call, not by {text}: it takes no settings from the command line")
     given = _settings_in(config_file_list or ()) | dict(config_dict or {})
-    name = model or given.get("model")
+    name: Any = model or given.get("model")
     # Also of the user's own: on a base of ours, or with what RecBole's Config knows nothing of.
     is_ours = isinstance(name, type) and (
         issubclass(name, OwnModel)
