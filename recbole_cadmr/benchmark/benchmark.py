@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import yaml
 from recbole_cadmr.benchmark.cells import CELLS, Cells
 from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
 from recbole_cadmr.benchmark.lists import absolute, lists_options, read_all
-from recbole_cadmr.benchmark.plan import Options, check_seeds, model_specs, take_in_models
+from recbole_cadmr.benchmark.plan import Options, model_specs, seeds_of, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
+from recbole_cadmr.config.config import placed
 from recbole_cadmr.config.yaml_text import load_yaml, shown
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import Stopped, UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
@@ -28,7 +30,7 @@ from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.frame import Results, read_results
 from recbole_cadmr.reports.latex import columns_of, joint, latex
-from recbole_cadmr.reports.tables import csv_text, markdown
+from recbole_cadmr.reports.tables import csv_text, first_html, first_tables, markdown
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.trackers import refuse_missing
@@ -37,10 +39,28 @@ from recbole_cadmr.tuning.search import RAY
 TABLE, LATEX, JOINT, CSV, REPORT = "table.md", "table.tex", "joint.tex", "results.csv", "report.html"
 
 
+class Benchmark(list[Results]):
+    """What a benchmark measured, data set by data set, which prints as its first tables.
+
+    Attributes:
+        folder: holds all tables, ``results.csv`` and ``report.html``.
+    """
+
+    def __init__(self, tables: Iterable[Results], folder: Path) -> None:
+        super().__init__(tables)
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return first_tables(self).rstrip()
+
+    def _repr_html_(self) -> str:
+        return f"{first_html(self)}\n<p>in {escape(str(self.folder))}</p>"
+
+
 def benchmark(
     models: Sequence[str | type],
-    datasets: Sequence[str],
-    seeds: Sequence[int],
+    datasets: Sequence[str | os.PathLike[str]],
+    seeds: int | Sequence[int],
     output: str | os.PathLike[str],
     *,
     settings: Mapping[str, Any] | None = None,
@@ -51,7 +71,7 @@ def benchmark(
     jobs: int = 1,
     memory: float | None = None,
     ray_address: str | None = None,
-) -> list[Results]:
+) -> Benchmark:
     """Train every model on every data set with every seed, and write the tables and the report to ``output``.
 
     A cell that is finished in ``output`` is not run again; one that was cut is resumed, one that failed is tried again.
@@ -59,6 +79,8 @@ def benchmark(
     Args:
         models: names, with a preset as in ``CADMR@best``; a model of your own is its class, or names it as
             ``FILE.py:CLASS`` or ``package.module:CLASS``.
+        datasets: names, or folders (:class:`~pathlib.Path`), all in the same one.
+        seeds: how many, from 1 on, or which.
         settings: by name for all models that have it, by ``MODEL.name`` or ``MODEL@PRESET.name`` for one.
         tune: settings of each model tried on validation, the defaults among them; 0 or 1 tries none.
         runs: folders of finished runs that join the cells in the tables.
@@ -75,19 +97,25 @@ def benchmark(
     if not isinstance(settings or {}, Mapping) or not all(isinstance(name, str) for name in settings or {}):
         raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
     root, settings = Path(output).absolute(), dict(settings or {})
+    if lone := next((given for given in (models, datasets) if isinstance(given, (str, os.PathLike, type))), None):
+        raise UserError(f"models and data sets of a benchmark are given in lists, as in [{shown(lone)}]")
+    names: list[str] = []
+    for dataset in datasets:
+        name, settings = placed(dataset, settings)
+        names.append(str(name))
+    seeds = seeds_of(str(seeds) if isinstance(seeds, int) else seeds)
     if "data_path" in settings:  # from another working folder it is resumed with the same data
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
     labels = take_in_models(models)
-    specs = model_specs(labels, datasets, settings)
+    specs = model_specs(labels, names, settings)
     sources = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
-    check_seeds(seeds)
     for spec in specs:
         refuse_missing(spec.config["tracker"])
         columns_of(columns, [f"{metric.lower()}@{k}" for metric in spec.config["metrics"] for k in spec.config["topk"]])
     limit = bytes_of(memory)
     agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
     files = [absolute(option) for option in lists]
-    from_files = lists_options(files, labels, datasets, seeds)
+    from_files = lists_options(files, labels, names, seeds)
     text = yaml.safe_dump(settings, sort_keys=False)
     runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, seeds, jobs, limit, ray_address)
@@ -95,7 +123,7 @@ def benchmark(
         with alone_in(root, "benchmark"), terminated_as_interrupted():
             first = {spec.dataset: make.of(spec)[0] for spec in reversed(specs)}
             foreign, read = read_all(from_files, {name: cell.config for name, cell in first.items()})
-            options = Options(labels, list(datasets), list(seeds), text, tune, paths, sources, files)
+            options = Options(labels, names, seeds, text, tune, paths, sources, files)
             open_folder(root, options, agreed, read)
             refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
             remove_temporaries(root)
@@ -105,7 +133,7 @@ def benchmark(
             Progress(cells, jobs).run(runner)
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}{again('--models', sources)}"
-        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
+        raise Stopped(f"stopped; what is finished is kept, resume with: {how}") from error
     tables = _write(root, cells, adopted, make.tried, foreign, columns)
     mine = {cell.folder for cell in cells}
     others = [
@@ -122,7 +150,7 @@ def resume(
     models: Sequence[str | type] = (),
     data_path: str | os.PathLike[str] | None = None,
     **where: Any,
-) -> list[Results]:
+) -> Benchmark:
     """Resume the benchmark in a folder, by the options that it was begun with.
 
     Args:
@@ -155,7 +183,7 @@ def _write(
     tried: Mapping[Path, int],
     foreign: Mapping[str, Mapping[str, Sequence[ForeignLists]]],
     columns: Sequence[str],
-) -> list[Results]:
+) -> Benchmark:
     tables = []
     for dataset in dict.fromkeys(cell.model_spec.dataset for cell in cells):
         mine = [cell for cell in cells if cell.model_spec.dataset == dataset]
@@ -183,4 +211,4 @@ def _write(
         with write_aside(root / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     write_benchmark_page(tables, root / REPORT)
-    return tables
+    return Benchmark(tables, root)

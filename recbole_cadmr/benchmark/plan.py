@@ -135,12 +135,17 @@ def _tell_renamed(specs: Sequence[ModelSpec], settings: Mapping[str, Any]) -> No
                 print(f"--{name} reaches {model}, too, where it was called {old}; for one: --MODEL.{name}", flush=True)
 
 
-def seeds_of(text: str) -> list[int]:
-    """Seeds from ``5`` (1 to 5) or ``3,7,2020`` (these; of one seed, ``7,``).
+def seeds_of(given: str | Sequence[int]) -> list[int]:
+    """Seeds from a text, ``5`` (1 to 5) or ``3,7,2020`` (these; of one seed, ``7,``), or as they are.
 
     Raises:
         UserError: if there is none, or one that numpy does not take.
     """
+    if not isinstance(given, str):
+        seeds = list(given)
+        check_seeds(seeds)
+        return seeds
+    text = given
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and len(part) <= 20 for part in parts):  # whatever is longer is no seed
         raise UserError(f"--seeds must be a number of seeds such as 5, or seeds such as 1,2,3, not {shown(text)}")

@@ -9,8 +9,6 @@ from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.errors import UserError
 
-_ROUNDING = 1e-7  # of a score
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``explain``."""
@@ -42,9 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     whom = "this history" if arguments.user is None else arguments.user
     print(f"{named(explanation.item)}: {explanation.score:.6g} for {whom} by {recommender.model_name}\n")
-    by_path, by_item = explanation.by_path(), explanation.by_chosen_item()
-    # What is rounding beside the score is in the table of a program, not in that of a person.
-    by_path = by_path[by_path["contribution"].abs() > _ROUNDING * abs(explanation.score)]
+    by_path, by_item = explanation.large_paths(), explanation.by_chosen_item()
     print(laid_out(markdown_table(by_path.assign(contribution=by_path["contribution"].map("{:.6g}".format)))))
     if len(by_item):
         shown = by_item.head(arguments.topk)

@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Search, or resume a search, and print the outcome."""
-    from recbole_cadmr.tuning.outputs import summary
     from recbole_cadmr.tuning.resources import Resources
     from recbole_cadmr.tuning.tune import resume, tune
 
@@ -86,5 +85,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         raise UserError("a search needs --output DIR, its folder, or --resume with the folder of one")
-    print(summary(result.plan, result.records, result.winner, result.test, result.folder))
+    print(f"\n{result!r}")
     return 0

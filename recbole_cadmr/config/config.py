@@ -40,6 +40,7 @@ from recbole_cadmr.config.rules import (
 )
 from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_yaml, shown
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.files import path_of
 from recbole_cadmr.models.contract import OwnModel, traits
 from recbole_cadmr.models.own import named as name_of
 from recbole_cadmr.models.registry import described_by, get_model, is_own, is_recboles
@@ -66,6 +67,21 @@ _DERIVED = (
 # of a distributed run, a share for one of its metrics, an option of DiffRec, and a weight beside which it warns of
 # weight_decay.
 _ABSENT = ("world_size", "tail_ratio", "norm", "reg_weight")
+
+
+def placed(dataset: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The name of a data set that may be given as its folder, a path, and the settings with the place of that.
+
+    Raises:
+        UserError: if the settings name another place.
+    """
+    if not isinstance(dataset, os.PathLike):
+        return dataset, dict(settings)
+    folder = path_of(dataset, "dataset").absolute()
+    given = settings.get("data_path")
+    if given is not None and path_of(given, "data_path").absolute() != folder.parent:
+        raise UserError(f"the data set {folder} does not lie in data_path ({given}); leave that out")
+    return folder.name, {**settings, "data_path": str(folder.parent)}
 
 
 class Config(recbole.config.Config):
@@ -100,7 +116,7 @@ class Config(recbole.config.Config):
     def __init__(
         self,
         model: str | type | None = None,
-        dataset: str | None = None,
+        dataset: str | os.PathLike[str] | None = None,
         config_files: Sequence[str | os.PathLike[str]] | None = None,
         settings: Mapping[str, Any] | None = None,
         changed: Mapping[str, Any] | None = None,
@@ -122,9 +138,10 @@ class Config(recbole.config.Config):
         model = name_of(model) if isinstance(model, type) else model
         if not isinstance(settings or {}, Mapping):
             raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
+        dataset, settings = placed(dataset, settings or {})
         named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         config_files = [config_files] if isinstance(config_files, (str, os.PathLike)) else list(config_files)
-        super().__init__(config_file_list=config_files, config_dict={**(settings or {}), **named})
+        super().__init__(config_file_list=config_files, config_dict={**settings, **named})
         if changed is not None:
             self.changed = dict(changed)
 

@@ -89,7 +89,7 @@ def open_folder(folder: Path, kind: Literal["image", "audio"]) -> Opened:
     how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     load = transformers.AutoImageProcessor if kind == "image" else transformers.AutoFeatureExtractor
     try:
-        with _quiet():
+        with quiet():
             processor = load.from_pretrained(str(folder), **how)
             # The attention is named, since a folder may name one that transformers would fetch from its hub.
             how |= {"use_safetensors": True, "output_loading_info": True, "attn_implementation": "eager"}
@@ -194,8 +194,8 @@ def _config(folder: Path) -> _Config:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Let transformers say nothing of weights that are not read: what matters of that is said by us."""
+def quiet() -> Iterator[None]:
+    """Let transformers say nothing of weights that it reads, or does not: what matters of that is said by us."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()

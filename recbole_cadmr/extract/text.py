@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -18,6 +18,7 @@ import torch
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
+from recbole_cadmr.extract.hf_folder import quiet
 from recbole_cadmr.extract.kept import kept_or_loaded
 from recbole_cadmr.extract.places import UNKNOWN, WEIGHTS_HASH
 from recbole_cadmr.extract.reach import is_reachable
@@ -159,7 +160,8 @@ def _load(model: str) -> Any:
     _refuse_code(Path(model))
     is_here = Path(model).is_dir() or is_offline_mode() or not is_reachable(ENDPOINT)
     try:
-        return SentenceTransformer(model, device="cpu", trust_remote_code=False, local_files_only=is_here)
+        with quiet() if is_here else nullcontext():  # a download shows how far it is
+            return SentenceTransformer(model, device="cpu", trust_remote_code=False, local_files_only=is_here)
     except Exception as error:  # the hub, the file system, safetensors and torch each have errors of their own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         if is_here and not Path(model).is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from recbole_cadmr.layers.score_paths import score_of
 from recbole_cadmr.recommender import request
 from recbole_cadmr.recommender.parts import Parts
 
+_ROUNDING = 1e-7  # of a score
+_SHOWN = 10  # chosen items that are printed
 COLUMNS = ["path", "modality", "chosen_item", "contribution"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """What the score of an item is made of.
+    """What the score of an item is made of, which prints as tables.
 
     Attributes:
         item: its id.
@@ -34,6 +37,25 @@ class Explanation:
     score: float
     parts: pd.DataFrame
     unknown: int = 0
+
+    def __repr__(self) -> str:
+        tables = (frame.to_string(index=False) for frame in self._printed())
+        return "\n\n".join([f"{self.item}: score {self.score:.6g}", *tables])
+
+    def _repr_html_(self) -> str:
+        tables = (frame.to_html(index=False) for frame in self._printed())
+        return "\n".join([f"<p>{escape(self.item)}: score {self.score:.6g}</p>", *tables])
+
+    def _printed(self) -> list[pd.DataFrame]:
+        """The sums over the chosen items, and the largest of those over the paths, as texts."""
+        frames = self.large_paths(), self.by_chosen_item().head(_SHOWN)
+        shown = [frame.assign(contribution=frame["contribution"].map("{:.6g}".format)) for frame in frames]
+        return [frame for frame in shown if len(frame)]
+
+    def large_paths(self) -> pd.DataFrame:
+        """As :meth:`by_path`, without what is rounding beside the score."""
+        sums = self.by_path()
+        return sums[sums["contribution"].abs() > _ROUNDING * abs(self.score)]
 
     def by_path(self) -> pd.DataFrame:
         """Rows ``path, modality, contribution``: the sums over the chosen items, in the order of the paths."""

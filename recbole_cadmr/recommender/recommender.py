@@ -46,6 +46,16 @@ class Recommender:
         self._parts = parts
         self.lock = threading.RLock()
 
+    def __repr__(self) -> str:
+        parts = self._parts
+        can = {
+            "recommends for histories of people it has never seen": self.takes_histories,
+            "explains its scores": self.explains,
+            "takes new items": self.takes_new_items,
+        }
+        counts = f"{parts.catalogue.n_users - 1:,} users, {parts.catalogue.n_items - 1:,} items"
+        return "\n  ".join([f"{self.model_name} on {parts.card['dataset']}: {counts}", *filter(can.get, can)])
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("lock", "session")}
 

@@ -15,10 +15,9 @@ from recbole_cadmr.html_page import write_page
 from recbole_cadmr.reports.benchmark_figures import accuracy_and_time, diversity, learning_curves, seed_spread
 from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.results_table import CO2, CPU, ENERGY
-from recbole_cadmr.reports.tables import Marks, headline, protocol_lines, published_table, stratum_text
+from recbole_cadmr.reports.tables import IN_HTML, headline, protocol_lines, published_table, stratum_text
 
 _NEAR = 0.95  # of the best value
-_MARKS = Marks("<b>{}</b>", "<u>{}</u>", "*")
 _DIVERSITY = {
     "itemcoverage": ("Coverage", "share of all items that are in anyone’s list of {k}"),
     "giniindex": ("Gini index", "0: all items are shown equally often, 1: always the same ones"),
@@ -111,7 +110,7 @@ def _section(results: Results, place: int) -> dict[str, Any]:
 def _headline(results: Results) -> dict[str, Any]:
     """The first table, sorted by numbers, for the macro ``sortable``."""
     main = results.main_metric
-    texts = headline(results, escape, _MARKS)
+    texts = headline(results, escape, IN_HTML)
     keys = results.means[results.headline].join(results.costs)
     keys.insert(0, "model", keys.index)
     keys.insert(1, "seeds", results.models["seeds"].map(len))

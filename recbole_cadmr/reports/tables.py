@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from recbole_cadmr.reports.results_table import COSTS
 
 SIGNIFICANT = "statistically significantly better than every other"
 TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
+_LEGEND = f"best in bold, second underlined; * {SIGNIFICANT} ({TEST})"
 _COUNTS = (MEMORY, GPU_MEMORY, PARAMETERS, "epochs")  # whole numbers
 
 
@@ -29,6 +31,7 @@ class Marks(NamedTuple):
 
 
 _MARKDOWN = Marks("**{}**", "<u>{}</u>", "\\*")
+IN_HTML = Marks("<b>{}</b>", "<u>{}</u>", "*")
 
 
 def marked(results: Results, metric: str, marks: Marks) -> list[str]:
@@ -131,10 +134,21 @@ def first_tables(tables: Sequence[Results]) -> str:
     return "\n".join(line for results in tables for line in (*_first(results), ""))
 
 
+def first_html(tables: Sequence[Results]) -> str:
+    """The same for a notebook."""
+    return "\n".join(line for results in tables for line in _first_in_html(results))
+
+
+def _first_in_html(results: Results) -> Iterator[str]:
+    yield headline(results, lambda value: escape(str(value)), IN_HTML).to_html(index=False, escape=False)
+    lines = [*protocol_lines(results), _LEGEND, *(f"{label}: {reason}" for label, reason in results.missing.items())]
+    yield from ("<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>")
+
+
 def _first(results: Results) -> Iterator[str]:
     yield f"## {plain(results.dataset)}\n"
     yield from (f"- {plain(line)}" for line in protocol_lines(results))
-    yield f"- best in bold, second underlined; * {SIGNIFICANT} ({TEST})\n"
+    yield f"- {_LEGEND}\n"
     yield markdown_table(headline(results, plain, _MARKDOWN))
     if results.missing:
         yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))

@@ -315,6 +315,16 @@ def headline(result: RunResult) -> str:
     return f"{result['model']} on {result['dataset']}{f' ({note})' if note else ''}"
 
 
+def outcome(result: RunResult) -> str:
+    """What came out, in a line: the metric that the best epoch was chosen by, on validation and test."""
+    metric, test = result["protocol"]["valid_metric"].lower(), result["test_result"]
+    score = result["best_valid_score"]
+    parts = [] if score is None else [f"best validation {metric} {score:.4f} (epoch {result['best_epoch']})"]
+    if test is not None and test.get(metric) is not None:
+        parts.append(f"test {metric} {test[metric]:.4f}")
+    return "; ".join([headline(result), *parts])
+
+
 class PrintedResult(dict[str, Any]):
     """The content of ``result.json``, which prints as tables."""
 

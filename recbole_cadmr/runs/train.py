@@ -16,12 +16,12 @@ from typing import Any
 from uuid import uuid4
 
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.errors import ModelError, UserError
+from recbole_cadmr.errors import ModelError, Stopped, UserError
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json
 from recbole_cadmr.formatting import covered, folded, listed
 from recbole_cadmr.layers.shared_batch import ProcessLost
 from recbole_cadmr.locking import LOCK, alone_in
-from recbole_cadmr.models.own import again, named, refuse_other, take_in
+from recbole_cadmr.models.own import again, named, refuse_other, source_of, take_in
 from recbole_cadmr.runs.folder import RunFolder, create_run_folder, refuse_used, run_log
 from recbole_cadmr.runs.history import HistoryWriter, read_history, rewrite_history
 from recbole_cadmr.runs.learning_curves import learning_curves
@@ -30,6 +30,7 @@ from recbole_cadmr.runs.result import (
     RunResult,
     headline,
     metric_table,
+    outcome,
     result_tables,
     training_result,
 )
@@ -45,6 +46,7 @@ from recbole_cadmr.runs.session import (
 from recbole_cadmr.runs.topk_lists import rank_test, write_lists
 from recbole_cadmr.runs.trackers import refuse_missing, tracking
 from recbole_cadmr.schema import checked
+from recbole_cadmr.screen import in_notebook
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent, RunContent
@@ -79,7 +81,7 @@ class Run:
 
 def train(
     model: str | type | None = None,
-    dataset: str | None = None,
+    dataset: str | os.PathLike[str] | None = None,
     *,
     preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -87,18 +89,21 @@ def train(
     settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[TrainingCallback] = (),
     verbose: bool = False,
+    **named_settings: Any,
 ) -> Run:
     """Train and evaluate a model.
 
     Args:
         model, dataset: names; CADMR and the embedded data set if neither the arguments nor a file names them. A model
-            of your own is its class, or names it as ``FILE.py:CLASS`` or ``package.module:CLASS``.
+            of your own is its class, or names it as ``FILE.py:CLASS`` or ``package.module:CLASS``; a data set may be
+            given as its folder, a :class:`~pathlib.Path`.
         preset: name of a preset of the model.
         output: folder of the run; if not given, a new one under the setting ``checkpoint_dir``.
         config_files: yaml file of settings, or several in rising priority.
         settings: settings by name, over all files.
         callbacks: called on the way; see :class:`TrainingCallback`.
         verbose: show all that the log holds: each loss, and the diagnostics of the model.
+        named_settings: settings as arguments: ``epochs=20`` is the same as ``settings={"epochs": 20}``.
 
     Returns:
         The run, whose folder holds ``result.json``, the checkpoints, the log and the learning curves.
@@ -111,8 +116,13 @@ def train(
             raise UserError(f"`{argument}` is empty; leave it out for the default")
     files = [config_files] if isinstance(config_files, (str, bytes, os.PathLike)) else config_files
     preset_setting = {} if preset is None else {"preset": preset}
+    if twice := next((name for name in named_settings if name in (settings or {})), None):
+        raise UserError(f"`{twice}` is given twice, in `settings` and beside them")
     config = Config(
-        named(model), dataset, [path_of(file, "config_files") for file in files], {**(settings or {}), **preset_setting}
+        named(model),
+        dataset,
+        [path_of(file, "config_files") for file in files],
+        {**(settings or {}), **named_settings, **preset_setting},
     )
     refuse_missing(config["tracker"])
     return train_in(config, output, callbacks, verbose=verbose)
@@ -277,14 +287,19 @@ def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[Train
     settings = "".join(f"\n  {name}: {value}" for name, value in sorted(session.config.plain_settings().items()))
     _log.info(f"all settings:{settings}", extra={"screen": False})
     is_final = session.config.final is not None
-    way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
-    way_on += again("--model", [session.config["model"]])
+    if in_notebook():
+        own = source_of(session.config["model"])
+        model = "" if own is None else f", model={repr(own.reference) if own.path else own.name}"
+        way_on = f"resume with: recbole_cadmr.resume({str(folder.path)!r}{model})"
+    else:
+        way_on = f"resume with: python -m recbole_cadmr train --resume {quote(str(folder.path))}"
+        way_on += again("--model", [session.config["model"]])
     try:
         session, score, valid = _fit(session, folder, callbacks)
         config, trainer = session.config, session.trainer
         test = _read_test(session, folder) if config["evaluate_test"] and not is_final else None
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(
+        raise Stopped(
             f"stopped; the state is kept, {way_on}"
             if folder.last.is_file()
             else f"stopped before the first epoch; nothing is kept of {folder.path}"
@@ -297,7 +312,9 @@ def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[Train
         _log.info("trained on all interactions, measured on none")
         _log.info(listed([folder.result, folder.best]))
         return Run(folder.path, result)
-    _log.info(f"\n{headline(result)}\n\n{metric_table(result_tables(result))}\n")
+    # A notebook shows the run itself, as tables.
+    brief: dict[str, Any] = {"screen": folded(outcome(result))} if in_notebook() else {}
+    _log.info(f"\n{headline(result)}\n\n{metric_table(result_tables(result))}\n", extra=brief)
     if (energy := result.get("energy")) is not None:
         _log.info(f"{in_words(energy)}\n")
     if not config["evaluate_test"]:

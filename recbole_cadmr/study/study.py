@@ -20,7 +20,7 @@ from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.config.model_yaml import published as published_of
 from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.config.yaml_text import shown
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import Stopped, UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
@@ -138,7 +138,7 @@ def study(
             _write(root, label, found)
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
-        raise KeyboardInterrupt(
+        raise Stopped(
             f"stopped; what is finished is kept, resume with the same command: {how} ..."
         ) from error
     return found

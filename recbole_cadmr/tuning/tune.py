@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.config.config import placed
+from recbole_cadmr.errors import Stopped, UserError
 from recbole_cadmr.execution.shared_folder import MARK
 from recbole_cadmr.files import refuse_links, remove_temporaries
 from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
@@ -24,6 +25,7 @@ from recbole_cadmr.tuning.outputs import (
     BEST_SETTINGS,
     REPORT,
     TABLE,
+    summary,
     trials_frame,
     validations_frame,
     write_best,
@@ -42,9 +44,9 @@ class NothingFoundError(UserError):
     """No trial of a search has a result."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
-    """The outcome of a search.
+    """The outcome of a search, which prints as ``tune`` shows it.
 
     Attributes:
         folder: holds ``best.yaml``, ``trials.csv``, ``report.html``, and the trials.
@@ -58,6 +60,9 @@ class SearchResult:
     winner: TrialRecord
     test: dict[str, float] | None
 
+    def __repr__(self) -> str:
+        return summary(self.plan, self.records, self.winner, self.test, self.folder).strip()
+
     @property
     def run(self) -> Path:
         """The winner's run."""
@@ -66,7 +71,7 @@ class SearchResult:
 
 def tune(
     model: str | type | None = None,
-    dataset: str | None = None,
+    dataset: str | os.PathLike[str] | None = None,
     *,
     output: str | os.PathLike[str],
     settings: Mapping[str, Any] | None = None,
@@ -88,7 +93,8 @@ def tune(
         UserError: on anything wrong with the options, if ``output`` holds anything else, and if no trial has a result.
     """
     root = Path(output).absolute()
-    resources = _with_threads(resources or Resources(), (settings or {}).get("threads"))
+    dataset, settings = placed(dataset, settings or {})
+    resources = _with_threads(resources or Resources(), settings.get("threads"))
     plan = make_plan(named(model), dataset, threads=resources.threads, settings=settings, **options)
     try:
         with alone_in(root, "search"), terminated_as_interrupted():
@@ -105,7 +111,7 @@ def tune(
             return _conclude(plan, root, test and bool(plan.config()["evaluate_test"]))
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}{again('--model', [plan.model])}"
-        raise KeyboardInterrupt(f"stopped; what is finished is kept, resume with: {how}") from error
+        raise Stopped(f"stopped; what is finished is kept, resume with: {how}") from error
 
 
 def _with_threads(resources: Resources, threads: Any) -> Resources:

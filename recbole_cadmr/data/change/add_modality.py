@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.vector_files.row_ids import RowIds, in_order
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text, sha256_of_all, write_aside
+from recbole_cadmr.screen import note
 
 _VECTORS = ("ids", "by_number", "vector_column", "pool")
 _FILES = ("extractor", "files", "files_column", "weights", "dtype", "device", "vector_cache", "ray_address")
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> Path:
     covered = len(used.intersection(made.features.items))
     print(f"{modality}: {covered:,} of {len(used):,} items have it ({covered / len(used):.1%})")
     for line in skipped.lines():
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     return target
 
 
@@ -153,7 +153,7 @@ def _of_files(arguments: argparse.Namespace, items: Sequence[str], work: Path, s
     features = encoded(modality, kind, inputs, items, work / modality, model, how, own, skipped, steps, columns)
     if not features.items:
         raise UserError(f"none of the {len(paths):,} {NOUNS[kind]} in {arguments.folder} can be read")
-    print(f"note: {modality} vectors: {steps[f'{modality} vectors']}", file=sys.stderr)
+    note(f"{modality} vectors: {steps[f'{modality} vectors']}")
     size = sum(path.stat().st_size for path in paths.values())
     source = f"| `{arguments.folder.name}` ({len(paths):,} {NOUNS[kind]}) | {size:,} | |"
     return _Made(features, [source], paths if kind == "image" else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from recbole_cadmr.data.change.add_modality import add_subject
@@ -15,6 +14,7 @@ from recbole_cadmr.data.feature_file import read_features
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.files import read_text, write_aside
+from recbole_cadmr.screen import note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> Path:
             write_page(copy, name)
         bare = _without_content(found)
     if bare:
-        print(f"note: new items about whose content nothing is known now: {bare:,}", file=sys.stderr)
+        note(f"new items about whose content nothing is known now: {bare:,}")
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside, refuse_used_folder
 from recbole_cadmr.memory import free_bytes
+from recbole_cadmr.screen import note
 
 _LEAST = 64  # bytes for an interaction: its numbers, an order of them, and a copy
 
@@ -87,7 +87,7 @@ def assemble(
             write_data_set(folder, Prepared(*about, new_items=new, kept=kept, pictures=content.pictures))
     told = ("k-core", "new items", "times", "text vectors", "image vectors")
     for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     return options.folder
 
 

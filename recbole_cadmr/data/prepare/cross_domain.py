@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside, read_text, refuse_used_folder
+from recbole_cadmr.screen import note
 
 TITLES = "titles.tsv"
 _EVENT = re.compile(r"([0-9]{1,18})\|([0-9]{1,18})")
@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> Path:
     with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
         write_data_set(folder, prepared)
     for line in [f"order: {prepared.steps['order']}", *skipped.lines()]:
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     return options.folder
 
 

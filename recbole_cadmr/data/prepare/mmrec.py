@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import folder_aside
+from recbole_cadmr.screen import note
 
 _ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".mat")
 _OPTIONAL = {"rating", "timestamp"}
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> Path:
     with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
         write_data_set(folder, prepared)
     for line in skipped.lines():
-        print(f"note: {line}", file=sys.stderr)
+        note(line)
     return options.folder
 
 
