@@ -14,7 +14,8 @@ from recbole_cadmr.progress import bar
 
 _TRIES = 4
 _WAIT = 1.0  # seconds before the second try, doubled for each one after it
-_TIMEOUT = (4, 60)  # seconds to connect, and between two blocks
+_CONNECT = 4  # seconds to connect
+_SILENCE = 8, 60  # seconds that a server may be silent before anything has arrived, and afterwards
 _PATIENCE = 5  # seconds after which a server that has not sent anything is not asked again
 _BLOCK = 1 << 14  # what is lost when a connection breaks
 # Without the chain of objects in the messages of requests; the first kind that an error is of counts.
@@ -24,6 +25,10 @@ _REASONS = {
     requests.exceptions.ChunkedEncodingError: "the connection broke",
     requests.exceptions.ConnectionError: "no connection to the server",
 }
+
+
+class UnreachableError(UserError):
+    """A server that does not answer, or to which there is no connection."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ def download(file: RemoteFile, folder: Path, progress: bool = True) -> Path:
     the same. A broken connection is retried a few times.
 
     Raises:
-        UserError: if the file cannot be fetched or is not what was announced; then there is no file of its name.
+        UserError: if the file cannot be fetched or is not what was announced; then there is no file of its name. An
+            :class:`UnreachableError` if the server has not answered.
     """
     target, part = folder / file.name, folder / f"{file.name}.part"
     if Path(file.name).name != file.name or "\0" in file.name:
@@ -92,7 +98,8 @@ def _fetch_all(session: requests.Session, file: RemoteFile, part: Path, progress
             reason = next((said for kind, said in _REASONS.items() if isinstance(error, kind)), str(error))
         if not reason:
             return
-    raise UserError(
+    is_unreachable = reason in _REASONS.values() and not part.is_file()
+    raise (UnreachableError if is_unreachable else UserError)(
         f"cannot fetch {file.url}: {reason}; try again, which resumes the download, or get it by hand and put it into "
         f"{part.parent.absolute()}"
     )
@@ -106,7 +113,7 @@ def _fetch(session: requests.Session, file: RemoteFile, part: Path, progress: bo
     headers = {"Accept-Encoding": "identity"}
     if have and mark:
         headers |= {"Range": f"bytes={have}-", "If-Range": mark}
-    with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+    with session.get(file.url, headers=headers, stream=True, timeout=(_CONNECT, _SILENCE[have > 0])) as response:
         if response.status_code == 416:  # nothing beyond what is here: start again
             _forget(part)
             return "the server has less than has already arrived"

@@ -18,7 +18,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.device import place_of
 from recbole_cadmr.extract.shards import DAMAGED, PRESENT, Extracted, in_shards
 from recbole_cadmr.extract.vector_store import VectorCache
-from recbole_cadmr.progress import advance
+from recbole_cadmr.progress import advance, bar
 
 _READERS = 2  # threads that decode while the network computes
 _SHARD = 256  # minutes of work on a CPU, not an hour
@@ -72,7 +72,8 @@ def extract_files(
         cache: where vectors are kept, and taken from.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        keys = list(pool.map(_key, paths))
+        looked = bar(pool.map(_key, paths), total=len(paths), desc=f"looking for {label}", leave=False)
+        keys = list(looked)
 
     def read(places: Sequence[int]) -> list[_Source]:
         return [(keys[place], paths[place] if over is here else _content(paths[place])) for place in places]

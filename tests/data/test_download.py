@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from recbole_cadmr.data import download as module
-from recbole_cadmr.data.download import RemoteFile, download
+from recbole_cadmr.data.download import RemoteFile, UnreachableError, download
 from recbole_cadmr.errors import UserError
 from tests.local_server import serve
 
@@ -126,6 +127,19 @@ def test_what_is_not_there(site, tmp_path, monkeypatch):
         download(RemoteFile("x\0", f"{site.address}/data.bin"), tmp_path, progress=False)
     with pytest.raises(UserError, match="File name too long"):
         download(RemoteFile("x" * 300, f"{site.address}/data.bin"), tmp_path, progress=False)
+
+
+def test_a_server_that_stays_silent_is_given_up_within_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SILENCE", (0.2, 60))
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/data.bin"
+        with pytest.raises(UnreachableError) as error:
+            download(RemoteFile("data.bin", address), tmp_path, progress=False)
+    assert str(error.value) == (
+        f"cannot fetch {address}: the server does not answer; try again, which resumes the download, or get it by hand "
+        f"and put it into {tmp_path}"
+    )
 
 
 def test_a_killed_download_goes_on_in_the_next_process(site, tmp_path):

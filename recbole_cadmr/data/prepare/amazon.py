@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from recbole_cadmr.data.download import RemoteFile, download
+from recbole_cadmr.data.download import RemoteFile, UnreachableError, download
 from recbole_cadmr.data.prepare.assemble import assemble
 from recbole_cadmr.data.prepare.content import Content, Features
 from recbole_cadmr.data.prepare.downloads import add_place, fetch, raw_folder, release_info
@@ -194,11 +194,18 @@ def read_image_features(path: Path, items: Sequence[str], work: Path, skipped: S
 
 
 def fetch_pictures(addresses: dict[str, str], folder: Path, skipped: SkippedRows) -> None:
-    """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be fetched is skipped."""
+    """Download the pictures that are not in ``folder`` yet as ITEM.jpg; one that cannot be fetched is skipped.
+
+    Raises:
+        UserError: if no server answers any longer.
+    """
     present = find_pictures(folder, list(addresses), SkippedRows())
     missing = sorted((item, address) for item, address in addresses.items() if item not in present)
 
+    unanswered = 0  # in a row
+
     def fetch_one(entry: tuple[str, str]) -> str | None:
+        nonlocal unanswered
         item, address = entry
         try:
             suffix = Path(urlsplit(address).path).suffix.lower()
@@ -208,14 +215,25 @@ def fetch_pictures(addresses: dict[str, str], folder: Path, skipped: SkippedRows
             return f"{item}: it cannot be the name of a file"
         try:
             download(RemoteFile(f"{item}{suffix if suffix in SUFFIXES else '.jpg'}", address), folder, progress=False)
-        except UserError as error:
+        except UnreachableError as error:
+            unanswered += 1
             return f"{item}: {error}"
+        except UserError as error:
+            unanswered = 0
+            return f"{item}: {error}"
+        unanswered = 0
         return None
 
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         for failure in bar(pool.map(fetch_one, missing), total=len(missing), desc="pictures", unit=" pictures"):
             if failure:
                 skipped.note("pictures that could not be fetched", failure)
+            if unanswered >= _CONNECTIONS:
+                pool.shutdown(cancel_futures=True)
+                raise UserError(
+                    f"the servers of the pictures do not answer; the same command goes on with those that are missing; "
+                    f"or put them into {folder.absolute()} as ITEM.jpg by hand, or give --image_model none"
+                )
 
 
 def _list(value: object) -> list[Any]:
