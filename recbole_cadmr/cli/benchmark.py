@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_cadmr.arguments import names, positive, whole_number
-from recbole_cadmr.cli.options import OWN_MODEL, begun_with, refuse_beside_resume, refuse_named_model
+from recbole_cadmr.arguments import files, names, positive, whole_number
+from recbole_cadmr.cli.options import OWN_MODEL, add_mmrec_config, begun_with, refuse_beside_resume, refuse_named_model
 from recbole_cadmr.errors import UserError
 
 
@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", help="how many (5), or which (1,2,2020); default 3")
     add("--output", metavar="DIR", help="folder of the benchmark; the same command again resumes it")
     add("--resume", metavar="DIR", help="resume the benchmark in DIR, by the options that it was begun with")
+    add_mmrec_config(
+        parser,
+        "of all models that it has, too, or of the one that a file is called after; in rising priority, below settings",
+    )
     add("--tune", type=whole_number(), metavar="N", help="settings of each model to try on validation first")
     add("--jobs", default=1, type=whole_number(1), help="runs at the same time (default 1)")
     add("--memory", type=positive, metavar="GB", help="memory a cell may use (default: its share of what is free)")
@@ -40,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the cells, print the first tables."""
     from recbole_cadmr.benchmark.benchmark import benchmark, resume
-    from recbole_cadmr.benchmark.plan import seeds_of
+    from recbole_cadmr.benchmark.plan import seeds_of, take_in_models
     from recbole_cadmr.formatting import listed
     from recbole_cadmr.on_screen import laid_out
     from recbole_cadmr.reports.tables import first_tables
@@ -48,17 +52,25 @@ def run(arguments: argparse.Namespace) -> int:
     where = {"jobs": arguments.jobs, "memory": arguments.memory, "ray_address": arguments.ray_address}
     where["columns"] = arguments.columns or ()
     if arguments.resume:
-        refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs", "lists")
+        refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs", "lists", "mmrec_config")
         for model in arguments.models or ():
             refuse_named_model("--resume continues with the models that it was begun with", model)
         tables = resume(arguments.resume, models=arguments.models or (), data_path=arguments.data_path, **where)
     elif arguments.models and arguments.output:
+        settings, seeds = begun_with(arguments), seeds_of(arguments.seeds) if arguments.seeds else None
+        if arguments.mmrec_config:
+            from recbole_cadmr.benchmark.mmrec_files import settings_of_files
+
+            labels = take_in_models(arguments.models)
+            found = settings_of_files(files(arguments.mmrec_config), labels, settings, seeds)
+            print("\n".join(found.notes))
+            settings, seeds = {**found.settings, **settings}, seeds or found.seeds
         tables = benchmark(
             arguments.models,
             arguments.datasets or ["synthetic"],
-            seeds_of(arguments.seeds or "3"),
+            seeds or seeds_of("3"),
             arguments.output,
-            settings=begun_with(arguments),
+            settings=settings,
             tune=arguments.tune or 0,
             runs=arguments.runs or (),
             lists=arguments.lists or (),

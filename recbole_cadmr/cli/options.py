@@ -99,9 +99,9 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
 
 
-def add_mmrec_config(parser: argparse.ArgumentParser) -> None:
+def add_mmrec_config(parser: argparse.ArgumentParser, order: str = "in rising priority, below --config_files") -> None:
     """Declare settings files of the MMRec toolbox."""
-    what = "yaml files of the MMRec toolbox in rising priority, below --config_files: its settings by the names here"
+    what = f"yaml files of the MMRec toolbox, {order}: its settings by the names here"
     parser.add_argument("--mmrec_config", "--mmrec-config", nargs="+", default=[], metavar="FILE", help=what)
 
 

@@ -81,7 +81,7 @@ def translated(files: Sequence[str | os.PathLike[str]], model: str | None = None
     if model is None:
         raise UserError(
             f"{origin}: no file is called after a model that MMRec has, too, as FREEDOM.yaml; give one as `model`, of "
-            f"{_both()}"
+            f"{', '.join(models_of_both())}"
         )
     table = counterparts(model)
     for name in [*values, *(name for name in searched if name != "seed")]:
@@ -100,12 +100,13 @@ def counterparts(model: str) -> dict[str, Counterpart]:
     get_model(model)
     table = _table()
     if model not in table:
-        raise UserError(f"{model} is no model that MMRec has, too; there are {_both()}")
+        raise UserError(f"{model} is no model that MMRec has, too; there are {', '.join(models_of_both())}")
     return table[_ALL] | table[model]
 
 
-def _both() -> str:
-    return ", ".join(name for name in _table() if name != _ALL)
+def models_of_both() -> list[str]:
+    """The models that MMRec has, too."""
+    return [name for name in _table() if name != _ALL]
 
 
 @cache
@@ -196,12 +197,15 @@ _HOW: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def single_values(translation: Translation, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Translation:
+def single_values(
+    translation: Translation, given: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+) -> Translation:
     """The same for one training, which has one value of each setting.
 
     Args:
         given: settings that the user gives beside; they decide.
         defaults: of the model; one that is listed is taken.
+        prefix: of names of settings, where several models have some.
 
     Raises:
         UserError: if several values of a setting are listed and nothing says which.
@@ -213,7 +217,7 @@ def single_values(translation: Translation, given: Mapping[str, Any], defaults: 
             continue
         if defaults.get(name) not in choices:
             others = "take benchmark --seeds for several" if name == "seed" else "search them with tune"
-            raise UserError(f"{name} lists {listed}; give one as --{name}=VALUE, or {others}")
+            raise UserError(f"{name} lists {listed}; give one as --{prefix}{name}=VALUE, or {others}")
         settings[name] = defaults[name]
         notes.append(f"{name}={defaults[name]}, the default, is taken of {listed}; tune searches them")
     return Translation(translation.model, settings, {}, notes)
