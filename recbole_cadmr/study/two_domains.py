@@ -18,13 +18,12 @@ FIGURES = (LAYERS, *(f"ndcg{SAMPLED}_{name}@{_AT}" for name in "ab"))
 
 
 def measure(session: Session) -> dict[str, dict[str, float | None]]:
-    """Parameters that are in no embedding, and each domain's expected NDCG@10 among 999 drawn items of the domain; the
-    latter on a data set of two domains whose users have one test item each.
+    """Trained parameters that are in no embedding, and each domain's expected NDCG@10 among 999 drawn items of the
+    domain; the latter on a data set of two domains whose users have one test item each.
     """
     embedded = {id(p) for m in session.model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    figures: dict[str, float | None] = {
-        LAYERS: float(sum(p.numel() for p in session.model.parameters() if id(p) not in embedded))
-    }
+    trained = (p for p in session.model.parameters() if p.requires_grad and id(p) not in embedded)
+    figures: dict[str, float | None] = {LAYERS: float(sum(p.numel() for p in trained))}
     domains = session.dataset.domains()
     if domains is None:
         return {"": figures}

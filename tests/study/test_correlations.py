@@ -143,12 +143,14 @@ def test_verdicts(claim, word, found):
 
 
 def test_what_is_measured_of_two_domains():
-    settings = {"embedding_size": 8, "epochs": 1, "topk": [10], "show_progress": False}
+    settings = {"embedding_size": 8, "topk": [10], "show_progress": False, "gca_positions": "early", "gca_frozen": True}
     with scratch_folder() as scratch:
         session = open_session(Config("TwoDomainSASRec", "two_domains", settings=settings), scratch)
     (figures,) = measure(session).values()
-    vectors = sum(p.numel() for name, p in session.model.named_parameters() if "embedding" in name)
-    assert figures[LAYERS] == sum(p.numel() for p in session.model.parameters()) - vectors
+    trained = {name: p.numel() for name, p in session.model.named_parameters() if p.requires_grad}
+    vectors = sum(size for name, size in trained.items() if "embedding" in name)
+    assert figures[LAYERS] == sum(trained.values()) - vectors
+    assert sum(trained.values()) < sum(p.numel() for p in session.model.parameters())  # the random attention stays
     with pytest.raises(UserError, match="data sets of one domain"):
         MEASUREMENTS["departures"].measure(session)
     # Fewer than 999 items are left in a domain, so that all of them are drawn.
