@@ -83,7 +83,7 @@ SQL = ["sqlalchemy>=2,<3", "psycopg[binary]>=3.1"]
 AUDIO = ["soundfile>=0.12"]
 SERVE = [
     # Its telemetry is switched off by a setting that older ones do not have.
-    "fastapi>=0.165",
+    "fastapi>=0.162",
     # Its protocol is subclassed, so that another one has to be tried first; httptools is what that protocol parses by.
     "uvicorn~=0.54.0",
     "httptools>=0.6.3",
