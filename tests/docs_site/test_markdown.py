@@ -69,7 +69,7 @@ def test_a_notebook_is_its_texts_and_its_code(tmp_path):
 def test_tables_and_values():
     assert table(["a", "b"], [["x|y", "1\n2"]]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 2 |\n"
     assert [code(value) for value in (True, [1, 2.0], "relu", {"a": None})] == [
-        "`true`", "`[1, 2.0]`", "`relu`", "`{a: null}`"
+        "`True`", "`[1, 2.0]`", "`relu`", "`{a: null}`"
     ]  # fmt: skip
 
 

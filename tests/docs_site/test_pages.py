@@ -59,8 +59,8 @@ def test_measured_figures_are_those_of_tables_of_a_data_set():
 
 def test_models_stand_with_traits_papers_and_both_kinds_of_figures():
     page = models_page.pages(ROOT)[models_page.PAGE]
-    traits, papers, figures = rows_of(page, "The package's"), rows_of(page, "Papers"), rows_of(page, "On baby")
-    assert {*traits} == {*MODELS, "CADMR@best"} and {*rows_of(page, "RecBole's")} == {*model_names()} - {*MODELS}
+    traits, papers, figures = rows_of(page, "Of this package"), rows_of(page, "Papers"), rows_of(page, "On baby")
+    assert {*traits} == {*MODELS, "CADMR@best"} and {*rows_of(page, "Of RecBole")} == {*model_names()} - {*MODELS}
     assert traits["CADMR"][:2] == ["interactions, content, item graphs", "no"]
     assert traits["CADMR@best"][:2] == ["interactions, content, item graphs", "yes"]
     assert traits["RP3beta"][0] == "interactions" and traits["TwoDomainSASRec"][0] == "sequences"
@@ -68,6 +68,7 @@ def test_models_stand_with_traits_papers_and_both_kinds_of_figures():
         "He and McAuley, *VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback*, AAAI 2016"
     ]
     assert "[arXiv 2412.02295](https://arxiv.org/abs/2412.02295)" in papers["CADMR"][0]
+    assert "<https://doi.org/" in rows_of(page, "RecBole's papers")["ADMMSLIM"][0]
     # Recall@20, NDCG@10 and NDCG@20, published and measured; the number of the source.
     assert figures["FREEDOM"][:3] == ["0.0992", "0.0330", "0.0424"] and figures["FREEDOM"][6]
     assert figures["FREEDOM"][3].startswith("0.0968 ±") and figures["GRCN@published"][3] == "0.0829"

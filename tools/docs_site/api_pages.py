@@ -69,4 +69,11 @@ def _modules(*names: str) -> list[str]:
 
 
 def _page(title: str, about: str, identifiers: list[str]) -> str:
-    return f"# {title}\n\n{about}\n\n" + "\n\n".join(f"::: {name}" for name in identifiers) + "\n"
+    return f"# {title}\n\n{about}\n\n" + "\n\n".join(map(_documented, identifiers)) + "\n"
+
+
+def _documented(identifier: str) -> str:
+    """What mkdocstrings is to put in; a module under its name below the package."""
+    room, _, name = identifier.removeprefix(f"{_PACKAGE}.").rpartition(".")
+    is_module = room and name.islower()
+    return f"::: {identifier}" + (f"\n    options:\n      heading: {room}.{name}" if is_module else "")

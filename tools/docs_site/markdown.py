@@ -19,6 +19,13 @@ def _cell(text: str) -> str:
 
 
 def code(value: Any) -> str:
-    """A value as yaml writes it, as code."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False).strip()
+    """A value as it is given in yaml, as code."""
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False).strip()
     return f"`{text.removesuffix('...').strip()}`"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes ``True`` and ``False``, as the package's own files do."""
+
+
+_Dumper.add_representer(bool, lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:bool", str(value)))

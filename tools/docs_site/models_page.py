@@ -26,6 +26,7 @@ _FIGURES = """On the test part. *Here* are the means and deviations over seeds t
 with the commands and conditions they were measured under. How far published figures compare with them:
 [baselines](../baselines.md#results-on-baby).
 """
+_ADDRESS = re.compile(r"(?<!\()(https://\S+)")
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{5})")
 _TRAITS = {
     "cold items": "scores_cold_items",
@@ -44,10 +45,10 @@ def pages(root: Path) -> dict[str, str]:
     results = measured((root / "docs" / "results.md").read_text(encoding="utf-8"))
     parts = [
         _HEAD,
-        f"## The package's\n\n{_traits(own)}",
+        f"## Of this package\n\n{_traits(own)}",
         f"### Papers\n\n{_papers(own)}",
-        f"## RecBole's\n\n{_traits(recboles)}",
-        f"### Their papers\n\n{_papers(recboles)}",
+        f"## Of RecBole\n\n{_traits(recboles)}",
+        f"### RecBole's papers\n\n{_papers(recboles)}",
         f"## Figures\n\n{_figures([model['name'] for model in models], results)}",
     ]
     return {PAGE: "\n".join(parts)}
@@ -75,13 +76,15 @@ def _papers(models: list[ListedModel]) -> str:
 def _reference(model: ListedModel) -> str:
     if not model["paper"] or "@" in model["name"]:
         return model["about"]
-    linked = _ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", model["paper"])
-    return linked.replace(model["about"], f"*{model['about']}*") if model["about"] != model["paper"] else linked
+    title, text = (one.replace("*", r"\*") for one in (model["about"], model["paper"]))
+    text = text.replace(title, f"*{title}*") if title != text else text
+    return _ADDRESS.sub(r"<\1>", _ARXIV.sub(r"[arXiv \1](https://arxiv.org/abs/\1)", text))
 
 
 def _figures(names: list[str], results: Measured) -> str:
     """A table a data set: each model and preset of which something was published or measured."""
-    rows: dict[str, list[list[str]]] = {}
+    datasets = dict.fromkeys(dataset for measured in results.values() for dataset in measured)
+    rows: dict[str, list[list[str]]] = {dataset: [] for dataset in datasets}  # in the order of the results
     sources: list[str] = []
     for name, preset in [(model, preset) for model in names for preset in _presets(model)]:
         published, here = published_results(name, preset), results.get((name, preset), {})
