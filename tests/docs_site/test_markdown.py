@@ -75,13 +75,15 @@ def test_tables_and_values():
 
 def test_what_github_shows_otherwise_is_told():
     pytest.importorskip("markdown_it")
-    from tools.docs_site.github import differences
+    from tools.docs_site.github import differences, for_site
 
     nested = "- a\n  - b\n"
     flat = "<ul><li>a</li><li>b</li></ul>"
     assert [text.partition(":")[0] for text in differences(nested, flat)] == ["GitHub shows 2 lists, the site 1"]
     linked = '<h2>A <a class="headerlink" href="#a">#</a></h2><p><a href="b">b</a></p>'
     assert differences("## A\n\n[b](b)\n", linked) == []
+    assert differences("a *b\n", "<p>a b</p>") == ["GitHub shows 'a*b', the site 'ab' (blanks left out)"]
+    assert for_site("| `a\\|b` | c\\|d |\n`a\\|b`\n") == "| `a|b` | c\\|d |\n`a\\|b`\n"
 
 
 def test_docstrings_become_markdown():

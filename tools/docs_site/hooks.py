@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # mkdocs loads this file by its path
 
 from tools.docs_site import api_pages, models_page, settings_pages  # noqa: E402
-from tools.docs_site.github import differences  # noqa: E402
+from tools.docs_site.github import differences, for_site  # noqa: E402
 from tools.docs_site.notebooks import notebook_page  # noqa: E402
 from tools.docs_site.repository import ROOT_PAGES, Rewriter, source_page  # noqa: E402
 
@@ -26,7 +26,9 @@ _SEE_ALSO = {
     "settings.md": "All of them: [of every model](reference/settings.md), [of each](reference/model_settings.md).",
     "models.md": "All of them, with papers, traits and figures: [all models](reference/models.md).",
 }
-_written: dict[str, str] = {}  # by address in the site, where in the repository a page is written by hand
+# By address in the site: where in the repository a page is written by hand, and its text but for links.
+_written: dict[str, str] = {}
+_read_by_github: dict[str, str] = {}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -59,20 +61,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Turn links to files of the repository into links of the site."""
+    """Turn links to files of the repository into links of the site, and tables into what mkdocs reads."""
     place = _written.get(page.file.src_uri)
     if place is None:
-        return markdown
+        return for_site(markdown)
     rewritten = Rewriter(ROOT, place, page.file.src_uri).rewritten(markdown)
     for target in rewritten.missing:
         _log.warning("%s links to %s, which is no file of the repository", place, target)
     see_also = _SEE_ALSO.get(page.file.src_uri)
-    return f"{rewritten.text}\n\n{see_also}\n" if see_also else rewritten.text
+    _read_by_github[page.file.src_uri] = f"{rewritten.text}\n\n{see_also}\n" if see_also else rewritten.text
+    return for_site(_read_by_github[page.file.src_uri])
 
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
     """Warn where a page that is written by hand would look otherwise on GitHub."""
     place = _written.get(page.file.src_uri)
-    for difference in differences(page.markdown or "", html) if place else ():
+    for difference in differences(_read_by_github[page.file.src_uri], html) if place else ():
         _log.warning("%s: %s", place, difference)
     return html
