@@ -52,13 +52,14 @@ def test_links_to_nothing_are_told_and_code_is_left_alone(repository):
 
 def test_a_notebook_is_its_texts_and_its_code(tmp_path):
     cells = [
-        {"cell_type": "markdown", "source": ["# First run\n", "\n", "Text."]},
+        {"cell_type": "markdown", "source": ["# First run\n", "\n", "[Text](#First-run)."]},
         {"cell_type": "code", "source": ["import x\n", "x.run()"], "outputs": []},
     ]
     file = tmp_path / "first.ipynb"
     file.write_text(json.dumps({"cells": cells}))
     assert notebook_page(file) == (
-        "# First run\n\nText.\n\n[This page as a notebook](first.ipynb)\n\n```python\nimport x\nx.run()\n```\n"
+        "# First run\n\n[Text](#first-run).\n\n[This page as a notebook](first.ipynb)\n\n"
+        "```python\nimport x\nx.run()\n```\n"
     )
     cells[1]["outputs"] = [{}]
     file.write_text(json.dumps({"cells": cells}))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+
+_ANCHOR = re.compile(r"(?<=\]\()#[^)]+")  # which has the capitals of its heading in Jupyter, and none in the site
 
 
 def notebook_page(file: Path) -> str:
@@ -20,4 +23,6 @@ def notebook_page(file: Path) -> str:
 
 
 def _cell(kind: str, source: str) -> str:
-    return f"```python\n{source.rstrip()}\n```" if kind == "code" else source.strip()
+    if kind == "code":
+        return f"```python\n{source.rstrip()}\n```"
+    return _ANCHOR.sub(lambda link: link[0].lower(), source.strip())
