@@ -39,7 +39,7 @@ class Progress:
             for n, cell in enumerate(self.left, 1)
         }
         self._started = time.monotonic()
-        _say(f"{len(cells)} cells, {len(cells) - len(self.left)} finished; {self._estimate()}")
+        _say(f"{len(cells)} cell{'s' * (len(cells) != 1)}, {len(cells) - len(self.left)} finished; {self._estimate()}")
 
     def run(self, runner: Runner) -> None:
         """Run what is left."""

@@ -7,11 +7,13 @@ Exit status: 0 done; 2 a mistake of the user, lack of disk space or memory, or c
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from recbole_cadmr.arguments import shown
 from recbole_cadmr.cli.collector import left_alone_at_exit
@@ -22,6 +24,7 @@ from recbole_cadmr.locking import terminated_as_interrupted
 from recbole_cadmr.screen import guarded
 
 EXIT_FAULT, EXIT_USER_ERROR = 1, 2
+_BYTES = "bytes that are not text in this terminal's encoding (LC_ALL=C.UTF-8 makes it UTF-8)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,7 +94,11 @@ def _unfit_package(error: Exception) -> str:
 
 
 def _check(arguments: Sequence[str]) -> None:
-    """Raise :class:`UserError` if an argument is empty (a script's unset variable), or is not text."""
+    """Raise :class:`UserError` if an argument is empty (a script's unset variable), or it or the working folder's name
+    is not text."""
+    with suppress(FileNotFoundError):  # the working folder was removed; what needs it will say so
+        if NOT_TEXT.search(folder := os.getcwd()):
+            raise UserError(f"the working folder's name holds {_BYTES}: {shown(folder)}")
     name = "an argument"
     for argument in arguments:
         option, equals, value = argument.partition("=")
@@ -100,10 +107,7 @@ def _check(arguments: Sequence[str]) -> None:
         if not argument or (equals and not value and option.startswith("--")):
             raise UserError(f"{name} is empty; give it a value, or omit it")
         if match := NOT_TEXT.search(argument):
-            what = "a NUL"
-            if match[0] != "\0":
-                what = "bytes that are not text in this terminal's encoding (LC_ALL=C.UTF-8 makes it UTF-8)"
-            raise UserError(f"{name} holds {what}: {shown(argument)}")
+            raise UserError(f"{name} holds {'a NUL' if match[0] == chr(0) else _BYTES}: {shown(argument)}")
 
 
 def _reason(error: BaseException) -> str:
