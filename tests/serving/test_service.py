@@ -14,9 +14,8 @@ import pytest
 import requests
 
 import recbole_cadmr
-from recbole_cadmr.serving.gate import _is_this_machine
 from recbole_cadmr.serving.limits import Limits
-from tests.serving.running import KEY, sentence_of, serving
+from tests.serving.running import sentence_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -349,142 +348,6 @@ def test_memory_stays(service):
         ask(100)
         before = ask(100)
         assert ask(400) - before < 8 * 2**20
-
-
-def test_too_many_requests_are_told_when_to_ask_again(micro_runs, micro_data):
-    with serving({"micro": micro_runs[0]}, limits=Limits(rate=2), data_path=micro_data) as running:
-        answers = [running.get("/v1/users") for _ in range(8)]
-        assert [answer.status_code for answer in answers[:4]] == [200] * 4
-        refused = [answer for answer in answers if answer.status_code == 429]
-        assert refused and refused[0].headers["retry-after"] == "1"
-        assert sentence_of(refused[0], 429) == "more than 2 requests a second; ask again in 1 s"
-        assert running.get("/health").status_code == 200  # is not limited
-        # Nobody here is a proxy whose word on the client counts.
-        forged = requests.get(running.address + "/v1/users", headers={"x-forwarded-for": "192.0.2.9"}, timeout=30)
-        assert forged.status_code == 429
-
-
-def test_a_proxy_says_who_asks(micro_runs, micro_data):
-    limits = Limits(rate=1)
-    with serving({"micro": micro_runs[0]}, limits=limits, data_path=micro_data, proxies="127.0.0.1") as running:
-        for client in ("192.0.2.1", "192.0.2.2"):
-            headers = {"x-forwarded-for": client}
-            codes = [
-                requests.get(running.address + "/v1/users", headers=headers, timeout=30).status_code for _ in range(3)
-            ]
-            assert codes == [200, 200, 429]
-
-
-@pytest.mark.parametrize("here", ["localhost:8000", "127.0.0.1", "127.8.0.1:80", "[::1]:8000", "LOCALHOST"])
-def test_names_of_this_machine(here):
-    assert _is_this_machine(here.encode())
-
-
-@pytest.mark.parametrize(
-    "there", ["shop.example", "127.0.0.1.shop.example:8000", "localhost.shop.example", "[::1", "10.0.0.1"]
-)
-def test_names_of_others(there):
-    assert not _is_this_machine(there.encode())
-
-
-def test_a_service_of_this_machine_alone_is_not_asked_by_another_name(micro_runs, micro_data):
-    with serving({"micro": micro_runs[0]}, data_path=micro_data, only_here=True) as running:
-        assert running.get("/v1/users").status_code == running.get("/").status_code == 200
-        for path in ("/v1/users", "/", "/health"):
-            answer = requests.get(running.address + path, headers={"host": "shop.example"}, timeout=30)
-            assert sentence_of(answer, 421) == "this service answers to localhost alone; see --key_file and --proxies"
-
-
-def test_only_so_many_requests_wait(micro_runs, micro_data):
-    with serving({"micro": micro_runs[0]}, limits=Limits(waiting=0), data_path=micro_data) as running:
-        assert "are in work already" in sentence_of(running.get("/v1/users"), 503)
-
-
-def test_a_key_keeps_out_who_has_none(micro_runs, micro_data, caplog):
-    with serving({"micro": micro_runs[0]}, key=KEY, data_path=micro_data) as running:
-        for path in ("/", "/health", "/ready", "/openapi.json", "/page/page.js"):
-            assert running.get(path).status_code == 200
-        for path in ("/v1/users", "/v1/history?user=ann", "/metrics", "/v1/nothing"):
-            assert "this service needs a key" in sentence_of(running.get(path), 401)
-        for headers in ({"x-api-key": KEY[:-1]}, {"authorization": "Bearer x"}, {"x-api-key": "é".encode()}):
-            response = requests.get(running.address + "/v1/users", headers=headers, timeout=30)
-            assert "this is not the key" in sentence_of(response, 401)
-            assert response.headers["www-authenticate"] == "Bearer"
-        for headers in ({"x-api-key": KEY}, {"authorization": f"bearer {KEY}"}):
-            assert requests.get(running.address + "/v1/users", headers=headers, timeout=30).status_code == 200
-        for answer in (running.get("/health"), running.get("/openapi.json"), running.get("/")):
-            assert KEY not in answer.text
-    assert KEY not in caplog.text
-
-
-def test_new_people_and_items_are_known_at_once(micro_runs, micro_data):
-    with serving({"micro": micro_runs[0]}, key=KEY, data_path=micro_data) as running:
-
-        def post(path, body):
-            return running.post(path, body, x_api_key=KEY)
-
-        def get(path, **query):
-            return requests.get(running.address + path, query, headers={"x-api-key": KEY}, timeout=30).json()
-
-        chosen = [{"user": user, "item": item} for user, item in (("zoe", "a"), ("ann", "a"), ("zoe", "?"))]
-        (counts,) = post("/v1/interactions", {"interactions": chosen}).json()["models"].values()
-        expected = {"new_users": 1, "new_pairs": 1, "known_pairs": 1, "unknown_items": 1}
-        assert {name: counts[name] for name in expected} == expected
-        assert get("/v1/users", q="z")["users"] == ["zoe"]
-        assert [item["item"] for item in get("/v1/history", user="zoe")["items"]] == ["a"]
-        (mine,) = post("/v1/recommend", {"user": "zoe", "k": 3}).json()["lists"]
-        (same,) = post("/v1/recommend", {"history": ["a"], "k": 3}).json()["lists"]
-        assert mine["items"] == same["items"] and mine["source"] == "model"
-
-        item = {"id": "new", "title": "Nouveauté", "vectors": {"text": [1.0, 0.0, 0.2], "image": [1.0, 2.0]}}
-        assert post("/v1/items", {"items": [item]}).json() == {"models": {"micro": {"new_items": 1}}}
-        assert [found["item"] for found in get("/v1/search", q="nouveaute")["items"]] == ["new"]
-        (one,) = post("/v1/recommend", {"history": ["b"], "k": 4}).json()["lists"]
-        assert "new" in [row["item"] for row in one["items"]]
-        assert "already" in sentence_of(post("/v1/items", {"items": [item]}), 400)
-        for vectors, says in (
-            ({"text": [1.0]}, "1 x 3 numbers"),
-            ({"smell": [1.0]}, "no modality 'smell'"),
-            ({"text": [1.0, 2.0, "x"]}, "`items[0].vectors.text[2]` must be a number, not 'x'"),
-        ):
-            response = post("/v1/items", {"items": [{"id": "other", "vectors": vectors}]})
-            assert says in sentence_of(response, response.status_code)
-
-        # A reload brings the old export back, with what came since.
-        assert post("/v1/reload", {}).json() == {"models": {"micro": "loaded"}}
-        assert get("/v1/users", q="z")["users"] == ["zoe"]
-        assert [found["item"] for found in get("/v1/search", q="nouveaute")["items"]] == ["new"]
-        (again,) = post("/v1/recommend", {"user": "zoe", "k": 4}).json()["lists"]
-        assert "new" in [row["item"] for row in again["items"]]
-
-
-def test_additions_beyond_the_limit_are_refused_whole_until_an_export_has_them(micro_runs, micro_data, tmp_path):
-    recommender = recbole_cadmr.load(micro_runs[0], micro_data)
-    recommender.export(tmp_path / "one")
-    (tmp_path / "now").symlink_to("one")
-    with serving({"shop": tmp_path / "now"}, key=KEY, limits=Limits(added=3)) as running:
-
-        def told(*pairs):
-            rows = [{"user": user, "item": item} for user, item in pairs]
-            return running.post("/v1/interactions", {"interactions": rows}, x_api_key=KEY)
-
-        item = {"id": "new", "vectors": {"text": [1.0, 0.0, 0.2]}}
-        assert told(("zoe", "a"), ("zoe", "b"), ("zoe", "a")).json()["models"]["shop"]["new_pairs"] == 2
-        assert running.post("/v1/items", {"items": [item]}, x_api_key=KEY).ok
-        assert told(("zoe", "b")).ok  # is kept already
-        assert sentence_of(told(("zoe", "b"), ("yan", "c")), 507) == (
-            "the service keeps at most 3 items and interactions that no export has yet; it has 3, these are 1 more: "
-            "give it an export with them, or a larger --max_added"
-        )
-        more = {"items": [{**item, "id": "newer"}]}
-        assert "these are 1 more" in sentence_of(running.post("/v1/items", more, x_api_key=KEY), 507)
-        served = running.models.get(None).recommender
-        assert "yan" not in served.users and "newer" not in served.items
-        served.export(tmp_path / "two")
-        (tmp_path / "now").unlink()
-        (tmp_path / "now").symlink_to("two")
-        assert running.post("/v1/reload", {}, x_api_key=KEY).json() == {"models": {"shop": "loaded"}}
-        assert told(("yan", "c")).ok
 
 
 def test_scores_are_numbers_of_json(service):
