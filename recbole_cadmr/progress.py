@@ -122,4 +122,3 @@ def watched_by(listener: Any) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
-

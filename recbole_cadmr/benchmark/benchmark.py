@@ -34,6 +34,7 @@ from recbole_cadmr.reports.tables import csv_text, first_html, first_tables, mar
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.trackers import refuse_missing
+from recbole_cadmr.training.energy import refuse_unmeasurable
 from recbole_cadmr.tuning.search import RAY
 
 TABLE, LATEX, JOINT, CSV, REPORT = "table.md", "table.tex", "joint.tex", "results.csv", "report.html"
@@ -111,6 +112,7 @@ def benchmark(
     sources = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
     for spec in specs:
         refuse_missing(spec.config["tracker"])
+        refuse_unmeasurable(spec.config["energy"])
         columns_of(columns, [f"{metric.lower()}@{k}" for metric in spec.config["metrics"] for k in spec.config["topk"]])
     limit = bytes_of(memory)
     agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]

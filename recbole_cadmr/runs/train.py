@@ -51,8 +51,7 @@ from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallba
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from recbole_cadmr.training.contents import ResumeContent, RunContent
 from recbole_cadmr.training.data_parallel import led
-from recbole_cadmr.training.energy import in_words, measuring
-from recbole_cadmr.training.energy import refuse_missing as refuse_missing_meter
+from recbole_cadmr.training.energy import in_words, measuring, refuse_unmeasurable
 
 _log = logging.getLogger("recbole_cadmr")
 
@@ -140,7 +139,7 @@ def train_in(
     Args:
         choices: the ``model.pt`` of another run, whose model's choices are taken over.
     """
-    refuse_missing_meter(config["energy"])
+    refuse_unmeasurable(config["energy"])
     place = path_of(output, "output") if output is not None else config["output"]
     name = f"{config['model']}-{config['dataset']}"
     folder = create_run_folder(place, config["checkpoint_dir"], name)

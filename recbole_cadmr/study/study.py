@@ -138,9 +138,7 @@ def study(
             _write(root, label, found)
     except KeyboardInterrupt as error:
         how = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
-        raise Stopped(
-            f"stopped; what is finished is kept, resume with the same command: {how} ..."
-        ) from error
+        raise Stopped(f"stopped; what is finished is kept, resume with the same command: {how} ...") from error
     return found
 
 

@@ -16,7 +16,7 @@ _log = logging.getLogger("recbole_cadmr")
 _meters: list[_Meter] = []  # that run in this process, the latest last
 
 
-def refuse_missing(energy: bool | str) -> None:
+def refuse_unmeasurable(energy: bool | str) -> None:
     """Raise :class:`UserError` if energy is to be measured and cannot be, or not for that country."""
     if not energy:
         return
@@ -42,9 +42,9 @@ def measuring(energy: bool | str) -> Iterator[None]:
         energy: as of the setting: False for nothing, True, or the three letters of the country.
 
     Raises:
-        UserError: as of :func:`refuse_missing`.
+        UserError: as of :func:`refuse_unmeasurable`.
     """
-    refuse_missing(energy)
+    refuse_unmeasurable(energy)
     if not energy:
         yield
         return

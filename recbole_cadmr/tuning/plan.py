@@ -18,6 +18,7 @@ from recbole_cadmr.runs.session import own_model
 from recbole_cadmr.runs.trackers import REMOTE, refuse_missing
 from recbole_cadmr.schema import read_json, read_versioned
 from recbole_cadmr.training.contents import ModelName, OwnModel
+from recbole_cadmr.training.energy import refuse_unmeasurable
 from recbole_cadmr.training.trainer import get_trainer
 from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, equal_as_json, grace_of
 from recbole_cadmr.tuning.space import (
@@ -153,6 +154,7 @@ def make_plan(
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     fixed = current_names(config["model"], fixed, "settings")
     refuse_missing(config["tracker"])
+    refuse_unmeasurable(config["energy"])
     if scheduler == "pbt" and (remote := next((name for name in config["tracker"] if name in REMOTE), None)):
         raise UserError(
             f"members of a population take over each other's states, which {remote} would show as runs in pieces; "

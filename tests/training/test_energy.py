@@ -63,8 +63,8 @@ class Epochs(TrainingCallback):
 
 def test_the_sessions_of_a_run_add_up(tmp_path, monkeypatch):
     monkeypatch.setattr(energy, "_Meter", Counted)
-    monkeypatch.setattr(energy, "refuse_missing", lambda _: None)
-    monkeypatch.setattr("recbole_cadmr.runs.train.refuse_missing_meter", lambda _: None)
+    monkeypatch.setattr(energy, "refuse_unmeasurable", lambda _: None)
+    monkeypatch.setattr("recbole_cadmr.runs.train.refuse_unmeasurable", lambda _: None)
     data, runs = str(write_micro(tmp_path / "dataset")), {}
     settings = {**SETTINGS, "data_path": data, "energy": "deu", "settings_schedule": {2: {"learning_rate": 0.01}}}
     folder = tmp_path / "cut"
@@ -106,4 +106,4 @@ def test_codecarbon_measures_a_run_and_knows_countries(tmp_path, capfd):
     assert 0.1 < found["kg_co2"] / found["kwh"] < 0.8  # kg a kWh, of Germany's power
     assert "codecarbon" not in capfd.readouterr().err and not list(tmp_path.glob("emissions*"))
     with pytest.raises(UserError, match="no country DEX .*did you mean .*DEU"):
-        energy.refuse_missing("DEX")
+        energy.refuse_unmeasurable("DEX")
