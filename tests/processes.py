@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +41,11 @@ def run_apart(act: Callable[..., int | None], *arguments: object) -> Done:
         out, error = ((Path(folder) / name).read_text(encoding="utf-8") for name in ("out", "error"))
         assert process.exitcode is not None
         return Done(process.exitcode, out, error)
+
+
+def pool(n: int) -> Pool:
+    """``n`` such processes; forks of this one would have its signal handlers and whatever locks its threads hold."""
+    return _context.Pool(n)
 
 
 def _run(folder: Path, act: Callable[..., int | None], arguments: tuple[object, ...]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from multiprocessing import AuthenticationError, Pool
+from multiprocessing import AuthenticationError
 
 import pytest
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.tuning.rpc import Caller, Served
+from tests.processes import pool
 
 
 class Sums:
@@ -42,8 +43,8 @@ def add_a_hundred(caller):
 
 
 def test_calls_from_other_processes_are_answered_one_at_a_time(served):
-    with Pool(3) as pool:
-        answers = pool.map(add_a_hundred, [served.caller] * 3)
+    with pool(3) as callers:
+        answers = callers.map(add_a_hundred, [served.caller] * 3)
     assert sorted(answer for some in answers for answer in some) == list(range(1, 301))
     assert served.add(5, times=2) == 310 == served.caller.connect().add(0)
 
