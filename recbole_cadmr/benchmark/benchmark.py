@@ -27,8 +27,9 @@ from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write
 from recbole_cadmr.locking import alone_in, terminated_as_interrupted
 from recbole_cadmr.models.own import again, source_of
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
+from recbole_cadmr.reports.collect import read_results
 from recbole_cadmr.reports.foreign_lists import ForeignLists
-from recbole_cadmr.reports.frame import Results, read_results
+from recbole_cadmr.reports.frame import Results
 from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.tables import csv_text, first_html, first_tables, markdown
 from recbole_cadmr.runs.folder import RunFolder

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.config.model_yaml import published
-from recbole_cadmr.errors import UserError
-from recbole_cadmr.formatting import text_of, with_deviation
-from recbole_cadmr.reports.foreign_lists import ForeignLists
-from recbole_cadmr.reports.measure import by_stratum, diversity
+from recbole_cadmr.formatting import with_deviation
 from recbole_cadmr.reports.results_table import (
-    COMPARABLE,
     COSTS,
     METRICS,
-    check_comparable,
-    costs_of,
-    grouped,
-    row_settings,
 )
-from recbole_cadmr.reports.significance import compare
-from recbole_cadmr.runs.result import Protocol, RunResult, read_result, traits_of
-from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
+from recbole_cadmr.runs.result import Protocol
 from recbole_cadmr.training.contents import Counts
 
 ALL, RUN = "", "run"  # parts of a frame of results that are no stratum: all held-out items, and the run itself
 TRAINING, EVALUATION = "training seconds", "seconds of an evaluation"
 MEMORY, GPU_MEMORY, PARAMETERS = "peak memory bytes", "peak GPU memory bytes", "parameters"
-# Settings that the head of the tables says, or the name of the model.
-_SAID = (
-    *("benchmark_filename", "modalities", "item_graphs", "data_note", "split_seed", "eval_args", "preset"),
-    *("mask_valid_at_test", "metrics", "topk", "valid_metric"),
-)
 
 
 @dataclass
@@ -151,164 +132,3 @@ class Results:
         points = points.sort_values(["seconds", "worth"], ascending=[True, False], kind="stable")
         before = points["worth"].cummax().shift(fill_value=-np.inf)
         return list(points.index[points["worth"] > before])
-
-
-def read_results(
-    folders: Sequence[Path],
-    missing: Mapping[str, str] | None = None,
-    tried: Mapping[Path, int] | None = None,
-    model_specs: Mapping[Path, str] | None = None,
-    foreign: Mapping[str, Sequence[ForeignLists]] | None = None,
-) -> Results:
-    """The results of finished runs on one data set, each with its lists.
-
-    Args:
-        foreign: lists from files by the name of what made them, by ascending seed.
-        missing: by label, why there is no result.
-        tried: by folder, how many settings were tried on validation before it.
-        model_specs: by folder, what makes runs one model; others join the one of the same model and changed settings.
-
-    Raises:
-        UserError: if a run is not finished, has no lists or no test results, or was measured on other data or under
-            another protocol than the first.
-    """
-    results = [(folder, read_result(folder)) for folder in folders]
-    check_comparable(results, (*COMPARABLE, "metrics", "topk", "valid_metric"))
-    groups = grouped(results, model_specs)
-    names = _names([group[0][1] for group in groups])
-    validations, references = [], []
-    rows_of_models: list[tuple[Any, ...]] = []
-    runs: list[tuple[Any, ...]] = []
-    users: dict[str, pd.DataFrame] = {}
-    first_seen: dict[str, tuple[Path, np.ndarray]] = {}
-    for name, group in zip(names, groups):
-        by_run = []
-        for folder, result in group:
-            seed, lists = result["protocol"]["seed"], read_lists(folder / LISTS)
-            check_figures(lists, result, folder)
-            _check_data(lists, result["settings"].get("modalities"), folder / LISTS, first_seen)
-            by_run.append(pd.DataFrame(by_user(lists, result["protocol"]["topk"], result["protocol"]["metrics"])))
-            runs += [(name, seed, *entry) for entry in measured(lists, result)]
-            validations += [
-                (name, seed, entry["epoch"], entry["seconds"], entry["valid_score"])
-                for entry in result["history"]
-                if entry["valid_score"] is not None
-            ]
-        users[name] = sum(by_run[1:], by_run[0]) / len(by_run)
-        model, counts = result["model"], result["fingerprint"]["counts"]["interactions"]
-        chosen = _chosen(result, max((tried or {}).get(folder, 0) for folder, _ in group))
-        seeds = [run["protocol"]["seed"] for _, run in group]
-        own = traits_of(result)
-        rows_of_models.append((own["multimodal"], own["deterministic"], chosen, seeds, False))
-        if reference := published(model, result["settings"].get("preset"), result["dataset"], counts):
-            references += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
-    first = results[0][1]
-    for own_name, files in (foreign or {}).items():
-        names.append(name := f"{own_name} (file)")
-        by_run = []
-        numbers = ["file" if file.seed is None else file.seed for file in files]
-        for number, file in zip(numbers, files):
-            _check_data(file.lists, file.modalities, file.path, first_seen)
-            by_run.append(pd.DataFrame(by_user(file.lists, file.measured_at, first["protocol"]["metrics"])))
-            runs += [(name, number, *entry) for entry in _measured_of_file(file, first["protocol"]["metrics"])]
-        users[name] = sum(by_run[1:], by_run[0]) / len(by_run)
-        rows_of_models.append((False, False, " | ".join(map(str, files)), numbers, True))
-    frame = pd.DataFrame(runs, columns=["model", "seed", "part", "metric", "value"]).astype({"value": float})
-    valid_metric = first["protocol"]["valid_metric"].lower()
-    chosen_by = frame[(frame["part"] == ALL) & (frame["metric"] == valid_metric)].groupby("model")["value"].mean()
-    chosen_by = chosen_by.reindex(names).sort_values(ascending=False, kind="stable")
-    columns = ["multimodal", "deterministic", "settings", "seeds", "from_file"]
-    models = pd.DataFrame(rows_of_models, names, columns).loc[chosen_by.index]
-    order = {name: place for place, name in enumerate(models.index)}
-    compared = {
-        metric: compare(pd.DataFrame({name: users[name][metric] for name in order if metric in users[name]}))
-        for metric in next(iter(users.values()))
-    }
-    return Results(
-        first["dataset"],
-        first["protocol"],
-        first["fingerprint"]["counts"],
-        models,
-        frame.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True),
-        pd.DataFrame(validations, columns=["model", "seed", "epoch", "seconds", "score"]),
-        pd.concat(compared, names=["metric", "model"]),
-        pd.DataFrame(references, columns=["model", "metric", "value", "source"]),
-        dict(missing or {}),
-        any((tried or {}).get(folder) for folder in folders),
-        sorted({result["protocol"]["threads"] for _, result in results}),
-    )
-
-
-def _names(results: Sequence[RunResult]) -> list[str]:
-    """Distinct names of the configurations: model and preset, and the settings where these are not enough."""
-    settings = [row_settings(result["settings"]) for result in results]
-    presets = [own.pop("preset", None) for own in settings]
-    short = [result["model"] + (f" ({preset})" if preset else "") for result, preset in zip(results, presets)]
-    names = []
-    for name, own in zip(short, settings):
-        twins = [other for other_name, other in zip(short, settings) if other_name == name]
-        differing = [f"{k}={v}" for k, v in own.items() if any(twin.get(k) != v for twin in twins)]
-        names.append(f"{name} {', '.join(differing)}" if differing else name)
-    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
-    return [name if n == 1 else f"{name} ({n})" for name, n in zip(names, counts)]
-
-
-def _chosen(result: RunResult, n_tried: int) -> str:
-    """Settings of a run other than the defaults, and those that the model chose by itself."""
-    chosen = ", ".join(f"{k}={v}" for k, v in row_settings(result["settings"]).items() if k not in _SAID) or "defaults"
-    chosen += f" (best of {n_tried} on validation)" if n_tried else ""
-    if choices := result.get("choices"):
-        of_attention = choices.get("attention", {}), choices.get("trials", 0)
-        for part, own, n_looks in (("", choices["settings"], choices["tried"]), (" for the attention", *of_attention)):
-            values = ", ".join(f"{name}={text_of(value)}" for name, value in own.items()) or "the defaults"
-            chosen += f"; of its own choice{part} {values} (best of {n_looks} on validation)" if n_looks else ""
-    return chosen
-
-
-def measured(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, float | None]]:
-    """Everything that a run's result and its lists say: part, metric and value."""
-    topk, metrics = result["protocol"]["topk"], result["protocol"]["metrics"]
-    took: dict[str, float | None] = {
-        "best validation": result["best_valid_score"],
-        TRAINING: sum(result["seconds"].values()),
-        EVALUATION: result["seconds_per_evaluation"],
-        **costs_of(result),
-        MEMORY: result["peak_memory_bytes"],
-        **({GPU_MEMORY: gpu["peak_allocated_bytes"]} if (gpu := result.get("gpu")) else {}),
-        PARAMETERS: result["parameters"],
-        "epochs": result["epochs_run"],
-    }
-    parts: dict[str, Mapping[str, float | None]] = {
-        ALL: {**(result["test_result"] or {}), **diversity(lists, topk)},
-        **by_stratum(lists, topk, metrics),
-        RUN: took,
-    }
-    yield from _entries(parts)
-
-
-def _measured_of_file(file: ForeignLists, metrics: Sequence[str]) -> Iterator[tuple[str, str, float | None]]:
-    """The same of lists from a file."""
-    lists, topk = file.lists, file.measured_at
-    means = {name: float(values.mean()) for name, values in by_user(lists, topk, metrics).items()}
-    return _entries({ALL: {**means, **diversity(lists, topk)}, **by_stratum(lists, topk, metrics, from_file=True)})
-
-
-def _entries(parts: Mapping[str, Mapping[str, float | None]]) -> Iterator[tuple[str, str, float | None]]:
-    for part, values in parts.items():
-        yield from ((part, metric, value) for metric, value in values.items())
-
-
-def _check_data(
-    lists: TopKLists, modalities: object, file: Path, first_seen: dict[str, tuple[Path, np.ndarray]]
-) -> None:
-    """Raise :class:`UserError` unless lists say of the data what those of the other runs say."""
-    facts = {name: getattr(lists, name) for name in ("users", "user_degree", "item_degree")}
-    facts["held-out pairs"] = np.sort(lists.held_row.astype(np.int64) * len(lists.item_degree) + lists.held_item)
-    facts[f"missing\t{modalities}"] = lists.missing  # of the modalities that are read
-    for name, array in facts.items():
-        other, expected = first_seen.setdefault(name, (file, array))
-        if not np.array_equal(array, expected):
-            raise UserError(
-                f"{file} and {other} differ in what they say of the data "
-                f"({name.partition(chr(9))[0]}); one of the two was edited: remove its run and start it again"
-            )

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING, measured
+from recbole_cadmr.reports.collect import measured
+from recbole_cadmr.reports.frame import ALL, EVALUATION, MEMORY, PARAMETERS, RUN, TRAINING
 from recbole_cadmr.reports.results_table import COSTS
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.topk_lists import RANKING, TopKLists

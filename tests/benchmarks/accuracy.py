@@ -27,7 +27,7 @@ import torch
 
 import recbole_cadmr
 from recbole_cadmr.config.config import Config
-from recbole_cadmr.reports.frame import read_results
+from recbole_cadmr.reports.collect import read_results
 from recbole_cadmr.reports.tables import markdown
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.session import Session, load_session
