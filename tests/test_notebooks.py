@@ -204,7 +204,8 @@ text = (folder / "textmf.py").read_text().replace("return self.users", "return -
     assert all(f"{mean:.4f}" in tables[kind] for mean in means.values() for kind in ("text/plain", "text/html"))
 
 
-def test_own_data(tmp_path):
+def test_own_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which would keep vectors
     with executed("own_data", tmp_path) as client:
         check_looks(client.nb)
         basket, new = value(client, "[list(basket), recommender.recommend(['new'], topk=90)['item_id'].to_list()]")

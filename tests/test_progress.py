@@ -110,6 +110,17 @@ def test_curves_mark_the_best_epoch_and_keep_phases_apart(brief_run, tmp_path):
     assert texts[0] == "CADMR on synthetic (generated data)"
     assert f"best: {result['best_valid_score']:.4f} in epoch {result['best_epoch']}" in texts
     assert "pretrain: training loss" in texts and "finetune: validation recall@20" in texts
+    # The attention of `best` is weighed several times in one epoch: points, of which the best one is marked.
+    entry = {**result["history"][-1], "phase": "weight", "losses": {}, "epoch": 9}
+    weighed = [{**entry, "valid_score": score} for score in (0.1, 0.3, 0.2)]
+    best = {**result, "history": [*result["history"], *weighed], "best_epoch": 9, "best_valid_score": 0.3}
+    assert learning_curves(best, tmp_path / "best.svg")
+    parts = list(ElementTree.parse(tmp_path / "best.svg").iter())
+    (label,) = [e for e in parts if e.text == "best: 0.3000 in epoch 9"]
+    points = [e.get("points").split() for e in parts if e.get("stroke") == "#b4531f"]
+    (circle,) = [e for e in parts if e.tag.endswith("circle")]
+    assert len(points) == 3 and all(one == other for one, other in points)
+    assert f"{circle.get('cx')},{circle.get('cy')}" == points[1][0] and float(label.get("x")) + 150 < 720
     once = {**result, "history": result["history"][:1]}
     assert not learning_curves(once, tmp_path / "none.svg") and not (tmp_path / "none.svg").exists()
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from recbole_cadmr.files import write_aside
 from recbole_cadmr.formatting import short
@@ -18,6 +19,7 @@ from recbole_cadmr.training.contents import Validation
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 230, 64, 16, 28, 34
 _HEAD, _FEWEST_POINTS = 30, 2
+_LETTER = 6.3  # width of a letter of a label, on average
 _LEAST_SHARE = 0.35  # of the width, for a phase of few epochs beside a long one, or 1 / (phases + 1) if that is less
 _COLOURS = {"pretrain": "#7a7a7a", "finetune": "#1f6fb4", "weight": "#b4531f"}
 
@@ -38,14 +40,14 @@ def learning_curves(result: RunResult, path: Path) -> bool:
     parts, left = [], 0.0
     for name, entries in phases.items():
         width = _WIDTH * _share(len(entries), len(history), len(phases))
-        mark = next((e["epoch"] for e in entries if (e["epoch"], e["valid_score"]) == best), None)
-        panel = _Panel(left, width, mark, _COLOURS.get(name, "#1f6fb4"))
+        panel = _Panel(left, width, _COLOURS.get(name, "#1f6fb4"))
         metric = result["protocol"]["valid_metric"].lower()
         title = f"{name}: validation {metric}"
         measured = [(e["phase"], e["epoch"], _score(e)) for e in entries]
-        parts.append(panel.drawn(title, measured, _HEAD, limits))
-        if losses := [(e["phase"], e["epoch"], _loss(e)) for e in entries if e["losses"]]:
-            parts.append(panel.drawn(f"{name}: training loss", losses, _HEAD + _HEIGHT))
+        parts.append(panel.drawn(title, measured, _place(best, entries), _HEAD, limits))
+        if lost := [entry for entry in entries if entry["losses"]]:
+            losses = [(e["phase"], e["epoch"], _loss(e)) for e in lost]
+            parts.append(panel.drawn(f"{name}: training loss", losses, _place(best, lost), _HEAD + _HEIGHT))
         left += width
     title = escape(short(headline(result), 80))
     height = _HEAD + _HEIGHT * (1 + has_losses)
@@ -58,6 +60,12 @@ def learning_curves(result: RunResult, path: Path) -> bool:
     with write_aside(path) as temporary:
         temporary.write_text(svg, encoding="utf-8")
     return True
+
+
+def _place(best: tuple[Any, Any], entries: Sequence[Validation]) -> int | None:
+    """Which of these is the best epoch with its score: of several, the latest, which was kept."""
+    places = (n for n, entry in enumerate(entries) if (entry["epoch"], entry["valid_score"]) == best)
+    return max(places, default=None)
 
 
 def _score(entry: Validation) -> float:
@@ -94,15 +102,20 @@ def round_ticks(low: float, high: float, most: int, whole: bool = False) -> list
 
 @dataclass(frozen=True)
 class _Panel:
-    """A column of the picture: where it begins, how wide it is, the epoch that is marked in it, and its colour."""
+    """A column of the picture: where it begins, how wide it is, and its colour."""
 
     begin: float
     width: float
-    mark: int | None
     colour: str
 
-    def drawn(self, title: str, points: _Points, top: int, limits: tuple[float, float] | None = None) -> str:
-        """A curve over its epochs; its values lie between ``limits``, those of others if given."""
+    def drawn(
+        self, title: str, points: _Points, mark: int | None, top: int, limits: tuple[float, float] | None = None
+    ) -> str:
+        """A curve over its epochs, or points of one, the ``mark``-th of which is marked.
+
+        Args:
+            limits: between which values lie, if not those of the curve.
+        """
         epochs, values = [epoch for _, epoch, _ in points], [value for *_, value in points]
         (low, high), first, last = limits or (min(values), max(values)), min(epochs), max(epochs)
         if high == low:
@@ -126,19 +139,17 @@ class _Panel:
         for phase in dict.fromkeys(name for name, *_ in points):
             line = [f"{x(epoch):.1f},{y(value):.1f}" for name, epoch, value in points if name == phase]
             # A point alone is a line to itself, which its round ends make visible.
-            ends = " ".join(line if len(line) > 1 else 2 * line)
-            stroke = f'stroke="{self.colour}" stroke-width="1.8" stroke-linecap="round"'
-            parts.append(f'<polyline points="{ends}" fill="none" {stroke}/>')
-        if self.mark in epochs:
-            value = values[epochs.index(self.mark)]
-            at = x(self.mark)
+            for ends in [line] if first < last and len(line) > 1 else ([point, point] for point in line):
+                stroke = f'stroke="{self.colour}" stroke-width="{1.8 if ends is line else 4}" stroke-linecap="round"'
+                parts.append(f'<polyline points="{" ".join(ends)}" fill="none" {stroke}/>')
+        if mark is not None:
+            epoch, value = epochs[mark], values[mark]
+            at = x(epoch)
             parts.append(f'<path d="M{at:.1f} {top + _TOP}V{bottom}" stroke="#b03030" stroke-dasharray="3 3"/>')
             parts.append(f'<circle cx="{at:.1f}" cy="{y(value):.1f}" r="4" fill="none" stroke="#b03030"/>')
             if limits:
-                end = "end" if at > (left + right) / 2 else "start"
-                shift = -8 if end == "end" else 8
-                label = f"best: {value:.4f} in epoch {self.mark}"
-                parts.append(
-                    f'<text x="{at + shift:.1f}" y="{bottom - 8}" fill="#b03030" text-anchor="{end}">{label}</text>'
-                )
+                label = f"best: {value:.4f} in epoch {epoch}"
+                wide, edge = _LETTER * len(label), right + _RIGHT
+                begin = at + 8 if at + 8 + wide <= edge else max(min(at - 8, edge) - wide, self.begin)
+                parts.append(f'<text x="{begin:.1f}" y="{bottom - 8}" fill="#b03030">{label}</text>')
         return "".join(parts)

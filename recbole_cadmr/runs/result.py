@@ -317,12 +317,11 @@ def headline(result: RunResult) -> str:
 
 def outcome(result: RunResult) -> str:
     """What came out, in a line: the metric that the best epoch was chosen by, on validation and test."""
-    metric, test = result["protocol"]["valid_metric"].lower(), result["test_result"]
-    score = result["best_valid_score"]
-    parts = [] if score is None else [f"best validation {metric} {score:.4f} (epoch {result['best_epoch']})"]
-    if test is not None and test.get(metric) is not None:
-        parts.append(f"test {metric} {test[metric]:.4f}")
-    return "; ".join([headline(result), *parts])
+    metric, score, test = result["protocol"]["valid_metric"].lower(), result["best_valid_score"], result["test_result"]
+    parts = [] if score is None else [f"{score:.4f} on validation (epoch {result['best_epoch']})"]
+    if test is not None and metric in test:
+        parts.append(f"{test[metric]:.4f} on test")
+    return f"{metric} {', '.join(parts) or 'was not measured'}"
 
 
 class PrintedResult(dict[str, Any]):
