@@ -121,6 +121,10 @@ def _values(values: Any) -> str:
     return "" if values is None else ", ".join(map(code, values)) if isinstance(values, list) else code(values)
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+
+
 def allowed(setting: Setting) -> str:
     """What a setting may be, in words; "" where anything goes or nothing but the default does."""
     if setting.refused:
@@ -142,7 +146,7 @@ def allowed(setting: Setting) -> str:
         "at most": setting.maximum,
         "below": setting.exclusive_maximum,
     }
-    conditions += [f"{word} {bound:,g}" for word, bound in bounds.items() if bound is not None]
+    conditions += [f"{word} {_number(bound)}" for word, bound in bounds.items() if bound is not None]
     if setting.fields:
         inner = "; ".join(f"`{name}`: {allowed(field) or 'anything'}" for name, field in setting.fields.items())
         conditions.append(f"of {inner}")
