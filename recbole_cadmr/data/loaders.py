@@ -149,7 +149,7 @@ def _report_parts(train: Any, valid: Any, test: Any) -> None:
         held_out = np.concatenate([data.inter_feat[field].numpy() for data in (valid, test)])
         if late := len(np.setdiff1d(held_out, train.inter_feat[field].numpy())):
             who = f"1 {what} has" if late == 1 else f"{late:,} {what}s have"
-            tell(f"{who} held-out interactions only in {name}; {'it is' if late == 1 else 'they are'} {fate}")
+            tell(f"in {name}, {who} held-out interactions only; {'it is' if late == 1 else 'they are'} {fate}")
     if train.item_feat is not None:
         used = np.unique(np.concatenate([data.inter_feat[items].numpy() for data in (train, valid, test)]))
         if unused := train.item_num - 1 - len(used):
