@@ -101,7 +101,7 @@ def _each_of(iterable: Iterable[Any]) -> Iterator[Any]:
     yield from iterable
 
 
-def bar_of_batches(iterable: Iterable[Any], total: int | None = None, desc: str = "", **_: Any) -> Any:
+def bar_of_batches(iterable: Iterable[Any] | None, total: int | None = None, desc: str = "", **_: Any) -> Any:
     """A bar that is gone with its last batch, and that short work and files do not show; RecBole's trainers take it."""
     shown = in_notebook() or on_terminal(sys.stderr)
     name = " ".join(_COLOURS.sub("", desc).split())

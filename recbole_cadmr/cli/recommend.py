@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,13 +202,15 @@ def run(arguments: argparse.Namespace) -> int:
     more = arguments.with_columns or ()
     check_columns(recommender.catalogue.table, more, tables.COLUMNS)
     if history is not None:
-        frame, unknown = recommender.recommend_from_history(history, **how)
+        asked = history["user_id"].nunique()
+        with _shown(asked):
+            frame, unknown = recommender.recommend_from_history(history, **how)
         if unknown:
             print(f"{unknown} of {len(history)} rows name items that are not in the data set; they were skipped")
-        asked = history["user_id"].nunique()
     else:
-        frame = recommender.recommend(users, **how)
         asked = len(recommender.users) if users is None else len(users)
+        with _shown(asked):
+            frame = recommender.recommend(users, **how)
     frame, without = with_columns(frame, recommender.catalogue.table, more)
     destination(frame)
     for name, count in without.items():
@@ -214,6 +218,18 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{count:,} of the {frame['item_id'].nunique():,} items in the lists have no {name}")
     _report(tables.Counts.of(frame, arguments.topk), asked, arguments)
     return 0
+
+
+@contextmanager
+def _shown(asked: int) -> Iterator[None]:
+    """A bar of the users who have their lists within, on a terminal."""
+    from recbole_cadmr.progress import bar_of_batches, on_terminal, watched_by
+
+    if not on_terminal(sys.stderr):
+        yield  # and nothing is imported for it
+        return
+    with bar_of_batches(None, total=asked, desc="lists") as bar, watched_by(bar.update):
+        yield
 
 
 def _destination(arguments: argparse.Namespace) -> Callable[[pd.DataFrame], None]:

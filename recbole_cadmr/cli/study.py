@@ -37,8 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from recbole_cadmr.study.study import study
 
     if arguments.list:
+        width = max(map(len, study_names()))
         for name in study_names():
-            print(fitted(f"{name:<14} {read_plan(name)[1].question}", " " * 15))
+            print(fitted(f"{name:<{width}}  {read_plan(name)[1].question}", " " * (width + 2)))
         return 0
     if not arguments.study or not arguments.output:
         raise UserError("a study needs its name and --output DIR; 'study --list' shows the studies of the package")

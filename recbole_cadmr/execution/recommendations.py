@@ -23,6 +23,7 @@ from recbole_cadmr.execution.ray_blocks import over_cluster
 from recbole_cadmr.files import read_bytes, remove_temporaries, sha256_of, write_aside
 from recbole_cadmr.models.own import receive, source_of
 from recbole_cadmr.models.own_source import ModelSource
+from recbole_cadmr.progress import bar_of_batches
 from recbole_cadmr.recommender.load import load
 from recbole_cadmr.recommender.load_export import is_export
 from recbole_cadmr.recommender.recommender import Recommender
@@ -87,9 +88,12 @@ def write_in_parts(
         open_store(store, key)
         paths = {start: store / f"part-{start // size:05d}.parquet" for start in range(0, len(everyone), size)}
         missing = ((at, everyone[at : at + size]) for at, path in paths.items() if not path.is_file())
-        for at, frame in over(compute, missing):
-            with write_aside(paths[at]) as temporary:
-                pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), temporary)
+        with bar_of_batches(None, total=len(everyone), desc="lists") as shown:
+            shown.update(sum(len(everyone[at : at + size]) for at, path in paths.items() if path.is_file()))
+            for at, frame in over(compute, missing):
+                with write_aside(paths[at]) as temporary:
+                    pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), temporary)
+                shown.update(len(everyone[at : at + size]))
         counts = [Counts.of(pd.read_parquet(path, columns=_COUNTED), topk) for path in paths.values()]
         (store / KEY).unlink()
         remove_temporaries(store)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch
+from recbole_cadmr.progress import advance
 from recbole_cadmr.recommender.diversity import POOL, diversified
 from recbole_cadmr.recommender.engine import SCORES, Engine
 from recbole_cadmr.recommender.histories import Histories
@@ -148,6 +149,7 @@ def _ranked(
             values[places], items[places] = popular
     if wanted.diversity and wanted.vectors is not None:
         values, items = diversified(values, items, wanted.vectors, wanted.k, wanted.diversity)
+    advance(len(nothing))
     return Lists(start, values, items, is_popular)
 
 

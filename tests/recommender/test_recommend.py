@@ -11,6 +11,7 @@ import torch
 
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.progress import watched_by
 from recbole_cadmr.recommender.load import load
 from recbole_cadmr.recommender.request import ids
 from recbole_cadmr.recommender.tables import read_histories, read_users
@@ -81,6 +82,16 @@ def test_listed_users_come_in_their_order(recommender):
     users = list(np.array(recommender.users)[[4, 1, 8]])
     frame = recommender.recommend(users, topk=3)
     assert frame["user_id"].drop_duplicates().tolist() == users
+
+
+def test_whoever_watches_is_told_of_every_user(recommender):
+    told = []
+    with watched_by(told.append):
+        recommender.recommend(topk=3)
+        recommender.recommend_from_history(
+            pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": ["i0001", "i0002", "i0003"]})
+        )
+    assert sum(told) == len(recommender.users) + 2
 
 
 def test_a_stranger_with_a_users_history_gets_that_users_items(recommender, session):
