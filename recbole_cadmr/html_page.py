@@ -23,7 +23,7 @@ from recbole_cadmr.files import json_text, read_text, write_aside
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3c4650")
 INK, FAINT = "#1c2733", "#b9c3cc"
 _FACTS = '<script type="application/json" id="facts">'
-_AXIS = {"gridcolor": "#e7ecf0", "zerolinecolor": "#e7ecf0", "automargin": True}
+_AXIS = {"gridcolor": "#e7ecf0", "zerolinecolor": "#e7ecf0", "automargin": True, "title": {"font": {"size": 13}}}
 _LOOK = {
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
     "title": {"text": ""},

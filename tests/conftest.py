@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from hypothesis import settings
 
+from tests.browser import browser, driver  # noqa: F401
 from tests.postgres import Postgres
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

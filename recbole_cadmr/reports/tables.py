@@ -76,7 +76,9 @@ def protocol_lines(results: Results) -> list[str]:
     note = f" ({protocol['data_note']})" if protocol["data_note"] else ""
     train, valid, test = counts["interactions"]
     masked = "train and validation items" if protocol["mask_valid_at_test"] else "train items"
-    split = "as it came" if protocol["split"] == "pre-split" else f"{protocol['split']}, {protocol['group_by']}"
+    split = f"{protocol['split']}, {protocol['group_by']}"
+    if protocol["split"] == "pre-split":
+        split = protocol.get("split_note") or "as in its files"
     tuning = "settings as given, none tried for this table but those that a model chooses by itself, listed below"
     if results.tuned:
         tuning = "settings chosen on validation, how many of the same budget are listed below (small spaces have fewer)"

@@ -19,8 +19,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
+from recbole_cadmr.data.prepare.card import facts_of
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.formatting import folded, screen_width
+from recbole_cadmr.files import read_text
+from recbole_cadmr.formatting import folded, screen_width, short
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.runs.folder import RESULT
 from recbole_cadmr.runs.session import Session, check_origin, own_model, read_checkpoint, versions
@@ -44,12 +46,14 @@ SCHEMA_VERSION = 1
 _SHARES = ("recall", "ndcg", "hit", "precision", "mrr", "map", "gauc")  # metrics that lie between 0 and 1
 _ROUNDING = 1e-6
 _COLUMN = 9  # letters of a column of figures
+_LONGEST = 200  # characters of a note
 
 
 class Protocol(TypedDict):
     """How the metrics of a result were measured: what makes two results comparable."""
 
     split: str | dict[str, Any]
+    split_note: NotRequired[str | None]  # by the card of the data set, if its files are the split
     order: str | None
     group_by: str | None
     candidates: str
@@ -135,6 +139,7 @@ def protocol(session: Session) -> Protocol:
     config = session.config
     return {
         "split": _split(config),
+        "split_note": _split_note(config),
         "order": None if config["benchmark_filename"] else config["eval_args"]["order"],
         "group_by": None if config["benchmark_filename"] else config["eval_args"]["group_by"],
         "candidates": "all items" if config["domain_field"] is None else "items of the target's domain",
@@ -153,6 +158,14 @@ def _split(config: Config) -> str | dict[str, Any]:
         return "none: all interactions are trained on"
     split: dict[str, Any] = config["eval_args"]["split"]
     return "pre-split" if config["benchmark_filename"] else split
+
+
+def _split_note(config: Config) -> str | None:
+    card = Path(config["data_path"]) / "dataset_card.md"
+    if config.final is not None or not config["benchmark_filename"] or not card.is_file():
+        return None
+    note = facts_of(read_text(card)).get("split")
+    return short(note, _LONGEST) if note else None
 
 
 def best_validation(history: Sequence[Validation], score: float, valid: Any) -> Validation | None:

@@ -12,15 +12,15 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 
 from recbole_cadmr.formatting import short, unmarked
-from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label, write_page
+from recbole_cadmr.html_page import INK, PALETTE, chart, label, write_page
 from recbole_cadmr.study.answer import Findings, correlation_table, effect_table, name_of, number, order_table
 from recbole_cadmr.study.correlations import points_of
 from recbole_cadmr.study.effects import LEVEL
 
 _LONGEST = 44  # characters of a name in a chart
-_ROW = 26  # pixels
+_ROW = 40  # pixels: a name, and below it what it names
 _SIGNS = {"higher": PALETTE[0], "lower": PALETTE[1], "not told apart": "#8a949d"}
-_TEXT = {"bargap": 0.3, "margin": {"l": 10, "t": 34, "r": 24}}
+_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def write_study_page(found: Findings, name: str, path: Path) -> None:
@@ -84,8 +84,8 @@ def _section(found: Findings, dataset: str, place: int) -> dict[str, Any]:
     }
 
 
-def _scatter(found: Findings, pair: tuple[str, str], name: str) -> Markup:
-    """A point a run by two figures, coloured by its cell."""
+def _scatter(found: Findings, pair: tuple[str, str], name: str) -> Markup | str:
+    """A point a run by two figures, coloured by its cell; "" if no run has both."""
     traces = []
     for place, (cell, points) in enumerate(points_of(found.data, pair, found.cells).groupby("cell", sort=False)):
         trace = go.Scatter(x=points["x"], y=points["y"], mode="markers", name=label(short(str(cell), _LONGEST)))
@@ -93,17 +93,29 @@ def _scatter(found: Findings, pair: tuple[str, str], name: str) -> Markup:
         trace.update(customdata=points[["variant", "seed"]].map(lambda value: label(str(value))))
         trace.update(hovertemplate="%{customdata[0]}, seed %{customdata[1]}: %{x:.4f}, %{y:.4f}<extra></extra>")
         traces.append(trace)
-    return chart(name, traces, pair[0], pair[1], yaxis_rangemode="normal")
+    return chart(name, traces, pair[0], pair[1], yaxis_rangemode="normal") if traces else ""
 
 
-def _names(texts: list[str]) -> dict[str, Any]:
-    """An axis of names from top to bottom, at 0, 1, ... from the bottom."""
-    ticks = {"tickvals": list(range(len(texts))), "ticktext": [label(short(text, _LONGEST)) for text in texts]}
-    return {"title": {"text": ""}, "automargin": True, "zeroline": False, "range": [-0.7, len(texts) - 0.3], **ticks}
+def _rows(texts: list[str], n_kinds: int = 2) -> dict[str, Any]:
+    """The layout of a chart of rows, from the bottom at 0, 1, ...; their names stand above them, as on a phone there is
+    no room beside them.
 
-
-def _tall(rows: int) -> dict[str, Any]:
-    return {"height": 100 + _ROW * rows, "legend": {"y": 1, "yanchor": "bottom"}, **_TEXT}
+    Args:
+        n_kinds: entries of the legend, of which a phone shows two in a line.
+    """
+    names = [
+        {"text": label(short(text, _LONGEST)), "y": place, "yanchor": "bottom", "yshift": 5}
+        | {"x": 0, "xref": "paper", "xanchor": "left", "showarrow": False, "bgcolor": "#fff"}
+        for place, text in enumerate(texts)
+    ]
+    ticks = {"tickvals": list(range(len(texts))), "showticklabels": False, "range": [-0.5, len(texts) - 0.25]}
+    return {
+        "yaxis": {"title": {"text": ""}, "zeroline": False, **ticks},
+        "annotations": names,
+        "height": 100 + _ROW * len(texts) + 9 * n_kinds,
+        "legend": {"y": 1, "yanchor": "bottom"},
+        "margin": {"l": 10, "t": 34, "r": 24},
+    }
 
 
 def _forest(effects: pd.DataFrame, figure: str, name: str) -> Markup:
@@ -130,7 +142,7 @@ def _forest(effects: pd.DataFrame, figure: str, name: str) -> Markup:
         )
         traces += [trace] if mine else []
     axis = {"zerolinecolor": INK, "zerolinewidth": 1, "exponentformat": "none"}
-    return chart(name, traces, f"difference in {figure}", xaxis=axis, yaxis=_names(texts), **_tall(len(rows)))
+    return chart(name, traces, f"difference in {figure}", xaxis=axis, **_rows(texts))
 
 
 def _spread(found: Findings, dataset: str, figure: str, name: str) -> Markup:
@@ -144,7 +156,7 @@ def _spread(found: Findings, dataset: str, figure: str, name: str) -> Markup:
     stroke = {"symbol": "line-ns", "size": 15, "line": {"width": 2, "color": INK}}
     mean = go.Scatter(x=means, y=means.index.map(variants.index), mode="markers", name="mean", marker=stroke)
     mean.update(hovertemplate=f"mean {figure} %{{x:.4f}}<extra></extra>")
-    return chart(name, [runs, mean], figure, yaxis=_names(variants), **_tall(len(variants)))
+    return chart(name, [runs, mean], figure, **_rows(variants))
 
 
 def _line(found: Findings, dataset: str, figure: str, name: str) -> Markup | str:
@@ -173,11 +185,14 @@ def _departures(found: Findings, dataset: str, figure: str, name: str) -> Markup
         trace.update(name=label(short(variant, _LONGEST)), marker={"size": 10, "color": PALETTE[place % len(PALETTE)]})
         trace.update(marker_symbol=place // len(PALETTE), hovertemplate=f"{label(variant)}: %{{x:.4f}}<extra></extra>")
         traces.append(trace)
-    figure_ = go.Figure(traces)
-    for row in found.published.query("dataset == @dataset and figure == @figure").to_dict("records"):
-        said = label(f"published: {number(row['value'])}")
-        figure_.add_vline(row["value"], line={"color": PALETTE[1], "dash": "dash"}, annotation={"text": said})
-    return chart(name, figure_, figure, yaxis=_names(texts), **_tall(len(texts)))
+    published = found.published.query("dataset == @dataset and figure == @figure").to_dict("records")
+    layout = _rows(texts, len(traces) + len(published))
+    for place, row in enumerate(published):
+        line = {"color": INK, "dash": _DASHES[place % len(_DASHES)], "width": 1.5}
+        trace = go.Scatter(x=[row["value"]] * 2, y=layout["yaxis"]["range"], mode="lines", line=line)
+        trace.update(name=label(f"published: {number(row['value'])}"), meta=label(f"{row['variant']}, {row['source']}"))
+        traces.append(trace.update(hovertemplate="%{meta}: %{x:.4f}<extra></extra>"))
+    return chart(name, traces, figure, **layout)
 
 
 def _orders(orders: pd.DataFrame, name: str) -> Markup:
@@ -186,5 +201,5 @@ def _orders(orders: pd.DataFrame, name: str) -> Markup:
     deviations = {"array": (rows["high"] - rows["tau"]).fillna(0.0), "thickness": 1.5, "width": 4}
     trace = go.Scatter(x=rows["tau"], y=list(range(len(rows))), mode="markers", error_x=deviations)
     trace.update(marker={"color": PALETTE[0], "size": 9}, hovertemplate="%{x:.3f}<extra></extra>")
-    axis = {"range": [min(0.0, float(rows["tau"].min()) - 0.1), 1.05], "gridcolor": FAINT}
-    return chart(name, [trace], "Kendall's tau", xaxis=axis, yaxis=_names(list(rows["departure"])), **_tall(len(rows)))
+    axis = {"range": [min(0.0, float(rows["tau"].min()) - 0.1), 1.05]}
+    return chart(name, [trace], "Kendall's tau", xaxis=axis, **_rows(list(rows["departure"])))

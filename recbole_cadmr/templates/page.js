@@ -16,8 +16,9 @@ async function draw() {
     placeNames(chart);
   }
 }
-if (document.querySelector(".chart")) draw().catch(error => document.querySelectorAll(".chart").forEach(chart => {
-  chart.textContent = `This chart needs a browser of 2023 or later (${error.message}).`;
+if (document.querySelector(".chart")) draw().catch(error => document.querySelectorAll(".chart:empty").forEach(chart => {
+  chart.textContent = window.DecompressionStream ? `This chart cannot be drawn: ${error.message}`
+    : "This chart needs a browser of 2023 or later.";
 }));
 
 // A name beside a point goes where no line, point or other name is; where that is nowhere, it is left to the pointer.

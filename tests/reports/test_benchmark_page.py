@@ -30,7 +30,7 @@ from recbole_cadmr.reports.frame import (
 from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.measure import COLD
 from recbole_cadmr.reports.results_table import CPU
-from recbole_cadmr.reports.tables import csv_text, markdown
+from recbole_cadmr.reports.tables import csv_text, markdown, protocol_lines
 from recbole_cadmr.runs.result import read_result
 from tests.charts import read, traces
 
@@ -207,6 +207,19 @@ def test_what_was_published_stands_beside_what_was_measured(table, tmp_path):
     assert facts["datasets"][0]["published"][0]["value"] == 0.2
     assert "| quick | recall@20 | 0.2000 | 0.3000 | +50.0% | &lt;paper&gt; |" in markdown([table])
     assert "\nshop <1>,quick,published,recall@20,0.2\n" in csv_text([table])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ({"split": "pre-split"}, "as in its files"),
+        ({"split": "pre-split", "split_note": "leave-last, <seed> 2020"}, "leave-last, <seed> 2020"),
+        ({"split": {"RS": [8, 1, 1]}, "group_by": "user"}, "{'RS': [8, 1, 1]}, user"),
+    ],
+)
+def test_how_the_data_were_split_is_said_as_far_as_it_is_known(table, protocol, said):
+    table.protocol = PROTOCOL | protocol
+    assert protocol_lines(table)[0].endswith(f"700 to test; split {said}")
 
 
 def test_one_model_and_other_metrics(table, tmp_path):

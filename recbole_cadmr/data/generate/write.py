@@ -66,6 +66,7 @@ which writes the same bytes again. How the world is drawn: `recbole_cadmr/data/g
 | users | {users:,} |
 | items | {len(world.titles):,} |
 | train / validation / test interactions | {counts["train"]:,} / {counts["valid"]:,} / {counts["test"]:,} |
+| split | drawn with the data |
 | density of the train part | {counts["train"] / users / len(world.titles):.2%} |
 | items in no train interaction | {without_train}, of which {world.cold.sum()} were drawn as new ones |
 | items without a picture | {(~world.pictured).sum()} |

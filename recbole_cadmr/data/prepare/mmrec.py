@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> Path:
         licence="Its licence is that of its source.",
         sources=[inter, *(path for modality in modalities for path in (modality.vectors, modality.graph) if path)],
         notes=skipped.lines(),
+        steps={"split": "as it came" if split == OWN else f"{split}, seed {options.seed}"},
         settings={"data_note": "derived features"} if _derived(modalities) else {},
     )
     with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
