@@ -157,8 +157,9 @@ setup(
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.
         "lint": ["ruff~=0.17.6", "mypy~=2.4.1"],
-        # The site. MkDocs 2 has no plugins; markdown-it-py tells what GitHub makes of a page.
-        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2", "markdown-it-py>=3"],
+        # The site. MkDocs 2 has no plugins; mkdocstrings-python 2 is the first to rewrite docstrings as here does;
+        # markdown-it-py tells what GitHub makes of a page.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings-python>=2", "markdown-it-py>=3"],
     },
     entry_points={"console_scripts": ["recbole-cadmr=recbole_cadmr.cli.main:main"]},
 )
