@@ -32,10 +32,10 @@ def pytest_configure(config):
 
 
 # Those that take longest, in this order.
-LONGEST = ["test_tune.py", "test_shop.py", "test_controls.py", "test_benchmark.py", "test_closed_form_search.py",
-           "test_data_parallel.py", "test_resume.py", "test_cluster.py", "test_embedded_accuracy.py",
-           "test_softmaxcadmr.py", "test_attention_trials.py", "test_schedule.py", "test_history.py",
-           "test_ray_runner.py"]  # fmt: skip
+LONGEST = ["test_tune.py", "test_shop.py", "test_notebooks.py", "test_commands.py", "test_controls.py",
+           "test_cluster.py", "test_closed_form_search.py", "test_benchmark.py", "test_data_parallel.py",
+           "test_resume.py", "test_ray_blocks.py", "test_own.py", "test_softmaxcadmr.py", "test_image.py",
+           "test_ray_runner.py", "test_embedded_accuracy.py"]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
