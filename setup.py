@@ -157,7 +157,7 @@ setup(
         "bayesian": [],
         # Pinned: each new one finds new faults in old code.
         "lint": ["ruff~=0.17.6", "mypy~=2.4.1"],
-        # The site. MkDocs 2 has no plugins; mkdocstrings-python 2 is the first to rewrite docstrings as here does;
+        # The site. MkDocs 2 has no plugins; docstrings are rewritten by hooks of mkdocstrings-python 2;
         # markdown-it-py tells what GitHub makes of a page.
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings-python>=2", "markdown-it-py>=3"],
     },
