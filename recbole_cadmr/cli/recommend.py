@@ -150,25 +150,10 @@ def _take_in(recommender: Any, arguments: argparse.Namespace) -> None:
                 print(f"{count:,} rows {what}")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Recommend and write."""
-    with uncollected():
-        from recbole_cadmr.recommender import tables
-        from recbole_cadmr.recommender.list_files import check_columns, with_columns
-        from recbole_cadmr.recommender.load import load
-
-    destination = _destination(arguments)
-    own = (
-        "text_columns",
-        "picture_column",
-        "sound_column",
-        "images",
-        "text_model",
-        "weights",
-        "audio_model",
-        "vector_cache",
-    )
-    for name in own:
+def _refuse_alone(arguments: argparse.Namespace) -> None:
+    """Raise :class:`UserError` for options that belong to others, or exclude each other."""
+    of_items = ("text_columns", "picture_column", "sound_column", "images", "text_model", "weights", "audio_model")
+    for name in (*of_items, "vector_cache"):
         if getattr(arguments, name) is not None and not arguments.new_items:
             raise UserError(f"--{name} belongs to --new_items")
     for name in ("quantity_column", "rating_column", "min_rating"):
@@ -181,6 +166,17 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("leave_out", "popular"):
         if arguments.history and getattr(arguments, name) is not None:
             raise UserError(f"--{name} is for users of the data set; with --history, its items are left out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Recommend and write."""
+    with uncollected():
+        from recbole_cadmr.recommender import tables
+        from recbole_cadmr.recommender.list_files import check_columns, with_columns
+        from recbole_cadmr.recommender.load import load
+
+    destination = _destination(arguments)
+    _refuse_alone(arguments)
     user, item = arguments.user_column, arguments.item_column
     history = tables.read_histories(arguments.history, user, item) if arguments.history else None
     users = tables.read_users(arguments.users, user) if arguments.users else None

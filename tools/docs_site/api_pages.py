@@ -39,7 +39,7 @@ def pages(root: Path) -> dict[str, str]:
             "Results",
             "What a run leaves, how lists are measured and compared.",
             _modules("runs.result", "runs.folder", "runs.history")
-            + _modules("reports.frame", "reports.measure", "reports.significance"),
+            + _modules("reports.frame", "reports.collect", "reports.measure", "reports.significance"),
         ),
     }
 
