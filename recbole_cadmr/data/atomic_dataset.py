@@ -23,6 +23,7 @@ class AtomicDataset(Dataset):
 
     Attributes:
         new_item_count: items without any interaction, which have the highest ids.
+        added_item_count: those of them that came after training.
     """
 
     inter_feat: Any
@@ -34,7 +35,7 @@ class AtomicDataset(Dataset):
 
     def _set_up(self) -> None:
         """Set what this class has beside RecBole's."""
-        self.new_item_count = 0
+        self.new_item_count = self.added_item_count = 0
         self._exact: dict[str, pd.Series] = {}  # columns of interactions as they are written, by the row read
         self._rows = pd.RangeIndex(0)  # which of the rows read are left
         self._lines = pd.RangeIndex(0)  # the line of each row read

@@ -113,6 +113,7 @@ class MultimodalDataset(InteractionDataset):
             self.iid_field: {**self.field2token_id[self.iid_field], **numbers},
         }
         extended.new_item_count = self.new_item_count + len(tokens)
+        extended.added_item_count = self.added_item_count + len(tokens)
         extended._modalities, extended._graphs = dict(modalities), {}
         known = {**{name: self.item_graph(name) for name in self.graph_names}, **self._extended_graphs}
         extended._extended_graphs = {

@@ -52,19 +52,23 @@ def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -
     return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}
 
 
-def unit_features(dataset: ItemFeatures, most: int = sys.maxsize) -> tuple[Tensor, bool]:
+def unit_features(
+    dataset: ItemFeatures, most: int = sys.maxsize, most_reduced: int = sys.maxsize
+) -> tuple[Tensor, bool]:
     """Features of all modalities side by side [I, sum of widths], each centred and of length 1, or 0 if missing.
 
     Memory beside the result: a block of rows, however large the features are.
 
     Args:
         most: columns of a modality; a wider one is reduced to as many principal components.
+        most_reduced: most of these, where there are fewer items.
 
     Returns:
         The features, and whether any modality was reduced.
     """
     units = [_UnitRows(modality) for modality in dataset.modalities().values()]
-    bases = [principal_components(unit, most) if unit.width > most else None for unit in units]
+    n_reduced = min(most, most_reduced)
+    bases = [principal_components(unit, n_reduced) if unit.width > most else None for unit in units]
     widths = [unit.width if V is None else V.shape[1] for unit, V in zip(units, bases)]
     features = torch.empty(dataset.item_num - 1, sum(widths))
     for unit, V, columns in zip(units, bases, features.split(widths, 1)):

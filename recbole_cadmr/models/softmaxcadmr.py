@@ -93,7 +93,8 @@ class SoftmaxCADMR(ClosedFormRecommender):
         self.smoothing_settings = dict(linear)  # A is theirs, whatever the closed form chooses
         weights = config["content_smoothing"], config["cooccurrence_smoothing"]
         self.smoothing = Smoothing(R, A, *weights, self.device)
-        features, reduced = unit_features(dataset, config["content_components"])
+        n_trained = dataset.item_num - 1 - dataset.added_item_count  # items that came later add no component
+        features, reduced = unit_features(dataset, config["content_components"], n_trained)
         # What principal components a machine finds is not for another one to find again.
         self.content_scale, self._content_components = config["content_scale"], config["content_components"]
         self.register_buffer("features", self.content_scale * features, persistent=reduced)

@@ -8,6 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_cadmr.data.dataset import MultimodalDataset
+from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.training.state import random_state
 from tests.micro import IMAGE, TEXT, TRAIN, open_micro, write_micro
@@ -133,6 +134,23 @@ def test_components_of_new_items_are_those_of_the_known_ones(folders):
         x = (text[item] - mean) @ V @ left @ right
         assert np.allclose(grown.features[row, :2].numpy(), scale * x / np.linalg.norm(x), atol=1e-5)
     assert not grown.features[4, 2:].any() and grown.features[3, 2:].any()  # e has no picture
+
+
+def test_there_are_no_more_components_than_known_items_had(tmp_path):
+    wide = {item: [*vector, vector[0] * vector[1], 1.0] for item, vector in TEXT.items()}
+    held = ["bob a"], ["dot b", "eve a"]
+    folder = write_micro(tmp_path, train=WITHOUT_C, text=wide)
+    for part, rows in zip(("valid", "test"), held):
+        lines = ["user_id:token item_id:token", *rows, ""]
+        (folder / "micro" / f"micro.{part}.inter").write_text("\n".join(lines).replace(" ", "\t"))
+    settings = {**SOFTMAX, "linear_settings": {"reg_weight": 2.0}, "content_components": 4, "modalities": ["text"]}
+    smaller = opened(folder, "CADMR", settings)
+    modality = smaller.train_data._dataset.modality("text")
+    rows = torch.tensor([[0.0] * 5, *(wide[item] for item in "abdce")])
+    grown = rebuilt(smaller, NEW, {"text": Modality("text", rows, rows.any(1))})
+    assert modality.features.shape == (4, 5) and smaller.model.features.shape == (3, 3)
+    assert grown.model.features.shape == (5, 3) and torch.equal(grown.model.features[:3], smaller.model.features)
+    assert scores_of(grown)[:3, 4:].abs().min() > 1e-6
 
 
 @pytest.mark.parametrize("model", ["LinearCADMR", "CEASE", "RP3beta"])
