@@ -6,19 +6,16 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from recbole_cadmr.runs.result import read_result
-from tests.extract.networks import minilm
+from tests.docs.shell import environment, warm_python
 
 ROOT = Path(__file__).parents[1]
-WARM = Path(__file__).with_name("warm_python.py")
 PAGE = (ROOT / "docs" / "shop.md").read_text(encoding="utf-8")
 NEEDED = ("bash", "curl", "flock")
 TEXT = {"user_id": str, "item_id": str, "product": str, "customer": str}
@@ -33,48 +30,19 @@ def blocks(kind):
     return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.M | re.S)
 
 
-def shell(folder):
-    """The environment of a reader: the package's Python as ``python``, the text model in the cache, a free port."""
-    tools = folder / "bin"
-    tools.mkdir()
-    # Two dozen commands, of which each would import the package for seconds.
-    warm = f'[ "$1 $2" = "-m recbole_cadmr" ] && shift 2 && exec "{sys.executable}" -IS "{WARM}" "{folder}/socket" "$@"'
-    (tools / "python").write_text(f'#!/bin/sh\n{warm}\nexec "{sys.executable}" "$@"\n')
-    (tools / "python").chmod(0o755)
-    model = folder / "hf" / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
-    (model / "refs").mkdir(parents=True)
-    (model / "snapshots").mkdir()
-    (model / "refs" / "main").write_text("0" * 40)
-    (model / "snapshots" / ("0" * 40)).symlink_to(minilm())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    return {
-        **os.environ,
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "HF_HOME": str(folder / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "REPOSITORY": str(ROOT),
-        "PORT": str(port),
-    }
-
-
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory):
     """Run all commands; the folder of the shop, what they said, and their environment."""
     folder = tmp_path_factory.mktemp("walk")
-    environment = shell(folder)
+    variables = environment(folder)
     script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n" + "\n".join(blocks("bash"))
-    with subprocess.Popen([sys.executable, WARM, folder / "socket", "serve"], cwd=folder, env=environment) as warm:
-        try:
-            done = subprocess.run(
-                ["bash", "-c", script], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, timeout=1200,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stdout[-3000:]
-            yield folder / "shop", done.stdout, environment
-        finally:
-            warm.terminate()
+    with warm_python(variables):
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=1200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:]
+        yield folder / "shop", done.stdout, variables
 
 
 def lists(path):

@@ -1,7 +1,8 @@
 """A Python that has imported the package already: each command for it is forked from one server.
 
-``warm_python.py SOCKET serve`` is that server, ``warm_python.py SOCKET ARGUMENT...`` a stand-in for
-``python -m recbole_cadmr ARGUMENT...`` with its folder, variables, streams, signals and exit status.
+``warm_python.py SOCKET serve MODULE...`` is that server, which imports the modules, too. ``warm_python.py SOCKET
+ARGUMENT...`` is a stand-in for ``python -m recbole_cadmr ARGUMENT...`` with its folder, variables, streams, signals and
+exit status.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import sys
 import time
 from importlib import import_module
 
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-def _serve(path: str) -> None:
+
+def _serve(path: str, modules: list[str]) -> None:
     """Fork a process for each connection; this one itself starts no thread."""
     sys.path[0] = ""  # as of ``python -m``
+    sys.path.append(_ROOT)
     for name in ("recbole_cadmr.cli.main", "recbole_cadmr.runs.train", "torch._dynamo", "sentence_transformers"):
+        import_module(name)
+    for name in modules:
         import_module(name)
 
     listener = socket.socket(socket.AF_UNIX)
@@ -51,16 +57,17 @@ def _run(connection: socket.socket) -> None:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    from recbole_cadmr.cli.main import main
+    sys.argv[1:] = asked["arguments"]
+    sys.executable = os.environ.get("WARM_EXECUTABLE", sys.executable)  # what processes of its own are started by
+    sys.exit(import_module(asked["module"]).main(asked["arguments"]))
 
-    sys.exit(main(asked["arguments"]))
 
-
-def _ask(path: str, arguments: list[str]) -> int:
+def ask(path: str, arguments: list[str], module: str = "recbole_cadmr.cli.main") -> int:
+    """Have the server at ``path`` call ``main(arguments)`` of a module; its exit status, as a shell has it."""
     connection, end = socket.socket(socket.AF_UNIX), time.monotonic() + 600
     while connection.connect_ex(path) and time.monotonic() < end:  # it is still importing
         time.sleep(0.05)
-    asked = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments}
+    asked = {"folder": os.getcwd(), "environment": dict(os.environ), "arguments": arguments, "module": module}
     socket.send_fds(connection, [b"x"], [0, 1, 2])
     connection.sendall(f"{json.dumps(asked)}\n".encode())
     answers = connection.makefile()
@@ -72,6 +79,6 @@ def _ask(path: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["serve"]:
-        _serve(sys.argv[1])
-    sys.exit(_ask(sys.argv[1], sys.argv[2:]))
+    if sys.argv[2:3] == ["serve"]:
+        _serve(sys.argv[1], sys.argv[3:])
+    sys.exit(ask(sys.argv[1], sys.argv[2:]))

@@ -19,14 +19,13 @@ from tests.micro import open_micro, write_micro
         ("BPR", ModelTraits()),
         ("NeuMF", ModelTraits(ranks_all_items=False)),
         ("EASE", ModelTraits(deterministic=True, item_matrices=6)),
-        ("FREEDOM", ModelTraits(multimodal=True, scores_cold_items=True, reads_item_graphs=True)),
+        ("FREEDOM", ModelTraits(multimodal=True, scores_cold_items=True)),
         ("BM3", ModelTraits(multimodal=True)),
         (
             "LinearCADMR",
             ModelTraits(
                 multimodal=True,
                 deterministic=True,
-                reads_item_graphs=True,
                 scores_cold_items=True,
                 recommends_from_history=True,
                 explains=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -236,19 +235,3 @@ def test_a_setting_on_the_command_line_is_warned_of(data, monkeypatch, caplog):
     config = RecBoleConfig(model="RP3beta", dataset="micro", config_dict=of(data))
     assert type(config) is Config and config["topk"] == [1, 2]
     assert "RP3beta takes no settings from the command line (--topk=1); give them in config_dict" in caplog.text
-
-
-# What docs/recbole_tools.md shows
-
-
-def test_the_blocks_of_the_documentation_run(tmp_path, monkeypatch):
-    (tmp_path / "dataset").symlink_to(CHECKOUT / "dataset")
-    text = (CHECKOUT / "docs" / "recbole_tools.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 4
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "docs/recbole_tools.md", "exec"), names)
-    assert 0 < names["result"]["test_result"]["recall@20"] < 1
-    assert names["test_result"] == recbole_cadmr.evaluate(names["trainer"].saved_model_file)["result"]
-    assert names["best"].shape == (2, 10) and names["text"].shape[1] > 1
