@@ -154,7 +154,7 @@ def resume(
     data_path: str | os.PathLike[str] | None = None,
     **where: Any,
 ) -> Benchmark:
-    """Resume the benchmark in a folder, by the options that it was begun with.
+    """Resume the benchmark in a folder, with the options that it was started with.
 
     Args:
         models: of the benchmark's models those of your own, which no folder can import by itself.

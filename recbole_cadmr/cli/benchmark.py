@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--datasets", type=names, help="as in baby,sports (default: the embedded one)")
     add("--seeds", help="how many (5), or which (1,2,2020); default 3")
     add("--output", metavar="DIR", help="folder of the benchmark; the same command again resumes it")
-    add("--resume", metavar="DIR", help="resume the benchmark in DIR, by the options that it was begun with")
+    add("--resume", metavar="DIR", help="resume the benchmark in DIR, with the options that it was started with")
     add_mmrec_config(
         parser,
-        "of all models that it has, too, or of the one that a file is called after; in rising priority, below settings",
+        "for all models of both, or the one that a file is named after; later ones have priority, then settings",
     )
     add("--tune", type=whole_number(), metavar="N", help="settings of each model to try on validation first")
     add("--jobs", default=1, type=whole_number(1), help="runs at the same time (default 1)")
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume:
         refuse_beside_resume(arguments, "datasets", "seeds", "output", "tune", "runs", "lists", "mmrec_config")
         for model in arguments.models or ():
-            refuse_named_model("--resume continues with the models that it was begun with", model)
+            refuse_named_model("--resume continues with the models that it was started with", model)
         tables = resume(arguments.resume, models=arguments.models or (), data_path=arguments.data_path, **where)
     elif arguments.models and arguments.output:
         settings, seeds = begun_with(arguments), seeds_of(arguments.seeds) if arguments.seeds else None

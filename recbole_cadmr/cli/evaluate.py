@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topk", type=whole_numbers(1), help="as in 10,20 (default: those of the run)")
     parser.add_argument("--mask_valid_at_test", type=truth, help="True or False (default: as in the run)")
     parser.add_argument(
-        "--users", metavar="FILE", help="average over these users alone: an id a line, or a table's column"
+        "--users", metavar="FILE", help="average over these users only: one id per line, or a table's column"
     )
     parser.add_argument("--user_column", help="name of that column (default user_id)")
     parser.add_argument("--output", metavar="FILE", help="write the result as JSON, too")

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``explain``."""
     add_checkpoint(parser)
     parser.add_argument("--item", required=True, help="the item to explain")
-    parser.add_argument("--user", help="whom it may be recommended to")
+    parser.add_argument("--user", help="the user for whom its score is explained")
     parser.add_argument("--history", nargs="+", metavar="ITEM", help="in place of --user: what somebody has chosen")
     parser.add_argument("--topk", type=whole_number(1), default=10, help="chosen items that are shown (default 10)")
     parser.set_defaults(run=run)

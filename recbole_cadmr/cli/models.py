@@ -21,7 +21,7 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
 def add_presets(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``presets``."""
-    parser.add_argument("--model", help="of this model alone")
+    parser.add_argument("--model", help="show only those of this model")
     _add_json(parser)
     parser.set_defaults(run=show_presets)
 

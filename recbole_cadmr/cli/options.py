@@ -95,11 +95,13 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
     add("--model", help=f"CADMR (default), another that `models` lists; {OWN_MODEL}")
     add("--dataset", help="name of a data set (default: the embedded one, 'synthetic')")
     add("--preset", help="a preset of the model (CADMR: paper)")
-    add("--config_files", nargs="+", default=[], help="yaml files of settings, in rising priority")
+    add("--config_files", nargs="+", default=[], help="yaml files of settings, of which later ones have priority")
     add("--data_path", metavar="DIR", help="folder of the data sets (default: dataset)")
 
 
-def add_mmrec_config(parser: argparse.ArgumentParser, order: str = "in rising priority, below --config_files") -> None:
+def add_mmrec_config(
+    parser: argparse.ArgumentParser, order: str = "later ones have priority, then --config_files"
+) -> None:
     """Declare settings files of the MMRec toolbox."""
     what = f"yaml files of the MMRec toolbox, {order}: its settings by the names here"
     parser.add_argument("--mmrec_config", "--mmrec-config", nargs="+", default=[], metavar="FILE", help=what)
@@ -136,7 +138,7 @@ def begun_with(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def refuse_beside_resume(arguments: argparse.Namespace, *names: str) -> None:
     """Raise :class:`UserError` for options and settings that what is resumed has already."""
-    why = "--resume continues with the options that it was begun with"
+    why = "--resume continues with the options that it was started with"
     refuse_named_model(why, getattr(arguments, "model", None))
     refuse_beside(why, arguments, *names, *arguments.settings)
 

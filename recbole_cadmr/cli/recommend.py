@@ -25,19 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``recommend``."""
     add_checkpoint(parser)
     add_trust(parser)
-    parser.add_argument("--topk", type=whole_number(1), default=50, help="items a user (default 50)")
-    parser.add_argument("--users", metavar="FILE", help="user ids, one a line (default: all users)")
+    parser.add_argument("--topk", type=whole_number(1), default=50, help="items per user (default 50)")
+    parser.add_argument("--users", metavar="FILE", help="user ids, one per line (default: all users)")
     parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
     parser.add_argument(
         "--leave_out",
         help="interactions not recommended again: all (default), train+valid, train, none",
     )
     _add_what_is_new(parser)
-    parser.add_argument("--candidates", metavar="FILE", help="the only items that may be recommended, one a line")
+    parser.add_argument("--candidates", metavar="FILE", help="the only items that may be recommended, one per line")
     parser.add_argument(
         "--exclude",
         metavar="FILE",
-        help="items nobody is recommended, one a line, or rows user, tab, item",
+        help="items that nobody is recommended, one per line, or rows user, tab, item",
     )
     parser.add_argument(
         "--diversity",
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ray-address a new folder of parquet files",
     )
     parser.add_argument("--to_sql", metavar="URL", help="in place of --output: a database, PostgreSQL or SQLite")
-    parser.add_argument("--table", metavar="NAME", help="of --to_sql, the table to be made: NAME or SCHEMA.NAME")
+    parser.add_argument("--table", metavar="NAME", help="the table that --to_sql creates: NAME or SCHEMA.NAME")
     parser.add_argument("--overwrite", action="store_true", help="replace the file or table that is there")
     add_ray_address(parser, "recommend there, in blocks of users")
     parser.set_defaults(run=run)
@@ -92,8 +92,8 @@ def _add_what_is_new(parser: argparse.ArgumentParser) -> None:
     )
     add("--sound_column", help="of --new_items (default: sound)")
     add("--text_model", help="of --new_items, if it is not where the data set was made")
-    add("--weights", metavar="FILE", help="of the image model, alike; of one of transformers its folder")
-    add("--audio_model", metavar="DIR", help="alike")
+    add("--weights", metavar="FILE", help="weights of the image model, likewise; of one of transformers the folder")
+    add("--audio_model", metavar="DIR", help="folder of the audio model, likewise")
     add("--vector_cache", type=not_negative, metavar="GIB", help="GiB of vectors kept, as of prepare")
 
 

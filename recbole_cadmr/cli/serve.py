@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--images", type=Path, metavar="DIR", help="pictures ITEM.jpg, or named by --image_column")
     add("--image_column", metavar="NAME", help="column of the table of items: names of pictures, or their addresses")
     add("--text_model", metavar="DIR", help="what encodes texts of new items, if it is not where the data set was made")
-    add("--weights", metavar="FILE", help="of what encodes pictures of new items, alike")
-    add("--threads", type=whole_number(1, 256), help="requests worked at at once (default: the cores)")
+    add("--weights", metavar="FILE", help="weights of what encodes pictures of new items, likewise")
+    add("--threads", type=whole_number(1, 256), help="requests answered at once (default: the number of cores)")
     add("--max_k", type=whole_number(1), default=Limits.k, help=f"items of a list (default {Limits.k})")
     add("--max_users", type=whole_number(1), default=Limits.users, help=f"people of a request (default {Limits.users})")
     added = f"new items and interactions that are kept until an export has them (default {Limits.added})"

@@ -12,7 +12,7 @@ from recbole_cadmr.cli.evaluate import add_checkpoint
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``similar``."""
     add_checkpoint(parser)
-    parser.add_argument("--item", required=True, help="the item that others are like")
+    parser.add_argument("--item", required=True, help="the item to compare the others with")
     parser.add_argument("--topk", type=whole_number(1), default=10, help="how many (default 10)")
     parser.add_argument(
         "--by",

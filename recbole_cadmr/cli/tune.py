@@ -27,17 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="yaml file, 'name: [choices]' a line, or RecBole's NAME.hyper (default: the model's own)",
     )
-    add("--trials", type=count, metavar="N", help="most trials, the first of which are the defaults (default 20)")
+    add("--trials", type=count, metavar="N", help="how many at most; the first are the defaults (default 20)")
     add("--sampler", help="random (default), grid, or bayesian")
     add("--scheduler", help="asha (default), pbt, or fifo")
     add("--grace", type=count, metavar="EPOCHS", help="epochs before a trial may be stopped, or changed (pbt)")
     add("--output", metavar="DIR", help="folder of the search; the same command again resumes it")
-    add("--resume", metavar="DIR", help="resume the search in DIR, by the options that it was begun with")
+    add("--resume", metavar="DIR", help="resume the search in DIR, with the options that it was started with")
     add("--cpus", type=positive, metavar="CORES", help="cores of a trial, and its threads (default 1; fractions too)")
     add("--gpus", type=not_negative, metavar="GPUS", help="GPUs of a trial (default: one if any; fractions too)")
-    add("--jobs", type=count, metavar="N", help="most trials at once (default: as many as there is room for)")
+    add("--jobs", type=count, metavar="N", help="trials at once, at most (default: as many as fit)")
     add("--ray-address", "--ray_address", metavar="ADDRESS", help="a Ray cluster (default: one started here)")
-    add("--dashboard", action="store_true", help="let a cluster started here have Ray's dashboard")
+    add("--dashboard", action="store_true", help="start Ray's dashboard with a cluster started here")
     parser.set_defaults(run=run)
 
 

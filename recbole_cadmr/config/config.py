@@ -48,7 +48,7 @@ from recbole_cadmr.models.registry import described_by, get_model, is_own, is_re
 DEFAULT_MODEL = "CADMR"
 DEFAULT_DATASET = "synthetic"
 
-# What cannot change in the course of training: what a run has been set up with, and how it is measured.
+# What cannot change during training: what a run has been set up with, and how it is measured.
 FIXED_IN_TRAINING = (
     *("model", "dataset", "preset", "data_path", "output", "checkpoint_dir", "settings_schedule", "seed", "split_seed"),
     *("threads", "epochs", "pretrain_epochs", "learner", "rows", "objective", "modalities", "item_graphs", "encoding"),
@@ -80,7 +80,7 @@ def placed(dataset: str | os.PathLike[str] | None, settings: Mapping[str, Any]) 
     folder = path_of(dataset, "dataset").absolute()
     given = settings.get("data_path")
     if given is not None and path_of(given, "data_path").absolute() != folder.parent:
-        raise UserError(f"the data set {folder} does not lie in data_path ({given}); leave that out")
+        raise UserError(f"the data set {folder} is not in data_path ({given}); leave that out")
     return folder.name, {**settings, "data_path": str(folder.parent)}
 
 
@@ -255,7 +255,7 @@ class Config(recbole.config.Config):
                 )
             fixed = next((name for name in changes if name in FIXED_IN_TRAINING), None)
             if fixed is not None:
-                raise UserError(f"settings_schedule, epoch {epoch}: {fixed} cannot change in the course of training")
+                raise UserError(f"settings_schedule, epoch {epoch}: {fixed} cannot change during training")
             check_all(changes, self.declarations, f"settings_schedule, epoch {epoch}")
 
     def _complete_settings_of_others(self) -> None:
@@ -303,7 +303,7 @@ class Config(recbole.config.Config):
         if issubclass(self.model_class, OwnModel):
             self.model_class = self.model_class.form(final)
             if final["enable_amp"]:
-                raise UserError(f"{final['model']} computes in float32 alone; leave out enable_amp")
+                raise UserError(f"{final['model']} computes in float32 only; leave out enable_amp")
         if final["mask_valid_at_test"] is None:
             final["mask_valid_at_test"] = not final["benchmark_filename"]
 

@@ -57,7 +57,7 @@ def settings_of_data(file: Path, declared: Container[str]) -> dict[str, Any]:
     other = next((name for name in values if name in declared and name not in _OF_DATA), None)
     if other is not None:
         raise UserError(
-            f"{file} may only say how the data are read, split and measured on, and {other} is none of that; give it "
+            f"{file} may only say how the data are read, split and evaluated on, which {other} does not; give it "
             f"as --{other}=VALUE or in a file of --config_files"
         )
     return values

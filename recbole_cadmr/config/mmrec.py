@@ -80,7 +80,7 @@ def translated(files: Sequence[str | os.PathLike[str]], model: str | None = None
     model = model or next((Path(file).stem for file in reversed(files) if Path(file).stem in model_names()), None)
     if model is None:
         raise UserError(
-            f"{origin}: no file is called after a model that MMRec has, too, as FREEDOM.yaml; give one as `model`, of "
+            f"{origin}: no file is named after a model that MMRec has, too, such as FREEDOM.yaml; give `model` one of "
             f"{', '.join(models_of_both())}"
         )
     table = counterparts(model)
@@ -100,7 +100,8 @@ def counterparts(model: str) -> dict[str, Counterpart]:
     get_model(model)
     table = _table()
     if model not in table:
-        raise UserError(f"{model} is no model that MMRec has, too; there are {', '.join(models_of_both())}")
+        both = ", ".join(models_of_both())
+        raise UserError(f"{model} is not a model that MMRec has, too; the models of both are {both}")
     return table[_ALL] | table[model]
 
 

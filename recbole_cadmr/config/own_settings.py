@@ -59,7 +59,7 @@ def _declared(model: type) -> dict[str, dict[str, Any]]:
 
 def _entry(name: Any, entry: Any, origin: str) -> dict[str, Any]:
     if not isinstance(name, str) or not name.isidentifier():
-        raise UserError(f"{origin}: a setting is called by a word such as embedding_size, not {shown(name)}")
+        raise UserError(f"{origin}: the name of a setting must be a word such as embedding_size, not {shown(name)}")
     declared = dict(entry) if isinstance(entry, Mapping) else {"default": entry}
     if not declared.keys() & {"default", "search"}:
         raise UserError(f"{origin}: {name} has no default; write it as {{default: VALUE, ...}}, or VALUE alone")

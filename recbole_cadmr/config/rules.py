@@ -50,7 +50,9 @@ def check_metrics(settings: dict[str, Any]) -> None:
             raise UserError(f"{name} names one twice: {shown(settings[name])}")
     for metric in settings["metrics"]:
         if str(metric).lower() in _OF_DOMAINS and settings["domain_field"] is None:
-            raise UserError(f"{metric} is of a data set of two domains, whose column of .item domain_field names")
+            raise UserError(
+                f"{metric} needs a data set of two domains; domain_field must be the column of .item that names them"
+            )
         if str(metric).lower() not in (*RANKING, *_OF_DOMAINS):
             near = did_you_mean(str(metric), (*RANKING, *DOMAIN_METRICS))
             raise UserError(f"there is no ranking metric {shown(metric)}{near or '; there are ' + ', '.join(RANKING)}")
@@ -70,7 +72,7 @@ def check_trackers(settings: dict[str, Any]) -> None:
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else list(value or [])
     names = [] if names == ["none"] else names
     if "none" in names:
-        raise UserError(f"tracker names none beside others ({', '.join(map(str, names))}); leave out either")
+        raise UserError(f"tracker cannot be none and others at once ({', '.join(map(str, names))}); leave out either")
     for name in names:
         if name not in TRACKERS:
             near = did_you_mean(str(name), TRACKERS)
@@ -128,7 +130,7 @@ def check_sampling(settings: dict[str, Any]) -> None:
         return
     if settings["MODEL_TYPE"] == ModelType.SEQUENTIAL:
         raise UserError(
-            f"{settings['model']} learns by a softmax, without negative items; leave out train_neg_sample_args"
+            f"{settings['model']} is trained by a softmax, without negative items; leave out train_neg_sample_args"
         )
     if any(isinstance(arguments.get(name), str) for name in ("sample_num", "alpha")):
         raise UserError("train_neg_sample_args: sample_num and alpha must be numbers where a distribution is named")
@@ -147,8 +149,8 @@ def check_input_type(settings: Mapping[str, Any], model_class: type) -> None:
     of_loss = InputType.PAIRWISE if settings.get("loss_type") == "BPR" else None
     if is_sequential and getattr(model_class, "input_type", of_loss) == InputType.PAIRWISE:
         raise UserError(
-            f"{name} is a model of sequences, which learn by a softmax over all items here, without negative items; "
-            f"give it input_type = InputType.POINTWISE"
+            f"{name} is a model of sequences, which is trained here by a softmax over all items, without negative "
+            f"items; give it input_type = InputType.POINTWISE"
         )
 
 

@@ -106,7 +106,7 @@ def _check(node: yaml.Node, sizes: dict[int, int], origin: str) -> int:
 def check_text(text: str, origin: str) -> None:
     """Raise :class:`UserError` on characters that no file and no name can hold."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UserError(f"{origin} holds a character that is no text in {shown(text)}")
+        raise UserError(f"{origin} holds a character that is not allowed in a text, in {shown(text)}")
 
 
 def _problem(error: yaml.YAMLError) -> str:

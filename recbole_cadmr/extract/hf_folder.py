@@ -102,7 +102,7 @@ def open_folder(folder: Path, kind: Literal["image", "audio"]) -> Opened:
     unread = [name for name in lacking if any(part in name for part in _UNREAD)]
     if len(unread) < len(lacking):
         first = next(name for name in lacking if name not in unread)
-        raise UserError(f"{folder} lacks weights of its {type(model).__name__}, the first is {first}; get it anew")
+        raise UserError(f"{folder} lacks weights of its {type(model).__name__}, the first is {first}; copy it again")
     described = [folder / name for name in _DESCRIBING if (folder / name).is_file()]
     digest = sha256_of_all([*described, *sorted(folder.glob("*.safetensors"))])
     model.eval().float()

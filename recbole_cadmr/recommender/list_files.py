@@ -25,7 +25,7 @@ _OTHERS = (".json", ".xlsx", ".xls", ".ods", ".feather", ".db", ".sqlite")  # wh
 def refuse_output(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raise :class:`UserError` if lists cannot be written there: not in that format, or not without harm."""
     if Path(path).suffix.lower() in _OTHERS:
-        raise UserError(f"{path} cannot be written: lists are csv, tsv, jsonl or parquet; end its name so")
+        raise UserError(f"{path} cannot be written: lists are csv, tsv, jsonl or parquet, by the end of the name")
     try:
         kind = os.lstat(path).st_mode
     except FileNotFoundError:

@@ -169,7 +169,7 @@ def _numbers(path: Path, column: str, cells: pd.Series) -> list[list[float]]:
         try:
             vectors.append([float(number) for number in cell.strip("[] ").replace(",", " ").split()])
         except ValueError as error:
-            raise UserError(f"the {column} of {path} in row {row} holds something else than numbers") from error
+            raise UserError(f"the {column} of {path} in row {row} holds something other than numbers") from error
     width = max(map(len, vectors))
     lengths = {len(vector) for vector in vectors if vector}
     if len(lengths) > 1:

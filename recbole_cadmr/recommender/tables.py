@@ -146,7 +146,7 @@ def _column(path: str | os.PathLike[str], name: str, what: str) -> list[str]:
     if header.count(name) != 1:
         values = lines
     elif any(line.count("\t") != len(header) - 1 for line in lines):
-        raise UserError(f"{path} has lines of other than the {len(header)} columns of its header")
+        raise UserError(f"{path} has lines that do not have the {len(header)} columns of its header")
     else:
         values = [line.split("\t")[header.index(name)] for line in lines[1:]]
     if not values:

@@ -82,7 +82,7 @@ def _begun_as(folder: RunFolder, best: RunContent, result: RunResult, data_path:
         raise UserError(f"{folder.best} is of an earlier version, which did not keep its epoch; train the model again")
     if named := best.get("changed_when_resumed"):
         raise UserError(
-            f"settings of {folder.path} were changed in the course of training ({', '.join(named)}), as a search by "
+            f"settings of {folder.path} were changed during training ({', '.join(named)}), as a search by "
             f"population based training does; train with its best.yaml, and give that run"
         )
     config = restore_config(best, data_path)

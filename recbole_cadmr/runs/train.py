@@ -234,7 +234,7 @@ def _reopen(
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if due:
-            raise UserError(f"{', '.join(due)} cannot change in the course of training: {reason}") from error
+            raise UserError(f"{', '.join(due)} cannot change during training: {reason}") from error
         raise UserError(f"{folder.last} is damaged, was edited, or is of another version: {reason}") from error
     rewrite_history(folder.history, session.trainer.history)
     changed = f" with {', '.join(f'{name}={value}' for name, value in due.items())}" if due else ""

@@ -96,7 +96,7 @@ class Gate:
         if not scope["path"].startswith(_GUARDED):
             return
         if self._in_work > self._limits.waiting:
-            raise Refused(503, f"{self._limits.waiting} requests are in work already; ask again", retry_after="1")
+            raise Refused(503, f"{self._limits.waiting} requests are being answered; ask again", retry_after="1")
         headers = dict(scope["headers"])
         client = client_of((scope["client"] or ("",))[0])
         if self._rate is not None and (wait := self._rate.wait(client)):

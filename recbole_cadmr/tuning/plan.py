@@ -144,9 +144,7 @@ def make_plan(
     named = {**(settings or {}), **{name: value for name, value in subject.items() if value is not None}}
     fixed = {name: value for name, value in named.items() if name not in (*subject, "output")}
     if "settings_schedule" in fixed:
-        raise UserError(
-            "settings_schedule is not for a search, whose trials change settings with --scheduler pbt alone"
-        )
+        raise UserError("a search takes no settings_schedule: its trials change settings only with --scheduler pbt")
     if grace is not None and scheduler == "fifo":
         raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
     if trials is not None and not 1 <= trials <= _MOST_TRIALS:

@@ -39,9 +39,11 @@ def search(plan: Plan, root: Path, resources: Resources) -> None:
     """
     mutable = mutable_hyperparameters(plan) if plan.is_population else []
     if plan.is_population and not mutable:
-        raise UserError("no setting of the space can change in the course of training; take --scheduler asha")
+        raise UserError("no setting of the space can change during training; take --scheduler asha")
     if plan.is_population and resources.jobs is not None:
-        raise UserError("a population is in step, so that --jobs is not for it; leave it out, or give each --cpus more")
+        raise UserError(
+            "a population trains all members at once, so that --jobs has no effect; leave it out, or raise --cpus"
+        )
     progress = Progress(plan.trials, plan.metric, plan.bigger)
     idle = 0
     while idle < _MOST_IDLE:
@@ -52,8 +54,7 @@ def search(plan: Plan, root: Path, resources: Resources) -> None:
         idle = idle + 1 if _n_ended(root) == before else 0
         time.sleep(_PAUSE)
     raise UserError(
-        "trials end before they begin: there is too little memory, or a node of the cluster lacks recbole_cadmr; "
-        + _RESUME
+        "no trial could start: there is too little memory, or a node of the cluster lacks recbole_cadmr; " + _RESUME
     )
 
 
@@ -203,6 +204,6 @@ def _headline(plan: Plan, mutable: list[str], resources: Resources, gpus: float,
     ]
     fixed = [name for name in plan.space if name not in mutable]
     if mutable and fixed:
-        lines.append(f"{', '.join(fixed)} cannot change in the course of training and stay as they were drawn")
+        lines.append(f"{', '.join(fixed)} cannot change during training and stay as they were drawn")
     lines += [f"  {name}: {dimension}" for name, dimension in plan.parsed_space.items()]
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines) + "\n"

@@ -133,7 +133,7 @@ def resume(
     data_path: str | os.PathLike[str] | None = None,
     resources: Resources | None = None,
 ) -> SearchResult:
-    """Resume the search in a folder, by the options that it was begun with.
+    """Resume the search in a folder, with the options that it was started with.
 
     Args:
         model: the class, of a search for settings of a model of your own, as of :func:`tune`.

@@ -144,7 +144,7 @@ def test_numbers_as_keys_of_settings_are_kept(finished, tmp_path):
         ([], "a benchmark needs --models and --output, or --resume with the folder of one"),
         (["--models=EASE"], "a benchmark needs --models and --output"),
         (["--resume=none"], "none holds no benchmark (benchmark.json is missing); begin one with --output"),
-        (["--resume=DIR", "--seeds=3"], "continues with the options that it was begun with; leave out --seeds"),
+        (["--resume=DIR", "--seeds=3"], "continues with the options that it was started with; leave out --seeds"),
         (["--resume=DIR", "--epochs=3"], "leave out --epochs"),
         (["--resume=DIR", "--data_path=nowhere"], "there is no folder"),
     ],

@@ -74,7 +74,7 @@ def own_set(tmp_path):
         (["--resume=absent"], "there is no run folder"),
         (
             ["--resume=absent", "--epochs=3"],
-            "continues with the options that it was begun with; leave out --epochs",
+            "continues with the options that it was started with; leave out --epochs",
         ),
         (["--eval_args={mode: uni100}"], "only full ranking"),
     ],

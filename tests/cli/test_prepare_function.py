@@ -61,7 +61,7 @@ def test_refusals_speak_of_arguments(source, options, refusal):
         (lambda: recbole_cadmr.train("BPR", Path("here/shop")), "there is no folder .*/here"),
         (
             lambda: recbole_cadmr.train("BPR", Path("here/shop"), data_path="there"),
-            "the data set .*/here/shop does not lie in data_path .there.; leave that out",
+            "the data set .*/here/shop is not in data_path .there.; leave that out",
         ),
         (lambda: recbole_cadmr.run_benchmark("BPR", ["synthetic"], 1, "out"), r"given in lists, as in \['BPR'\]"),
         (lambda: recbole_cadmr.run_benchmark(["BPR"], ["synthetic"], 0, "out"), "at least one seed"),

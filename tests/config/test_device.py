@@ -46,7 +46,7 @@ def test_what_a_run_on_a_gpu_chooses_is_not_taken_for_a_launcher_s_choice(monkey
 def test_mixed_precision_is_for_models_of_recbole_alone():
     assert Config("BPR", settings={"enable_amp": True})["enable_amp"]
     for model in ("MGCN", "CADMR", "LinearCADMR"):  # sparse products and fits have no other precision
-        with pytest.raises(UserError, match=f"^{model} computes in float32 alone; leave out enable_amp$"):
+        with pytest.raises(UserError, match=f"^{model} computes in float32 only; leave out enable_amp$"):
             Config(model, settings={"enable_amp": True})
 
 

@@ -132,7 +132,7 @@ BAD = [
     ({"learning_rate": float("inf")}, "learning_rate must be a finite number"),
     ({"epochs": 10**5000}, "epochs must be a finite number, of at most 63 bits, not a number of more than 40 digits"),
     ({"learning_rate": [["x"] * 10] * 10**5}, "learning_rate must be a number"),
-    ({"data_note": "a\0"}, "a character that is no text"),
+    ({"data_note": "a\0"}, "a character that is not allowed in a text"),
     ({"valid_metric": "GAUC"}, "valid_metric GAUC is not computed"),
     ({"metrics": ["GAUC"], "valid_metric": "GAUC@2"}, "valid_metric GAUC@2 is not computed"),
     ({"valid_metric": "Recall"}, "valid_metric Recall is not computed"),

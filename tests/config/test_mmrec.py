@@ -188,8 +188,8 @@ def test_a_training_takes_one_of_several_values(overall, tmp_path):
         ("FREEDOM", "learning_rate_scheduler: 1", "learning_rate_scheduler cannot be 1"),
         ("FREEDOM", "- dropout", "must hold settings"),
         ("FREEDOM", "dropout: !!python/object/apply:os.system [ls]", "is not valid yaml"),
-        ("DRAGON", "epochs: 1", "called after a model that MMRec has, too.* of BM3, BPR, FREEDOM"),
-        ("CADMR", "epochs: 1", "CADMR is no model that MMRec has, too; there are BM3, BPR, FREEDOM"),
+        ("DRAGON", "epochs: 1", "named after a model that MMRec has, too.* of BM3, BPR, FREEDOM"),
+        ("CADMR", "epochs: 1", "CADMR is not a model that MMRec has, too; the models of both are BM3, BPR, FREEDOM"),
     ],
 )
 def test_bad_files_are_refused(name, text, message, tmp_path):

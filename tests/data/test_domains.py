@@ -86,7 +86,7 @@ def test_the_expectation_is_that_of_draws():
         ({"domain": {**DOMAIN, "a": ""}}, {}, "the item 'a' of two has no domain"),
         ({"domain": dict.fromkeys(DOMAIN, "food")}, {}, "lie in 1 domains, not in two"),
         ({}, {"domain_field": "kind"}, "no column kind:token of two.item is loaded"),
-        ({}, {"domain_field": None}, "NDCG_A is of a data set of two domains"),
+        ({}, {"domain_field": None}, "NDCG_A needs a data set of two domains"),
         (
             {},
             {"metrics": ["NDCG_C"], "valid_metric": "NDCG_C@2"},

@@ -113,7 +113,7 @@ def test_long_histories_keep_their_end(tmp_path):
         ({}, {"TIME_FIELD": "timestamp"}, "no column timestamp of drawn is loaded"),
         ({"train": ["ann a 0", "bob b 0"]}, {}, "no user of drawn has two train interactions"),
         ({}, {"loss_type": "BPR"}, "loss_type must be one of CE, not 'BPR'"),
-        ({}, {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}, "SASRec learns by a softmax"),
+        ({}, {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}, "SASRec is trained by a softmax"),
         ({}, {"MAX_ITEM_LIST_LENGTH": 1}, "MAX_ITEM_LIST_LENGTH must be at least 2"),
     ],
 )

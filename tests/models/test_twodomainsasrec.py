@@ -223,7 +223,7 @@ def test_negatives_are_train_items(data):
         ),
         ({"load_col": {"inter": ["user_id", "item_id", "order"]}}, "no column domain:token of two.item is loaded"),
         ({"gca_gate": "relu"}, "gca_gate must be one of"),
-        ({"domain_field": None}, "NDCG_A is of a data set of two domains"),
+        ({"domain_field": None}, "NDCG_A needs a data set of two domains"),
         ({"gca_gate": "sigmoid"}, "settings: gca_gate has no effect where gca_positions is none; leave it out, or say"),
         ({"gca_positions": "none", "gca_feed_forward": 2}, "settings: gca_feed_forward has no effect"),
     ],

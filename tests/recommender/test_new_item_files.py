@@ -83,7 +83,7 @@ def test_of_a_repeated_item_the_first_row_counts_and_what_cannot_be_read_is_coun
         ("name\nx\n", "has no column 'item_id'"),
         ("item_id,title\n[PAD],x\n", "holds no item with a usable id"),
         ("item_id\n", "holds no items"),
-        ("item_id,text_vector\nx,0.5 a\n", "the text_vector of .* in row 1 holds something else than numbers"),
+        ("item_id,text_vector\nx,0.5 a\n", "the text_vector of .* in row 1 holds something other than numbers"),
         ("item_id,text_vector\nx,0.5 1\ny,1\n", "the text_vector of .* has vectors of 1 and of 2 numbers"),
     ],
 )

@@ -347,7 +347,7 @@ def test_what_cannot_be_made_final_is_one_sentence(data, train, tmp_path):
         recbole_cadmr.train("BPR", "micro", output=tmp_path / "cut", callbacks=[CutBefore(2)],
                             settings={**MODELS["BPR"], "data_path": str(data / "split")})  # fmt: skip
     changed = recbole_cadmr.runs.train.resume(tmp_path / "cut", changes={"learning_rate": 0.01})
-    assert "were changed in the course of training (learning_rate)" in refusal(changed.folder)
+    assert "were changed during training (learning_rate)" in refusal(changed.folder)
 
 
 def test_a_run_without_validation_is_repeated_whole(train, tmp_path):

@@ -211,7 +211,7 @@ def test_changes_of_a_run_that_goes_on_are_above_its_schedule(run):
 
 @pytest.mark.parametrize(("model", "name", "value"), [("BPR", "embedding_size", 8), ("CADMR", "latent_size", 6)])
 def test_a_size_cannot_change_in_the_course_of_training(run, model, name, value):
-    words = f"{name} cannot change in the course of training: Error(s) in loading state_dict"
+    words = f"{name} cannot change during training: Error(s) in loading state_dict"
     assert refusal(run, "scheduled", model, settings_schedule={2: {name: value}}).startswith(words)
     cut = run("cut", model, cut_before(2))
     assert refusal(resume, cut, changes={"learning_rate": 0.1, name: value}).startswith(f"learning_rate, {words}")

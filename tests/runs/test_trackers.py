@@ -138,7 +138,7 @@ def test_settings_name_the_trackers_that_there_are():
 def test_what_is_no_tracker_or_not_installed_is_refused(train, tmp_path, monkeypatch, capsys):
     assert main(["train", "--tracker=csv,wandbb", f"--data_path={tmp_path / 'dataset'}", "--dataset=micro"]) == 2
     assert "there is no tracker 'wandbb'; did you mean wandb?" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"tracker names none beside others \(none, csv\)"):
+    with pytest.raises(UserError, match=r"tracker cannot be none and others at once \(none, csv\)"):
         train("none,csv")
     with pytest.raises(UserError, match="names one twice"):
         train("csv,csv")

@@ -56,7 +56,7 @@ def test_a_service_of_this_machine_alone_is_not_asked_by_another_name(micro_runs
 
 def test_only_so_many_requests_wait(micro_runs, micro_data):
     with serving({"micro": micro_runs[0]}, limits=Limits(waiting=0), data_path=micro_data) as running:
-        assert "are in work already" in sentence_of(running.get("/v1/users"), 503)
+        assert "are being answered" in sentence_of(running.get("/v1/users"), 503)
 
 
 def test_a_key_keeps_out_who_has_none(micro_runs, micro_data, caplog):

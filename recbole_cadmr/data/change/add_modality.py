@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--replace", action="store_true", help="replace the modality if it is there")
     add("--vectors", type=Path, metavar="FILE", help="npy, npz, safetensors, parquet, csv, tsv, or folder of ITEM.npy")
     order = "without it rows without ids are in the order of the items, numbers by value, other ids as text"
-    add("--ids", type=Path, metavar="FILE", help=f"the ids of the rows of --vectors, one a line, or a table; {order}")
+    add("--ids", type=Path, metavar="FILE", help=f"the ids of the rows of --vectors, one per line, or a table; {order}")
     add("--by_number", action="store_true", help="row i of --vectors, from 0 on, is that of item i")
     add("--item_column", default="item_id", help="of --vectors, --ids and --files (default: %(default)s)")
     add("--vector_column", help="of a table of --vectors (default: the one of lists, or all others, one a dimension)")

@@ -159,6 +159,6 @@ def _parsed(path: Path, names: Sequence[str], vectors: Sequence[Sequence[str]], 
                 rows[place] = cells
         except ValueError as error:
             raise UserError(
-                f"the vector of '{names[place]:.100}' in {path} holds something else than numbers"
+                f"the vector of '{names[place]:.100}' in {path} holds something other than numbers"
             ) from error
     return rows
