@@ -10,8 +10,10 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import warnings
@@ -36,6 +38,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "RAY_worker_niceness": "0",  # at 15, its default, other work on the machine leaves a trial next to no time
 }
+_OF_THE_SHELL = re.compile(r"""[\s'"`$&|;<>()*?{}\[\]]""")
 _POINTER = "pointer.json"
 _MOST_DRAWS = 100  # of new settings, where a space may have no others
 
@@ -51,8 +54,13 @@ def connected(address: str, cpus: int | None = None, dashboard: bool = False) ->
         dashboard: whether a cluster that is started gets Ray's dashboard, on this machine.
 
     Raises:
-        UserError: if there is no such cluster.
+        UserError: if there is no such cluster, or none can be started.
     """
+    if address == "local" and _OF_THE_SHELL.search(sys.executable):
+        raise UserError(  # its raylet would start one after the other, and wait
+            f"Ray starts its workers by a shell, which cannot read the path of Python, {sys.executable}; install it "
+            f"into a folder whose name has no blank or sign of the shell"
+        )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if address == "local":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from recbole_cadmr.execution.ray_api import population_scheduler
+from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.ray_api import connected, population_scheduler
 
 SCORES = [0.4, 0.1, 0.3, 0.2]
 
@@ -107,3 +109,9 @@ def test_a_space_of_one_value_leaves_none_to_change():
     for number in range(4):
         population.report(number, 3)
     assert population.next() is population.members[0] and population.rates == [0, 0, 2, 3]
+
+
+def test_a_python_that_ray_cannot_start_is_refused_before_it_waits(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/home/ä b/bin/python")
+    with pytest.raises(UserError, match="cannot read the path of Python, /home/ä b/bin/python; install"):
+        connected("local").__enter__()
