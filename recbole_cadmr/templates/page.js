@@ -30,6 +30,9 @@ function placeNames(chart) {
     const place = path.getScreenCTM(), length = path.getTotalLength();
     return Array.from({ length: length / 3 }, (_, n) => path.getPointAtLength(3 * n).matrixTransform(place));
   });
+  const near = 6;  // pixels from another point, whose name it would seem to be
+  const meets = (a, b, gap = 0) =>
+    a.left - gap < b.right && a.right + gap > b.left && a.top - gap < b.bottom && a.bottom + gap > b.top;
   const [room] = boxes(".cartesianlayer .nsewdrag, .draglayer .nsewdrag"), taken = [];
   for (const name of names) {
     name.style.translate = name.style.visibility = "";
@@ -41,9 +44,9 @@ function placeNames(chart) {
     const middle = (point.left + point.right - w) / 2, level = (point.top + point.bottom - h) / 2;
     const corners = [[own.left, own.top], [left, above], [right, above], [right, below], [left, below], [right, level], [left, level], [middle, above - gap], [middle, below + gap]];
     const free = corners.map(([x, y]) => new DOMRect(x, y, w, h)).find(box =>
-      box.left >= room.left - 4 && box.right <= room.right + 4 && box.top >= room.top - 24 && box.bottom <= room.bottom &&
+      box.left >= room.left && box.right <= room.right && box.top >= room.top - 24 && box.bottom <= room.bottom &&
       !lines.some(p => p.x > box.left && p.x < box.right && p.y > box.top && p.y < box.bottom) &&
-      ![...points, ...taken].some(o => o.left < box.right && o.right > box.left && o.top < box.bottom && o.bottom > box.top));
+      !taken.some(name => meets(name, box)) && !points.some(p => meets(p, box, p === point ? 0 : near)));
     if (free) {
       name.style.translate = `${free.left - own.left}px ${free.top - own.top}px`;
       taken.push(free);

@@ -106,7 +106,11 @@ def test_what_was_left_out_is_that_of_the_card(folder):
         ["no item has a text", "", ""],
         ["sound: items without a sound", "2", ""],
     ]
-    assert "<th>k-core</th><td>2, which took 5 of 13</td>" in page and "<th>users</th>" not in page
+    assert (
+        "<th>k-core</th><td>2, which took 5 of 13</td>" in page
+        and "<th>users</th>" not in page
+        and "items, 1 in no train interaction" in page
+    )
 
 
 def test_the_embedded_set():

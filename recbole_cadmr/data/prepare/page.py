@@ -21,7 +21,8 @@ from recbole_cadmr.html_page import PALETTE
 
 _PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _SYMBOLS = ("circle", "diamond", "cross")
-_SHOWN_ABOVE = ("users", "items", "interactions", "train / validation / test interactions", "density")
+_SHOWN_ABOVE = ("users", "items", "interactions", "train / validation / test interactions", "density",
+                "users in no train interaction", "items in no train interaction")  # fmt: skip
 _PICTURE = re.compile(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 
 
@@ -64,9 +65,12 @@ def _kept_pictures(path: Path, seen: list[str]) -> dict[str, str]:
 def _glance(look: DatasetProfile) -> dict[str, str]:
     total = sum(look.counts.values())
     parts = ", ".join(f"{count:,} {_PARTS.get(part, part)}" for part, count in look.counts.items())
+    sizes = {"users": look.n_users, "items": look.n_items}
+    without = {side: n - sum(look.degrees[side]["train"].values()) for side, n in sizes.items()}
+    named = {side: f"{side}, {n:,} in no train interaction" if n else side for side, n in without.items()}
     return {
-        "users": f"{look.n_users:,}",
-        "items": f"{look.n_items:,}",
+        named["users"]: f"{look.n_users:,}",
+        named["items"]: f"{look.n_items:,}",
         f"interactions: {parts}": f"{total:,}",
         "density": f"{total / look.n_users / look.n_items:.3%}",
     }
