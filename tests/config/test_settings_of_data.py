@@ -28,7 +28,7 @@ def with_yaml(tmp_path, text):
 )  # fmt: skip
 def test_what_does_not_concern_the_data_is_refused(tmp_path, line):
     name = line.partition(":")[0]
-    with pytest.raises(UserError, match=f"micro.yaml may only say how the data are read.*and {name} is none of that"):
+    with pytest.raises(UserError, match=f"micro.yaml may only say how the data are read.*which {name} does not"):
         with_yaml(tmp_path, line)
 
 
