@@ -146,7 +146,7 @@ setup(
         # `python -m recbole_cadmr serve`.
         "serve": SERVE,
         # The notebooks of the documentation: `jupyter lab docs/notebooks`.
-        "notebook": ["jupyterlab>=4"],
+        "notebook": ["jupyterlab>=4", "ipywidgets>=8"],
         # `--tracker=mlflow` and `--tracker=wandb`. Not in `test`: they bring dozens of packages, and their tests are
         # skipped without them. Of MLflow, what sends (its server is for others to install); 3.17 has been tried.
         "mlflow": ["mlflow-skinny>=3,<4"],

@@ -1,4 +1,4 @@
-"""Progress bars as wide as the terminal; in a notebook on one line of its own; in a file, a line now and then."""
+"""Progress bars: as wide as the terminal; widgets in a notebook that has them; in a file, a line now and then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any
 
 from recbole_cadmr.screen import in_notebook
@@ -37,10 +38,8 @@ class _Lines:
 
 
 class _Shown:
-    """A stream on which every refresh of a bar takes the place of the one before, below a cell of a notebook.
-
-    Bars of widgets leave an empty space for each, and in a saved notebook what they first said; a carriage return is a
-    line for most of what shows one.
+    """A stream on which every refresh of a bar takes the place of the one before, below a cell of a notebook without
+    widgets: a carriage return is a line for most of what shows one.
     """
 
     encoding = "utf-8"  # so that bars are smooth
@@ -87,6 +86,10 @@ def bar(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
         # It asks for an iterator when it is made, and once more to go through it: a loader would shuffle twice.
         options = {"total": len(iterable) if isinstance(iterable, Sized) else None, **options}
         iterable = _each_of(iterable)
+    if in_notebook() and find_spec("ipywidgets"):
+        from tqdm.auto import tqdm as widget
+
+        return widget(iterable, mininterval=_OFTEN, **{"delay": _OFTEN, **options})
     if in_notebook():
         shown = _Shown() if options.get("leave", True) else _below_cell()
         return tqdm(iterable, file=shown, mininterval=_OFTEN, ncols=_WIDTH, **{"delay": _OFTEN, **options})

@@ -165,6 +165,10 @@ recbole_cadmr.train(Own, epochs=1, output=folder / "own")
     assert any('return batch["nothing"]' in line for line in error.traceback)
 
 
+WIDGETS = find_spec("ipywidgets") is not None
+
+
+@pytest.mark.skipif(WIDGETS, reason="bars are widgets here")
 def test_bars_take_one_place_below_their_cell(first_run):
     bars = """
 import time
@@ -181,6 +185,13 @@ for _ in progress.bar(range(2), desc="pictures"):
     assert printed(outputs) == "epoch 0\nepoch 1\nepoch 2\n"
     shown = [output.data["text/plain"] for output in outputs if output.output_type == "display_data"]
     assert shown[0] == "" and shown[1].startswith("pictures: 100%|█") and len(shown) == 2
+
+
+@pytest.mark.skipif(not WIDGETS, reason="the extra notebook, which brings widgets, is not installed")
+def test_bars_are_widgets_where_there_are_any(first_run):
+    bar = "[*recbole_cadmr.progress.bar(range(2), desc='pictures', delay=0)];"
+    (shown,) = run(first_run, f"import recbole_cadmr.progress\n{bar}")
+    assert "application/vnd.jupyter.widget-view+json" in shown.data
 
 
 def test_own_model(tmp_path):
