@@ -97,7 +97,9 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
             raise UserError(f"{origin}: {self.name} is not for use here: {self.refused}")
         if self.types and not any(_is(value, name) for name in self.types):
             wanted = " or ".join(TYPE_WORDS[name] for name in self.types)
-            raise UserError(f"{origin}: {self.name} must be {wanted}, not {shown(value)}")
+            commas = isinstance(value, str) and "," in value and "list" in self.types
+            hint = f"; a list stands in brackets: [{value}]" if commas else ""
+            raise UserError(f"{origin}: {self.name} must be {wanted}, not {shown(value)}{hint}")
         if isinstance(value, Mapping):
             self._check_fields(value, origin)
             return

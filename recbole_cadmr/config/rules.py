@@ -55,6 +55,7 @@ def check_metrics(settings: dict[str, Any]) -> None:
             )
         if str(metric).lower() not in (*RANKING, *_OF_DOMAINS):
             near = did_you_mean(str(metric), (*RANKING, *DOMAIN_METRICS))
+            near = f"; a list stands in brackets: [{metric}]" if "," in str(metric) else near
             raise UserError(f"there is no ranking metric {shown(metric)}{near or '; there are ' + ', '.join(RANKING)}")
     metric, _, k = str(settings["valid_metric"]).partition("@")
     computed = {str(name).lower() for name in settings["metrics"]}

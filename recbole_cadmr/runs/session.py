@@ -110,10 +110,12 @@ def split_data(config: Config) -> tuple[MultimodalDataset, list[MultimodalDatase
 
 def check_topk(config: Config, dataset: MultimodalDataset) -> None:
     """Raise :class:`UserError` if a list would be longer than the catalogue."""
-    if max(config["topk"]) >= dataset.item_num:
+    n_items = dataset.item_num - 1
+    if max(config["topk"]) > n_items:
+        fitting = ",".join(str(k) for k in config["topk"] if k <= n_items) or n_items
         raise UserError(
-            f"topk {max(config['topk'])} is more than the {dataset.item_num - 1} items of {config['dataset']}; "
-            f"give a smaller `topk`"
+            f"topk {max(config['topk'])} is more than the {n_items} items of {config['dataset']}; "
+            f"give a smaller `topk`, such as [{fitting}]"
         )
 
 
