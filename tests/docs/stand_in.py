@@ -52,6 +52,8 @@ def quick(arguments: list[str]) -> list[str]:
     if _given(arguments, "tune") is not None:
         _put(arguments, "tune", "2")
     models = (_given(arguments, "models") or "").split(",")
+    if command == "study" and not arguments[1].endswith(".yaml"):
+        models = ["CADMR"]  # which those of the package are about
     if command in ("train", "tune"):
         preset = _given(arguments, "preset")
         models = [(_given(arguments, "model") or "CADMR") + (f"@{preset}" if preset else "")]
