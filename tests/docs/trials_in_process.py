@@ -5,6 +5,7 @@ The points are those of the search; no scheduler stops a trial. What Ray does is
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,8 @@ def _search(plan: Plan, root: Path, resources: Resources) -> None:
         for number, point in enumerate(plan.points() or [plan.defaults], 1):
             told = {} if plan.encoder is None else plan.encoder.encode(point)
             ray_api.trial_id = lambda number=number: str(number)
-            run_trial({NUMBER: number, **told}, context)
+            with suppress(Exception):  # which is in the record of the trial then
+                run_trial({NUMBER: number, **told}, context)
 
 
 ray_api.pointer = lambda: None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tests.docs.blocks import ROOT
 from tests.extract.networks import audio_model, image_model
 
 # Ids that pages have, in place of those of the generated set.
@@ -33,6 +34,7 @@ def make_world(folder: Path, variables: Mapping[str, str]) -> None:
         done = subprocess.run(command, cwd=folder, env=dict(variables), capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
+    shutil.copytree(ROOT / "dataset" / "synthetic", folder / "dataset" / "synthetic")  # as in a checkout
     python("generate", "--output", "dataset/songs", "--users", "240", "--items", "150")
     songs = folder / "dataset" / "songs"
     rows = pd.concat([_table(songs / f"songs.{part}.inter") for part in ("train", "valid", "test")])
