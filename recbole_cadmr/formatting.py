@@ -37,7 +37,7 @@ def kilograms(mass: float) -> str:
 
 def signed(difference: float) -> str:
     """A difference with its sign, a minus as wide as a plus."""
-    return f"{difference:+.4f}".replace("-", "\u2212")
+    return f"{round(difference, 4) + 0.0:+.4f}".replace("-", "\u2212")  # no minus before a zero
 
 
 def p_value(p: float) -> str:

@@ -35,13 +35,16 @@ IN_HTML = Marks("<b>{}</b>", "<u>{}</u>", "*")
 
 
 def marked(results: Results, metric: str, marks: Marks) -> list[str]:
-    """The models' values of a metric; the best and the second are marked."""
+    """The models' values of a metric; the best and the second are marked, with all that are equal to them."""
     order = [name for name in results.order(metric) if not np.isnan(results.means.at[name, metric])]
     if not order:
         return ["–"] * len(results.models)
     compared = results.comparison(order[0], metric)
     star = marks.star if compared is not None and compared["better"] else ""
-    forms = dict(zip(order, (marks.best + star, marks.second)))
+    means = results.means[metric]
+    first, second = [*means[order].unique()[:2], np.nan][:2]
+    forms = {name: marks.second for name in order if means[name] == second}
+    forms |= {name: marks.best + star for name in order if means[name] == first}
     return [forms.get(name, "{}").format(results.value(name, metric, marks.sign)) for name in results.models.index]
 
 
@@ -100,7 +103,7 @@ def against(results: Results, model: str, metric: str) -> str:
     if compared is None:
         return ""
     return (
-        f"{compared['difference']:+.4f} against {compared['other']}, {p_value(compared['p'])} "
+        f"{round(compared['difference'], 4) + 0.0:+.4f} against {compared['other']}, {p_value(compared['p'])} "
         f"(Wilcoxon {p_value(compared['wilcoxon'])})"
     )
 

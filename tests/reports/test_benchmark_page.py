@@ -251,6 +251,17 @@ def test_marks_of_the_tables(table):
     assert "- MICRO: skipped: needs 41 GB" in text and "MICRO: skipped: needs 41 GB\\\\\n" in tex
 
 
+def test_equal_models_share_their_mark(tmp_path):
+    level = [("recall@20", "a", "quick", -1e-17, 1.0, False), ("recall@20", "quick", "a", 1e-17, 1.0, False)]
+    equal = results([*model("a", [0.3], 2), *model("quick", [0.3], 1), *model("c", [0.2], 1)], level, {})
+    text = markdown([equal])
+    assert all(f"| {name} | deterministic | **0.1500** | **0.3000** |" in text for name in ("a", "quick"))
+    assert "| c | deterministic | <u>0.1000</u> |" in text and "+0.0000 against quick" in text and "-0.0000" not in text
+    write_benchmark_page([equal], tmp_path / "report.html")
+    page, _ = read(tmp_path / "report.html")
+    assert "level with quick" in page and "\u22120.0000" not in page and "ahead of" not in page
+
+
 def test_all_data_sets_stand_in_one_table_in_latex(table):
     other = results([*model("quick", [0.4], 8), *model("50%_&_more", [0.41, 0.43], 5)], [], {})
     other.dataset = "a_b"
