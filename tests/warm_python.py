@@ -1,6 +1,6 @@
 """A Python that has imported the package already: each command for it is forked from one server.
 
-``warm_python.py SOCKET serve MODULE...`` is that server, which imports the modules, too. ``warm_python.py SOCKET
+``warm_python.py SOCKET --warm MODULE...`` is that server, which imports the modules, too. ``warm_python.py SOCKET
 ARGUMENT...`` is a stand-in for ``python -m recbole_cadmr ARGUMENT...`` with its folder, variables, streams, signals and
 exit status.
 """
@@ -79,6 +79,6 @@ def ask(path: str, arguments: list[str], module: str = "recbole_cadmr.cli.main")
 
 
 if __name__ == "__main__":
-    if sys.argv[2:3] == ["serve"]:
+    if sys.argv[2:3] == ["--warm"]:
         _serve(sys.argv[1], sys.argv[3:])
     sys.exit(ask(sys.argv[1], sys.argv[2:]))

@@ -64,7 +64,7 @@ def free_port(and_next: int = 0) -> int:
 @contextmanager
 def warm_python(variables: Mapping[str, str], *modules: str) -> Iterator[None]:
     """The warm Python that ``python`` asks, with more modules imported."""
-    command = [sys.executable, str(WARM), variables["WARM_SOCKET"], "serve", *modules]
+    command = [sys.executable, str(WARM), variables["WARM_SOCKET"], "--warm", *modules]
     with subprocess.Popen(command, cwd=Path(variables["WARM_SOCKET"]).parent, env=dict(variables)) as warm:
         try:
             yield
