@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``recommend``."""
     add_checkpoint(parser)
     add_trust(parser)
-    parser.add_argument("--topk", type=whole_number(1), default=50, help="items per user (default 50)")
+    parser.add_argument("--topk", type=whole_number(1), help="items per user (default 50, or all if there are fewer)")
     parser.add_argument("--users", metavar="FILE", help="user ids, one per line (default: all users)")
     parser.add_argument("--history", metavar="FILE", help="rows 'user item' of people the model has not seen")
     parser.add_argument(
@@ -291,10 +291,12 @@ def _run_on_cluster(arguments: argparse.Namespace, users: list[str] | None, how:
 
 
 def _report(counts: Any, asked: int, arguments: argparse.Namespace) -> None:
+    from recbole_cadmr.recommender.tables import USUAL_LENGTH
+
     if without := asked - counts.users:
         print(f"{without:,} of {asked:,} users get no list: no item is left for them")
     if counts.short:
-        print(f"{counts.short:,} of {asked:,} users get fewer than {arguments.topk} items: no more are left for them")
+        print(f"{counts.short:,} of {asked:,} users get fewer than {arguments.topk or USUAL_LENGTH} items: no more are left for them")
     if counts.popular:
         print(f"{counts.popular:,} of {asked:,} users, of whom nothing is known, get the most popular items")
     print(f"{counts.rows:,} rows for {counts.users:,} users in {arguments.output or f'the table {arguments.table}'}")

@@ -41,7 +41,7 @@ def write_in_parts(
     output: str | os.PathLike[str],
     address: str,
     users: Sequence[str] | None = None,
-    topk: int = 50,
+    topk: int | None = None,
     data_path: str | os.PathLike[str] | None = None,
     model: str | type | None = None,
     part: int = PART,

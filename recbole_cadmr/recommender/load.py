@@ -55,7 +55,7 @@ def load(
 def recommend(
     checkpoint: str | os.PathLike[str],
     users: Iterable[Any] | None = None,
-    topk: int = 50,
+    topk: int | None = None,
     leave_out: str = "all",
     candidates: Iterable[Any] | None = None,
     exclude: Iterable[Any] | pd.DataFrame | None = None,

@@ -302,7 +302,7 @@ class Recommender:
     def recommend(
         self,
         users: Iterable[Any] | None = None,
-        topk: int = 50,
+        topk: int | None = None,
         leave_out: str = "all",
         candidates: Iterable[Any] | None = None,
         exclude: Iterable[Any] | pd.DataFrame | None = None,
@@ -313,6 +313,7 @@ class Recommender:
         """The ``topk`` items of highest score for each user.
 
         Args:
+            topk: 50 if not given, or all items where there are fewer.
             users: user ids as in the data set's files (a whole number stands for its digits), in a list, an array or a
                 column of a table, each once; all users if not given.
             leave_out: interactions that are not recommended again: ``all``, ``train+valid``, ``train`` (as when test
@@ -352,7 +353,7 @@ class Recommender:
     def recommend_from_history(
         self,
         history: pd.DataFrame,
-        topk: int = 50,
+        topk: int | None = None,
         candidates: Iterable[Any] | None = None,
         exclude: Iterable[Any] | pd.DataFrame | None = None,
         diversity: float = 0.0,
@@ -379,7 +380,7 @@ class Recommender:
         return table_of(parts.catalogue, names, lists.of_rows(parts.engine, rows, wanted)), n_unknown
 
     def most_popular(
-        self, topk: int = 50, candidates: Iterable[Any] | None = None, exclude: Iterable[Any] | None = None
+        self, topk: int | None = None, candidates: Iterable[Any] | None = None, exclude: Iterable[Any] | None = None
     ) -> pd.DataFrame:
         """What somebody gets of whom nothing is known: rows as of :meth:`recommend`, but for ``user_id``."""
         parts = self._parts

@@ -17,7 +17,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender import lists
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.parts import Parts
-from recbole_cadmr.recommender.tables import COLUMNS
+from recbole_cadmr.recommender.tables import COLUMNS, USUAL_LENGTH
 
 _log = logging.getLogger("recbole_cadmr")
 
@@ -55,6 +55,7 @@ def wanted(
     """
     catalogue = parts.catalogue
     most = catalogue.n_items - 1
+    topk = min(USUAL_LENGTH, most) if topk is None else topk
     if isinstance(topk, (bool, np.bool_)) or not isinstance(topk, (int, np.integer)):
         raise UserError(f"topk must be a whole number, not {topk!r}")
     if not 1 <= topk <= most:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 USER, ITEM = "user_id", "item_id"
 COLUMNS = [USER, ITEM, "rank", "score", "source"]
+USUAL_LENGTH = 50  # of lists for which none is given; of all items where there are fewer
 _SOURCES = np.array(["model", "popular"], dtype=object)
 _BLANKS = re.compile(" +")
 
@@ -37,12 +38,12 @@ class Counts:
     popular: int
 
     @classmethod
-    def of(cls, lists: pd.DataFrame, topk: int) -> Counts:
+    def of(cls, lists: pd.DataFrame, topk: int | None) -> Counts:
         """The counts of a table in which the rows of a user stand together."""
         first = lists["rank"].to_numpy() == 1
         length = np.diff(np.append(np.flatnonzero(first), len(lists)))
         popular = (lists["source"].to_numpy() == "popular")[first].sum()
-        return cls(len(lists), int(first.sum()), int((length < topk).sum()), int(popular))
+        return cls(len(lists), int(first.sum()), int((length < (topk or USUAL_LENGTH)).sum()), int(popular))
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self)))

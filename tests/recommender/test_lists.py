@@ -43,6 +43,16 @@ def test_by_default_nothing_that_a_person_has_comes_back(recommender):
     assert of(recommender.recommend(["dot"], 3, popular=False), "dot") == "dba"
 
 
+def test_without_a_length_lists_are_of_all_items_where_there_are_fewer_than_usual(recommender):
+    frame = recommender.recommend(["ann", "dot"])
+    pd.testing.assert_frame_equal(frame, recommender.recommend(["ann", "dot"], topk=6))
+    assert Counts.of(frame, None) == Counts(6, 2, 2, 1) and len(recommender.most_popular()) == 3
+    history = pd.DataFrame({"user_id": ["new"], "item_id": ["a"]})
+    pd.testing.assert_frame_equal(*(recommender.recommend_from_history(history, topk=k)[0] for k in (None, 6)))
+    with pytest.raises(UserError, match="topk must lie between 1 and the 6 items of the data set, not 50"):
+        recommender.recommend(topk=50)
+
+
 def test_candidates_and_exclusions(recommender, caplog):
     frame = recommender.recommend(topk=2, candidates=["f", "a", "d", "gone"])
     assert [of(frame, user) for user in ("ann", "bob", "cid", "dot")] == ["df", "fa", "fa", "a"]
