@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
 from recbole_cadmr.cli.options import ArgumentParser, add_command, add_ray_address
 from recbole_cadmr.errors import Stopped, UserError, did_you_mean
+from recbole_cadmr.formatting import listed
 from recbole_cadmr.locking import terminated_as_interrupted
 
 _SEE_HELP = re.compile("; see '[^']*'$")
@@ -106,7 +108,12 @@ def _declare(load: Callable[[], ModuleType], parser: argparse.ArgumentParser) ->
 
 def run(source: ModuleType, arguments: argparse.Namespace) -> int:
     """Run a module that makes a data set."""
-    print(f"wrote {_made(source, arguments)}")
+    folder = _made(source, arguments)
+    print(f"wrote {folder}")
+    if files := [file for file in (folder / "dataset_card.md", folder / f"{folder.name}.html") if file.is_file()]:
+        print(listed(files))
+    at = "" if folder.parent == Path("dataset") else f" --data_path {quote(str(folder.parent))}"
+    print(f"train on it with:\n  python -m recbole_cadmr train --dataset {quote(folder.name)}{at}")
     return 0
 
 

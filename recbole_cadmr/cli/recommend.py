@@ -296,7 +296,8 @@ def _report(counts: Any, asked: int, arguments: argparse.Namespace) -> None:
     if without := asked - counts.users:
         print(f"{without:,} of {asked:,} users get no list: no item is left for them")
     if counts.short:
-        print(f"{counts.short:,} of {asked:,} users get fewer than {arguments.topk or USUAL_LENGTH} items: no more are left for them")
+        length = arguments.topk or USUAL_LENGTH
+        print(f"{counts.short:,} of {asked:,} users get fewer than {length} items: no more are left for them")
     if counts.popular:
         print(f"{counts.popular:,} of {asked:,} users, of whom nothing is known, get the most popular items")
     print(f"{counts.rows:,} rows for {counts.users:,} users in {arguments.output or f'the table {arguments.table}'}")

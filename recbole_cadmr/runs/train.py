@@ -73,6 +73,17 @@ class Run:
         return f"{PrintedResult(self.result)._repr_html_()}\n<p>in {escape(str(self.folder))}</p>"
 
     @property
+    def test(self) -> Mapping[str, float]:
+        """The metrics on the test part.
+
+        Raises:
+            UserError: if the run has not read it.
+        """
+        if (test := self.result["test_result"]) is None:
+            raise UserError(f"the run in {self.folder} has not read the test part")
+        return test
+
+    @property
     def checkpoint(self) -> Path:
         """The best model."""
         return RunFolder(self.folder).best

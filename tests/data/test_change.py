@@ -62,7 +62,10 @@ def test_a_modality_is_added_read_and_removed(place, vectors, capsys):
     before = content(place)
     assert prepare("add", place, "--vectors", vectors, "--graph", 1) == 0
     out, err = capsys.readouterr()
-    assert out == f"audio: 2 of 4 items have it (50.0%)\nwrote {place}\n"
+    assert out == (
+        f"audio: 2 of 4 items have it (50.0%)\nwrote {place}\n"
+        f"train on it with:\n  python -m recbole_cadmr train --dataset micro --data_path {place.parent}\n"
+    )
     assert err == (
         "note: vectors of audio whose id is no item of the data set: 1 (z)\n"
         "note: items without a vector, which lack audio: 2\n"

@@ -39,6 +39,7 @@ def test_result_says_what_was_measured_and_how(brief_run):
     assert set(result["test_result"]) == {
         f"{metric}@{k}" for metric in ("recall", "ndcg", "hit", "precision", "mrr", "map") for k in (5, 10, 20, 50)
     }
+    assert brief_run.test["recall@20"] == result["test_result"]["recall@20"]
     assert result["best_valid_score"] == result["best_valid_result"]["recall@20"]
     assert result["settings"]["pretrain_epochs"] == 3 and result["settings"]["gate_init"] == 0.3
     assert set(result["seconds"]) == {"construction", "pretrain", "finetune"} and result["epochs_run"] == 6
