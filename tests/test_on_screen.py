@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import sys
 
@@ -37,7 +36,7 @@ def width(monkeypatch):
         monkeypatch.setattr(sys, "stdout", Terminal())
         monkeypatch.setenv("TERM", term)
         monkeypatch.setenv("NO_COLOR", no_color)
-        monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 24)))
+        monkeypatch.setenv("COLUMNS", str(columns))
 
     return of
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, convert, field
 from msgspec.structs import force_setattr, replace
 
 from recbole_cadmr.config.deprecated import nearest_settings
-from recbole_cadmr.config.yaml_text import check_text, read_yaml, shown
+from recbole_cadmr.config.yaml_text import check_text, is_plain, read_yaml, shown
 from recbole_cadmr.data.exact import parse_intervals
 from recbole_cadmr.errors import UserError, did_you_mean
 
@@ -92,7 +92,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
         if value is None and (self.nullable or self.default is None):
             return
         if self.refused:
-            if value == self.default:
+            if is_plain(value) and value == self.default:  # what a checkpoint holds may be a tensor
                 return
             raise UserError(f"{origin}: {self.name} is not for use here: {self.refused}")
         if self.types and not any(_is(value, name) for name in self.types):

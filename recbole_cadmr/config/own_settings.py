@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from recbole_cadmr.config.declarations import Setting, setting_of
-from recbole_cadmr.config.yaml_text import read_yaml, shown
+from recbole_cadmr.config.yaml_text import is_plain, read_yaml, shown
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.own_source import settings_file
 from recbole_cadmr.models.registry import is_own
@@ -63,7 +63,7 @@ def _entry(name: Any, entry: Any, origin: str) -> dict[str, Any]:
     declared = dict(entry) if isinstance(entry, Mapping) else {"default": entry}
     if not declared.keys() & {"default", "search"}:
         raise UserError(f"{origin}: {name} has no default; write it as {{default: VALUE, ...}}, or VALUE alone")
-    if not _is_plain(declared):
+    if not is_plain(declared):
         raise UserError(f"{origin}: {name} must be made of numbers, words, lists and mappings, not {shown(entry)}")
     try:
         setting = setting_of(name, declared)
@@ -72,11 +72,3 @@ def _entry(name: Any, entry: Any, origin: str) -> dict[str, Any]:
     if "default" in declared:
         setting.check(declared["default"], origin)
     return declared
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(name, (str, int)) and _is_plain(entry) for name, entry in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)

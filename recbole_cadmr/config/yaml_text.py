@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import reprlib
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -177,3 +178,12 @@ def shown(value: Any) -> str:
 def shorten(text: str, most: int = 200) -> str:
     """A text of at most ``most`` letters."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_plain(value: Any) -> bool:
+    """Whether ``value`` is made of what yaml holds: numbers, words, lists and mappings."""
+    if isinstance(value, Mapping):
+        return all(isinstance(name, (str, int)) and is_plain(entry) for name, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

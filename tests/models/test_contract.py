@@ -19,7 +19,7 @@ from tests.micro import open_micro, write_micro
         ("BPR", ModelTraits()),
         ("NeuMF", ModelTraits(ranks_all_items=False)),
         ("EASE", ModelTraits(deterministic=True, item_matrices=6)),
-        ("FREEDOM", ModelTraits(multimodal=True, scores_cold_items=True)),
+        ("FREEDOM", ModelTraits(multimodal=True, scores_cold_items=True, reads_item_graphs=True)),
         ("BM3", ModelTraits(multimodal=True)),
         (
             "LinearCADMR",
@@ -30,6 +30,7 @@ from tests.micro import open_micro, write_micro
                 recommends_from_history=True,
                 explains=True,
                 weighs_content=True,
+                reads_item_graphs=True,
                 takes_new_items=True,
                 refits=True,
                 batch_by_rows=True,
