@@ -59,6 +59,7 @@ def test_the_page_loads_nothing_and_runs_nothing_of_the_data(folder):
     page, facts = read(path)
     assert facts["counts"] == {"train": 6, "valid": 1, "test": 1}
     assert "<script>alert" not in page and "<i>new" not in page
+    assert "<bdi>&lt;i&gt;new&lt;/i&gt;</bdi>" in page  # right-to-left text does not turn the figures beside it
     before = path.read_bytes()
     assert write_page(folder, "shop").read_bytes() == before
 

@@ -220,6 +220,7 @@ def test_titles_are_text_whatever_they_hold_and_pictures_are_shown(browser, micr
         browser.until(lambda: len(browser.items()) == 3)
         shown = dict(zip(browser.items(), browser.texts("li[data-item] .title")))
         assert {item: title[1:] for item, title in shown.items()} == {"a": TITLES[0], "b": TITLES[1], "d": "d"}
+        assert browser.texts("li[data-item=a] :is(.title, .title + small) bdi") == [TITLES[0], "a"]
         assert browser.js("document.scripts.length") == 1 and not browser.all("main b")
         assert browser.texts("h3") == ["<b>shop</b>"]
         browser.until(lambda: browser.js("document.querySelector('li[data-item=a] img').naturalWidth") == 40)

@@ -43,6 +43,8 @@ function later(act) {
 }
 
 const titleOf = (item) => item.title || item.item;
+// A text of the data keeps its direction to itself, so that what is right-to-left does not turn the figures beside it.
+const alone = (text) => make("bdi", { textContent: text });
 
 function picture(item, isSmall) {
   const tile = () => make("div", { className: "picture", attributes: { "aria-hidden": "true" } },
@@ -55,7 +57,7 @@ function picture(item, isSmall) {
 
 function small(item, button = null) {
   const id = item.title ? make("small", { textContent: ` ${item.item}` }) : null;
-  return make("div", { className: "small" }, picture(item, true), make("span", { className: "text" }, titleOf(item), id), button);
+  return make("div", { className: "small" }, picture(item, true), make("span", { className: "text" }, alone(titleOf(item)), id), button);
 }
 
 // A text field with suggestions: arrows choose one, Enter takes it, Escape closes the list.
@@ -250,8 +252,8 @@ function line(item, place, model, others) {
   const both = others.length ? ` · other list: ${there < 0 ? "–" : there + 1}` : "";
   const actions = make("div", { className: "actions" }, similarButton(item, model, similar), who() === "history" ? addButton(item) : null);
   const body = make("div", {},
-    make("div", { className: "title" }, make("span", { className: "number", textContent: `${place + 1}` }), titleOf(item)),
-    make("small", { textContent: `${item.item} · score ${figure(item.score)}${both}` }),
+    make("div", { className: "title" }, make("span", { className: "number", textContent: `${place + 1}` }), alone(titleOf(item))),
+    make("small", {}, alone(item.item), ` · score ${figure(item.score)}${both}`),
     make("div", { className: "reasons" }), actions, similar);
   const row = make("li", {}, picture(item, false), body);
   row.dataset.item = item.item;
