@@ -144,7 +144,7 @@ def study(
 
 def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, quick: bool) -> str:
     """How long the runs take by what the study says, as a sentence."""
-    head = f"{plan.question} {n_runs} runs on {', '.join(datasets)}"
+    head = f"{plan.question} {n_runs} run{'' if n_runs == 1 else 's'} on {', '.join(datasets)}"
     if quick:
         return f"{head}, shortened"
     known = [plan.hours[dataset] * n_seeds / len(plan.seed_list) for dataset in datasets if dataset in plan.hours]
