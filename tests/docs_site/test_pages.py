@@ -100,6 +100,7 @@ def test_every_setting_stands_on_one_of_the_pages():
         (Setting(default=0.5, minimum=0.02, maximum=2**32), "a number, at least 0.02, at most 4,294,967,296"),
         (Setting(default="a", choices=("a", "b")), "`a` or `b`"),
         (Setting(default=None, types="list", items="float", maximum=1), "a list, each a number, at most 1, or none"),
+        (Setting(default=5, types=["list", "int"], items="int"), "a whole number or a list of such"),
         (Setting(types="dict", fields={"rate": Setting(default=0.1)}), "a mapping, of `rate`: a number"),
         (Setting(settings_of="LinearCADMR", types="dict"), "settings of LinearCADMR"),
         (Setting(default=1, refused="it is not for use"), ""),

@@ -130,8 +130,12 @@ def allowed(setting: Setting) -> str:
     if setting.refused:
         return ""
     types = list(setting.types)
+    if setting.items in types:  # one of them or several
+        types.sort(key="list".__eq__)
     words = " or ".join(TYPE_WORDS[name] for name in types)
-    if setting.items:
+    if setting.items in types:
+        words = words.replace(TYPE_WORDS["list"], "a list of such")
+    elif setting.items:
         words = words.replace(TYPE_WORDS["list"], f"a list, each {TYPE_WORDS[setting.items]}")
     if setting.settings_of:
         words = f"settings of {setting.settings_of}"
