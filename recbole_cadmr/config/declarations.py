@@ -107,7 +107,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
         for scalar in scalars:
             if self.items and isinstance(value, (list, tuple)) and not _is(scalar, self.items):
                 raise UserError(
-                    f"{origin}: {self.name} must be a list of {TYPE_WORDS[self.items]} each, not {shown(value)}"
+                    f"{origin}: {self.name} must be a list, each {TYPE_WORDS[self.items]}, not {shown(value)}"
                 )
             if self.choices and scalar not in self.choices:
                 allowed = ", ".join(map(str, self.choices))
@@ -148,7 +148,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
             (self.exclusive_maximum, "below", lambda b: value < b),
         ):
             if bound is not None and not holds(bound):
-                raise UserError(f"{origin}: {self.name} must be {word} {bound:g}, not {shown(value)}")
+                raise UserError(f"{origin}: {self.name} must be {word} {bound:.10g}, not {shown(value)}")
 
 
 def _is(value: Any, name: str) -> bool:

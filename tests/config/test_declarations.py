@@ -22,10 +22,15 @@ SIZES = Setting("sizes", [5], ("list",), items="int", minimum=1)
         (HEADS, None, "cli: n_heads must be a whole number, not None"),
         (HEADS, 0, "cli: n_heads must be at least 1, not 0"),
         (FUSION, "cat", "cli: fusion must be one of concat, sum, not 'cat'"),
-        (SIZES, [3, "x"], r"cli: sizes must be a list of a whole number each, not \[3, 'x'\]"),
+        (SIZES, [3, "x"], r"cli: sizes must be a list, each a whole number, not \[3, 'x'\]"),
         (SIZES, [3, 0], "cli: sizes must be at least 1, not 0"),
         (Setting("rate", 0.1, ("float",), exclusive_minimum=0), 0, "cli: rate must be above 0, not 0"),
         (Setting("p", 0.1, ("float",), exclusive_maximum=1), 1.0, "cli: p must be below 1, not 1.0"),
+        (
+            Setting("seed", 1, ("int",), maximum=2**32 - 1),
+            2**32,
+            "cli: seed must be at most 4294967295, not 4294967296",
+        ),
         (Setting("p", 0.1, ("float",), maximum=1), 1.5, "cli: p must be at most 1, not 1.5"),
     ],
 )
