@@ -120,7 +120,8 @@ class Findings:
         tests += int(self.correlations["p"].notna().sum())
         if tests and not self.plan.orders:
             paragraphs.append(
-                f"Brackets are 95% intervals; p values are Holm-corrected over the {tests} tests of the study."
+                "Brackets are 95% intervals; p values are Holm-corrected over the "
+                f"{tests} test{'s' * (tests != 1)} of the study."
             )
         paragraphs += self._about_correlations()
         if self.missing:
