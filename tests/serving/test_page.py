@@ -193,8 +193,9 @@ def test_similar_items_open_and_close(browser, shop, recommender):
 def test_somebody_unknown_is_said_to_be(browser, shop):
     opened(browser, shop)
     browser.one("#user").send_keys(browser.keys.CONTROL + "a")
-    browser.type("nobody", browser.keys.ENTER)
+    browser.type("nobody" * 50, browser.keys.ENTER)
     browser.until(lambda: "nobody" in browser.status)
+    assert browser.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert not browser.items() and "error" in browser.one("#status").get_attribute("class")
 
 
