@@ -200,8 +200,6 @@ def _write(
         if folders:
             names = {cell.run: f"{cell.model_spec.label} {cell.model_spec.digest}" for cell in mine}
             tables.append(read_results(folders, missing, tried, names, foreign.get(dataset)))
-        else:
-            print("\n".join(f"{dataset}, {label}: {reason}" for label, reason in missing.items()), flush=True)
     if not tables:
         raise UserError(f"no cell of the benchmark has a result; the logs are in {root / CELLS}")
     texts = {

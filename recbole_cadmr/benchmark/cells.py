@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 
 from recbole_cadmr.benchmark.folder import complete_lists
+from recbole_cadmr.config.rules import refuse_long_lists
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.execution.estimate import memory_bytes, users_and_items
+from recbole_cadmr.execution.estimate import memory_bytes, most_items, users_and_items
 from recbole_cadmr.execution.run_spec import ModelSpec, RunSpec
 from recbole_cadmr.files import folder_aside
 from recbole_cadmr.models.contract import traits
@@ -55,6 +56,8 @@ class Cells:
         config = spec.config
         if spec.dataset not in self._counts:
             self._counts[spec.dataset] = users_and_items(config)
+        if 0 < self._counts[spec.dataset][1] < max(config["topk"]) and (most := most_items(config)):
+            refuse_long_lists(config["topk"], most, spec.dataset)
         memory = memory_bytes(config, *self._counts[spec.dataset])
         cores = 1 if self.address else max(1, (psutil.cpu_count(logical=False) or 1) // self.jobs)
         drawn = {} if config["benchmark_filename"] else {"split_seed": _SPLIT_SEED}

@@ -94,6 +94,16 @@ def check_energy(settings: dict[str, Any]) -> None:
         settings["energy"] = value.upper()
 
 
+def refuse_long_lists(topk: Iterable[int], n_items: int, dataset: str) -> None:
+    """Raise :class:`UserError` if a list would be longer than the catalogue."""
+    if max(topk) > n_items:
+        fitting = ",".join(str(k) for k in topk if k <= n_items) or n_items
+        raise UserError(
+            f"topk {max(topk)} is more than the {n_items} items of {dataset}; "
+            f"give a smaller `topk`, such as [{fitting}]"
+        )
+
+
 def first_metric(metrics: Iterable[Any], topk: Iterable[Any]) -> str:
     """A metric that is computed, as ``valid_metric`` names it."""
     name = next(iter(metrics))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.data.atomic import read_table
 from recbole_cadmr.errors import UserError
@@ -17,17 +22,39 @@ _LOOKS = 3  # scores of validation users that a closed form holds while it choos
 
 def users_and_items(config: Config) -> tuple[int, int]:
     """How many there are in the files of a data set, before any filter; zeros if they cannot be read."""
-    ids: dict[str, set[str]] = {f"{config[field]}:token": set() for field in ("USER_ID_FIELD", "ITEM_ID_FIELD")}
     try:
-        for part in config["benchmark_filename"] or [None]:
-            file = config.data_folder / ".".join(filter(None, (config["dataset"], part, "inter")))
-            table = read_table(file, config["field_separator"], config["encoding"] or "utf-8", ids, ids)
-            for column, values in ids.items():
-                values.update(table[column].unique())
+        users, items = _ids(config)
     except (OSError, KeyError, UserError):  # the runs will say what is wrong
         return 0, 0
-    users, items = ids.values()
     return len(users), len(items)
+
+
+def most_items(config: Config) -> int:
+    """Items of a data set before any filter, with those of its table that nobody chose; 0 if it cannot be read."""
+    column, table = f"{config['ITEM_ID_FIELD']}:token", config.data_folder / f"{config['dataset']}.item"
+    try:
+        items = _ids(config)[1]
+        if table.is_file():
+            items |= set(_read(config, table, [column])[column])
+    except (OSError, KeyError, UserError):
+        return 0
+    return len(items)
+
+
+def _ids(config: Config) -> tuple[set[str], set[str]]:
+    """The users and the items of the interactions."""
+    ids: dict[str, set[str]] = {f"{config[field]}:token": set() for field in ("USER_ID_FIELD", "ITEM_ID_FIELD")}
+    for part in config["benchmark_filename"] or [None]:
+        file = config.data_folder / ".".join(filter(None, (config["dataset"], part, "inter")))
+        table = _read(config, file, ids)
+        for column, values in ids.items():
+            values.update(table[column].unique())
+    users, items = ids.values()
+    return users, items
+
+
+def _read(config: Config, file: Path, columns: Collection[str]) -> pd.DataFrame:
+    return read_table(file, config["field_separator"], config["encoding"] or "utf-8", columns, columns)
 
 
 def memory_bytes(config: Config, users: int, items: int) -> int:

@@ -20,7 +20,7 @@ from recbole.utils import init_seed
 from recbole_cadmr.compat.numpy import verified_inverses
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
-from recbole_cadmr.config.rules import first_metric, without_inert
+from recbole_cadmr.config.rules import first_metric, refuse_long_lists, without_inert
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import eval_batch_size, joined, prepare_loaders
@@ -110,13 +110,7 @@ def split_data(config: Config) -> tuple[MultimodalDataset, list[MultimodalDatase
 
 def check_topk(config: Config, dataset: MultimodalDataset) -> None:
     """Raise :class:`UserError` if a list would be longer than the catalogue."""
-    n_items = dataset.item_num - 1
-    if max(config["topk"]) > n_items:
-        fitting = ",".join(str(k) for k in config["topk"] if k <= n_items) or n_items
-        raise UserError(
-            f"topk {max(config['topk'])} is more than the {n_items} items of {config['dataset']}; "
-            f"give a smaller `topk`, such as [{fitting}]"
-        )
+    refuse_long_lists(config["topk"], dataset.item_num - 1, config["dataset"])
 
 
 def loaders_of(config: Config, parts: Sequence[MultimodalDataset]) -> tuple[Any, Any, Any]:

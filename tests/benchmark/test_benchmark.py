@@ -280,6 +280,13 @@ def test_one_model_may_see_other_features(finished, tmp_path):
     assert "| VBPR | 1 |" in (tmp_path / "out" / "table.md").read_text()
 
 
+def test_lists_longer_than_a_catalogue_are_refused_before_any_cell(finished, tmp_path, capsys):
+    arguments = [part.replace("[1, 2]", "[2, 99]") for part in command(tmp_path / "out", finished[2])]
+    assert main([*arguments, "--models=EASE,BPR"]) == 2
+    assert "topk 99 is more than the 4 items of micro; give a smaller --topk, such as [2]" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("cells/*"))
+
+
 def test_a_folder_that_is_no_benchmark_is_refused(finished, tmp_path, capsys):
     (tmp_path / "mine").write_text("x")
     assert main(command(tmp_path, finished[2], "--models=EASE")) == 2
