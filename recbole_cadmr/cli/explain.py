@@ -9,6 +9,8 @@ from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
 from recbole_cadmr.errors import UserError
 
+LONGEST_TITLE = 80  # characters on the screen
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``explain``."""
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Explain and print."""
     with uncollected():
-        from recbole_cadmr.formatting import markdown_table, plain
-        from recbole_cadmr.on_screen import laid_out
+        from recbole_cadmr.formatting import markdown_table, plain, short
+        from recbole_cadmr.on_screen import fitted, laid_out
         from recbole_cadmr.recommender.load import load
 
     if (arguments.user is None) == (arguments.history is None):
@@ -36,10 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     titles = recommender.titles
 
     def named(item: str) -> str:
-        return plain(f"{item}, {titles[item]}" if item in titles else item)
+        return plain(f"{item}, {short(titles[item], LONGEST_TITLE)}" if item in titles else item)
 
     whom = "this history" if arguments.user is None else arguments.user
-    print(f"{named(explanation.item)}: {explanation.score:.6g} for {whom} by {recommender.model_name}\n")
+    heading = f"{named(explanation.item)}: {explanation.score:.6g} for {whom} by {recommender.model_name}"
+    print(fitted(heading) + "\n")
     by_path, by_item = explanation.large_paths(), explanation.by_chosen_item()
     print(laid_out(markdown_table(by_path.assign(contribution=by_path["contribution"].map("{:.6g}".format)))))
     if len(by_item):

@@ -7,6 +7,7 @@ import argparse
 from recbole_cadmr.arguments import whole_number
 from recbole_cadmr.cli.collector import uncollected
 from recbole_cadmr.cli.evaluate import add_checkpoint
+from recbole_cadmr.cli.explain import LONGEST_TITLE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Find and print."""
     with uncollected():
-        from recbole_cadmr.formatting import markdown_table, plain
-        from recbole_cadmr.on_screen import laid_out
+        from recbole_cadmr.formatting import markdown_table, plain, short
+        from recbole_cadmr.on_screen import fitted, laid_out
         from recbole_cadmr.recommender.load import load
 
     recommender = load(arguments.checkpoint, arguments.data_path, model=arguments.model)
@@ -36,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"no item is like {arguments.item} by {arguments.by}")
         return 0
     titles = recommender.titles
+    title = f", {short(titles[arguments.item], LONGEST_TITLE)}" if arguments.item in titles else ""
+    print(fitted(f"{plain(arguments.item + title)}: most like it by {arguments.by}") + "\n")
     columns = {"item": frame["item_id"].map(plain), "score": frame["score"].map("{:.6g}".format)}
     if titles:
         columns["title"] = frame["item_id"].map(lambda item: plain(titles.get(item, "")))

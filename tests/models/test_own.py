@@ -90,7 +90,9 @@ def test_what_was_trained_is_read_where_its_class_is_named_again(trained, capsys
     assert result["own_model"]["multimodal"] and not result["own_model"]["deterministic"]
     assert main(["recommend", checkpoint, model, "--topk=2", "--output=lists.csv"]) == 0
     assert set(pd.read_csv("lists.csv")["user_id"]) == {"ann", "bob", "cid", "dot", "eve"}
+    capsys.readouterr()
     assert main(["similar", checkpoint, model, "--item=a", "--topk=1", "--by=content"]) == 0
+    assert capsys.readouterr().out.startswith("a: most like it by content\n\n| rank | item |")
     assert main(["export", checkpoint, model, "--output=export"]) == 0
     exported = recbole_cadmr.load("export").recommend(["ann"], 2)
     assert exported.item_id.tolist() == pd.read_csv("lists.csv").query("user_id == 'ann'").item_id.tolist()
