@@ -6,7 +6,7 @@ import base64
 import gzip
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -79,6 +79,14 @@ def read_facts(path: Path) -> Any:
         return json.loads(facts.partition("</script>")[0])
     except ValueError:
         return None
+
+
+def around(values: Iterable[float]) -> dict[str, Any]:
+    """The layout of a y axis of these values: of a single one, plotly would show 1 to either side."""
+    known = list(values)
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    room = 0.05 * abs(low) or 1.0
+    return {"yaxis_rangemode": "normal", **({"yaxis_range": [low - room, low + room]} if low == high else {})}
 
 
 def chart(name: str, traces: Sequence[Any] | go.Figure, x: str = "", y: str = "", **layout: Any) -> Markup:

@@ -12,7 +12,7 @@ from PIL import Image
 from plotly.offline import get_plotlyjs_version
 
 from recbole_cadmr.data.prepare.page import write_page as write_data_page
-from recbole_cadmr.html_page import PALETTE, chart, write_page
+from recbole_cadmr.html_page import PALETTE, around, chart, write_page
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.study.page import write_study_page
 from tests.browser import needs_browser
@@ -137,3 +137,9 @@ def test_a_chart_that_cannot_be_drawn_says_so(browser, tmp_path):
     path.write_text(path.read_text().replace("await Plotly.newPlot", "await Plotly.missing"))
     browser.open(path.as_uri())
     browser.until(lambda: "cannot be drawn: Plotly.missing is not" in browser.one("#one").text, "nothing is said")
+
+
+def test_an_axis_of_a_single_value_stays_close_to_it():
+    assert around([1.0, 1.0]) == {"yaxis_rangemode": "normal", "yaxis_range": [0.95, 1.05]}
+    assert around([0.0]) == {"yaxis_rangemode": "normal", "yaxis_range": [-1.0, 1.0]}
+    assert around([0.2, 0.3]) == around(iter([0.1, 0.3])) == {"yaxis_rangemode": "normal"}

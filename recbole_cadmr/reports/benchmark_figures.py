@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from recbole_cadmr.formatting import seconds, short
-from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label
+from recbole_cadmr.html_page import FAINT, INK, PALETTE, around, chart, label
 from recbole_cadmr.reports.frame import ALL, TRAINING, Results
 from recbole_cadmr.reports.tables import Marks, against, headline
 
@@ -139,7 +139,7 @@ def learning_curves(results: Results, name: str) -> Markup | str:
         is_hidden = place >= _SHOWN_CURVES and len(order) > _SHOWN_CURVES + 2
         trace.update(name=_name(order[place]), visible="legendonly" if is_hidden else True)
     score = f"{label(results.protocol['valid_metric'].lower())} in validation"
-    layout = {"height": 480 + 9 * len(order), "xaxis": _time_axis(frame["time"]), "yaxis_rangemode": "normal"}
+    layout = {"height": 480 + 9 * len(order), "xaxis": _time_axis(frame["time"]), **around(frame["score"])}
     legend = {"title": {"text": ""}, "y": -0.16, "yanchor": "top", "itemwidth": 34, "font": {"size": 12}}
     return chart(name, figure, "time since the start", score, legend=legend, **layout)
 

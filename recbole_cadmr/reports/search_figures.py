@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from recbole_cadmr.formatting import short, text_of
-from recbole_cadmr.html_page import FAINT, INK, PALETTE, chart, label
+from recbole_cadmr.html_page import FAINT, INK, PALETTE, around, chart, label
 from recbole_cadmr.reports.search_importance import Importance, is_number, key_of
 
 LITTLE = 0.2  # R², below which the shares of the settings are not to be read
@@ -56,7 +56,7 @@ def _by_value(metric: str, name: str, scored: pd.DataFrame, chart_name: str) -> 
         traces.append(trace.update(hovertemplate=hovertemplate))
     xaxis = {"type": "log" if is_wide else "linear"} if is_scale else {"type": "category", "categoryarray": ticks}
     layout: dict[str, Any] = {"height": 240, "margin": {"t": 6, "b": 32}, "font": {"size": 12}, "showlegend": False}
-    return chart(chart_name, traces, xaxis=xaxis, yaxis_rangemode="normal", **layout)
+    return chart(chart_name, traces, xaxis=xaxis, **around(scores.dropna()), **layout)
 
 
 def learning_curves(
@@ -97,7 +97,7 @@ def learning_curves(
         "epoch",
         f"{label(metric)} in validation",
         height=460,
-        yaxis_rangemode="normal",
+        **around(shown["score"]),
         hovermode="closest",
         legend={"y": 1.02, "yanchor": "bottom"},
     )
