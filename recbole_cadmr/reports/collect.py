@@ -15,7 +15,14 @@ from recbole_cadmr.formatting import text_of
 from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PARAMETERS, RUN, TRAINING, Results
 from recbole_cadmr.reports.measure import by_stratum, diversity
-from recbole_cadmr.reports.results_table import COMPARABLE, check_comparable, costs_of, grouped, row_settings
+from recbole_cadmr.reports.results_table import (
+    COMPARABLE,
+    check_comparable,
+    costs_of,
+    differing_settings,
+    grouped,
+    row_settings,
+)
 from recbole_cadmr.reports.significance import compare
 from recbole_cadmr.runs.result import RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
@@ -143,14 +150,9 @@ class _Rows:
 
 def _names(results: Sequence[RunResult]) -> list[str]:
     """Distinct names of the configurations: model and preset, and the settings where these are not enough."""
-    settings = [row_settings(result["settings"]) for result in results]
-    presets = [own.pop("preset", None) for own in settings]
+    presets = [result["settings"].get("preset") for result in results]
     short = [result["model"] + (f" ({preset})" if preset else "") for result, preset in zip(results, presets)]
-    names = []
-    for name, own in zip(short, settings):
-        twins = [other for other_name, other in zip(short, settings) if other_name == name]
-        differing = [f"{k}={v}" for k, v in own.items() if any(twin.get(k) != v for twin in twins)]
-        names.append(f"{name} {', '.join(differing)}" if differing else name)
+    names = [f"{name} {differing}".rstrip() for name, differing in zip(short, differing_settings(results))]
     counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
     return [name if n == 1 else f"{name} ({n})" for name, n in zip(names, counts)]
 

@@ -52,9 +52,10 @@ def results_table(folders: Sequence[str | os.PathLike[str]], metrics: Sequence[s
     groups = [[result for _, result in group] for group in grouped(results)]
     costs = [pd.DataFrame([costs_of(run) for run in runs]).mean() for runs in groups]
     shown = [(name, form) for name, form in COSTS.items() if any(name in cost for cost in costs)]
+    differing = differing_settings([runs[0] for runs in groups])
     rows = [
-        [*_row(runs, metrics), *(form(cost[name]) if name in cost else "–" for name, (_, form) in shown)]
-        for runs, cost in zip(groups, costs)
+        [*_row(runs, own, metrics), *(form(cost[name]) if name in cost else "–" for name, (_, form) in shown)]
+        for runs, own, cost in zip(groups, differing, costs)
     ]
     return markdown_table(pd.DataFrame(rows, columns=[*head, *(name for _, (name, _) in shown)]))
 
@@ -70,14 +71,15 @@ def costs_of(run: RunResult) -> dict[str, float]:
     }
 
 
-def _row(runs: Sequence[RunResult], metrics: Sequence[str]) -> list[str]:
+def _row(runs: Sequence[RunResult], differing: str, metrics: Sequence[str]) -> list[str]:
     values = pd.DataFrame([run["test_result"] for run in runs])
     means = [with_deviation(values[metric].mean(), values[metric].std()) for metric in metrics]
     training = np.mean([sum(run["seconds"].values()) for run in runs])
     evaluations = [seconds for run in runs if (seconds := run["seconds_per_evaluation"]) is not None]
     evaluation = f"{np.mean(evaluations):.1f} s" if evaluations else "not measured"
     preset = plain(runs[0]["settings"].get("preset") or "")
-    return [runs[0]["model"], preset, str(len(runs)), *means, f"{training:.0f} s", evaluation]
+    model = plain(f"{runs[0]['model']} {differing}".rstrip())
+    return [model, preset, str(len(runs)), *means, f"{training:.0f} s", evaluation]
 
 
 def check_comparable(results: Sequence[tuple[Path, RunResult]], names: Sequence[str] = COMPARABLE) -> None:
@@ -125,6 +127,17 @@ def grouped(
                 f"two of the runs of {group[0][1]['model']} have the same settings and seed; give one of them"
             )
     return list(groups.values())
+
+
+def differing_settings(results: Sequence[RunResult]) -> list[str]:
+    """In what each result differs from others of the same model and preset: ``name=value, ...``, or nothing."""
+    settings = [row_settings(result["settings"]) for result in results]
+    kinds = [(result["model"], own.pop("preset", None)) for result, own in zip(results, settings)]
+    differing = []
+    for kind, own in zip(kinds, settings):
+        twins = [other for other_kind, other in zip(kinds, settings) if other_kind == kind]
+        differing.append(", ".join(f"{k}={v}" for k, v in own.items() if any(twin.get(k) != v for twin in twins)))
+    return differing
 
 
 def row_settings(changed: Mapping[str, Any]) -> dict[str, Any]:

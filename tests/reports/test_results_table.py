@@ -41,7 +41,8 @@ def test_the_table_shows_the_figures_of_the_files(brief_run, tmp_path, capsys):
     assert main(["table", str(brief_run.folder), str(other)]) == 0
     header, rule, first, second = capsys.readouterr().out.strip().splitlines()
     assert header.startswith("| synthetic | preset | seeds | recall@10 | recall@20 |") and rule.count("---") == 10
-    assert f"| CADMR | paper | 1 | {brief_run.result['test_result']['recall@10']:.4f} |" in first
+    assert f"| CADMR gate_init=0.3 | paper | 1 | {brief_run.result['test_result']['recall@10']:.4f} |" in first
+    assert second.startswith("| CADMR gate_init=0.5 | paper | 1 |")
     assert "| 0.1235 |" in second
     cpu = sum(brief_run.result["cpu_seconds"].values())
     assert header.endswith("| CPU time |") and first.endswith(f"| {seconds(cpu)} |")
