@@ -119,7 +119,7 @@ class _Panel:
         epochs, values = [epoch for _, epoch, _ in points], [value for *_, value in points]
         (low, high), first, last = limits or (min(values), max(values)), min(epochs), max(epochs)
         if high == low:
-            low, high = low - 0.5 * abs(low) - 1e-9, high + 0.5 * abs(high) + 1e-9
+            low, high = low - 0.05 * abs(low) - 1e-9, high + 0.05 * abs(high) + 1e-9
         left, right = self.begin + _LEFT, self.begin + self.width - _RIGHT
         bottom = top + _HEIGHT - _BOTTOM
 

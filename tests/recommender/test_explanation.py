@@ -112,3 +112,10 @@ def test_with_another_weight_of_content_why_and_list_agree(recommender):
             assert parts["contribution"].sum() == pytest.approx(factor * contribution, rel=1e-6)
     with pytest.raises(UserError, match="content_weight must be a number from 0 on"):
         recommender.explain("cid", item="b", content_weight=-1)
+
+
+def test_a_long_title_is_shortened_in_the_heading(run, recommender, capsys, monkeypatch):
+    monkeypatch.setattr(Recommender, "titles", {"b": "begin " + 300 * "x" + " end"})
+    assert main(["explain", f"--checkpoint={run.checkpoint}", "--user=cid", "--item=b"]) == 0
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert heading.startswith("b, begin xxx") and "x end: " in heading and len(heading) < 140
