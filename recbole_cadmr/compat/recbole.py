@@ -49,6 +49,8 @@ def silence_warnings() -> bool:
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=r"recbole\.")
     warnings.filterwarnings("ignore", message="A value is being set on a copy of a DataFrame", module=r"recbole\.")
     warnings.filterwarnings("ignore", message="Detected pickle protocol 4")  # of its checkpoints, before one is refused
+    # Of tqdm, which transformers imports, in a notebook without widgets: bars are text there.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     return True
 
 
