@@ -118,7 +118,7 @@ BAD = [
     ({"load_col": {"inter": 5}}, "load_col.inter must be a list or a word, not 5"),
     ({"load_col": {"intr": ["user_id"]}}, "load_col has no entry 'intr'; did you mean inter"),
     ({"load_col": {"kg": ["head_id"]}}, "load_col has no entry 'kg'"),
-    ({"unused_col": {"inter": [5]}}, "unused_col.inter must be a list of a word each"),
+    ({"unused_col": {"inter": [5]}}, "unused_col.inter must be a list, each a word"),
     ({"user_inter_num_interval": "[a,b]"}, r"must be an interval such as '\[3,5\]' or '\[3,inf\)', not '\[a,b\]'"),
     ({"user_inter_num_interval": "[5,3]"}, "must be an interval"),
     ({"user_inter_num_interval": 5}, "must be an interval"),

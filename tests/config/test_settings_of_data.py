@@ -41,7 +41,7 @@ def test_what_concerns_the_data_is_taken(tmp_path):
 @pytest.mark.parametrize("name", ["../secret", "a/../../secret/train", "/etc/passwd", "..", ".hidden", "", "a\\b"])
 @pytest.mark.parametrize("setting", ["benchmark_filename", "modalities", "item_graphs"])
 def test_a_name_leads_nowhere_else(setting, name):
-    with pytest.raises(UserError, match=f"{setting} must be a list of a name that may be part"):
+    with pytest.raises(UserError, match=f"{setting} must be a list, each a name that may be part"):
         Config("BPR", settings={setting: [name, "valid", "test"]})
 
 

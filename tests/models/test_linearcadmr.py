@@ -147,9 +147,9 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         (["--modality_weights=[0,0]"], "modality_weights must hold one weight for each of text, image"),
         (["--enhancment=1"], "did you mean enhancement?"),
         (["--reg_weight=-1"], "reg_weight must be at least 0"),
-        (["--enhancement=1e39"], "enhancement must be at most 1e+06, not 1e+39"),
-        (["--output_smoothing=1e39"], "output_smoothing must be at most 1e+06, not 1e+39"),
-        (["--direct_path=1e39"], "direct_path must be at most 1e+06, not 1e+39"),
+        (["--enhancement=1e39"], "enhancement must be at most 1000000, not 1e+39"),
+        (["--output_smoothing=1e39"], "output_smoothing must be at most 1000000, not 1e+39"),
+        (["--direct_path=1e39"], "direct_path must be at most 1000000, not 1e+39"),
         (["--modalities=[]"], "LinearCADMR needs item features"),
     ):
         assert main([*command, *more]) == 2
