@@ -62,8 +62,8 @@ def serve() -> Iterator[Site]:
             self.send_header("Content-Length", str(length))
             self.end_headers()
             body = body[: len(body) // 2] if fault == "cut" else body
+            site.sent.append((self.path, first, len(body)))  # before who has all of it looks
             self.wfile.write(body)
-            site.sent.append((self.path, first, len(body)))
             self.close_connection = True
 
         def log_message(self, *args: object) -> None:
