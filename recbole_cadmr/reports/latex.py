@@ -26,7 +26,7 @@ def latex(tables: Sequence[Results]) -> str:
 
 def _latex_table(results: Results) -> str:
     frame = headline(results, _escaped, _IN_LATEX)
-    frame.columns = [_escaped(name if "@" in name else name.capitalize()) for name in frame.columns]
+    frame.columns = [_escaped(name if "@" in name else name[:1].upper() + name[1:]) for name in frame.columns]
     missing = "".join(f"{_escaped(f'{label}: {reason}')}\\\\\n" for label, reason in results.missing.items())
     caption = _escaped(". ".join(protocol_lines(results)))
     return _floating(frame, caption, _label(results.dataset), missing)

@@ -116,7 +116,7 @@ def read_page(page: str, is_slow: bool, folder: Path, variables: dict[str, str])
     blocks = [block for block in blocks_of(page) if block.mark != "not run" and (is_slow or block.mark != "slow")]
     first = [Block(page, 1, "python", BEFORE[page])] if page in BEFORE else []
     last = [Block(page, blocks[-1].line, "python", AFTER[page])] if page in AFTER else []
-    at_work: dict[str, Interpreter] = {}
+    interpreters: dict[str, Interpreter] = {}
     try:
         for number, block in enumerate([*first, *blocks, *last]):
             if named := re.match(r"# ([\w-]+\.(?:py|yaml|json|hyper))\b", block.text):
@@ -126,14 +126,15 @@ def read_page(page: str, is_slow: bool, folder: Path, variables: dict[str, str])
             file = folder.with_name(f"{folder.name}-blocks") / f"{number}-{Path(page).name}"
             file.parent.mkdir(exist_ok=True)
             file.write_text(as_it_is_here(block, folder, int(variables["PORT"])))
-            if block.language not in at_work:
-                at_work[block.language] = Interpreter(commands[block.language], folder, variables)
+            if block.language not in interpreters:
+                interpreters[block.language] = Interpreter(commands[block.language], folder, variables)
             begun = time.monotonic()
-            is_done = at_work[block.language].run(file)
-            print(f"{block.place}: {time.monotonic() - begun:.1f} s\n{at_work[block.language].output}")
-            assert is_done, f"{block.place}: this block fails\n{block.text}\n{at_work[block.language].output[-3000:]}"
+            is_done = interpreters[block.language].run(file)
+            output = interpreters[block.language].output
+            print(f"{block.place}: {time.monotonic() - begun:.1f} s\n{output}")
+            assert is_done, f"{block.place}: this block fails\n{block.text}\n{output[-3000:]}"
     finally:
-        for interpreter in at_work.values():
+        for interpreter in interpreters.values():
             interpreter.close()
 
 

@@ -339,6 +339,7 @@ def test_of_real_runs(runs, tmp_path):
         cpu = np.mean([sum(run["cpu_seconds"].values()) for run in own])
         assert shown[8] == seconds(cpu) and entry["cpu_seconds"] == pytest.approx(cpu)
         assert f'data-v="{table.costs.at[name, CPU]}">{seconds(cpu)}<' in page  # by which the column is sorted
+    assert "& CPU time &" in latex([table])
     _, *points = figure(page, "accuracy-0")
     drawn = {x: y for times, recalls, _ in points for x, y in zip(times, recalls)}
     assert drawn == pytest.approx(dict(zip(table.costs[TRAINING], table.means["recall@20"])))

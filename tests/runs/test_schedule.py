@@ -11,7 +11,7 @@ import recbole_cadmr
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.train import resume
-from recbole_cadmr.training import trainer
+from recbole_cadmr.training import resumable_trainer, trainer
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.checkpoint import load_checkpoint
 from tests.micro import SMALL, write_micro
@@ -269,7 +269,8 @@ def writes(monkeypatch):
         names.append(str(path).rpartition("/")[2])
         save(path, content)
 
-    monkeypatch.setattr(trainer, "save_checkpoint", counted)
+    for module in (trainer, resumable_trainer):
+        monkeypatch.setattr(module, "save_checkpoint", counted)
     return names
 
 

@@ -207,9 +207,7 @@ def test_a_plan_is_the_same_after_a_way_through_its_file(plan, tmp_path):
 
 
 def test_a_schedule_is_not_for_a_search(plan):
-    with pytest.raises(
-        UserError, match="takes no settings_schedule: its trials change settings only with --sch"
-    ):
+    with pytest.raises(UserError, match="takes no settings_schedule: its trials change settings only with --sch"):
         plan(space=BPR, settings_schedule={2: {"weight_decay": 0.1}})
 
 
