@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -20,6 +23,7 @@ from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.study import departures
 from recbole_cadmr.study.plan import read_plan, study_names
 from recbole_cadmr.study.variants import trained_variants
+from tests.browser import needs_browser
 from tests.cells import no_processes
 from tests.micro import write_micro
 
@@ -65,6 +69,24 @@ def finished(tmp_path_factory):
     with no_processes():
         assert main(command(place, PLAN)) == 0
     return place
+
+
+@needs_browser
+def test_a_chart_becomes_a_picture_of_the_documentation(finished, driver):
+    script = Path(__file__).parents[2] / "docs" / "study_pictures.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    shown = []
+    for _ in range(2):
+        driver.get((finished / "out/report.html").as_uri())
+        shown.append(pictures.drawn(driver, "effects-0"))
+    svg = ElementTree.fromstring(shown[0])
+    comparisons = [("no attention", "linear"), ("bpr", "linear")]
+    assert sum("point" in one.get("class", "").split() for one in svg.iter()) == len(comparisons)
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert all(f"{variant} against {base}" in texts for variant, base in comparisons)
+    assert shown[0] == shown[1] and pictures.drawn(driver, "nothing") == ""
 
 
 def test_data_are_tidy_and_those_of_the_runs(finished):
