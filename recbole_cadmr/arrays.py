@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.memory import free_bytes
@@ -114,6 +115,14 @@ def _need_file(path: Path) -> None:
         raise UserError(f"{path} is not a file that can be read" if path.exists() else f"there is no file {path}")
 
 
+def as_type(rows: np.ndarray, dtype: npt.DTypeLike) -> tuple[np.ndarray, int | None]:
+    """Rows [n, width] as real numbers of ``dtype``, and which of them is the first that is not finite so, if any."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
+        cast = np.asarray(rows).astype(dtype, copy=False)
+    bad = np.flatnonzero(~np.isfinite(cast).all(axis=1))
+    return cast, int(bad[0]) if len(bad) else None
+
+
 def missing_rows(rows: np.ndarray) -> np.ndarray:
     """Which rows are all zeros, as folders of features have them for items without a picture: bool [n_rows].
 
@@ -123,9 +132,8 @@ def missing_rows(rows: np.ndarray) -> np.ndarray:
     missing = np.zeros(len(rows), dtype=bool)
     step = max(1, _BLOCK // rows.shape[1])
     for start in range(0, len(rows), step):  # in blocks, so that no second copy is made
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite
-            block = np.asarray(rows[start : start + step], dtype=np.float32)
-        if not np.isfinite(block).all():
-            raise ValueError(start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0]))
+        block, bad = as_type(rows[start : start + step], np.float32)
+        if bad is not None:
+            raise ValueError(start + bad)
         missing[start : start + step] = ~block.any(axis=1)
     return missing

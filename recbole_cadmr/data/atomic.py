@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +64,26 @@ def read_table(
     Raises:
         UserError: if the file is not text, or a line has another number of fields than the header.
     """
-    header, code = read_header(path, separator, encoding), _past_mark(encoding)
+    header = read_header(path, separator, encoding)
     if header == [""]:
         raise UserError(f"{path} has no header in its first line")
     read = empty_columns([name for name in header if columns is None or name in columns], ids)
+    for batch in _batches(path, separator, encoding, header, list(read)):
+        for name, column in read.items():
+            column.add_array(batch.column(name))
+    table = pd.DataFrame({name: column.values() for name, column in read.items()})
+    empty = np.logical_and.reduce([table[name] == "" for name in table]).nonzero()[0] if len(table) else ()
+    if not len(empty):
+        return table
+    with open(path, encoding=_past_mark(encoding)) as file:  # a blank line is no line of empty fields
+        blank = set(empty).intersection(row for row, line in enumerate(file, -1) if line == "\n")
+    return table.drop(index=sorted(blank))
 
+
+def _batches(
+    path: Path, separator: str, encoding: str, header: Sequence[str], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The rows below the header as Arrow's, some at once; :class:`UserError` as of :func:`read_table`."""
     unequal: list[int] = []  # numbers of lines; an exception would be lost in Arrow
 
     def note(row: pa.csv.InvalidRow) -> str:
@@ -83,16 +98,14 @@ def read_table(
                 block_size=_LONGEST,
                 skip_rows=1,
                 column_names=header,
-                encoding=code.removesuffix("-sig"),
+                encoding=_past_mark(encoding).removesuffix("-sig"),
             ),
             pa.csv.ParseOptions(
                 delimiter=separator, quote_char=False, ignore_empty_lines=False, invalid_row_handler=note
             ),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(header, TEXT), include_columns=list(read)),
+            pa.csv.ConvertOptions(column_types=dict.fromkeys(header, TEXT), include_columns=columns),
         ) as batches:
-            for batch in batches:
-                for name, column in read.items():
-                    column.add_array(batch.column(name))
+            yield from batches
     except UnicodeError as error:
         raise UserError(f"{path} is not {encoding.upper()} text") from error
     except pa.ArrowInvalid as error:
@@ -103,13 +116,6 @@ def read_table(
             raise UserError(f"{path} has a line of more than {_LONGEST:,} bytes") from error
         if not re.search("Empty CSV|initial 1 rows", str(error)):  # there is nothing, or a header alone
             raise UserError(f"{path} is not {encoding.upper()} text") from error
-    table = pd.DataFrame({name: column.values() for name, column in read.items()})
-    empty = np.logical_and.reduce([table[name] == "" for name in table]).nonzero()[0] if len(table) else ()
-    if not len(empty):
-        return table
-    with open(path, encoding=code) as file:  # a blank line is no line of empty fields
-        blank = set(empty).intersection(row for row, line in enumerate(file, -1) if line == "\n")
-    return table.drop(index=sorted(blank))
 
 
 def _past_mark(encoding: str) -> str:

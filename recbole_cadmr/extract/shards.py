@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_cadmr.arrays import as_type
 from recbole_cadmr.blocks import Over, here
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.extract.vector_store import VectorCache, VectorStore
@@ -81,59 +82,78 @@ def in_shards(
     Raises:
         UserError: if a vector is too large for ``dtype`` or not finite.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    places: dict[bytes, list[int]] = {}  # of the inputs whose vectors are not there yet
-    for place in range(len(keys)) if order is None else order:
-        if (key := keys[place]) is not None:
-            places.setdefault(key, []).append(place)
     store = _store(work, cache, encoder, width, dtype)
     others = [] if cache is None or alike in (None, encoder) else [_store(work, cache, alike, width, dtype)]
-    state, empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
-    target, n_waiting = work / "features.npy", sum(map(len, places.values()))
+    target, n_waiting = work / "features.npy", sum(key is not None for key in keys)
     with (
         rows_aside(target, dtype, (len(keys), width)) as put,
         bar(total=n_waiting, desc=label, unit=" items", miniters=1) as shown,
     ):
-        ahead = 0  # of the shard that is being computed, already shown
-
-        def on_the_way(n: int) -> None:
-            nonlocal ahead
-            ahead += n
-            shown.update(n)
-
-        def fill(found: Sequence[bytes], vectors: np.ndarray, became: np.ndarray) -> None:
-            at = [places.pop(key) for key in found]
-            everywhere, rows = np.concatenate(at), np.repeat(np.arange(len(at)), [*map(len, at)])
-            put(everywhere, vectors[rows])
-            state[everywhere], empty[everywhere] = became[rows], ~vectors.any(axis=1)[rows]
-            nonlocal ahead
-            shown.update(len(everywhere) - ahead)
-            ahead = 0
-
+        rows = _Rows(keys, range(len(keys)) if order is None else order, put, shown)
         for each in (store, *others):
-            for segment in each.find(places):
-                fill(*segment)
-        kept = int(((state == PRESENT) & ~empty).sum())
-        missing = {key: at[0] for key, at in places.items()}
-        waiting = [*missing]
-        parts = {start: waiting[start : start + size] for start in range(0, len(waiting), size)}
-        blocks: Iterator[tuple[int, Any]] = (
-            (start, read([missing[key] for key in part])) for start, part in parts.items()
-        )
-        for start, (vectors, became) in _watched(over(compute, blocks), on_the_way):
-            with np.errstate(over="ignore"):  # refused below
-                vectors = vectors.astype(dtype)
-            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-            if len(bad):
-                place = missing[parts[start][bad[0]]]
+            for segment in each.find(rows.waiting):
+                rows.fill(*segment)
+        kept = int(rows.present.sum())
+        missing = [(key, places[0]) for key, places in rows.waiting.items()]
+        parts = {start: dict(missing[start : start + size]) for start in range(0, len(missing), size)}
+        blocks: Iterator[tuple[int, Any]] = ((start, read([*part.values()])) for start, part in parts.items())
+        for start, (computed, became) in _watched(over(compute, blocks), shown.update):
+            vectors, bad = as_type(computed, dtype)
+            if bad is not None:
+                place = [*parts[start].values()][bad]
                 raise UserError(f"the vector of item {place} is not finite as {dtype}; try --dtype float32")
-            store.add(parts[start], vectors, became)
-            fill(parts[start], vectors, became)
+            store.add([*parts[start]], vectors, became)
+            rows.fill([*parts[start]], vectors, became)
     if cache is not None:
         cache.prune()
-    present = state == PRESENT
-    damaged, zeros = np.flatnonzero(state == DAMAGED).tolist(), int((present & empty).sum())
-    return Extracted(target, present & ~empty, damaged, zeros, kept, {**card, "type": dtype})
+    return Extracted(target, rows.present, rows.damaged, rows.zeros, kept, {**card, "type": dtype})
+
+
+class _Rows:
+    """The rows of a catalogue, written as their vectors become known: at once all that have the same input.
+
+    Attributes:
+        waiting: by its key, the places of each input whose vector is not there yet, in the order of computing.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[bytes | None],
+        order: Sequence[int],
+        put: Callable[[np.ndarray, np.ndarray], None],
+        shown: Any,
+    ) -> None:
+        self.waiting: dict[bytes, list[int]] = {}
+        for place in order:
+            if (key := keys[place]) is not None:
+                self.waiting.setdefault(key, []).append(place)
+        self._state, self._empty = np.full(len(keys), ABSENT, dtype=np.int8), np.zeros(len(keys), dtype=bool)
+        self._put, self._shown, self._n = put, shown, 0
+
+    @property
+    def present(self) -> np.ndarray:
+        """Which rows are vectors that say something: bool [n]."""
+        return (self._state == PRESENT) & ~self._empty
+
+    @property
+    def zeros(self) -> int:
+        """How many rows are vectors of zeros."""
+        return int(((self._state == PRESENT) & self._empty).sum())
+
+    @property
+    def damaged(self) -> list[int]:
+        """Places of inputs that cannot be read."""
+        places: list[int] = np.flatnonzero(self._state == DAMAGED).tolist()
+        return places
+
+    def fill(self, keys: Sequence[bytes], vectors: np.ndarray, became: np.ndarray) -> None:
+        """Write the vectors [m, width] of m inputs to all of their places."""
+        places = [self.waiting.pop(key) for key in keys]
+        everywhere, rows = np.concatenate(places), np.repeat(np.arange(len(places)), [*map(len, places)])
+        self._put(everywhere, vectors[rows])
+        self._state[everywhere], self._empty[everywhere] = became[rows], ~vectors.any(axis=1)[rows]
+        self._n += len(everywhere)
+        self._shown.update(self._n - self._shown.n)  # some were shown on the way
 
 
 def _store(work: Path, cache: VectorCache | None, encoder: Mapping[str, str], width: int, dtype: str) -> VectorStore:

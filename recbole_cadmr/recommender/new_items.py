@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from recbole_cadmr.arrays import as_type
 from recbole_cadmr.data.prepare.interactions import is_usable
 from recbole_cadmr.data.prepare.texts import as_it_stands
 from recbole_cadmr.errors import UserError
@@ -103,11 +104,9 @@ def _given_vectors(catalogue: Catalogue, vectors: Any, ids: list[str]) -> dict[s
         if array.shape != wanted:
             shape = " x ".join(map(str, array.shape)) or "one number"
             raise UserError(f"the {name} vectors must be {wanted[0]} x {wanted[1]} numbers, not {shape}")
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            item = ids[int(np.flatnonzero(~np.isfinite(array).all(1))[0])]
-            raise UserError(f"the {name} vector of '{item:.100}' holds NaN or infinite numbers (as float32)")
+        array, bad = as_type(array, np.float32)
+        if bad is not None:
+            raise UserError(f"the {name} vector of '{ids[bad]:.100}' holds NaN or infinite numbers (as float32)")
         if len(large := np.flatnonzero((np.abs(array) > _LARGEST).any(1))):
             raise UserError(
                 f"the {name} vector of '{ids[int(large[0])]:.100}' holds numbers beyond {_LARGEST:g}, whose squares "

@@ -16,11 +16,11 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, refuse_used_folder
+from recbole_cadmr.files import refuse_used_folder
 from recbole_cadmr.memory import free_bytes
-from recbole_cadmr.screen import note
 
 _LEAST = 64  # bytes for an interaction: its numbers, an order of them, and a copy
+_TOLD = ("k-core", "new items", "times", "text vectors", "image vectors")  # steps, on the screen
 
 
 def assemble(
@@ -49,15 +49,10 @@ def assemble(
     Raises:
         UserError: if the data set exists, or nothing is left to train on.
     """
-    from recbole_cadmr.data.prepare.write import with_graph, write_data_set  # heavy: torch and plotly
+    from recbole_cadmr.data.prepare.write import deliver, with_graph  # heavy: torch and plotly
 
     refuse_used_folder(options.folder)
-    needed, free = _LEAST * len(interactions), free_bytes()
-    if needed > free:
-        raise UserError(
-            f"{len(interactions):,} interactions of {sources[0].name} need at least {needed:,} bytes of memory beside "
-            f"those they are in, but {free:,} are free; give the process more, or fewer interactions"
-        )
+    _need_memory(len(interactions), sources[0])
     interactions, steps = read_values(interactions, sources[0], options, skipped)
     interactions = clean(interactions, skipped)
     had = set(interactions["item_id"].unique()) if options.keep_new_items else set()
@@ -82,13 +77,19 @@ def assemble(
         titles, kept = _less(content.titles, without), {c: _less(of, without) for c, of in content.kept.items()}
         if options.keep_new_items:
             steps["new items"] = f"{len(new):,} with content, of which {len(had.intersection(new)):,} had interactions"
-        with folder_aside(options.folder, within=work) as folder:
-            about = (options.name, parts, titles, features, origin, licence, sources, skipped.lines(), steps)
-            write_data_set(folder, Prepared(*about, new_items=new, kept=kept, pictures=content.pictures))
-    told = ("k-core", "new items", "times", "text vectors", "image vectors")
-    for line in [*(f"{step}: {steps[step]}" for step in told if step in steps), *skipped.lines()]:
-        note(line)
-    return options.folder
+        about = (options.name, parts, titles, features, origin, licence, sources, skipped.lines(), steps)
+        prepared = Prepared(*about, new_items=new, kept=kept, pictures=content.pictures)
+        return deliver(prepared, options.folder, work, _TOLD)
+
+
+def _need_memory(n: int, source: Source) -> None:
+    """Raise :class:`UserError` if memory is too small for the steps of ``n`` interactions."""
+    needed, free = _LEAST * n, free_bytes()
+    if needed > free:
+        raise UserError(
+            f"{n:,} interactions of {source.name} need at least {needed:,} bytes of memory beside those they are in, "
+            f"but {free:,} are free; give the process more, or fewer interactions"
+        )
 
 
 def _without_content(new: list[str], features: Sequence[Features], skipped: SkippedRows) -> tuple[set[str], list[str]]:

@@ -19,8 +19,7 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.split import split_parts
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside, read_text, refuse_used_folder
-from recbole_cadmr.screen import note
+from recbole_cadmr.files import read_text, refuse_used_folder
 
 TITLES = "titles.tsv"
 _EVENT = re.compile(r"([0-9]{1,18})\|([0-9]{1,18})")
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> Path:
     Raises:
         UserError: if a file is missing or malformed, a domain is empty, or the data set exists.
     """
-    from recbole_cadmr.data.prepare.write import write_data_set  # heavy: torch and plotly
+    from recbole_cadmr.data.prepare.write import deliver  # heavy: torch and plotly
 
     source, skipped = arguments.source, SkippedRows()
     if not source.is_dir():
@@ -100,11 +99,8 @@ def run(arguments: argparse.Namespace) -> Path:
         settings=_SETTINGS,
         domains={item: names[domain] for item, domain in zip(kept["item_id"], kept["domain"])},
     )
-    with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
-        write_data_set(folder, prepared)
-    for line in [f"order: {prepared.steps['order']}", *skipped.lines()]:
-        note(line)
-    return options.folder
+    with working_folder(options.folder) as work:
+        return deliver(prepared, options.folder, work, told=["order"])
 
 
 _BEGIN = 2**16  # characters that tell what a file holds

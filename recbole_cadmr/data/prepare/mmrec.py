@@ -22,8 +22,6 @@ from recbole_cadmr.data.prepare.vectors import check_vectors, named_files, rows_
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside
-from recbole_cadmr.screen import note
 
 _ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".mat")
 _OPTIONAL = {"rating", "timestamp"}
@@ -56,7 +54,7 @@ def run(arguments: argparse.Namespace) -> Path:
     Raises:
         UserError: if a file is missing or malformed, features do not fit the items, or the data set exists.
     """
-    from recbole_cadmr.data.prepare.write import write_data_set  # heavy: torch and plotly
+    from recbole_cadmr.data.prepare.write import deliver  # heavy: torch and plotly
 
     source, split, skipped = arguments.source, arguments.split, SkippedRows()
     if not source.is_dir():
@@ -85,11 +83,8 @@ def run(arguments: argparse.Namespace) -> Path:
         steps={"split": "as it came" if split == OWN else f"{split}, seed {options.seed}"},
         settings={"data_note": "derived features"} if _derived(modalities) else {},
     )
-    with working_folder(options.folder) as work, folder_aside(options.folder, within=work) as folder:
-        write_data_set(folder, prepared)
-    for line in skipped.lines():
-        note(line)
-    return options.folder
+    with working_folder(options.folder) as work:
+        return deliver(prepared, options.folder, work)
 
 
 def features_of(texts: Sequence[str]) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,11 +20,26 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.prepare.card import card_text
 from recbole_cadmr.data.prepare.content import Features, Prepared
 from recbole_cadmr.data.prepare.page import write_page
-from recbole_cadmr.files import write_rows
+from recbole_cadmr.files import folder_aside, write_rows
+from recbole_cadmr.screen import note
 
 _BLOCK = 4096  # rows copied at once
 _LINES = 2**17  # lines made at once
 _OPTIONAL = ("rating", "timestamp", "order")
+
+
+def deliver(prepared: Prepared, target: Path, work: Path, told: Sequence[str] = ()) -> Path:
+    """Write a data set as the folder ``target``, whole or not at all, and say what was skipped.
+
+    Args:
+        work: a folder of its own beside the target.
+        told: names of the steps that are said, too.
+    """
+    with folder_aside(target, within=work) as folder:
+        write_data_set(folder, prepared)
+    for line in [*(f"{step}: {prepared.steps[step]}" for step in told if step in prepared.steps), *prepared.notes]:
+        note(line)
+    return target
 
 
 def write_data_set(folder: Path, prepared: Prepared) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_cadmr.arrays import as_type
 from recbole_cadmr.data.prepare.content import Features
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.vector_files.block import Block
@@ -45,30 +46,20 @@ def vectors_of_items(
     width, dtype = first.rows.shape[1], "float16" if first.rows.dtype == np.float16 else "float32"
     place_of = {item: place for place, item in enumerate(items)}
     present, given = np.zeros(len(items), dtype=bool), np.zeros(len(items), dtype=bool)
-    seen: set[str] = set()
     unknown: list[str] = []
-    n_unknown = 0
     with rows_aside(target, dtype, (len(items), width)) as put:
-        for ids, rows in _with_ids(source, first, waiting, row_ids):
-            for item in ids:
-                if item in seen or not item:
-                    what = f"names '{item:.100}' twice" if item else "has a row without an id"
-                    raise UserError(f"{source} {what}; it needs one vector of each item")
-                seen.add(item)
+        for ids, rows in _each_once(source, _with_ids(source, first, waiting, row_ids)):
             places = np.array([place_of.get(item, -1) for item in ids])
             own = np.flatnonzero(places >= 0)
-            n_unknown += len(ids) - len(own)
-            unknown += [ids[row] for row in np.flatnonzero(places < 0)[: max(_SHOWN - len(unknown), 0)]]
-            with np.errstate(over="ignore"):  # refused below
-                kept = np.asarray(rows[own]).astype(dtype)
-            bad = np.flatnonzero(~np.isfinite(kept).all(axis=1))
-            if len(bad):
-                item = ids[own[bad[0]]]
+            unknown += [ids[row] for row in np.flatnonzero(places < 0)]
+            kept, bad = as_type(rows[own], dtype)
+            if bad is not None:
+                item = ids[own[bad]]
                 raise UserError(f"{source}: the vector of '{item:.100}' holds NaN or infinite numbers (as float32)")
             put(places[own], kept)
             given[places[own]], present[places[own]] = True, kept.any(axis=1)
         if not given.any():
-            there, here = (", ".join(map(repr, some)) for some in (unknown, items[:_SHOWN]))
+            there, here = (", ".join(map(repr, some[:_SHOWN])) for some in (unknown, items))
             raise UserError(
                 f"no id of {source} is an item of the data set: the ids are such as {there} there and {here} here, and "
                 f"must match"
@@ -77,7 +68,6 @@ def vectors_of_items(
             raise UserError(f"{source} holds only zeros for the items of the data set, which say nothing of them")
     for item in unknown:
         skipped.note(f"vectors of {name} whose id is no item of the data set", item)
-    skipped.note(f"vectors of {name} whose id is no item of the data set", n=n_unknown - len(unknown))
     skipped.note(f"items whose {name} vector is zeros, so that they lack {name}", n=int((given & ~present).sum()))
     skipped.note(f"items without a vector, which lack {name}", n=int((~given).sum()))
     if first.ids is None and row_ids.said:
@@ -86,9 +76,22 @@ def vectors_of_items(
     return Features(name, [items[place] for place in at], target, at, made_by=f"the user: {source.name}")
 
 
-def _with_ids(
-    source: Path, first: Block, others: Iterator[Block], row_ids: RowIds
-) -> Iterator[tuple[list[str], np.ndarray]]:
+_Rows = Iterator[tuple[list[str], np.ndarray]]  # ids, and the vectors of these
+
+
+def _each_once(source: Path, blocks: _Rows) -> _Rows:
+    """The same; :class:`UserError` at an id that is there twice or empty."""
+    seen: set[str] = set()
+    for ids, rows in blocks:
+        for item in ids:
+            if item in seen or not item:
+                what = f"names '{item:.100}' twice" if item else "has a row without an id"
+                raise UserError(f"{source} {what}; it needs one vector of each item")
+            seen.add(item)
+        yield ids, rows
+
+
+def _with_ids(source: Path, first: Block, others: Iterator[Block], row_ids: RowIds) -> _Rows:
     """Rows with their ids; of rows without, when they have all been read, whether they are as many."""
     n = 0
     for block in chain([first], others):
