@@ -205,6 +205,32 @@ def search(
     else:
         from ray.tune import FailureConfig, RunConfig
 
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trial, **constants), dict(resources)),
+        param_space=dict(space),
+        tune_config=tune.TuneConfig(
+            metric=metric,
+            mode=mode,
+            num_samples=n,
+            search_alg=algorithm,
+            scheduler=scheduler,
+            reuse_actors=True,
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[_watch(on_step, on_end)],
+            failure_config=FailureConfig(max_failures=1),
+        ),
+    )
+    tuner.fit()
+
+
+def _watch(on_step: Callable[[], None], on_end: Callable[[str, bool], None]) -> Any:
+    """What Ray tells of a search, handed on."""
+    from ray import tune
+
     class Watch(tune.Callback):
         report_step: Callable[[], None]
         report_end: Callable[[str, bool], None]
@@ -223,26 +249,7 @@ def search(
 
     watch = Watch()
     watch.report_step, watch.report_end = on_step, on_end
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trial, **constants), dict(resources)),
-        param_space=dict(space),
-        tune_config=tune.TuneConfig(
-            metric=metric,
-            mode=mode,
-            num_samples=n,
-            search_alg=algorithm,
-            scheduler=scheduler,
-            reuse_actors=True,
-        ),
-        run_config=RunConfig(
-            name="ray",
-            storage_path=str(folder),
-            verbose=0,
-            callbacks=[watch],
-            failure_config=FailureConfig(max_failures=1),
-        ),
-    )
-    tuner.fit()
+    return watch
 
 
 def population_scheduler(seed: int, **options: Any) -> Any:

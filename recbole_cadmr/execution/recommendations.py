@@ -70,13 +70,10 @@ def write_in_parts(
     everyone = recommender.checked_users(users)
     size = -(-part // recommender.engine.users_at_once) * recommender.engine.users_at_once
     card, place, source = recommender.parts.card, Path(output), Path(checkpoint)
-    data = source.resolve() if is_export(source) else Path(card["settings"]["data_path"]) / card["dataset"]
-    content = None if is_export(source) else read_bytes(source)
-    own = None if content is None else source_of(card["model"])
-    compute = _UserBlocks(content, pack(data), data.name, {"topk": topk, **how}, own)
+    compute = _UserBlocks.by(source, card, {"topk": topk, **how})
     key = {
-        "checkpoint": recommender.version if content is None else sha256_of(source),
-        **({} if own is None else {"own_model": str(own.sha256)}),
+        "checkpoint": recommender.version if compute.checkpoint is None else sha256_of(source),
+        **({} if compute.own is None else {"own_model": str(compute.own.sha256)}),
         "data": json.dumps(card["fingerprint"], sort_keys=True),
         "users": hashlib.sha256("\0".join(everyone).encode()).hexdigest(),
         "lists": json.dumps({"topk": topk, **how, "part": size}, sort_keys=True, default=pd.DataFrame.to_csv),
@@ -114,6 +111,14 @@ class _UserBlocks:
     dataset: str
     how: Mapping[str, Any]
     own: ModelSource | None = None
+
+    @classmethod
+    def by(cls, source: Path, card: Mapping[str, Any], how: Mapping[str, Any]) -> _UserBlocks:
+        """Those of a checkpoint or an export that a card describes."""
+        if is_export(source):
+            return cls(None, pack(source.resolve()), source.resolve().name, how)
+        data = Path(card["settings"]["data_path"]) / card["dataset"]
+        return cls(read_bytes(source), pack(data), data.name, how, source_of(card["model"]))
 
     def __call__(self, users: Sequence[str]) -> pd.DataFrame:
         return self._recommender.recommend(users, **self.how)

@@ -24,11 +24,10 @@ from recbole_cadmr.tuning.samplers import SAMPLERS, SCHEDULERS, SpaceEncoder, eq
 from recbole_cadmr.tuning.space import (
     Point,
     Space,
-    check_space,
     grid_points,
     parse_space,
     random_points,
-    read_space,
+    space_left,
 )
 
 SEARCH = "search.json"
@@ -137,38 +136,16 @@ def make_plan(
     Raises:
         UserError: on anything wrong with them.
     """
-    for what, value, names in (("sampler", sampler, SAMPLERS), ("scheduler", scheduler, SCHEDULERS)):
-        if value not in names:
-            raise UserError(f"there is no {what} '{value}'{did_you_mean(value, names)}; there are {', '.join(names)}")
+    _check_strategy(sampler, scheduler, trials, grace)
     subject = {"model": model, "dataset": dataset, "preset": preset}
     named = {**(settings or {}), **{name: value for name, value in subject.items() if value is not None}}
     fixed = {name: value for name, value in named.items() if name not in (*subject, "output")}
     if "settings_schedule" in fixed:
         raise UserError("a search takes no settings_schedule: its trials change settings only with --scheduler pbt")
-    if grace is not None and scheduler == "fifo":
-        raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
-    if trials is not None and not 1 <= trials <= _MOST_TRIALS:
-        raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
     config = Config(named.get("model"), named.get("dataset"), settings={"preset": named.get("preset"), **fixed})
     fixed = current_names(config["model"], fixed, "settings")
-    refuse_missing(config["tracker"])
-    refuse_unmeasurable(config["energy"])
-    if scheduler == "pbt" and (remote := next((name for name in config["tracker"] if name in REMOTE), None)):
-        raise UserError(
-            f"members of a population take over each other's states, which {remote} would show as runs in pieces; "
-            f"leave out tracker {remote}, or take another --scheduler"
-        )
-    if not config["eval_step"]:
-        raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
-    if isinstance(space, Mapping):
-        searched, origin = parse_space(current_names(config["model"], space, "the space"), "the space"), "the space"
-    else:
-        searched = read_space(config["model"], config["preset"], space)
-        origin = str(space) if space is not None else f"the space of {config['model']}"
-    check_space(searched, config, origin)
-    searched = {name: dimension for name, dimension in searched.items() if name not in fixed}
-    if not searched:
-        raise UserError(f"{origin} has nothing left to search: all of its settings are given")
+    _check_runs(config, scheduler)
+    searched = space_left(config, space, fixed)
     of_trials = {n: v for n, v in OF_TRIALS.items() if n in config and n not in (*fixed, *searched)}
     if of_trials:
         fixed |= of_trials
@@ -194,6 +171,30 @@ def make_plan(
         own_model=own_model(config),
     )
     return _counted(plan, trials)
+
+
+def _check_strategy(sampler: str, scheduler: str, trials: int | None, grace: int | None) -> None:
+    """Raise :class:`UserError` unless a search can go on so."""
+    for what, value, names in (("sampler", sampler, SAMPLERS), ("scheduler", scheduler, SCHEDULERS)):
+        if value not in names:
+            raise UserError(f"there is no {what} '{value}'{did_you_mean(value, names)}; there are {', '.join(names)}")
+    if grace is not None and scheduler == "fifo":
+        raise UserError("the scheduler fifo stops no trial, so that there is no --grace; leave it out")
+    if trials is not None and not 1 <= trials <= _MOST_TRIALS:
+        raise UserError(f"a search has from 1 to {_MOST_TRIALS:,} trials, not {trials}")
+
+
+def _check_runs(config: Config, scheduler: str) -> None:
+    """Raise :class:`UserError` unless runs with these settings can be the trials of a search."""
+    refuse_missing(config["tracker"])
+    refuse_unmeasurable(config["energy"])
+    if scheduler == "pbt" and (remote := next((name for name in config["tracker"] if name in REMOTE), None)):
+        raise UserError(
+            f"members of a population take over each other's states, which {remote} would show as runs in pieces; "
+            f"leave out tracker {remote}, or take another --scheduler"
+        )
+    if not config["eval_step"]:
+        raise UserError("a search chooses on validation, and eval_step 0 asks for none; give --eval_step=1")
 
 
 def _counted(plan: Plan, trials: int | None) -> Plan:

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,28 @@ class Dimension:
 
 
 Space = dict[str, Dimension]
+
+
+def space_left(config: Config, given: str | Path | Mapping[str, Any] | None, fixed: Collection[str]) -> Space:
+    """What a search has to choose: the space of the user's, or the package's own, without the settings ``fixed``.
+
+    Args:
+        given: a yaml file, or its content; the package's own for the model if not given.
+
+    Raises:
+        UserError: if it cannot be read, no search should choose some of it, or nothing is left.
+    """
+    model, origin = config["model"], "the space"
+    if isinstance(given, Mapping):
+        space = parse_space(current_names(model, given, origin), origin)
+    else:
+        space = read_space(model, config["preset"], given)
+        origin = f"the space of {model}" if given is None else str(given)
+    check_space(space, config, origin)
+    left = {name: dimension for name, dimension in space.items() if name not in fixed}
+    if not left:
+        raise UserError(f"{origin} has nothing left to search: all of its settings are given")
+    return left
 
 
 def read_space(model: str, preset: str | None = None, file: str | Path | None = None) -> Space:
