@@ -31,14 +31,14 @@ from recbole_cadmr.reports.collect import read_results
 from recbole_cadmr.reports.foreign_lists import ForeignLists
 from recbole_cadmr.reports.frame import Results
 from recbole_cadmr.reports.latex import columns_of, joint, latex
-from recbole_cadmr.reports.tables import csv_text, first_html, first_tables, markdown
+from recbole_cadmr.reports.tables import TABLE, csv_text, first_html, first_tables, markdown
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.runs.trackers import refuse_missing
 from recbole_cadmr.training.energy import refuse_unmeasurable
 from recbole_cadmr.tuning.search import RAY
 
-TABLE, LATEX, JOINT, CSV, REPORT = "table.md", "table.tex", "joint.tex", "results.csv", "report.html"
+LATEX, JOINT, CSV, REPORT = "table.tex", "joint.tex", "results.csv", "report.html"
 
 
 class Benchmark(list[Results]):

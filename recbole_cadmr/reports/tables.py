@@ -14,6 +14,7 @@ from recbole_cadmr.reports.frame import ALL, EVALUATION, GPU_MEMORY, MEMORY, PAR
 from recbole_cadmr.reports.measure import COLD
 from recbole_cadmr.reports.results_table import COSTS
 
+TABLE = "table.md"
 SIGNIFICANT = "statistically significantly better than every other"
 TEST = "paired t-test over users, scores averaged over seeds, two-sided, Holm-corrected, p < .05"
 _LEGEND = f"best in bold, second underlined; * {SIGNIFICANT} ({TEST})"
@@ -135,8 +136,8 @@ def markdown(tables: Sequence[Results]) -> str:
 
 
 def first_tables(tables: Sequence[Results]) -> str:
-    """What a person wants to see first: the headline results of each data set, and what has no result."""
-    return "\n".join(line for results in tables for line in (*_first(results), ""))
+    """What a person wants to see first: the headline results of each data set, and which models have none."""
+    return "\n".join(line for results in tables for line in (*_first(results), *_without(results, plain), ""))
 
 
 def first_html(tables: Sequence[Results]) -> str:
@@ -146,8 +147,8 @@ def first_html(tables: Sequence[Results]) -> str:
 
 def _first_in_html(results: Results) -> Iterator[str]:
     yield headline(results, lambda value: escape(str(value)), IN_HTML).to_html(index=False, escape=False)
-    lines = [*protocol_lines(results), _LEGEND, *(f"{label}: {reason}" for label, reason in results.missing.items())]
-    yield from ("<ul>", *(f"<li>{escape(line)}</li>" for line in lines), "</ul>")
+    lines = [*map(escape, [*protocol_lines(results), _LEGEND]), *filter(None, _without(results, escape))]
+    yield from ("<ul>", *(f"<li>{line}</li>" for line in lines), "</ul>")
 
 
 def _first(results: Results) -> Iterator[str]:
@@ -155,14 +156,20 @@ def _first(results: Results) -> Iterator[str]:
     yield from (f"- {plain(line)}" for line in protocol_lines(results))
     yield f"- {_LEGEND}\n"
     yield markdown_table(headline(results, plain, _MARKDOWN))
+
+
+def _without(results: Results, escaped: Callable[[str], str]) -> Iterator[str]:
+    """What has no result, without the reason, which was said when a run ended."""
     if results.missing:
-        yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))
+        yield from ("", f"Without a result, for the reasons in {TABLE}: {', '.join(map(escaped, results.missing))}")
 
 
 def _markdown_section(results: Results) -> Iterator[str]:
     names = results.models.index
     models = {"model": list(map(plain, names))}
     yield from _first(results)
+    if results.missing:
+        yield from ("", *(f"- {plain(label)}: {plain(reason)}" for label, reason in results.missing.items()))
     yield from ("", "Against the best other model, by the t-test (Wilcoxon: signed-rank test, corrected alike):", "")
     compared = {metric: [plain(against(results, name, metric)) for name in names] for metric in results.headline}
     yield markdown_table(pd.DataFrame(models | compared))

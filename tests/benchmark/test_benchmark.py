@@ -316,7 +316,8 @@ def test_a_failed_cell_shows_its_error_and_stops_nothing(finished, tmp_path, cap
     data = write_micro(tmp_path / "dataset", train=["ann a", "ann b", "bob b", "bob a"])
     assert main(command(tmp_path / "out", f"--data_path={data}", "--models=BPR,EASE", "--seeds=1")) == 0
     output = capsys.readouterr().out
-    assert "has every item" in output
+    assert output.count("has every item") == 1  # when it failed
+    assert "Without a result, for the reasons in table.md: BPR, seed 1\n" in output
     text = (tmp_path / "out" / "table.md").read_text()
     assert "- BPR, seed 1: failed: error: user 'ann' has every item" in text and "| EASE |" in text
 
