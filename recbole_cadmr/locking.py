@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from recbole_cadmr.errors import UserError
+from recbole_cadmr.errors import Stopped, UserError
 
 LOCK = ".lock"
 
@@ -57,6 +57,20 @@ def alone_in(root: Path, what: str, patience: float = 0.0) -> Iterator[None]:
         if is_new:
             with suppress(OSError):
                 root.rmdir()
+
+
+@contextmanager
+def resumable_in(root: Path, what: str, way: str) -> Iterator[None]:
+    """:func:`alone_in`, for work that ctrl-C and SIGTERM end with a sentence.
+
+    Args:
+        way: how to resume, as in "with: COMMAND".
+    """
+    try:
+        with alone_in(root, what), terminated_as_interrupted():
+            yield
+    except KeyboardInterrupt as error:
+        raise Stopped(f"stopped; what is finished is kept, resume {way}") from error
 
 
 def _by_whom(file: Path) -> str:

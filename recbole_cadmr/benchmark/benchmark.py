@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from recbole_cadmr.benchmark.cells import CELLS, Cells
 from recbole_cadmr.benchmark.folder import PROTOCOL, adopt, open_folder, protocols_of, read_content
-from recbole_cadmr.benchmark.lists import absolute, lists_options, read_all
-from recbole_cadmr.benchmark.plan import Options, model_specs, seeds_of, take_in_models
+from recbole_cadmr.benchmark.lists import lists_options, read_all
+from recbole_cadmr.benchmark.plan import planned, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
-from recbole_cadmr.config.config import placed
-from recbole_cadmr.config.yaml_text import load_yaml, shown
-from recbole_cadmr.errors import Stopped, UserError
+from recbole_cadmr.config.yaml_text import load_yaml
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
-from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside
-from recbole_cadmr.locking import alone_in, terminated_as_interrupted
+from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
+from recbole_cadmr.locking import resumable_in
 from recbole_cadmr.models.own import again, source_of
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.collect import read_results
@@ -34,8 +32,6 @@ from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.tables import TABLE, csv_text, first_html, first_tables, markdown
 from recbole_cadmr.runs.folder import RunFolder
 from recbole_cadmr.runs.result import read_result
-from recbole_cadmr.runs.trackers import refuse_missing
-from recbole_cadmr.training.energy import refuse_unmeasurable
 from recbole_cadmr.tuning.search import RAY
 
 LATEX, JOINT, CSV, REPORT = "table.tex", "joint.tex", "results.csv", "report.html"
@@ -96,54 +92,27 @@ def benchmark(
         UserError: on anything wrong with the options or the lists, and if ``output`` or a run was measured under
             another protocol.
     """
-    if not isinstance(settings or {}, Mapping) or not all(isinstance(name, str) for name in settings or {}):
-        raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
-    root, settings = Path(output).absolute(), dict(settings or {})
-    if lone := next((given for given in (models, datasets) if isinstance(given, (str, os.PathLike, type))), None):
-        raise UserError(f"models and data sets of a benchmark are given in lists, as in [{shown(lone)}]")
-    names: list[str] = []
-    for dataset in datasets:
-        name, settings = placed(dataset, settings)
-        names.append(str(name))
-    seeds = seeds_of(str(seeds) if isinstance(seeds, int) else seeds)
-    if "data_path" in settings:  # from another working folder it is resumed with the same data
-        settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
-    labels = take_in_models(models)
-    specs = model_specs(labels, names, settings)
-    sources = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
+    root, limit = Path(output).absolute(), bytes_of(memory)
+    options, specs = planned(models, datasets, seeds, settings or {}, tune, runs, lists)
     for spec in specs:
-        refuse_missing(spec.config["tracker"])
-        refuse_unmeasurable(spec.config["energy"])
         columns_of(columns, [f"{metric.lower()}@{k}" for metric in spec.config["metrics"] for k in spec.config["topk"]])
-    limit = bytes_of(memory)
-    agreed, paths = protocols_of(specs), [str(Path(run).absolute()) for run in runs]
-    files = [absolute(option) for option in lists]
-    from_files = lists_options(files, labels, names, seeds)
-    text = yaml.safe_dump(settings, sort_keys=False)
+    agreed = protocols_of(specs)
+    files = lists_options(options.lists, options.models, options.datasets, options.seeds)
     runner = runner_of(root, jobs, limit, ray_address)
-    make = Cells(root, seeds, jobs, limit, ray_address)
-    try:
-        with alone_in(root, "benchmark"), terminated_as_interrupted():
-            first = {spec.dataset: make.of(spec)[0] for spec in reversed(specs)}
-            foreign, read = read_all(from_files, {name: cell.config for name, cell in first.items()})
-            options = Options(labels, names, seeds, text, tune, paths, sources, files)
-            open_folder(root, options, agreed, read)
-            refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
-            remove_temporaries(root)
-            adopted = adopt(root, paths, agreed, settings.get("data_path"))
-            of_models = (make.searched(spec, tune) if tune > 1 else make.of(spec) for spec in specs)
-            cells = list(chain.from_iterable(of_models))
-            Progress(cells, jobs).run(runner)
-    except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}{again('--models', sources)}"
-        raise Stopped(f"stopped; what is finished is kept, resume with: {how}") from error
+    make = Cells(root, options.seeds, jobs, limit, ray_address)
+    command = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}"
+    with resumable_in(root, "benchmark", f"with: {command}{again('--models', options.own_models)}"):
+        first = {spec.dataset: make.of(spec)[0] for spec in reversed(specs)}
+        foreign, read = read_all(files, {name: cell.config for name, cell in first.items()})
+        open_folder(root, options, agreed, read)
+        refuse_links(root.resolve(), but=RAY)  # where a search that was killed leaves Ray's
+        remove_temporaries(root)
+        adopted = adopt(root, options.runs, agreed, specs[0].settings.get("data_path"))
+        of_models = (make.searched(spec, tune) if tune > 1 else make.of(spec) for spec in specs)
+        cells = list(chain.from_iterable(of_models))
+        Progress(cells, jobs).run(runner)
     tables = _write(root, cells, adopted, make.tried, foreign, columns)
-    mine = {cell.folder for cell in cells}
-    others = [
-        folder for folder in (root / CELLS).iterdir() if RunFolder(folder / "run").is_finished and folder not in mine
-    ]
-    if others:
-        print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
+    _tell_others(root, cells)
     return tables
 
 
@@ -177,6 +146,14 @@ def resume(
         settings["data_path"] = data_path
     options = {name: value for name, value in msgspec.structs.asdict(begun).items() if name != "own_models"}
     return benchmark(**{**options, "settings": settings}, output=folder, **where)
+
+
+def _tell_others(root: Path, cells: Sequence[RunSpec]) -> None:
+    """Say how many cells were finished by commands before, with other options."""
+    mine = {cell.folder for cell in cells}
+    others = [path for path in (root / CELLS).iterdir() if path not in mine and RunFolder(path / "run").is_finished]
+    if others:
+        print(f"{len(others)} finished cells of {root} are not of this command and not in its tables", flush=True)
 
 
 def _write(

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import yaml
 from msgspec import Meta
 
-from recbole_cadmr.arguments import MOST_SEED, shown
+from recbole_cadmr.arguments import MOST_SEED
+from recbole_cadmr.benchmark.lists import absolute
+from recbole_cadmr.config.config import placed
 from recbole_cadmr.config.deprecated import current_name, current_names, first_names, nearest_settings
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
+from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.execution.run_spec import ModelSpec
-from recbole_cadmr.models.own import is_reference, named
+from recbole_cadmr.files import path_of
+from recbole_cadmr.models.own import is_reference, named, source_of
 from recbole_cadmr.models.registry import model_names
 from recbole_cadmr.runs.topk_lists import RANKING
+from recbole_cadmr.runs.trackers import refuse_missing
+from recbole_cadmr.training.energy import refuse_unmeasurable
 
 # What the plan decides, and where that is said instead.
 _NOT_SETTINGS = {
@@ -52,6 +61,44 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: list[str]
     own_models: dict[str, str] = {}
     lists: list[str] = []
+
+
+def planned(
+    models: Sequence[str | type],
+    datasets: Sequence[str | os.PathLike[str]],
+    seeds: int | Sequence[int],
+    settings: Mapping[str, Any],
+    tune: int,
+    runs: Sequence[str | os.PathLike[str]],
+    lists: Sequence[str],
+) -> tuple[Options, list[ModelSpec]]:
+    """The options of a benchmark, as its folder keeps them, and its models on its data sets.
+
+    Args:
+        models, datasets, seeds, settings, tune, runs, lists: as of :func:`recbole_cadmr.benchmark.benchmark.benchmark`.
+
+    Raises:
+        UserError: on anything wrong with them; of runs and lists nothing is read.
+    """
+    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+        raise UserError(f"settings are given as a mapping of names to values, not as {shown(settings)}")
+    if lone := next((given for given in (models, datasets) if isinstance(given, (str, os.PathLike, type))), None):
+        raise UserError(f"models and data sets of a benchmark are given in lists, as in [{shown(lone)}]")
+    names: list[str] = []
+    for dataset in datasets:
+        name, settings = placed(dataset, settings)
+        names.append(str(name))
+    numbers = seeds_of(str(seeds) if isinstance(seeds, int) else seeds)
+    if "data_path" in settings:  # from another working folder it is resumed with the same data
+        settings = {**settings, "data_path": str(path_of(settings["data_path"], "data_path").absolute())}
+    labels = take_in_models(models)
+    specs = model_specs(labels, names, settings)
+    for spec in specs:
+        refuse_missing(spec.config["tracker"])
+        refuse_unmeasurable(spec.config["energy"])
+    own = {spec.model: source.reference for spec in specs if (source := source_of(spec.model)) is not None}
+    folders, text = [str(Path(run).absolute()) for run in runs], yaml.safe_dump(dict(settings), sort_keys=False)
+    return Options(labels, names, numbers, text, tune, folders, own, [absolute(option) for option in lists]), specs
 
 
 def take_in_models(models: Sequence[str | type]) -> list[str]:

@@ -50,11 +50,6 @@ class Findings:
         """Data sets with a result."""
         return list(self.data["dataset"].unique())
 
-    @property
-    def cells(self) -> dict[str, str]:
-        """By variant, the cell that figures are correlated in; see ``Plan.correlations``."""
-        return {variant.name: variant.cell for variant in self.plan.variants if variant.cell is not None}
-
     def values(self, dataset: str, figure: str) -> pd.DataFrame:
         """``mean``, ``std`` and ``count`` over the runs by variant and departure, of all held-out items."""
         rows = self.data[

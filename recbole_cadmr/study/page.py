@@ -87,7 +87,7 @@ def _section(found: Findings, dataset: str, place: int) -> dict[str, Any]:
 def _scatter(found: Findings, pair: tuple[str, str], name: str) -> Markup | str:
     """A point a run by two figures, coloured by its cell; "" if no run has both."""
     traces = []
-    for place, (cell, points) in enumerate(points_of(found.data, pair, found.cells).groupby("cell", sort=False)):
+    for place, (cell, points) in enumerate(points_of(found.data, pair, found.plan.cells).groupby("cell", sort=False)):
         trace = go.Scatter(x=points["x"], y=points["y"], mode="markers", name=label(short(str(cell), _LONGEST)))
         trace.update(marker={"size": 9, "color": PALETTE[place % len(PALETTE)]}, marker_symbol=place // len(PALETTE))
         trace.update(customdata=points[["variant", "seed"]].map(lambda value: label(str(value))))

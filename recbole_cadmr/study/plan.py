@@ -123,6 +123,11 @@ class Plan(_Entry, frozen=True):
         """The seeds themselves."""
         return list(range(1, self.seeds + 1)) if isinstance(self.seeds, int) else self.seeds
 
+    @property
+    def cells(self) -> dict[str, str]:
+        """By variant, the cell that figures are correlated in; see ``correlations``."""
+        return {variant.name: variant.cell for variant in self.variants if variant.cell is not None}
+
 
 def study_names() -> list[str]:
     """The studies that come with the package."""

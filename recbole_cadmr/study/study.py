@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,23 @@ import pandas as pd
 from recbole_cadmr.benchmark.cells import Cells, checked_result
 from recbole_cadmr.benchmark.plan import check_seeds, take_in_models
 from recbole_cadmr.benchmark.progress import Progress
-from recbole_cadmr.config.model_yaml import Published
-from recbole_cadmr.config.model_yaml import published as published_of
 from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.config.yaml_text import shown
-from recbole_cadmr.errors import Stopped, UserError
-from recbole_cadmr.execution.run_spec import RunSpec
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
-from recbole_cadmr.locking import LOCK, alone_in, terminated_as_interrupted
+from recbole_cadmr.locking import LOCK, resumable_in
 from recbole_cadmr.on_screen import fitted
-from recbole_cadmr.reports.results_table import check_comparable
-from recbole_cadmr.runs.result import RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
 from recbole_cadmr.study.altered_data import ALTERED
 from recbole_cadmr.study.answer import Findings
+from recbole_cadmr.study.collect import Cell, Collected
 from recbole_cadmr.study.correlations import correlations_of
 from recbole_cadmr.study.effects import correct, effects_of, orders_of
-from recbole_cadmr.study.figures import figures_of
-from recbole_cadmr.study.measurements import measured_as, measured_on
 from recbole_cadmr.study.page import write_study_page
 from recbole_cadmr.study.plan import Plan, read_plan
-from recbole_cadmr.study.variants import Trained, check_pairs, trained_variants
+from recbole_cadmr.study.variants import check_pairs, trained_variants
 from recbole_cadmr.tuning.search import RAY
 
 STUDY, DATA, TABLES, ANSWER, REPORT = "study.json", "data.csv", "tables.md", "answer.md", "report.html"
@@ -60,15 +53,6 @@ class Content(msgspec.Struct, frozen=True):
     seeds: list[int] | None = None
     settings: dict[str, str] | None = None
     schema_version: int = SCHEMA_VERSION
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A run of a variant on a data set."""
-
-    dataset: str
-    trained: Trained
-    run: RunSpec
 
 
 def study(
@@ -115,31 +99,36 @@ def study(
     check_seeds(numbers)
     runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, numbers, jobs, limit, ray_address)
-    try:
-        with alone_in(root, "study"), terminated_as_interrupted():
-            given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
-            content = Content(label, quick, plan, chosen, numbers, given)
-            _check_folder(root, content)
-            refuse_links(root.resolve(), but=RAY)
-            remove_temporaries(root)
-            cells: list[_Cell] = []
-            left_out: dict[str, str] = {}
-            for dataset in chosen:
-                trained, without = trained_variants(plan, dataset, settings, root)
-                check_pairs(plan, trained, numbers)
-                cells += [_Cell(dataset, one, run) for one in trained for run in make.of(one.spec)]
-                left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
-            write_json(root / STUDY, msgspec.to_builtins(content))
-            print(fitted(estimate(plan, chosen, len(numbers), len(cells), quick)), flush=True)
-            damaged = _damaged(cells)
-            runs = {cell.run.folder: cell.run for cell in cells if cell.run.folder not in damaged}
-            Progress(list(runs.values()), jobs).run(runner)
-            found = _found(plan, cells, left_out, damaged, quick)
-            _write(root, label, found)
-    except KeyboardInterrupt as error:
-        how = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
-        raise Stopped(f"stopped; what is finished is kept, resume with the same command: {how} ...") from error
+    command = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
+    with resumable_in(root, "study", f"with the same command: {command} ..."):
+        given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
+        content = Content(label, quick, plan, chosen, numbers, given)
+        _check_folder(root, content)
+        refuse_links(root.resolve(), but=RAY)
+        remove_temporaries(root)
+        cells, left_out = _cells(plan, chosen, settings, make)
+        write_json(root / STUDY, msgspec.to_builtins(content))
+        print(fitted(estimate(plan, chosen, len(numbers), len(cells), quick)), flush=True)
+        damaged = _damaged(cells)
+        runs = {cell.run.folder: cell.run for cell in cells if cell.run.folder not in damaged}
+        Progress(list(runs.values()), jobs).run(runner)
+        found = _found(plan, cells, left_out, damaged, quick)
+        _write(root, label, found)
     return found
+
+
+def _cells(
+    plan: Plan, datasets: Sequence[str], settings: Mapping[str, Any], make: Cells
+) -> tuple[list[Cell], dict[str, str]]:
+    """All runs, and by name why a departure does not go."""
+    cells: list[Cell] = []
+    left_out: dict[str, str] = {}
+    for dataset in datasets:
+        trained, without = trained_variants(plan, dataset, settings, make.root)
+        check_pairs(plan, trained, make.seeds)
+        cells += [Cell(dataset, one, run) for one in trained for run in make.of(one.spec)]
+        left_out |= {f"{departure} on {dataset}": reason for departure, reason in without.items()}
+    return cells, left_out
 
 
 def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, quick: bool) -> str:
@@ -185,7 +174,7 @@ def _lost(kept: Content, now: Content) -> str | None:
     return None
 
 
-def _damaged(cells: Sequence[_Cell]) -> dict[Path, str]:
+def _damaged(cells: Sequence[Cell]) -> dict[Path, str]:
     """By folder, what is wrong with the results of finished runs that cannot be used; each is said once."""
     damaged = {}
     for cell in cells:
@@ -200,7 +189,7 @@ def _damaged(cells: Sequence[_Cell]) -> dict[Path, str]:
 
 
 def _found(
-    plan: Plan, cells: Sequence[_Cell], left_out: dict[str, str], damaged: Mapping[Path, str], quick: bool
+    plan: Plan, cells: Sequence[Cell], left_out: Mapping[str, str], damaged: Mapping[Path, str], quick: bool
 ) -> Findings:
     """What the finished runs say.
 
@@ -208,70 +197,26 @@ def _found(
         left_out: by name, why a departure does not go.
         damaged: by folder, why a finished run is of no use.
     """
-    rows: list[tuple[str, str, str, int, str, str, float | None]] = []
-    missing = dict(left_out)
-    lists_of: dict[tuple[str, str], Path] = {}
-    x: dict[str, float] = {}
-    published: dict[tuple[str, str], Published | None] = {}
-    protocols: dict[tuple[str, str], tuple[Path, RunResult]] = {}
+    collected = Collected(plan.measure)
+    collected.missing |= left_out
     for cell in cells:
-        trained, run, dataset = cell.trained, cell.run, cell.dataset
-        key = (dataset, trained.variant, trained.departure, run.seed)
-        if not run.is_finished or run.folder in damaged:
-            named = " ".join(filter(None, (trained.variant, trained.departure and f"({trained.departure})")))
-            missing[f"{named} on {dataset}, seed {run.seed}"] = damaged.get(run.folder) or run.failure or "not run"
-            continue
-        if trained.x is not None:
-            x[trained.variant] = trained.x
-        if trained.source is not None:
-            measured = measured_as(run, trained.source.data_folder, dataset)
-            rows += [(*key, "", figure, value) for figure, value in measured.items()]
-            continue
-        result, lists = read_result(run.run), read_lists(run.run / LISTS)
-        own = (run.run, result)
-        check_comparable([protocols.setdefault((dataset, trained.departure), own), own])
-        rows += [(*key, *entry) for entry in figures_of(lists, result)]
-        if not trained.departure:
-            published |= {(dataset, trained.variant): _published(result)}
-            if traits_of(result)["deterministic"]:
-                lists_of[dataset, trained.variant] = run.run / LISTS
-            for name in plan.measure:
-                try:
-                    of_departures = measured_on(run, name)
-                except UserError as error:
-                    missing[f"{name} of {trained.variant} on {dataset}, seed {run.seed}"] = str(error)
-                    continue
-                rows += [
-                    (dataset, trained.variant, departure, run.seed, "", figure, value)
-                    for departure, figures in of_departures.items()
-                    for figure, value in figures.items()
-                ]
-    columns = ["dataset", "variant", "departure", "seed", "stratum", "figure", "value"]
-    data = pd.DataFrame(rows, columns=columns).astype({"value": float})
+        if cell.run.is_finished and cell.run.folder not in damaged:
+            collected.add(cell)
+        else:
+            collected.missing[cell.name] = damaged.get(cell.run.folder) or cell.run.failure or "not run"
+    data, missing = collected.data, collected.missing
     if data.empty:
         reasons = "; ".join(dict.fromkeys(missing.values()))
         raise UserError(f"no run of the study has a result: {reasons}")
     asked = [*plan.figures, *(figure for pair in plan.correlations for figure in pair)]
     missing |= {figure: "no run has this figure" for figure in asked if figure not in set(data["figure"])}
     pairs = [(one.trained.variant, one.trained.base) for one in cells if one.trained.base]
-    references = [
-        (*key, figure, value, known.source)
-        for key, known in published.items()
-        if known is not None
-        for figure, value in known.metrics.items()
-    ]
-    known_results = pd.DataFrame(references, columns=["dataset", "variant", "figure", "value", "source"])
-    effects = effects_of(data, plan.figures, list(dict.fromkeys([*pairs, *plan.pairs])), lists_of)
-    orders = orders_of(data, plan.figures[0], lists_of) if plan.orders else pd.DataFrame(columns=["dataset"])
-    within = {variant.name: variant.cell for variant in plan.variants if variant.cell is not None}
-    correlations = correlations_of(data, plan.correlations, within)
+    lists = collected.lists_of
+    effects = effects_of(data, plan.figures, list(dict.fromkeys([*pairs, *plan.pairs])), lists)
+    orders = orders_of(data, plan.figures[0], lists) if plan.orders else pd.DataFrame(columns=["dataset"])
+    correlations = correlations_of(data, plan.correlations, plan.cells)
     correct(effects, plan.figures[0], correlations)
-    return Findings(plan, data, effects, correlations, orders, known_results, x, missing, quick)
-
-
-def _published(result: RunResult) -> Published | None:
-    counts = result["fingerprint"]["counts"]["interactions"]
-    return published_of(result["model"], result["settings"].get("preset"), result["dataset"], counts)
+    return Findings(plan, data, effects, correlations, orders, collected.published, collected.x, missing, quick)
 
 
 def _write(root: Path, label: str, found: Findings) -> None:

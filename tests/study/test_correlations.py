@@ -204,7 +204,7 @@ def test_a_study_answers_by_correlations_and_claims(tmp_path):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     with no_processes():
         found = study(str(tmp_path / "own.yaml"), tmp_path / "out")
-    points = points_of(found.data, ("abs_cos_A", "ndcg_a@10"), found.cells)
+    points = points_of(found.data, ("abs_cos_A", "ndcg_a@10"), found.plan.cells)
     assert len(points) == 6 and points["x"].between(0, 1).all()
     r = np.corrcoef(points["x"], points["y"])[0, 1]
     answer = (tmp_path / "out/answer.md").read_text()
