@@ -1,35 +1,27 @@
 """The README repeats figures of docs/results.md, in a table and as a picture: both are what stands there."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+
+from tools import accuracy_against_time as picture
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def picture():
-    """The script that draws it, as a module."""
-    spec = importlib.util.spec_from_file_location("accuracy_against_time", ROOT / "docs" / "accuracy_against_time.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def cells(line):
     return [cell.strip().strip("*`<>u/\\") for cell in line.strip("|").split("|")]
 
 
-def test_picture_is_drawn_from_the_results(picture):
+def test_picture_is_drawn_from_the_results():
     drawn = picture.drawn(picture.results(RESULTS))
-    assert drawn == picture.PICTURE.read_text(encoding="utf-8"), "run: python docs/accuracy_against_time.py"
+    assert drawn == picture.PICTURE.read_text(encoding="utf-8"), "run: python -m tools.accuracy_against_time"
 
 
-def test_every_model_of_the_tables_is_in_the_picture(picture):
+def test_every_model_of_the_tables_is_in_the_picture():
     rows = picture.results(RESULTS)
     of_baby = re.findall(r"^\| baby \|.*\n\|[-|]+\n((?:\|.*\n)+)", RESULTS, re.MULTILINE)
     assert len(rows) == sum(len(table.splitlines()) for table in of_baby) == 17
@@ -42,7 +34,7 @@ def test_every_model_of_the_tables_is_in_the_picture(picture):
     assert all(f">{row.model}</text>" in svg for row in rows)
 
 
-def test_points_lie_where_their_values_are(picture):
+def test_points_lie_where_their_values_are():
     rows = [picture.Result("A", 0.1, 1), picture.Result("B", 0.05, 10), picture.Result("C", 0.02, 100)]
     points = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', picture.drawn(rows))
     (x1, y1), (x2, y2), (x3, y3) = ((float(x), float(y)) for x, y in points)

@@ -16,7 +16,7 @@ def measured(markdown: str) -> Measured:
     A model with settings of its own in such a table (``BPR learning_rate=0.0005``) is left out.
     """
     found: Measured = {}
-    for row in _rows(markdown):
+    for row in rows_of(markdown):
         (dataset, name), *columns = row.items()
         of_model = _ROW.fullmatch(name)
         metrics = {column: value for column, value in columns if "@" in column}
@@ -26,7 +26,8 @@ def measured(markdown: str) -> Measured:
     return found
 
 
-def _rows(markdown: str) -> Iterator[dict[str, str]]:
+def rows_of(markdown: str) -> Iterator[dict[str, str]]:
+    """The rows of all tables, their cells by the heads of their columns, without marks."""
     head: list[str] = []
     for line in markdown.splitlines():
         cells = [re.sub(r"\*|\\|</?u>", "", cell).strip() for cell in line.strip("|").split("|")]
@@ -35,4 +36,4 @@ def _rows(markdown: str) -> Iterator[dict[str, str]]:
         elif not head:
             head = cells
         elif set("".join(cells)) != {"-"}:
-            yield dict(zip(head, cells))
+            yield dict(zip(head, cells, strict=True))

@@ -1,4 +1,4 @@
-"""The README's picture, drawn from the tables of Baby in results.md: python docs/accuracy_against_time.py
+"""The README's picture, drawn from the tables of Baby in results.md: python -m tools.accuracy_against_time
 
 What is in no table is not in the picture: no figure stands here.
 """
@@ -6,12 +6,13 @@ What is in no table is not in the picture: no figure stands here.
 from __future__ import annotations
 
 import math
-import re
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-DOCS = Path(__file__).parent
+from tools.docs_site.result_tables import rows_of
+
+DOCS = Path(__file__).parents[1] / "docs"
 PICTURE = DOCS / "accuracy_against_time.svg"
 METRIC, DATA_SET = "recall@20", "baby"
 
@@ -37,18 +38,11 @@ class Result(NamedTuple):
 
 def results(markdown: str) -> list[Result]:
     """The rows of all tables of the data set that have both columns."""
-    found, columns = [], []
-    for line in markdown.splitlines():
-        cells = [cell.strip(" *<>u/\\") for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
-        if not cells:
-            columns = []
-        elif not columns:
-            columns = cells
-        elif columns[0] == DATA_SET and {METRIC, "training"} <= set(columns) and set(cells[0]) != {"-"}:
-            row = dict(zip(columns, cells, strict=True))
+    found = []
+    for row in rows_of(markdown):
+        if next(iter(row)) == DATA_SET and {METRIC, "training"} <= row.keys():
             amount, unit = row["training"].split()
-            value = re.match(r"[\d.]+", row[METRIC])
-            found.append(Result(_name(row), float(value[0]), float(amount) * _SECONDS[unit]))
+            found.append(Result(_name(row), float(row[METRIC].split()[0]), float(amount) * _SECONDS[unit]))
     return found
 
 
