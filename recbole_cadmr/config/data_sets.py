@@ -35,20 +35,20 @@ def find_data_set(name: str, data_path: str | None, default: str) -> tuple[Path,
     Raises:
         UserError: if it is not there.
     """
-    root = Path(default if data_path is None else data_path).absolute()
-    places = [root]
-    if data_path is None:
-        places += [Path(str(files("recbole_cadmr.embedded"))), Path(str(files("recbole"))) / "dataset_example"]
-    elif not root.is_dir():
-        raise UserError(f"there is no folder {root}; data_path must name the folder that the data sets lie in")
+    installed = Path(str(files("recbole_cadmr.embedded"))), Path(str(files("recbole"))) / "dataset_example"
+    usual = [Path(default).absolute(), *installed]
+    places = usual if data_path is None else [Path(data_path).absolute()]
+    if data_path is not None and not places[0].is_dir():
+        raise UserError(f"there is no folder {places[0]}; data_path must name the folder that the data sets lie in")
     for place in places:
         if (place / name).is_dir():
             return place, place / name
+    lacking = f"there is no data set '{name}' in {places[0]}"
+    if elsewhere := next((place for place in usual if (place / name).is_dir()), None):
+        raise UserError(f"{lacking}; leave out `data_path` for the one in {elsewhere}, or name its place")
     here = {path.name for place in places for path in data_sets_in(place)}
-    raise UserError(
-        f"there is no data set '{name}' in {root}{did_you_mean(name, sorted(here | set(catalog())))}; "
-        f"{how_to_get(name)}, or name its place with `data_path`"
-    )
+    near = "" if name in catalog() else did_you_mean(name, sorted(here | set(catalog())))
+    raise UserError(f"{lacking}{near}; {how_to_get(name)}, or name its place with `data_path`")
 
 
 def settings_of_data(file: Path, declared: Container[str]) -> dict[str, Any]:

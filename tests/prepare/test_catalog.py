@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,17 @@ def test_a_set_that_is_not_there_names_the_command_that_gets_it(tmp_path, capsys
     assert main(["train", f"--dataset={name}", f"--data_path={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: there is no data set '{name}' in {tmp_path}") and said in error
+
+
+def test_a_set_that_lies_elsewhere_names_the_place(tmp_path, capsys):
+    assert main(["train", "--dataset=baby", f"--data_path={tmp_path}"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+    assert main(["train", "--dataset=synthetic", f"--data_path={tmp_path}"]) == 2
+    installed = Path(str(files("recbole_cadmr.embedded")))
+    assert capsys.readouterr().err == (
+        f"error: there is no data set 'synthetic' in {tmp_path}; leave out --data_path for the one in {installed}, "
+        f"or name its place\n"
+    )
 
 
 def test_download_that_cannot_be(tmp_path, capsys):
