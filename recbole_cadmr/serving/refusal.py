@@ -11,6 +11,7 @@ from typing import Any
 from recbole_cadmr.errors import UserError, did_you_mean, is_out_of_memory
 
 _log = logging.getLogger(__name__)
+_NUMBER = ",.15g"  # whole ones in full
 _NOT_FIELDS = ("body", "query", "path", "header")
 
 
@@ -47,9 +48,9 @@ def of_invalid(error: Mapping[str, Any], known: Iterable[str]) -> Refused:
         "list_type": f"must be a list, not {value}",
         "bool_type": f"must be true or false, not {value}",
         "finite_number": f"must be a number, not {value}",
-        "greater_than_equal": f"must be at least {context.get('ge', 0):g}, not {value}",
-        "less_than_equal": f"must be at most {context.get('le', 0):g}, not {value}",
-        "less_than": f"must be below {context.get('lt', 0):g}, not {value}",
+        "greater_than_equal": f"must be at least {context.get('ge', 0):{_NUMBER}}, not {value}",
+        "less_than_equal": f"must be at most {context.get('le', 0):{_NUMBER}}, not {value}",
+        "less_than": f"must be below {context.get('lt', 0):{_NUMBER}}, not {value}",
         "too_short": f"must hold at least {context.get('min_length')}, not {context.get('actual_length')}",
         "too_long": f"must hold at most {context.get('max_length')}, not {context.get('actual_length')}",
         "string_too_long": f"must have at most {context.get('max_length')} characters",
