@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recbole_cadmr.cli.main import main
 from recbole_cadmr.data.prepare.page import write_page
 from recbole_cadmr.data.prepare.profile import profile
 from recbole_cadmr.data.prepare.thumbnails import thumbnails
 from tests.charts import read
+from tests.extract.networks import image_model
 
 TRAIN = [("ann", "x"), ("ann", "y"), ("ann", "z"), ("bob", "x"), ("bob", "y"), ("cid", "x")]
 HELD = {"valid": [("bob", "z")], "test": [("cid", "<i>new</i>")]}
@@ -81,6 +83,27 @@ def test_pictures_of_items_and_of_the_nearest(folder, tmp_path):
     path.write_text(path.read_text().replace(facts["pictures"]["x"], "https://elsewhere.example/x.jpg"))
     _, again = read(write_page(folder, "shop"))
     assert again["pictures"] == {item: facts["pictures"][item] for item in ("z", "<i>new</i>")}
+
+
+def test_pictures_of_a_shop_are_on_the_page_of_its_data_set(tmp_path):
+    """The whole way: a folder of pictures, encoded and shown, small, under their items."""
+    network, _, _ = image_model("vit", tmp_path / "vit")
+    (tmp_path / "pictures" / "shoes").mkdir(parents=True)
+    colours = {"x": (200, 30, 30), "shoes/y": (30, 30, 200)}
+    for name, colour in colours.items():
+        Image.new("RGB", (150, 300), colour).save(tmp_path / "pictures" / f"{name}.png")
+    rows = [f"{user},{item}" for user in ("ann", "bob", "cid", "dan") for item in ("x", "y", "z")]
+    (tmp_path / "orders.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    given = ["--inter", tmp_path / "orders.csv", "--images", tmp_path / "pictures", "--image_model", network]
+    more = ["--data_path", tmp_path, "--name", "shop", "--k_core", 1, "--text_model", "none"]
+    assert main(["prepare", "files", *map(str, [*given, *more])]) == 0
+    _, facts = read(tmp_path / "shop" / "shop.html")
+    assert set(facts["pictures"]) == {"x", "y"}
+    for name, colour in colours.items():
+        address = facts["pictures"][name.rpartition("/")[2]]
+        shown = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+        assert (shown.format, shown.size) == ("JPEG", (48, 96))
+        assert np.abs(np.array(shown).reshape(-1, 3).mean(0) - colour).max() < 3
 
 
 def test_pictures_are_bounded(tmp_path, monkeypatch):
