@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 
 Key = TypeVar("Key")
 Block = TypeVar("Block")
@@ -41,5 +41,4 @@ def open_store(store: Path, key: Mapping[str, str]) -> None:
     stamp, text = store / KEY, json.dumps(key, sort_keys=True, indent=1)
     if store.is_dir() and not (stamp.is_file() and stamp.read_bytes() == text.encode()):
         shutil.rmtree(store)
-    with write_aside(stamp) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(stamp, text)

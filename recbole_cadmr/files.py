@@ -155,10 +155,15 @@ def rows_aside(path: Path, dtype: str, shape: tuple[int, int]) -> Iterator[Calla
         yield put
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text, whole or not at all, with the same bytes on every system."""
+    with write_aside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON, whole or not at all."""
-    with write_aside(path) as temporary:
-        temporary.write_text(json_text(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json_text(content, indent=1) + "\n")
 
 
 def json_text(content: Mapping[str, Any], indent: int | None = None) -> str:

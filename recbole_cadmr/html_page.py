@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup, escape
 
 from recbole_cadmr import formatting
-from recbole_cadmr.files import json_text, read_text, write_aside
+from recbole_cadmr.files import json_text, read_text, write_text
 
 # The colours of Okabe and Ito, which the colour-blind tell apart, but for the yellow that is too pale for a line.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#3c4650")
@@ -68,8 +68,7 @@ def write_page(path: Path, template: str, title: str, facts: Mapping[str, Any], 
         .get_template(template)
         .render(title=title, facts=facts, facts_json=facts_json, plotly=_plotly(), **context)
     )
-    with write_aside(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_text(path, page)
 
 
 def read_facts(path: Path) -> Any:

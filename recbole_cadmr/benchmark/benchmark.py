@@ -21,7 +21,7 @@ from recbole_cadmr.config.yaml_text import load_yaml
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
-from recbole_cadmr.files import refuse_links, remove_temporaries, write_aside
+from recbole_cadmr.files import refuse_links, remove_temporaries, write_text
 from recbole_cadmr.locking import resumable_in
 from recbole_cadmr.models.own import again, source_of
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
@@ -186,7 +186,6 @@ def _write(
         CSV: csv_text(tables),
     }
     for name, text in texts.items():
-        with write_aside(root / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(root / name, text)
     write_benchmark_page(tables, root / REPORT)
     return Benchmark(tables, root)

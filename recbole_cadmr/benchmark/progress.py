@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from recbole_cadmr.benchmark.cells import checked_result
 from recbole_cadmr.execution.run_spec import Runner, RunSpec
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 from recbole_cadmr.formatting import seconds
 from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.runs.result import RunResult
@@ -53,8 +53,7 @@ class Progress:
         self.left.remove(cell)
         outcome = cell.failure or "failed"
         if cell.is_finished:
-            with write_aside(cell.duration_file) as temporary:
-                temporary.write_text(f"{taken:.1f}\n", encoding="utf-8")
+            write_text(cell.duration_file, f"{taken:.1f}\n")
             result = checked_result(cell)
             self._measure(cell, _taken(cell, result))
             score = result["best_valid_score"]

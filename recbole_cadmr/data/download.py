@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import hash_of, write_aside
+from recbole_cadmr.files import hash_of, write_text
 from recbole_cadmr.progress import bar
 
 _TRIES = 4
@@ -168,8 +168,7 @@ def _side(part: Path) -> Path:
 def _remember(part: Path, headers: requests.structures.CaseInsensitiveDict[str]) -> None:
     etag = headers.get("ETag", "")  # If-Range takes no weak one
     mark = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-    with write_aside(_side(part)) as temporary:
-        temporary.write_text(mark, encoding="utf-8")
+    write_text(_side(part), mark)
 
 
 def _forget(part: Path) -> None:

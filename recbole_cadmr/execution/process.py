@@ -16,7 +16,7 @@ import yaml
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import RunSpec
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 from recbole_cadmr.formatting import memory
 from recbole_cadmr.locking import alone_in
 from recbole_cadmr.models.own import source_of
@@ -55,8 +55,7 @@ def start(spec: RunSpec, data_path: Path | None = None, own: ModelSource | None 
     except UserError as error:
         spec.fail(f"failed: {error}")
         return None
-    with write_aside(settings) as temporary:
-        temporary.write_text(yaml.safe_dump(spec.all_settings, sort_keys=False), encoding="utf-8")
+    write_text(settings, yaml.safe_dump(spec.all_settings, sort_keys=False))
     if (own := own or source_of(spec.model_spec.model)) is not None:
         shutil.rmtree(spec.folder / _MODEL, ignore_errors=True)  # what else lies there could be imported
         arguments += ["--model", own.write(spec.folder / _MODEL)]

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import first_names
 from recbole_cadmr.config.rules import OF_RUN
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 from recbole_cadmr.models.own import source_of
 from recbole_cadmr.runs.folder import RunFolder
 
@@ -90,8 +90,7 @@ class RunSpec:
 
     def fail(self, reason: str) -> None:
         """Record why there is no result."""
-        with write_aside(self.failure_file) as temporary:
-            temporary.write_text(reason + "\n", encoding="utf-8")
+        write_text(self.failure_file, reason + "\n")
 
     @property
     def duration_file(self) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.nodes import ask
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 
 MARK = ".mark"
 
@@ -19,8 +19,7 @@ MARK = ".mark"
 def marked(root: Path) -> Iterator[str]:
     """A mark that stands in ``root`` meanwhile, by which a node knows this folder from another of the same path."""
     mark = uuid.uuid4().hex
-    with write_aside(root / MARK) as temporary:
-        temporary.write_text(mark, encoding="utf-8")
+    write_text(root / MARK, mark)
     try:
         yield mark
     finally:

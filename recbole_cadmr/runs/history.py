@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import json_text, write_aside
+from recbole_cadmr.files import json_text, write_text
 from recbole_cadmr.schema import read_json_lines
 from recbole_cadmr.training.callbacks import Training, TrainingCallback
 from recbole_cadmr.training.contents import Validation
@@ -41,8 +41,7 @@ def read_history(file: Path) -> list[Validation]:
 
 def rewrite_history(file: Path, history: Sequence[Validation]) -> None:
     """Let ``file`` hold ``history`` and nothing else."""
-    with write_aside(file) as temporary:
-        temporary.write_text("".join(map(_line, history)), encoding="utf-8")
+    write_text(file, "".join(map(_line, history)))
 
 
 def _line(validation: Validation) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_text
 from recbole_cadmr.formatting import short
 from recbole_cadmr.runs.result import RunResult, headline
 from recbole_cadmr.training.contents import Validation
@@ -57,8 +57,7 @@ def learning_curves(result: RunResult, path: Path) -> bool:
         f'<rect width="100%" height="100%" fill="white"/>'
         f'<text x="{_LEFT}" y="22" font-size="15">{title}</text>{"".join(parts)}</svg>\n'
     )
-    with write_aside(path) as temporary:
-        temporary.write_text(svg, encoding="utf-8")
+    write_text(path, svg)
     return True
 
 

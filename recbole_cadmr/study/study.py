@@ -19,7 +19,7 @@ from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.runner import bytes_of, runner_of
-from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_aside, write_json
+from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json, write_text
 from recbole_cadmr.locking import LOCK, resumable_in
 from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
@@ -222,6 +222,5 @@ def _found(
 def _write(root: Path, label: str, found: Findings) -> None:
     texts = {DATA: found.data.to_csv(index=False), TABLES: found.tables(), ANSWER: found.answer()}
     for name, text in texts.items():
-        with write_aside(root / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(root / name, text)
     write_study_page(found, label, root / REPORT)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from recbole_cadmr.files import write_aside
+from recbole_cadmr.files import write_aside, write_text
 from recbole_cadmr.formatting import kilograms, kilowatt_hours, listed, seconds
 from recbole_cadmr.models.own import again
 from recbole_cadmr.runs.result import metric_table
@@ -48,8 +48,7 @@ def write_best(plan: Plan, record: TrialRecord, path: Path) -> None:
         f"# Trial {record.number} of {plan.trials}, the best on validation: {score}.\n"
         f"# Run it again: {_again(plan, path)}\n"
     )
-    with write_aside(path) as temporary:
-        temporary.write_text(head + yaml.safe_dump(best_settings(plan, record), sort_keys=False), encoding="utf-8")
+    write_text(path, head + yaml.safe_dump(best_settings(plan, record), sort_keys=False))
 
 
 def _again(plan: Plan, path: Path) -> str:

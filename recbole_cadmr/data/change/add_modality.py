@@ -17,7 +17,7 @@ from recbole_cadmr.data.prepare.options import Options, add_options
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.vector_files.row_ids import RowIds, in_order
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import read_text, sha256_of_all, write_aside
+from recbole_cadmr.files import read_text, sha256_of_all, write_text
 from recbole_cadmr.screen import note
 
 _VECTORS = ("ids", "by_number", "vector_column", "pool")
@@ -176,7 +176,6 @@ def _write(found: FinishedSet, made: _Made, k: int, used: set[str], skipped: Ski
     if card.is_file():
         row = modality_row(features, used)
         text = with_modality(read_text(card), features.name, row, skipped.lines(), made.sources)
-        with write_aside(card) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(card, text)
     if (folder / f"{found.name}.html").is_file():
         write_page(folder, found.name, made.pictures)

@@ -12,7 +12,7 @@ import yaml
 from recbole_cadmr.data.atomic import read_header, read_table
 from recbole_cadmr.data.feature_file import RESERVED
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import read_text, write_aside
+from recbole_cadmr.files import read_text, write_text
 
 ENDINGS = ("", ".npy", ".knn.npz")  # of the files of a modality
 _LONGEST = 60  # characters of a modality's name: with that of the data set, a file's name has 255 bytes
@@ -139,8 +139,7 @@ class FinishedSet:
             raise UserError(
                 f"modalities cannot be changed in {file.name} as it is written; give each setting its own line"
             )
-        with write_aside(file) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        write_text(file, text)
         return FinishedSet(self.folder, self.name, settings)
 
 

@@ -13,7 +13,7 @@ from recbole_cadmr.data.encoders import read_encoders, write_encoders
 from recbole_cadmr.data.feature_file import read_features
 from recbole_cadmr.data.prepare.options import Options
 from recbole_cadmr.errors import UserError, did_you_mean
-from recbole_cadmr.files import read_text, write_aside
+from recbole_cadmr.files import read_text, write_text
 from recbole_cadmr.screen import note
 
 
@@ -45,8 +45,7 @@ def run(arguments: argparse.Namespace) -> Path:
         card = copy / "dataset_card.md"
         if card.is_file():
             text = without_modality(read_text(card), modality)
-            with write_aside(card) as temporary:
-                temporary.write_text(text, encoding="utf-8", newline="\n")
+            write_text(card, text)
         if (copy / f"{name}.html").is_file():
             write_page(copy, name)
         bare = _without_content(found)
