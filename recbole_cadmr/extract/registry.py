@@ -72,7 +72,6 @@ def extract(
     inputs: Sequence[Any],
     work: Path,
     model: str,
-    own: Mapping[str, Any],
     **how: Any,
 ) -> Extracted:
     """Vectors of ``inputs``, texts or the files of pictures or sounds.
@@ -80,8 +79,8 @@ def extract(
     Args:
         work: folder of the result.
         model: a name, or a folder.
-        own: arguments that not all extractors take, such as ``weights``; those of others are left out.
-        how: ``dtype``, ``device``, ``over`` and ``cache``, as all extractors take them.
+        how: ``dtype``, ``device``, ``over`` and ``cache``, as all extractors take them; and what some do, such as
+            ``weights``, which is left out for the others.
 
     Raises:
         UserError: if the model cannot be had.
@@ -90,7 +89,8 @@ def extract(
     module, _, name = extractor.function.partition(":")
     function: Callable[..., Extracted] = getattr(import_module(f"recbole_cadmr.extract.{module}"), name)
     named = {extractor.model: Path(model) if extractor.model == "folder" else model}
-    return function(inputs, work, **named, **{key: own[key] for key in extractor.takes if key in own}, **how)
+    others = {key for other in EXTRACTORS.values() for key in other.takes} - {*extractor.takes}
+    return function(inputs, work, **named, **{key: value for key, value in how.items() if key not in others})
 
 
 def refuse_inert(kind: Kind, model: str, given: Mapping[str, Any]) -> None:

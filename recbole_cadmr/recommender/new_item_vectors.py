@@ -157,8 +157,8 @@ def _encoded_files(
                 raise UserError(f"`{argument}` must hold names of files or their bytes, not {type(value).__name__}")
         is_by_name = extractor_of(encoder.kind, encoder.model) == "torchvision"
         model = encoder.model if is_by_name or place is None else str(place)
-        how: dict[str, Any] = {"dtype": encoder.dtype, "cache": cache}
-        found = extract(encoder.kind, paths, Path(folder) / "work", model, {"weights": place}, **how)
+        how: dict[str, Any] = {"dtype": encoder.dtype, "cache": cache, "weights": place}
+        found = extract(encoder.kind, paths, Path(folder) / "work", model, **how)
         if found.damaged:
             raise UserError(f"the {noun} of '{ids[found.damaged[0]]:.100}' cannot be read as a {noun}")
         return _checked(found, encoder, _PLACE[encoder.kind])

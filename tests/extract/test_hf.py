@@ -38,7 +38,7 @@ def pictures(folder):
 
 
 def vectors(kind, paths, work, model, **how):
-    found = extract(kind, paths, work, str(model), {}, **how)
+    found = extract(kind, paths, work, str(model), **how)
     return np.load(found.features), found
 
 
@@ -162,7 +162,7 @@ def test_folders_that_are_refused(folder, tmp_path, monkeypatch):
         config = json.loads((other / "config.json").read_text()) | changes
         (other / "config.json").write_text(json.dumps(config))
         with pytest.raises(UserError, match=said):
-            extract(kind, [None], tmp_path / "work", str(other), {})
+            extract(kind, [None], tmp_path / "work", str(other))
 
     junk = pickle.dumps(Hostile())
     refused("holds no model.safetensors: other files of weights are pickles",
@@ -181,7 +181,7 @@ def test_folders_that_are_refused(folder, tmp_path, monkeypatch):
         kind_of("empty")
     masked, *_ = image_model("vit_mae", folder)
     with pytest.raises(UserError, match=r"\(ViTMAEModel\) gives other vectors at each pass"):
-        extract("image", [None], tmp_path / "work", str(masked), {})
+        extract("image", [None], tmp_path / "work", str(masked))
     assert not Path("hacked").exists()
 
 

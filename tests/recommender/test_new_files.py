@@ -56,7 +56,7 @@ def recommender(place):
 
 
 def vector(place, kind, file, model):
-    found = extract(kind, [file], place / "work", str(place / model), {})
+    found = extract(kind, [file], place / "work", str(place / model))
     return np.load(found.features)[0]
 
 

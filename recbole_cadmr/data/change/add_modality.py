@@ -144,13 +144,13 @@ def _of_files(arguments: argparse.Namespace, items: Sequence[str], work: Path, s
         names = dict(zip(rows[column], rows[arguments.files_column]))
     suffixes, noun = (SUFFIXES if kind == "image" else SOUNDS), NOUNS[kind].removesuffix("s")
     paths = find_files(arguments.folder, items, skipped, "--folder", names, suffixes, noun)
-    how: dict[str, Any] = {"dtype": arguments.dtype, "device": arguments.device}
+    how: dict[str, Any] = {name: getattr(arguments, name) for name in ("dtype", "device", "weights")}
     how["cache"] = VectorCache.of_user(arguments.vector_cache)
     if hasattr(arguments, "over"):
         how["over"] = arguments.over
     inputs, steps = [paths.get(item) for item in items], dict[str, str]()
-    own, columns = {"weights": arguments.weights}, (arguments.files_column,) if arguments.files_column else ()
-    features = encoded(modality, kind, inputs, items, work / modality, model, how, own, skipped, steps, columns)
+    columns = (arguments.files_column,) if arguments.files_column else ()
+    features = encoded(modality, kind, inputs, items, work, model, how, skipped, steps, columns)
     if not features.items:
         raise UserError(f"none of the {len(paths):,} {NOUNS[kind]} in {arguments.folder} can be read")
     note(f"{modality} vectors: {steps[f'{modality} vectors']}")

@@ -115,21 +115,21 @@ def _encoded(
     """Vectors of texts and pictures; ``steps`` gets how many are new."""
     from recbole_cadmr.extract.vector_store import VectorCache
 
-    how: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "device", "over")}
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("dtype", "device", "over", "batch_size")}
     how["cache"] = VectorCache.of_user(options.vector_cache)
-    own, columns = {"batch_size": options.batch_size, "weights": options.weights}, content.columns
-    result = []
+    columns, result = content.columns, []
     if content.texts and options.text_model != NONE:
         skipped.note("items without text", n=len(items) - len(content.texts))
-        texts, only = [content.texts.get(item, "") for item in items], {**own, "weights": None}
-        about = (how, only, skipped, steps, columns.get("text", ()))
-        result.append(encoded("text", "text", texts, items, work / "text", options.text_model, *about))
+        texts = [content.texts.get(item, "") for item in items]
+        about = (options.text_model, how, skipped, steps, columns.get("text", ()))
+        result.append(encoded("text", "text", texts, items, work, *about))
     elif options.text_model != NONE:
         skipped.remark("no item has a text, so that there is no modality text")
     if content.pictures and options.image_model != NONE:
         pictures = [content.pictures.get(item) for item in items]
-        about = (how, own, skipped, steps, columns.get("image", ()))
-        result.append(encoded("image", "image", pictures, items, work / "image", options.image_model, *about))
+        how["weights"] = options.weights
+        about = (options.image_model, how, skipped, steps, columns.get("image", ()))
+        result.append(encoded("image", "image", pictures, items, work, *about))
     elif content.pictures:
         skipped.note("pictures that are not read", n=len(content.pictures))
     return result

@@ -25,7 +25,6 @@ def encoded(
     work: Path,
     model: str,
     how: Mapping[str, Any],
-    own: Mapping[str, Any],
     skipped: SkippedRows,
     steps: dict[str, str],
     columns: Sequence[str] = (),
@@ -34,21 +33,22 @@ def encoded(
 
     Args:
         name: of the modality.
-        how, own: as of :func:`extract`.
+        work: holds the folder of the vectors.
+        how: as of :func:`extract`.
         steps: gets how many are new.
         columns: what the inputs are called in the source.
 
     Raises:
         UserError: as of :func:`extract`.
     """
-    vectors = extract(kind, inputs, work, model, own, **how)
+    vectors = extract(kind, inputs, work / name, model, **how)
     for index in vectors.damaged:
         skipped.note(f"damaged {NOUNS[kind]}", str(inputs[index]))
     skipped.note(f"items whose {name} vector is zeros, so that they lack {name}", n=vectors.zeros)
     at = np.flatnonzero(vectors.present)
     steps[f"{name} vectors"] = f"{len(at) - vectors.kept:,} encoded, {vectors.kept:,} kept from before"
     made_by = ", ".join(f"{key} {value}" for key, value in vectors.card.items())
-    encoder = _encoder(kind, model, own.get("weights"), vectors.card, how["dtype"], columns)
+    encoder = _encoder(kind, model, how.get("weights"), vectors.card, how["dtype"], columns)
     return Features(name, [items[row] for row in at], vectors.features, at, made_by=made_by, encoder=encoder)
 
 
