@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -52,15 +51,10 @@ def load(
         return Recommender(from_checkpoint(file, place, trust_checkpoint, model))
 
 
-def recommend(
-    checkpoint: str | os.PathLike[str],
-    users: Iterable[Any] | None = None,
-    topk: int | None = None,
-    leave_out: str = "all",
-    candidates: Iterable[Any] | None = None,
-    exclude: Iterable[Any] | pd.DataFrame | None = None,
-    diversity: float = 0.0,
-    popular: bool = True,
-) -> pd.DataFrame:
-    """The ``topk`` items of highest score of a checkpoint, as :meth:`Recommender.recommend` gives them."""
-    return load(checkpoint).recommend(users, topk, leave_out, candidates, exclude, diversity, popular)
+def recommend(checkpoint: str | os.PathLike[str], *asked: Any, **options: Any) -> pd.DataFrame:
+    """The items of highest score of a checkpoint.
+
+    Args:
+        asked, options: as of :meth:`Recommender.recommend`, which says what is returned and raised.
+    """
+    return load(checkpoint).recommend(*asked, **options)

@@ -344,7 +344,7 @@ class Recommender:
             raise UserError(f"leave_out must be one of {', '.join(LEFT_OUT)}, not {leave_out!r}")
         numbers = np.arange(1, catalogue.n_users) if users is None else request.user_numbers(catalogue, users)
         names = catalogue.user_ids[numbers]
-        wanted = request.wanted(parts, topk, candidates, exclude, diversity, names, popular, content_weight)
+        wanted = request.wanted(parts, names, topk, candidates, exclude, diversity, content_weight, popular)
         sequences = histories.sequences_of(leave_out) if engine.sequential else None
         left_out = histories.left_out(leave_out)
         ranked = lists.of_users(engine, histories, sequences, torch.from_numpy(numbers), left_out, wanted)
@@ -376,7 +376,7 @@ class Recommender:
         """
         parts = self._parts
         names, rows, n_unknown = request.histories(parts, history)
-        wanted = request.wanted(parts, topk, candidates, exclude, diversity, names, True, content_weight)
+        wanted = request.wanted(parts, names, topk, candidates, exclude, diversity, content_weight)
         return table_of(parts.catalogue, names, lists.of_rows(parts.engine, rows, wanted)), n_unknown
 
     def most_popular(
@@ -385,5 +385,5 @@ class Recommender:
         """What somebody gets of whom nothing is known: rows as of :meth:`recommend`, but for ``user_id``."""
         parts = self._parts
         nobody = np.array([""], dtype=object)
-        wanted = request.wanted(parts, topk, candidates, exclude, 0.0, nobody, True, None)
+        wanted = request.wanted(parts, nobody, topk, candidates, exclude)
         return table_of(parts.catalogue, nobody, [lists.most_popular(wanted)]).drop(columns="user_id")

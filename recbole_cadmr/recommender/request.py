@@ -40,13 +40,13 @@ def ids(values: Any, name: str) -> list[str]:
 
 def wanted(
     parts: Parts,
+    names: np.ndarray,
     topk: Any,
     candidates: Any,
     exclude: Any,
-    diversity: Any,
-    names: np.ndarray,
-    popular: Any,
-    content_weight: Any,
+    diversity: Any = 0.0,
+    content_weight: Any = None,
+    popular: Any = True,
 ) -> lists.Wanted:
     """What lists for the people called ``names`` are to be like, by the arguments of ``Recommender.recommend``.
 
