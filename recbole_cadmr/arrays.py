@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import need_file
 from recbole_cadmr.memory import free_bytes
 
 _BLOCK = 2**20  # numbers checked at once
@@ -22,7 +23,7 @@ def map_array(path: Path) -> np.ndarray:
     Raises:
         UserError: if the file is missing, truncated, longer than its header says, or holds pickled objects.
     """
-    _need_file(path)
+    need_file(path)
     try:
         array = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
@@ -60,7 +61,7 @@ def array_names(path: Path) -> list[str]:
     Raises:
         UserError: if it is missing or damaged.
     """
-    _need_file(path)
+    need_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -74,7 +75,7 @@ def each_array(path: Path, names: Collection[str]) -> Iterator[np.ndarray]:
     Raises:
         UserError: if the file is missing, damaged, lacks one, holds pickled objects, or one does not fit in memory.
     """
-    _need_file(path)
+    need_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             for name in names:
@@ -98,7 +99,7 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     Raises:
         UserError: as of :func:`each_array`, and if they do not fit in memory together.
     """
-    _need_file(path)
+    need_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             needed, free = sum(archive.getinfo(f"{name}.npy").file_size for name in names), free_bytes()
@@ -107,12 +108,6 @@ def read_arrays(path: Path, *names: str) -> list[np.ndarray]:
     if needed > free:
         raise UserError(f"{path} unpacks to {needed:,} bytes, but {free:,} are free")
     return list(each_array(path, names))
-
-
-def _need_file(path: Path) -> None:
-    """Raise :class:`UserError` unless it is a file: opening a pipe would wait for ever."""
-    if not path.is_file():
-        raise UserError(f"{path} is not a file that can be read" if path.exists() else f"there is no file {path}")
 
 
 def as_type(rows: np.ndarray, dtype: npt.DTypeLike) -> tuple[np.ndarray, int | None]:

@@ -103,6 +103,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def need_file(path: Path, why: str = "") -> None:
+    """Raise :class:`UserError`, after ``why``, unless it is a file: opening a pipe would wait for ever."""
+    if not path.is_file():
+        raise UserError(f"{why}{path} is not a file" if path.exists() else f"{why}there is no file {path}")
+
+
 def refuse_device(path: str | os.PathLike[str]) -> None:
     """Raise :class:`UserError` for a device, which may have no end (``/dev/zero``); a pipe is read like a file."""
     with suppress(OSError, ValueError):

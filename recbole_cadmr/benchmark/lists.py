@@ -10,7 +10,7 @@ import msgspec
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import path_of
+from recbole_cadmr.files import need_file, path_of
 from recbole_cadmr.models.registry import model_names
 from recbole_cadmr.reports.foreign_lists import ForeignLists, read_foreign, read_split
 
@@ -90,8 +90,7 @@ def absolute(option: str) -> str:
 
 def _file(name: str) -> Path:
     path = path_of(name, "lists").absolute()
-    if not path.is_file():
-        raise UserError(f"--lists: {path} is not a file" if path.exists() else f"--lists: there is no file {path}")
+    need_file(path, "--lists: ")
     return path
 
 

@@ -25,6 +25,7 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import FORMATS, is_separated, read_rows
 from recbole_cadmr.data.prepare.text_lines import text_lines
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import need_file
 
 USER, ITEM, KEY = "user", "item", "key"
 # Names without their case, their type (``user_id:token``), blanks, dashes and underscores.
@@ -43,8 +44,7 @@ def read_list_rows(path: Path) -> pd.DataFrame:
         UserError: if the file is missing, damaged, empty or of another layout, a row has no id, or a score or rank that
             is no finite number.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    need_file(path)
     if not path.name.lower().endswith(FORMATS):
         raise UserError(f"{path} must be one of {', '.join(FORMATS)}")
     names = _names(path)

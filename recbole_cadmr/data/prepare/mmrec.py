@@ -22,6 +22,7 @@ from recbole_cadmr.data.prepare.vectors import check_vectors, named_files, rows_
 from recbole_cadmr.data.times import read_times
 from recbole_cadmr.data.working_folder import working_folder
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import need_file
 
 _ARRAYS = (".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".mat")
 _OPTIONAL = {"rating", "timestamp"}
@@ -102,8 +103,7 @@ class _Files:
 
 
 def _read_interactions(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise UserError(f"{path} is not a file that can be read")
+    need_file(path)
     table = read_table(path)
     needed = ["userID", "itemID", "x_label"]
     if not set(needed) <= set(table.columns) <= {*needed, *_OPTIONAL}:

@@ -20,6 +20,7 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.texts import as_text
 from recbole_cadmr.data.text_columns import text_table
 from recbole_cadmr.errors import UserError, did_you_mean
+from recbole_cadmr.files import need_file
 
 _SEPARATED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _JSON = (".jsonl", ".jsonl.gz")
@@ -84,8 +85,7 @@ def read_rows(
         UserError: if the file is missing, damaged, of another format, lacks a column, or names one twice.
     """
     name, wanted = path.name.lower(), list(dict.fromkeys([*columns, *optional]))
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    need_file(path)
     choose = partial(chosen_columns, path, columns, wanted)
     if name.endswith(_JSON):
         return _objects(path, skipped, choose, wanted, encoding, ids)

@@ -22,6 +22,7 @@ from recbole_cadmr.data.vector_files.block import (
     vector_of,
 )
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import need_file
 
 
 def npy_blocks(path: Path, reading: Reading) -> Iterator[Block]:
@@ -56,8 +57,7 @@ def safetensors_blocks(path: Path, reading: Reading) -> Iterator[Block]:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    need_file(path)
     try:
         file: Any = safe_open(path, framework="pt")
         names = list(file.keys())

@@ -15,14 +15,14 @@ from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
 from recbole_cadmr.data.prepare.tables import chosen_columns
 from recbole_cadmr.data.vector_files.block import NUMBERS, Block, Reading
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import need_file
 
 _FIRST = 2**14  # rows of parquet read at once, before the width is known
 
 
 def parquet_blocks(path: Path, reading: Reading) -> Iterator[Block]:
     """Vectors of a parquet file; a null, or a row of nulls, is an item without one."""
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    need_file(path)
     try:
         with pa.parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -117,8 +117,7 @@ def separated_blocks(path: Path, reading: Reading) -> Iterator[Block]:
     """Vectors of a csv or tsv, plain or gzip: numbers in columns, or between blanks or commas in one; an empty cell of
     the latter, or a row of empty cells, is an item without one.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not a file" if path.exists() else f"there is no file {path}")
+    need_file(path)
     item, vector = reading.item_column, reading.vector_column
 
     def choose(names: Sequence[str]) -> list[str]:
