@@ -60,14 +60,21 @@ def alone_in(root: Path, what: str, patience: float = 0.0) -> Iterator[None]:
 
 
 @contextmanager
-def resumable_in(root: Path, what: str, way: str) -> Iterator[None]:
-    """:func:`alone_in`, for work that ctrl-C and SIGTERM end with a sentence.
+def resumable_in(root: Path, what: str, way: str, mark: str, *others: str) -> Iterator[None]:
+    """:func:`alone_in`, for work that ctrl-C and SIGTERM end with a sentence, in an empty folder or one of its own.
 
     Args:
         way: how to resume, as in "with: COMMAND".
+        mark: name of the file that says that the folder is one of such work.
+        others: names that may be there before that.
+
+    Raises:
+        UserError: if the folder is used otherwise.
     """
     try:
         with alone_in(root, what), terminated_as_interrupted():
+            if not (root / mark).exists() and any(path.name not in (LOCK, *others) for path in root.iterdir()):
+                raise UserError(f"{root} is already used, and not by a {what}; choose another --output")
             yield
     except KeyboardInterrupt as error:
         raise Stopped(f"stopped; what is finished is kept, resume {way}") from error

@@ -101,7 +101,7 @@ def benchmark(
     runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, options.seeds, jobs, limit, ray_address)
     command = f"python -m recbole_cadmr benchmark --resume {shlex.quote(str(root))}"
-    with resumable_in(root, "benchmark", f"with: {command}{again('--models', options.own_models)}"):
+    with resumable_in(root, "benchmark", f"with: {command}{again('--models', options.own_models)}", PROTOCOL):
         first = {spec.dataset: make.of(spec)[0] for spec in reversed(specs)}
         foreign, read = read_all(files, {name: cell.config for name, cell in first.items()})
         open_folder(root, options, agreed, read)

@@ -16,7 +16,6 @@ from recbole_cadmr.benchmark.plan import Options
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.files import sha256_of, sha256_of_all, write_json
-from recbole_cadmr.locking import LOCK
 from recbole_cadmr.reports.results_table import first_difference
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
 from recbole_cadmr.runs.result import check_model, read_result
@@ -93,8 +92,6 @@ def open_folder(
                 raise UserError(f"{what} of other interactions than there are now; choose another --output")
             if difference := first_difference(protocols[dataset], agreed[dataset]):
                 raise UserError(f"{what} under another protocol: {difference}; choose another --output")
-    elif any(path.name != LOCK for path in root.iterdir()):
-        raise UserError(f"{root} is already used, and not by a benchmark; choose another --output")
     for entry in lists:
         if entry.key in before and before[entry.key].sha256 != entry.sha256:
             raise UserError(

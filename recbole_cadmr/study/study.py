@@ -20,7 +20,7 @@ from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.runner import bytes_of, runner_of
 from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json, write_text
-from recbole_cadmr.locking import LOCK, resumable_in
+from recbole_cadmr.locking import resumable_in
 from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
 from recbole_cadmr.schema import read_versioned
@@ -100,7 +100,7 @@ def study(
     runner = runner_of(root, jobs, limit, ray_address)
     make = Cells(root, numbers, jobs, limit, ray_address)
     command = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
-    with resumable_in(root, "study", f"with the same command: {command} ..."):
+    with resumable_in(root, "study", f"with the same command: {command} ...", STUDY, ALTERED):
         given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
         content = Content(label, quick, plan, chosen, numbers, given)
         _check_folder(root, content)
@@ -152,8 +152,6 @@ def _check_folder(root: Path, content: Content) -> None:
             raise UserError(f"{root} holds the study {kept.study}{how}; choose another --output")
         if difference := _lost(kept, content):
             raise UserError(f"{root} holds the study {kept.study} {difference}; choose another --output")
-    elif any(path.name not in (LOCK, ALTERED) for path in root.iterdir()):
-        raise UserError(f"{root} is already used, and not by a study; choose another --output")
 
 
 def _lost(kept: Content, now: Content) -> str | None:

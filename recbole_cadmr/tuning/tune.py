@@ -14,7 +14,7 @@ from recbole_cadmr.config.config import placed
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.shared_folder import MARK
 from recbole_cadmr.files import refuse_links, remove_temporaries
-from recbole_cadmr.locking import LOCK, resumable_in
+from recbole_cadmr.locking import resumable_in
 from recbole_cadmr.models.own import again, named, refuse_other, take_in
 from recbole_cadmr.reports.search_page import write_search_page
 from recbole_cadmr.runs.evaluate import read_test
@@ -97,11 +97,9 @@ def tune(
     resources = _with_threads(resources or Resources(), settings.get("threads"))
     plan = make_plan(named(model), dataset, threads=resources.threads, settings=settings, **options)
     command = f"python -m recbole_cadmr tune --resume {shlex.quote(str(root))}{again('--model', [plan.model])}"
-    with resumable_in(root, "search", f"with: {command}"):
+    with resumable_in(root, "search", f"with: {command}", SEARCH, MARK):
         if (root / SEARCH).is_file():
             check_same(read_plan(root), plan, root)
-        elif any(path.name not in (LOCK, MARK) for path in root.iterdir()):
-            raise UserError(f"{root} is already used, and not by a search; choose another --output")
         shutil.rmtree(root / RAY, ignore_errors=True)  # of a search that was killed
         refuse_links(root.resolve())
         remove_temporaries(root)
