@@ -204,6 +204,14 @@ def refuse_used_folder(path: Path) -> None:
         raise UserError(f"{path} is already there; remove it or choose another place")
 
 
+def link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Another name of the same file; a copy where the file system has no such links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 def refuse_links(root: Path, but: str = "") -> None:
     """Raise :class:`UserError` if ``root`` or anything in it is a link, through which files elsewhere would change.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import yaml
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.files import folder_aside
+from recbole_cadmr.files import folder_aside, link
 from recbole_cadmr.study.plan import PARTS, Departure, file_words
 
 ALTERED = "data"  # folder of these data sets in that of the study
@@ -38,7 +37,7 @@ def altered(source: Config, departure: Departure, root: Path) -> str:
         interactions = {part: folder / f"{dataset}.{part}.inter" for part in PARTS}
         for file in folder.glob(f"{dataset}.*"):
             if file not in interactions.values() and file.suffix not in (".yaml", ".html"):
-                _link(file, aside / (name + file.name.removeprefix(dataset)))
+                link(file.resolve(), aside / (name + file.name.removeprefix(dataset)))
         settings = {
             **read_yaml(folder / f"{dataset}.yaml"),
             "data_note": f"{dataset} altered for a study: {departure.name}",
@@ -52,13 +51,6 @@ def altered(source: Config, departure: Departure, root: Path) -> str:
                 _join([interactions[other] for other in own], aside / f"{name}.{part}.inter")
         (aside / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return name
-
-
-def _link(file: Path, to: Path) -> None:
-    try:
-        os.link(file.resolve(), to)
-    except OSError:
-        shutil.copyfile(file, to)
 
 
 def _join(files: list[Path], to: Path) -> None:

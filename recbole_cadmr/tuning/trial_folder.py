@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_cadmr.files import link
 from recbole_cadmr.runs.folder import RunFolder
 
 TRIALS, TRIAL = "trials", "trial.json"
@@ -45,10 +45,11 @@ class TrialFolder:
         """Keep the state, which was just written, for members that take it over."""
         run, snapshot = self.run, self._snapshot(epoch)
         snapshot.path.mkdir(parents=True, exist_ok=True)
+        # Files are replaced, never written over; to a history more may be appended, which its state does not count.
         for source, target in zip((run.last, run.best, run.history), (snapshot.last, snapshot.best, snapshot.history)):
             target.unlink(missing_ok=True)
             if source.is_file():
-                _link(source, target)
+                link(source, target)
         for old in self._epochs()[:-_SNAPSHOTS_KEPT]:
             shutil.rmtree(self._snapshot(old).path)
 
@@ -81,13 +82,3 @@ class TrialFolder:
 
     def _epochs(self) -> list[int]:
         return sorted(int(path.name) for path in self.snapshots.glob("*") if RunFolder(path).last.is_file())
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where that cannot be. Files are replaced, never written over; to a
-    history more may be appended, which its state does not count.
-    """
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

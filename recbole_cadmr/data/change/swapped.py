@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.files import link
 from recbole_cadmr.locking import alone_in
 
 _BEFORE = "before"  # what was there, where a system cannot exchange two names at once
@@ -40,7 +41,7 @@ def changed_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
                 shutil.rmtree(work / name, ignore_errors=True)
             copy = work / "after"
             try:
-                shutil.copytree(folder, copy, symlinks=True, copy_function=_linked)
+                shutil.copytree(folder, copy, symlinks=True, copy_function=link)
                 yield work, copy
                 _exchange(copy, folder, work / _BEFORE)
             except OSError as error:
@@ -51,14 +52,6 @@ def changed_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
     finally:
         with suppress(OSError):  # not empty: there is something to resume with
             work.rmdir()
-
-
-def _linked(source: str, target: str) -> None:
-    """Another name of the same file; a copy where the file system has no such links."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except (OSError, NotImplementedError):
-        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _exchange(new: Path, old: Path, aside: Path) -> None:
