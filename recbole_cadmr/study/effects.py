@@ -15,6 +15,7 @@ from recbole_cadmr.reports.significance import holm
 from recbole_cadmr.runs.topk_lists import RANKING, by_user, read_lists
 
 LEVEL = 0.05
+_DIGITS = 12  # behind the point; what is beyond them is rounding
 LEAST_ORDERED = 3  # variants that make an order
 _KEY = ["dataset", "variant", "departure"]
 _ORDER_COLUMNS = ["dataset", "departure", "tau", "low", "high", "models", "n"]
@@ -115,6 +116,7 @@ def difference_by_seed(one: pd.Series, other: pd.Series, one_stands: bool, other
 
 def interval(differences: np.ndarray) -> dict[str, float]:
     """Mean ``difference``, its 95% t interval ``low`` to ``high``, ``p`` of the paired t-test; NaN without spread."""
+    differences = np.round(differences, _DIGITS)
     mean, n = float(differences.mean()), len(differences)
     if n < 2 or np.ptp(differences) == 0:
         return {"difference": mean, "low": math.nan, "high": math.nan, "p": math.nan}
@@ -165,7 +167,7 @@ def orders_of(data: pd.DataFrame, figure: str, lists: Mapping[tuple[str, str], P
 
 def _by_seed(rows: pd.DataFrame, stand: set[str]) -> pd.DataFrame:
     """Values of variants: a row a variant, a column a seed; of some of them one run stands for all seeds."""
-    table = rows.pivot(index="variant", columns="seed", values="value")
+    table = rows.pivot(index="variant", columns="seed", values="value").round(_DIGITS)
     alone = table.index.isin(list(stand))
     table[alone] = table[alone].ffill(axis=1).bfill(axis=1)
     return table
@@ -194,7 +196,7 @@ def flipped(means: pd.Series) -> tuple[int, int, float]:
     Args:
         means: by variant and departure.
     """
-    table = means.unstack("departure")
+    table = means.unstack("departure").round(_DIGITS)
     flips, widest = 0, 0.0
     pairs = list(combinations(table.index, 2))
     for one, other in pairs:

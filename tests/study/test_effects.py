@@ -36,6 +36,17 @@ def test_the_interval_is_that_of_the_paired_t_test():
     assert np.isnan(interval(np.array([0.1]))["p"]) and np.isnan(interval(np.array([0.1, 0.1]))["low"])
 
 
+def test_what_is_left_by_rounding_is_no_difference():
+    noise = np.array([1e-17, -3e-17, 2e-17])
+    assert interval(noise)["difference"] == 0 and np.isnan(interval(noise)["p"])
+    assert np.isnan(interval(0.1 + 1e4 * noise)["p"])
+    values = {("a", ""): [0.25, 0.25], ("b", ""): [0.25 + 1e-16, 0.25], ("c", ""): [0.5, 0.5]}
+    values |= {(name, "x"): [0.3 - k * 1e-16, 0.3] for k, name in enumerate("ab")} | {("c", "x"): [0.5, 0.5]}
+    data = data_of(values)
+    assert orders_of(data, "ndcg@10", {}).set_index("departure")["tau"].tolist() == pytest.approx([1, 1])
+    assert flipped(data.groupby(["variant", "departure"])["value"].mean()) == (0, 3, 0.0)
+
+
 def test_effects_are_paired_by_seed_and_corrected_over_all():
     data = data_of({
         ("base", ""): [0.1, 0.2, 0.3],
