@@ -106,11 +106,11 @@ class Findings:
 
     def answer(self) -> str:
         """The answer in paragraphs, every number of it from the data."""
-        paragraphs = [f"**{plain(self.plan.question)}**" + (f" {_TRIAL}" if self.quick else "")]
+        paragraphs = [f"**{_shown(self.plan.question)}**" + (f" {_TRIAL}" if self.quick else "")]
         for dataset in self.datasets:
             first, *others = self._about_orders(dataset) if self.plan.orders else self._about_effects(dataset)
             further = (self._along_axis(dataset), self._by_stratum(dataset), self._about_published(dataset))
-            paragraphs += [f"On {plain(dataset)}: {first}", *others, *(" ".join(part) for part in further if part)]
+            paragraphs += [f"On {_shown(dataset)}: {first}", *others, *(" ".join(part) for part in further if part)]
         tests = int(self.effects.loc[self.effects["figure"] == self.plan.figures[0], "p"].notna().sum())
         tests += int(self.correlations["p"].notna().sum())
         if tests and not self.plan.orders:
@@ -120,7 +120,7 @@ class Findings:
             )
         paragraphs += self._about_correlations()
         if self.missing:
-            paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(plain, self.missing))}.")
+            paragraphs.append(f"Missing, for the reasons in the tables: {', '.join(map(_shown, self.missing))}.")
         return "\n\n".join(paragraphs) + "\n"
 
     def _about_effects(self, dataset: str) -> list[str]:
@@ -134,7 +134,7 @@ class Findings:
             values = self.values(dataset, figure).loc[base]
             runs = f"{values['count']:.0f} {'seeds' if values['count'] > 1 else 'run'}"
             value = spread(values["mean"], values["std"])
-            sentences = [f"{figure} of *{plain(base[0])}* is {value} ({runs})."]
+            sentences = [f"{figure} of *{_shown(base[0])}* is {value} ({runs})."]
             is_sure = mine["p"] < LEVEL
             for what, chosen in (
                 ("higher", mine[is_sure & (mine["difference"] > 0)]),
@@ -154,7 +154,7 @@ class Findings:
         values = self.values(dataset, figure)["mean"]
         if values.empty:
             return f"no run has {figure}."
-        return f"{figure} is " + ", ".join(f"{number(v)} of *{plain(name)}*" for (name, _), v in values.items()) + "."
+        return f"{figure} is " + ", ".join(f"{number(v)} of *{_shown(name)}*" for (name, _), v in values.items()) + "."
 
     def _along_axis(self, dataset: str) -> list[str]:
         """The figures beside the first along the axis of the study."""
@@ -164,7 +164,7 @@ class Findings:
             points = {self.x[variant]: mean for (variant, departure), mean in means.items() if variant in self.x}
             if points:
                 listed = ", ".join(f"{number(points[x])} at {x:g}" for x in sorted(points))
-                sentences.append(f"Along {plain(self.plan.axis)}, {figure} is {listed}.")
+                sentences.append(f"Along {_shown(self.plan.axis)}, {figure} is {listed}.")
         return sentences
 
     def _by_stratum(self, dataset: str) -> list[str]:
@@ -172,18 +172,18 @@ class Findings:
         table = self.strata(dataset, self.plan.figures[0])
         if table.empty or not any(variant.each for variant in self.plan.variants):
             return []
-        best = table.fillna(-math.inf).idxmax()
+        best = table.loc[:, table.max() > table.min()].fillna(-math.inf).idxmax()  # none where all are the same
         listed = "; ".join(
-            f"{stratum} *{plain(name)}* ({number(table.at[name, stratum])})" for stratum, name in best.items()
+            f"{stratum} *{_shown(name)}* ({number(table.at[name, stratum])})" for stratum, name in best.items()
         )
-        return [f"By stratum, the highest are: {listed}."]
+        return [f"By stratum, the highest are: {listed}."] if listed else []
 
     def _about_orders(self, dataset: str) -> list[str]:
         orders = self.orders[self.orders["dataset"] == dataset]
         if orders.empty:
             return ["there are too few results to compare orders."]
         listed = "; ".join(
-            f"{plain(row['departure'])} {_tau(row, '.2f')}{_interval(row['low'], row['high'], '.2f')}"
+            f"{_shown(row['departure'])} {_tau(row, '.2f')}{_interval(row['low'], row['high'], '.2f')}"
             for row in orders.sort_values("tau").to_dict("records")
         )
         sentences = [
@@ -199,12 +199,12 @@ class Findings:
         """Correlations and the verdicts on claims, over all data sets."""
         texts = [
             f"{row['x']} with {row['y']} {_correlation(row, 'within')} within cells{_p_of(row)} and "
-            f"{_correlation(row, 'pooled')} pooled ({row['n']} runs, {row['cells']} cells)"
+            f"{_correlation(row, 'pooled')} pooled ({row['n']} runs, {row['cells']} cell{'s' * (row['cells'] != 1)})"
             for row in self.correlations.dropna(subset="pooled").to_dict("records")
         ]
         paragraphs = [f"Over all data sets, the correlations are: {'; '.join(texts)}."] if texts else []
         found = verdicts(self.plan.claims, self.correlations, self.effects, self.plan.figures[0])
-        return paragraphs + [f"The claim that {plain(says)}: {verdict}" for says, verdict in found.items()]
+        return paragraphs + [f"The claim that {_shown(says)}: {verdict}" for says, verdict in found.items()]
 
     def _about_published(self, dataset: str) -> list[str]:
         sentences = []
@@ -213,10 +213,10 @@ class Findings:
             if row["figure"] != self.plan.figures[0] or row["variant"] not in values.index:
                 continue
             means = values.loc[row["variant"]]["mean"].sort_values(ascending=False)
-            reached = [plain(departure or "the protocol itself") for departure in means[means >= row["value"]].index]
-            nearest = f"the highest is {number(means.iloc[0])} ({plain(means.index[0] or 'the protocol itself')})"
+            reached = [_shown(departure or "the protocol itself") for departure in means[means >= row["value"]].index]
+            nearest = f"the highest is {number(means.iloc[0])} ({_shown(means.index[0] or 'the protocol itself')})"
             sentences.append(
-                f"The published {number(row['value'])} of *{plain(row['variant'])}* ({plain(row['source'])}) is "
+                f"The published {number(row['value'])} of *{_shown(row['variant'])}* ({_shown(row['source'])}) is "
                 f"reached by {', '.join(reached) if reached else 'nothing that was tried: ' + nearest}."
             )
         return sentences
@@ -225,6 +225,11 @@ class Findings:
 _TRIAL = (
     "(A trial, by --quick: few seeds, short trainings, the embedded data set. It shows that the study works, no more.)"
 )
+
+
+def _shown(text: object) -> str:
+    """A text in a paragraph, whose own asterisks mark names."""
+    return plain(text).replace("*", "&#42;")
 
 
 def number(value: float) -> str:
@@ -266,7 +271,7 @@ def _said(effect: Mapping[str, object]) -> tuple[str, ...]:
 def _effect_text(effect: Mapping[str, object], with_p: bool) -> str:
     tested = f", {p_value(float(str(effect['p'])))}" if with_p else ""
     by = f"{_difference(float(str(effect['difference'])))} {_interval_of(effect)}".strip()
-    return f"*{plain(name_of(effect))}* by {by}{tested}"
+    return f"*{_shown(name_of(effect))}* by {by}{tested}"
 
 
 def effect_table(effects: pd.DataFrame) -> pd.DataFrame:

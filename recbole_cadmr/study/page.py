@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ def write_study_page(found: Findings, name: str, path: Path) -> None:
 
 def _marked_up(paragraph: str) -> Markup:
     """Bold and italics of our own markdown as html."""
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(unmarked(paragraph))))
-    return Markup(re.sub(r"\*(.+?)\*", r"<i>\1</i>", text))
+    tags = {"**": cycle(("<b>", "</b>")), "*": cycle(("<i>", "</i>"))}
+    parts = re.split(r"(\*\*?)", paragraph)
+    return Markup("").join(Markup(next(tags[part])) if part in tags else escape(unmarked(part)) for part in parts)
 
 
 def _section(found: Findings, dataset: str, place: int) -> dict[str, Any]:
@@ -170,7 +172,7 @@ def _line(found: Findings, dataset: str, figure: str, name: str) -> Markup | str
     trace = go.Scatter(x=values["x"].map("{:g}".format), y=values["mean"], mode="lines+markers", error_y=deviations)
     trace.update(line={"color": PALETTE[0]}, marker={"size": 8}, hovertemplate="%{x}: %{y:.4f}<extra></extra>")
     axis = {"type": "category"}
-    return chart(name, [trace], found.plan.axis, figure, xaxis=axis, yaxis_rangemode="normal", height=300)
+    return chart(name, [trace], label(found.plan.axis), figure, xaxis=axis, yaxis_rangemode="normal", height=300)
 
 
 def _departures(found: Findings, dataset: str, figure: str, name: str) -> Markup:

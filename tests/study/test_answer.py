@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -75,14 +77,20 @@ def test_orders_are_told():
 
 
 def test_names_are_shown_as_they_stand(tmp_path):
-    base, odd = 'a "quoted" & b', "<b>'it'</b> &lt;"
+    base, odd = 'a "quoted" & b', "<b>'it'</b> *&lt;*"
     what = found({(base, ""): [0.1, 0.2, 0.3], (odd, ""): [0.2, 0.3, 0.5]}, pairs=[(odd, base)])
     write_study_page(what, "own", tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    shown = "&lt;b&gt;&#39;it&#39;&lt;/b&gt; &amp;lt;"
+    shown = "&lt;b&gt;&#39;it&#39;&lt;/b&gt; *&amp;lt;*"
     assert f"<td>{shown}</td><td>a &#34;quoted&#34; &amp; b</td>" in text  # the table
     assert f"<i>{shown}</i> by +" in text and "<i>a &#34;quoted&#34; &amp; b</i>" in text  # the answer
     assert "<b>'it'" not in text
     on_screen = unmarked(what.answer())
     assert f"*{odd}* by +" in on_screen and f"*{base}*" in on_screen and "&gt;" not in on_screen  # a terminal
-    assert "| ndcg@10 | &lt;b&gt;'it'&lt;/b&gt; &amp;lt; | a \"quoted\" &amp; b |" in what.tables()
+    assert "| ndcg@10 | &lt;b&gt;'it'&lt;/b&gt; *&amp;lt;* | a \"quoted\" &amp; b |" in what.tables()
+
+
+def test_the_axis_is_shown_as_it_stands(tmp_path):
+    what = found({("a", ""): [0.1, 0.2], ("b", ""): [0.2, 0.3]}, axis="<b>width</b>")
+    write_study_page(replace(what, x={"a": 1, "b": 2}), "own", tmp_path / "report.html")
+    assert "&lt;b&gt;width&lt;\\u002fb&gt;" in (tmp_path / "report.html").read_text()
