@@ -14,6 +14,7 @@ from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.reports.results_table import check_comparable
 from recbole_cadmr.runs.result import RunResult, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, read_lists
+from recbole_cadmr.study.departures import NOT_THERE
 from recbole_cadmr.study.figures import figures_of
 from recbole_cadmr.study.measurements import measured_as, measured_on
 from recbole_cadmr.study.variants import Trained
@@ -65,7 +66,11 @@ class Collected:
         if trained.x is not None:
             self.x[trained.variant] = trained.x
         if trained.source is not None:
-            measured = measured_as(run, trained.source.data_folder, cell.dataset)
+            try:
+                measured = measured_as(run, trained.source.data_folder, cell.dataset)
+            except UserError as error:
+                self.missing[cell.name] = str(error)
+                return
             self._note(cell, trained.departure, measured)
             return
         result, lists = read_result(run.run), read_lists(run.run / LISTS)
@@ -95,6 +100,8 @@ class Collected:
                 continue
             for departure, figures in of_departures.items():
                 self._note(cell, departure, figures)
+                if not figures:
+                    self.missing[f"{departure} on {cell.dataset}"] = NOT_THERE
 
     def _note(self, cell: Cell, departure: str, figures: Mapping[str, float | None]) -> None:
         key = (cell.dataset, cell.trained.variant, departure, cell.run.seed, "")

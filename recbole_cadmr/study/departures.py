@@ -27,6 +27,7 @@ from recbole_cadmr.training.ranking import ListedScores, best
 SAMPLED = (99, 300, 1000)  # items that are drawn to rank the test items against
 _BUSY, _SEVERAL = 10, 2  # train interactions, and test items, that the users of a departure have more of
 _NOTHING = torch.empty(0, dtype=torch.long)
+NOT_THERE = "the data set has too few items for it, or no such users"
 
 
 # What :func:`measure` measures a trained model under.
@@ -66,7 +67,8 @@ class Ranking:
 
 
 def measure(session: Session) -> dict[str, dict[str, float | None]]:
-    """Metrics of a session's model under every departure that needs no other training, by its name."""
+    """Metrics of a session's model under every departure that needs no other training, by its name; none of one that
+    the data do not go with (:data:`NOT_THERE`)."""
     return _measure(session, in_good_faith=False)
 
 
@@ -88,7 +90,8 @@ def _measure(session: Session, in_good_faith: bool) -> dict[str, dict[str, float
         _SEVERAL_ITEMS: protocol(users=_counts(test) > _SEVERAL),
     }
     taken = _counts(train + valid + test).max()
-    rankings |= {name: protocol(sampled=n) for n, name in _AGAINST.items() if n + taken < train.shape[1]}
+    too_few = {name for n, name in _AGAINST.items() if n + taken >= train.shape[1]}
+    rankings |= {name: protocol(sampled=n) for n, name in _AGAINST.items() if name not in too_few}
     if not in_good_faith:
         nothing = sp.csr_matrix(train.shape, dtype=bool)
         rankings[_TRAIN_IN] = Ranking(nothing, test)
@@ -97,10 +100,9 @@ def _measure(session: Session, in_good_faith: bool) -> dict[str, dict[str, float
         rankings[_VALID_READ] = protocol(rows=train + valid)
         rankings[_TEST_READ] = protocol(rows=train + valid + test)
     return {
-        name: metrics_of(session, ranking, train + valid + test)
+        name: metrics_of(session, ranking, train + valid + test) if _asked(ranking).any() else {}
         for name, ranking in rankings.items()
-        if _asked(ranking).any()
-    }
+    } | {name: {} for name in sorted(too_few)}
 
 
 def on_parts_of(session: Session, source: Path, dataset: str) -> dict[str, float | None]:

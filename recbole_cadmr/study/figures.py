@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
@@ -20,10 +20,11 @@ TOTAL_CORRELATION = "total correlation"
 _COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in ("", "_chance", "_permuted"))
 _DIAGNOSTICS = ("gate", *_COSINES)
 _OF_RUN = (TRAINING, EVALUATION, *COSTS, MEMORY, PARAMETERS, "best validation", "epochs")
-# Of a gated cross-attention, by stream or modality: the mean over the places where it stands.
+# Of a gated cross-attention, by modality, or by stream: then the mean over the places where it stands (A0, A1).
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
 _STREAMS = ("A", "B", "text", "image", "audio")
-_BY_STREAM = re.compile(rf"(?P<figure>(untrained_)?({'|'.join(_ALIGNMENT)}))_(?P<stream>[^\W\d]\w*?)\d*")
+_BY_STREAM = re.compile(rf"(untrained_)?({'|'.join(_ALIGNMENT)})_(?P<stream>[^\W\d]\w*)")
+_AT_PLACE = re.compile(rf"((?:untrained_)?(?:{'|'.join(_ALIGNMENT)})_[AB])\d+")
 _OF_ALIGNMENT = tuple(
     f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in _STREAMS
 )
@@ -32,13 +33,22 @@ _OF_LISTS = (*map(str.lower, RANKING), *map(str.lower, DOMAIN_METRICS), "itemcov
 
 def check_figure(figure: str, measure: Sequence[str]) -> None:
     """Raise :class:`UserError` unless a figure is one that runs, or what is measured on them, can have."""
-    name, at, k = figure.partition("@")
+    name, _, k = figure.partition("@")
     own = {extra for measurement in measure for extra in MEASUREMENTS[measurement].figures}
     single = {*_OF_RUN, *_DIAGNOSTICS, *_OF_ALIGNMENT, TOTAL_CORRELATION, *own}
-    if figure in single or (name in _OF_LISTS and at and k.isdecimal()):
+    if figure in single or (name in _OF_LISTS and re.fullmatch("[1-9][0-9]{0,8}", k)) or _BY_STREAM.fullmatch(figure):
         return
     near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
     raise UserError(f"there is no figure '{figure}'{near}")
+
+
+def check_streams(figures: Iterable[str], modalities: Iterable[str], dataset: str) -> None:
+    """Raise :class:`UserError` if a figure is that of a modality that is none of a data set's, nor a usual one."""
+    known = (*_STREAMS, *modalities)
+    for figure in figures:
+        if (found := _BY_STREAM.fullmatch(figure)) and (stream := found["stream"]) not in known:
+            near = did_you_mean(stream, known)
+            raise UserError(f"there is no figure '{figure}' on {dataset}, which has no modality {stream}{near}")
 
 
 def check_measured(figures: Sequence[str], config: Config) -> None:
@@ -69,7 +79,7 @@ def _diagnostics(result: RunResult) -> dict[str, float]:
     total = {TOTAL_CORRELATION: sum(parts)} if parts else {}
     by_stream: dict[str, list[float]] = {}
     for name, value in known.items():
-        if found := _BY_STREAM.fullmatch(name):
-            by_stream.setdefault(f"{found['figure']}_{found['stream']}", []).append(value)
+        if _BY_STREAM.fullmatch(name):
+            by_stream.setdefault(_AT_PLACE.sub(r"\1", name), []).append(value)
     alignment = {name: sum(values) / len(values) for name, values in by_stream.items()}
     return total | alignment | {name: known[name] for name in _DIAGNOSTICS if name in known}

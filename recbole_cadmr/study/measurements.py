@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.files import sha256_of, write_json
 from recbole_cadmr.runs.folder import RESULT, scratch_folder
@@ -56,4 +57,7 @@ def _kept(cell: RunSpec, name: str, measure: Callable[[Session], Measured]) -> M
         with scratch_folder() as scratch:
             session = load_session(cell.run / BEST, scratch, cell.model_spec.config.data_root)
             write_json(file, measure(session))
-    return read_json(file, Measured)
+    try:
+        return read_json(file, Measured)
+    except UserError as error:
+        raise UserError(f"{error}; remove it to measure again") from error

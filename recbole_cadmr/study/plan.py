@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +23,18 @@ Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")
 NumberOfSeeds = Annotated[int, Meta(ge=1, le=100)]
 LEAST_SEEDS = 2  # of a comparison by seed
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # neither NaN nor infinite
+# What a study decides for all of its runs, and where that is said instead.
+_DECIDED = {
+    "model": "the model of a variant",
+    "preset": "model: MODEL@PRESET of a variant",
+    "dataset": "datasets",
+    "seed": "seeds",
+    "output": "--output",
+    "checkpoint_dir": "--output",
+    "evaluate_test": "nothing instead, as figures need the test part",
+    "save_lists": "nothing instead, as figures need the lists",
+}
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +59,7 @@ class Variant(_Entry, frozen=True):
     of: str | None = None
     settings: dict[str, Any] = {}
     each: Literal["modality", "subset"] | None = None
-    x: float | None = None
+    x: Number | None = None
     cell: str | None = None
 
 
@@ -73,7 +87,7 @@ class Departure(_Entry, frozen=True):
 
     name: str
     settings: dict[str, Any] = {}
-    parts: dict[Part, list[Part]] = {}
+    parts: dict[Part, Annotated[list[Part], Meta(min_length=1)]] = {}
     whole: bool = False
 
 
@@ -156,6 +170,13 @@ def read_plan(study: str) -> tuple[str, Plan]:
     return file.stem, plan
 
 
+def refuse_decided(settings: Iterable[str], further: Iterable[str] = ()) -> None:
+    """Raise :class:`UserError` if a setting is one that the study decides itself, or one of ``further``."""
+    for name in settings:
+        if name in _DECIDED or name in further:
+            raise UserError(f"{name} is no setting of a study's variants; use {_DECIDED.get(name, f'--{name}')}")
+
+
 def file_words(name: str) -> str:
     """A name as part of a file's: its letters and digits, in lower case."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())
@@ -178,6 +199,12 @@ def _check(plan: Plan) -> None:
     for what, entries in (("data set", plan.datasets), ("figure", plan.figures), ("variant", plan.variants)):
         if not entries:
             raise UserError(f"a study needs at least one {what}")
+    texts = [plan.question, *(variant.name for variant in plan.variants), *(claim.says for claim in plan.claims)]
+    if not all(text.strip() for text in texts):
+        raise UserError("the question, the names of variants and what claims say must not be empty")
+    refuse_decided([*plan.settings, *plan.quick.settings])
+    own = [*(one.settings for one in plan.variants), *(one.settings for one in plan.departures)]
+    refuse_decided(chain.from_iterable(own), ["data_path"])
     _refuse_repeated(plan)
     known: dict[str, Variant] = {}
     for variant in plan.variants:
@@ -212,6 +239,8 @@ def _check(plan: Plan) -> None:
                 f"departure '{departure.name}' is called as one that every trained model is measured under; give it "
                 f"another name"
             )
+        if twice := next((part for part, of in departure.parts.items() if len(set(of)) < len(of)), None):
+            raise UserError(f"departure '{departure.name}' makes its {twice} part of one part twice; name each once")
         if departure.whole and departure.parts:
             raise UserError(f"departure '{departure.name}' has parts and is whole; give one of them")
     for name in plan.measure:

@@ -18,8 +18,9 @@ from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.config.rules import OF_RUN
 from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError
+from recbole_cadmr.execution.run_spec import ModelSpec
 from recbole_cadmr.execution.runner import bytes_of, runner_of
-from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, write_json, write_text
+from recbole_cadmr.files import path_of, refuse_links, remove_temporaries, sha256_of_all, write_json, write_text
 from recbole_cadmr.locking import resumable_in
 from recbole_cadmr.on_screen import fitted
 from recbole_cadmr.runs.topk_lists import LISTS, check_figures, read_lists
@@ -30,7 +31,7 @@ from recbole_cadmr.study.collect import Cell, Collected
 from recbole_cadmr.study.correlations import correlations_of
 from recbole_cadmr.study.effects import correct, effects_of, orders_of
 from recbole_cadmr.study.page import write_study_page
-from recbole_cadmr.study.plan import Plan, read_plan
+from recbole_cadmr.study.plan import Plan, read_plan, refuse_decided
 from recbole_cadmr.study.variants import check_pairs, trained_variants
 from recbole_cadmr.tuning.search import RAY
 
@@ -44,6 +45,7 @@ class Content(msgspec.Struct, frozen=True):
     Attributes:
         datasets, seeds: those of the runs; None if it was written before they were kept.
         settings: that were given for all variants, by name, as text.
+        interactions: a hash of those of each data set; None as of ``datasets``.
     """
 
     study: str
@@ -52,6 +54,7 @@ class Content(msgspec.Struct, frozen=True):
     datasets: list[str] | None = None
     seeds: list[int] | None = None
     settings: dict[str, str] | None = None
+    interactions: dict[str, str] | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -89,6 +92,7 @@ def study(
     if other := next((model for model in own if model not in used), None):
         raise UserError(f"no variant of the study {label} has the model {other}; leave it out of `models`")
     root, settings = Path(output).absolute(), dict(settings or {})
+    refuse_decided(settings)
     if "data_path" in settings:
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
     limit = bytes_of(memory)
@@ -102,7 +106,7 @@ def study(
     command = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
     with resumable_in(root, "study", f"with the same command: {command} ...", STUDY, ALTERED):
         given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
-        content = Content(label, quick, plan, chosen, numbers, given)
+        content = Content(label, quick, plan, chosen, numbers, given, _interactions(plan, chosen, settings))
         _check_folder(root, content)
         refuse_links(root.resolve(), but=RAY)
         remove_temporaries(root)
@@ -143,6 +147,13 @@ def estimate(plan: Plan, datasets: Sequence[str], n_seeds: int, n_runs: int, qui
     return f"{head}; expected: {' and '.join(parts)}"
 
 
+def _interactions(plan: Plan, datasets: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str]:
+    """A hash of the interactions of each data set."""
+    place = {name: value for name, value in {**plan.settings, **settings}.items() if name == "data_path"}
+    folders = {dataset: ModelSpec("CADMR", None, dataset, place).config.data_folder for dataset in datasets}
+    return {dataset: sha256_of_all(sorted(folder.glob("*.inter"))) for dataset, folder in folders.items()}
+
+
 def _check_folder(root: Path, content: Content) -> None:
     """Raise :class:`UserError` if the folder is of something else."""
     if (root / STUDY).exists():
@@ -164,12 +175,23 @@ def _lost(kept: Content, now: Content) -> str | None:
         other = dict(kept.settings.items() ^ (now.settings or {}).items())
         name = min(other)
         return f"with {name} {kept.settings.get(name, 'not given')}"
-    before, after = msgspec.to_builtins(kept.plan), msgspec.to_builtins(now.plan)
-    for name in [name for name in before if name not in ("question", "datasets", "seeds", "hours", "quick")]:
-        is_list = isinstance(before[name], list)
-        if any(entry not in after[name] for entry in before[name]) if is_list else before[name] != after[name]:
+    hashes = now.interactions or {}
+    if changed := next((name for name, own in (kept.interactions or {}).items() if own != hashes.get(name)), None):
+        return f"on other interactions of {changed} than there are now"
+    asked, asked_now = _asked(kept.plan), _asked(now.plan)
+    for name, wanted in asked.items():
+        is_list = isinstance(wanted, list)
+        if any(entry not in asked_now[name] for entry in wanted) if is_list else wanted != asked_now[name]:
             return f"by a file that says other {name}"
     return None
+
+
+def _asked(plan: Plan) -> dict[str, Any]:
+    """What the results of a study depend on, beside the options of the command."""
+    others = ("question", "datasets", "seeds", "hours", "quick", "axis")
+    asked = {name: value for name, value in msgspec.to_builtins(plan).items() if name not in others}
+    settings = {name: value for name, value in plan.settings.items() if name not in OF_RUN}
+    return asked | {"orders": ["orders"] * plan.orders, "settings": settings}
 
 
 def _damaged(cells: Sequence[Cell]) -> dict[Path, str]:

@@ -121,7 +121,25 @@ def test_the_answer_is_computed_from_the_data(finished):
 
 
 def test_a_departure_that_does_not_go_is_said_to_be_missing(finished):
-    assert "by time on micro | micro has no times" in (finished / "out/tables.md").read_text()
+    tables = (finished / "out/tables.md").read_text()
+    assert "by time on micro | micro has no times" in tables
+    assert "| ranked against 99 sampled items on micro | the data set has too few items for it" in tables
+
+
+def test_times_that_are_not_loaded_are_for_a_departure_that_goes_by_them(tmp_path):
+    parts = write_micro(tmp_path / "dataset").glob("micro/*.inter")
+    for file in parts:
+        header, *rows = file.read_text().splitlines()
+        file.write_text("\n".join([f"{header}\ttime:float", *(f"{row}\t{k}" for k, row in enumerate(rows))]) + "\n")
+    with open(tmp_path / "dataset/micro/micro.yaml", "a") as settings:
+        settings.write("TIME_FIELD: time\n")
+    last = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
+    departure = {"name": "last", "whole": True, "settings": {"eval_args": last, "mask_valid_at_test": True}}
+    variants = [{"name": "linear", "model": "LinearCADMR", "settings": {"attention": "none"}}]
+    plan = {**PLAN, "pairs": [], "measure": [], "departures": [departure], "variants": variants}
+    assert main(command(tmp_path, plan)) == 0
+    assert "## Missing" not in (tmp_path / "out/tables.md").read_text()
+    assert "| linear | last | 1 |" in (tmp_path / "out/tables.md").read_text()
 
 
 def test_it_is_resumed_without_another_run(finished, capsys):
@@ -164,6 +182,34 @@ def test_a_folder_that_does_not_fit_is_refused(begun, capsys, plan, more, said):
     assert (begun / "out/study.json").read_bytes() == before
 
 
+def test_other_interactions_are_refused(begun, capsys):
+    with open(begun / "dataset/micro/micro.test.inter", "a") as file:
+        file.write("ann\td\n")
+    assert main(command(begun, PLAN)) == 2
+    assert "holds the study own on other interactions of micro than there are now" in capsys.readouterr().err
+
+
+def test_what_results_do_not_depend_on_can_be_changed(begun, capsys):
+    settings = {**PLAN["settings"], "threads": 2}
+    changed = {**PLAN, "axis": "layers", "orders": True, "question": "What else?", "settings": settings}
+    assert main(command(begun, changed)) == 0
+    assert "nothing left to run" in capsys.readouterr().out
+    assert main(command(begun, {**changed, "orders": False})) == 2
+    assert "by a file that says other orders" in capsys.readouterr().err
+
+
+def test_damaged_measurements_are_said_and_left_out(begun):
+    for name, content in (("micro-BPR-1-*/departures-*.json", b'{"x'), ("micro-trained*-BPR-1-*/run/model.pt", b"x")):
+        (file,) = (begun / "out/cells").glob(name)
+        file.write_bytes(content)
+    for file in (begun / "out/cells").glob("micro-trained*-BPR-1-*/original_parts-*.json"):
+        file.unlink()
+    assert main(command(begun, PLAN)) == 0
+    tables = (begun / "out/tables.md").read_text()
+    assert "| departures of bpr on micro, seed 1 |" in tables and "; remove it to measure again |" in tables
+    assert "| bpr (trained on all parts) on micro, seed 1 |" in tables
+
+
 def test_seeds_and_variants_can_be_added(begun, capsys):
     first = set((begun / "out").glob("cells/*/run/result.json"))
     stamps = {run: run.stat().st_mtime_ns for run in first}
@@ -198,6 +244,14 @@ def with_variant(**changes):
     return {**PLAN, "pairs": [], "variants": [{"name": "one", "model": "LinearCADMR", **changes}]}
 
 
+def with_variants(*others):
+    first = {"name": "one", "model": "LinearCADMR"}
+    return {**PLAN, "pairs": [], "variants": [first, *({"name": "other", "of": "one", **other} for other in others)]}
+
+
+ALONE = {"name": "{modalities} alone", "each": "modality", "settings": {"modalities": "{modalities}"}}
+
+
 @pytest.mark.parametrize(
     ("plan", "said"),
     [
@@ -227,6 +281,19 @@ def with_variant(**changes):
         ({**PLAN, "qestion": "?"}, "Object contains unknown field 'qestion'"),
         ({**PLAN, "variants": []}, "a study needs at least one variant"),
         ({**PLAN, "variants": [*PLAN["variants"], {"name": "2", "of": "bpr"}]}, "'bpr' and '2' are the same model"),
+        ({**PLAN, "settings": {**PLAN["settings"], "seed": 3}}, "seed is no setting of a study's variants; use seeds"),
+        (with_variant(settings={"save_lists": False}), "save_lists is no setting of a study's variants; use nothing"),
+        (with_variant(settings={"data_path": "elsewhere"}), "use --data_path"),
+        (with_variants({"settings": {"mask_valid_at_test": True}}), "mask_valid_at_test is True, not False as in the"),
+        (with_variants({"name": " ", "settings": {"attention": "none"}}), "the names of variants and what claims say"),
+        ({**PLAN, "figures": ["ndcg@02"]}, "there is no figure 'ndcg@02'"),
+        ({**PLAN, "figures": ["ndcg@2", "abs_cos_video"]}, "on micro, which has no modality video"),
+        ({**PLAN, "correlations": [["ndcg@2", "ndcg@20"]]}, "variant 'linear' on micro: ndcg@20 is not measured"),
+        ({**PLAN, "departures": [{"name": "none"}]}, "departure 'none' changes nothing of the variant 'linear'"),
+        ({**PLAN, "departures": [{"name": "a", "parts": {"valid": []}}]}, "Expected 'array' of length >= 1"),
+        ({**PLAN, "departures": [{"name": "a", "parts": {"valid": ["test"] * 2}}]}, "its valid part of one part twice"),
+        (with_variants({"name": "text alone", "settings": {"attention": "none"}}, ALONE), "are called 'text alone'"),
+        (with_variants({**ALONE, "settings": {"attention": "none"}}), "has no {modalities} in its settings"),
     ],
 )  # fmt: skip
 def test_bad_studies_are_one_sentence(tmp_path, capsys, plan, said):
@@ -235,6 +302,12 @@ def test_bad_studies_are_one_sentence(tmp_path, capsys, plan, said):
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not (tmp_path / "out/cells").exists() and not (tmp_path / "out/study.json").exists()
+
+
+def test_what_a_study_decides_is_no_setting(tmp_path, capsys):
+    write_micro(tmp_path / "dataset")
+    assert main(command(tmp_path, PLAN, "--seed=3")) == 2
+    assert "seed is no setting of a study's variants; use seeds" in capsys.readouterr().err
 
 
 def test_an_unknown_study_is_one_sentence(tmp_path, capsys):
@@ -262,7 +335,8 @@ def test_a_variant_of_each_modality_and_of_each_subset(tmp_path):
     file.write_text(yaml.safe_dump({**PLAN, "variants": entries, "pairs": [], "departures": []}))
     write_micro(tmp_path / "dataset")
     place = {"data_path": str(tmp_path / "dataset")}
-    trained, _ = trained_variants(read_plan(str(file))[1], "micro", place, tmp_path)
+    trained, without = trained_variants(read_plan(str(file))[1], "micro", place, tmp_path)
+    assert without["text + image"] == "it is the variant 'all' there" and len(without) == 3
     read = {one.variant: (one.base, one.spec.config["modalities"]) for one in trained}
     # What is there already, both modalities and each alone, is not there twice.
     expected = {"text alone": ("all", ["text"]), "image alone": ("all", ["image"])}
