@@ -94,11 +94,12 @@ def first_names(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
     What a setting that came later stands for in older checkpoints is left out.
     """
-    table = {**_table()[_ALL], **_table().get(model, {})}
+    table = _table().get(model, {})
     return _renamed(_without_former(values, table), _inverse(table), "the settings", warn=False)
 
 
 def _without_former(values: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    table = {**_table()[_ALL], **table}
     return {
         name: _without_former(value, table[name]) if isinstance(table.get(name), Mapping) and value else value
         for name, value in values.items()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.content_graph import item_degree, two_hops
 from recbole_cadmr.layers.content_paths import ContentPaths
 from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder, exact_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import (
@@ -129,7 +129,7 @@ class ContentAutoencoder:
 
     def _scaled_rows(self, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, np.ndarray, float]:
         """The rows that are fitted, what their columns [I] are multiplied by, and the ridge of the fit."""
-        left = _degree(self.R) ** -settings["item_scaling"]
+        left = item_degree(self.R) ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
         scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
@@ -263,12 +263,8 @@ class ContentAutoencoder:
 
 def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:
     """What the score of each item [I] is multiplied by: ``degree^-popularity_damping``, 1 on average."""
-    damping = _degree(R) ** -settings["popularity_damping"]
+    damping = item_degree(R) ** -settings["popularity_damping"]
     return damping / damping.mean()
-
-
-def _degree(R: sp.csr_matrix) -> np.ndarray:
-    return np.maximum(np.asarray(R.sum(0)).ravel(), 1.0)
 
 
 def as_batch(matrix: sp.csr_matrix, like: Tensor) -> RowBatch:

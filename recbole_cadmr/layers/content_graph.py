@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import ItemGraph, nearest_items
@@ -15,6 +16,11 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 
 FUSED = "fused"  # the part of an attention that is of no modality alone
+# Settings of an attention.
+OF_ATTENTION = (
+    *("attention", "attention_damping", "neighbour_popularity"),
+    *("modality_weights", "attention_temperature", "attention_neighbours"),
+)
 _BLOCK = 4096  # items whose columns are compared with those of all others at once
 
 
@@ -38,10 +44,12 @@ def content_attention(
     """The parts of A [I, I], the attention of items to their most similar ones, and the weight of each modality.
 
     A is the sum of its parts: those of the modalities by name, times their weights, or one of all, ``fused``.
+    Interactions count on both of its sides: ``degree_j^neighbour_popularity`` as the prior of a neighbour j, and
+    ``degree_i^-attention_damping`` as the weight of item i's row, 1 for a geometric mean of degrees.
 
     Args:
         content: of the items.
-        R: training rows, which tell the weights if ``modality_weights`` gives none.
+        R: training rows, which tell the degrees, and the weights if ``modality_weights`` gives none.
         settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
 
     Raises:
@@ -50,13 +58,25 @@ def content_attention(
     k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
     if settings["attention"] == "none":
         return {}, {}
+    log_degree = np.log(item_degree(R))
+    prior = torch.from_numpy(settings["neighbour_popularity"] * log_degree)
+    damping = sp.diags(np.exp(settings["attention_damping"] * (log_degree.mean() - log_degree)).astype(np.float32))
+
+    def attention(graph: ItemGraph) -> sp.csr_matrix:
+        return (damping @ softmax_attention(graph, k, temperature, prior)).tocsr()
+
     names = content.modality_names
-    attentions = {name: softmax_attention(content.nearest_items(name, k), k, temperature) for name in names}
+    attentions = {name: attention(content.nearest_items(name, k)) for name in names}
     weights = _modality_weights(R, attentions, settings["modality_weights"])
     if settings["attention"] == "fused":
         whole = fused([content.modality(name) for name in names], list(weights.values()))
-        return {FUSED: softmax_attention(nearest_items(whole, k), k, temperature)}, weights
-    return {name: (weights[name] * attention).tocsr() for name, attention in attentions.items()}, weights
+        return {FUSED: attention(nearest_items(whole, k))}, weights
+    return {name: (weights[name] * part).tocsr() for name, part in attentions.items()}, weights
+
+
+def item_degree(R: sp.csr_matrix) -> np.ndarray:
+    """Interactions of each item [I], 1 at least."""
+    return np.maximum(np.asarray(R.sum(0)).ravel(), 1.0)
 
 
 def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:
@@ -69,10 +89,15 @@ def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], we
     return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
-def softmax_attention(graph: ItemGraph, k: int, temperature: float) -> sp.csr_matrix:
-    """A [I, I]: each row a softmax of ``cos / temperature`` over the item's ``k`` nearest; empty without neighbours."""
+def softmax_attention(graph: ItemGraph, k: int, temperature: float, prior: Tensor | None = None) -> sp.csr_matrix:
+    """A [I, I]: each row a softmax of ``cos / temperature`` over the item's ``k`` nearest; empty without neighbours.
+
+    Args:
+        prior: [I], what is added to the logits of each neighbour.
+    """
     idx, cos = graph.idx[1:, :k], graph.cos[1:, :k].double()
-    score = (cos / temperature).masked_fill(idx == 0, torch.finfo(cos.dtype).min)
+    logits = cos / temperature if prior is None else cos / temperature + prior[(idx - 1).clamp(min=0)]
+    score = logits.masked_fill(idx == 0, torch.finfo(cos.dtype).min)
     weight = score.softmax(1).masked_fill(idx == 0, 0.0)
     item, place = (idx > 0).nonzero(as_tuple=True)
     entries = weight[item, place].numpy(), (item.numpy(), idx[item, place].numpy() - 1)

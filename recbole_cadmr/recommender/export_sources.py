@@ -74,14 +74,16 @@ class Content:
         return Content({m.name: Modality(m.name, m.features[:n_items], m.present[:n_items]) for m in modalities})
 
 
-def _check(settings: Mapping[str, Any], model: str) -> None:
-    """Refuse settings that a model cannot have."""
-    from recbole_cadmr.config.model_yaml import own_settings  # and yaml, which asking does not need
+def _checked(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """All settings of a model: those given, which are refused if they cannot be, and what newer ones stand for."""
+    from recbole_cadmr.config.deprecated import with_former_values  # and yaml, which asking does not need
+    from recbole_cadmr.config.model_yaml import own_settings
 
-    for name, setting in own_settings(model).items():
-        if name not in settings:
-            raise UserError(f"the export was edited: there is no setting {name}")
+    declared = own_settings(model)
+    settings = {name: setting.default for name, setting in declared.items()} | with_former_values(model, settings)
+    for name, setting in declared.items():
         setting.check(settings[name], "the export was edited")
+    return settings
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,9 @@ class ClosedFormSource(Source):
 
     def fitted(self, catalogue: Catalogue, histories: Histories) -> WeightsEngine:
         """The closed form, fitted anew and whole."""
-        _check(self.settings, "LinearCADMR")
-        R = histories.fitted_rows
+        settings, R = _checked(self.settings, "LinearCADMR"), histories.fitted_rows
         attention = partial(content_attention, Content(catalogue.modalities, self.graphs), R)
-        closed_form = ContentAutoencoder(R, attention, self.settings, _CPU)
+        closed_form = ContentAutoencoder(R, attention, settings, _CPU)
         closed_form.fit()
         assert closed_form.weights is not None
         weights = closed_form.modality_weights
@@ -140,11 +141,11 @@ class ItemWeightsSource(Source):
         """The weights, computed anew and pruned as they were."""
         from recbole_cadmr.runs.undisturbed import undisturbed
 
-        _check(self.settings, self.name)
+        settings = _checked(self.settings, self.name)
         with undisturbed():
             from recbole_cadmr.recommender.reopened import item_weights  # heavy: RecBole
 
-            weights = item_weights(self.name, histories.fitted_rows, Content(catalogue.modalities), self.settings)
+            weights = item_weights(self.name, histories.fitted_rows, Content(catalogue.modalities), settings)
         return _pruned(WeightsEngine(self.name, weights), self.neighbours, histories)
 
     def exported(self, neighbours: int) -> ItemWeightsSource:
@@ -182,7 +183,8 @@ class Attention:
         """The attention over all items of ``content``, of which those behind the first have content alone."""
         A = sp.csr_matrix(2 * (R.shape[1],), dtype="float32")
         if self.content:
-            A = sum(content_attention(content, R, self.settings)[0].values(), A).tocsr()
+            settings = _checked(self.settings, "LinearCADMR")
+            A = sum(content_attention(content, R, settings)[0].values(), A).tocsr()
         smoothing = Smoothing(R, A, self.content, self.cooccurrence, _CPU)
         members = zip(self._mixed(content, R.shape[1]), self.content_maps)
         return AttentionScores([queries_and_keys(smoothing(mixed), self.temperature) for mixed, _ in members])

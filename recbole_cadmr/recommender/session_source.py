@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.data.graph import ItemGraph
+from recbole_cadmr.layers.content_graph import OF_ATTENTION
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.item_weights import ItemWeightsRecommender
@@ -75,14 +76,13 @@ def _first(graph: ItemGraph, k: int) -> ItemGraph:
 
 def _attention(session: Session, model: SoftmaxCADMR) -> Attention:
     dataset, members, features = session.train_data._dataset, model.members, model.features
-    wanted = ("attention", "attention_neighbours", "attention_temperature", "modality_weights")
     return Attention(
         mixed=[torch.addmm(each.embedding, features, each.content_map).cpu() for each in members],
         content_maps=[each.content_map.detach().cpu().clone() for each in members],
         projections=model.projections(dataset, dataset.item_num),
         content_scale=model.content_scale,
         temperature=members[0].temperature,
-        settings={name: model.smoothing_settings[name] for name in wanted},
+        settings={name: model.smoothing_settings[name] for name in OF_ATTENTION},
         content=model.smoothing.content,
         cooccurrence=model.smoothing.cooccurrence,
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recbole_cadmr.formatting import seconds, text_of
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder, as_batch, popularity_damping
-from recbole_cadmr.layers.content_graph import two_hops
+from recbole_cadmr.layers.content_graph import OF_ATTENTION, two_hops
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder
 from recbole_cadmr.layers.sparse import compressed, padded_rows
 from recbole_cadmr.schema import checked
@@ -27,9 +27,8 @@ from recbole_cadmr.training.contents import SearchRecord
 from recbole_cadmr.training.coordinate_descent import MARGIN, Point, better, descend, difference
 from recbole_cadmr.training.held_out import HeldOut
 
-# What has to be done again where a setting changes: little, the attention, or the fit of the autoencoder.
+# What has to be done again where a setting changes: little, or the fit of the autoencoder; or else the attention.
 _OF_SCORES = ("enhancement", "output_smoothing", "direct_path", "popularity_damping")
-_OF_ATTENTION = ("modality_weights", "attention_temperature", "attention_neighbours")
 _OF_FIT = ("reg_weight", "row_scaling", "item_scaling")
 # An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
 _PLAIN = dict.fromkeys((*_OF_SCORES, "row_scaling", "item_scaling"), 0.0)
@@ -89,8 +88,8 @@ class ClosedFormSearch:
         if best is None or self.fits < self.budget:
             own = self._fit_at(start)
             best = own if best is None else better(own, best, self.margin)
-        if self.fits < self.budget and not self.ladders.keys().isdisjoint(_OF_ATTENTION):
-            best = self._part("attention", best.settings, partial(self._walk, best, _OF_ATTENTION, self._measured))
+        if self.fits < self.budget and not self.ladders.keys().isdisjoint(OF_ATTENTION):
+            best = self._part("attention", best.settings, partial(self._attend, best))
         self._best = best = self._walk(best, _OF_FIT, self._next_fit)
         return {name: value for name in self.ladders if (value := best.settings[name]) is not None}
 
@@ -101,6 +100,10 @@ class ClosedFormSearch:
 
     def _walk(self, best: Point, names: Sequence[str], measured: Callable[[dict[str, Any]], Point | None]) -> Point:
         return descend(best, names, self._values, measured, self.margin)
+
+    def _attend(self, best: Point) -> Point:
+        """The settings of the attention that suit the best fit, and then those of the scores that suit these."""
+        return self._walk(self._walk(best, OF_ATTENTION, self._measured), _OF_SCORES, self._measured)
 
     def _next_fit(self, settings: dict[str, Any]) -> Point | None:
         """What a fit by these settings comes to; None if there have been enough."""
@@ -167,7 +170,7 @@ class ClosedFormSearch:
     def _prepare(self, settings: Mapping[str, Any]) -> None:
         """Compute what the scores of users with these settings are made of, as far as settings before have not."""
         fitted = {name: settings[name] for name in _OF_FIT}
-        attended = {name: settings[name] for name in _OF_ATTENTION}
+        attended = {name: settings[name] for name in OF_ATTENTION}
         rows = self.held_out.rows
         if self._fitted != fitted:
             self._B, self._attended = None, {}

@@ -21,6 +21,9 @@ def test_rows_are_softmaxes_over_the_nearest():
     odds = np.exp(0.4 / 0.2)
     assert np.abs(A - [[0, odds / (1 + odds), 1 / (1 + odds)], [1, 0, 0], [0, 0, 0]]).max() < 1e-6
     assert np.array_equal(softmax_attention(graph, 1, 0.2).toarray(), [[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    odds /= 5  # the third item is five times as likely
+    weighed = softmax_attention(graph, 2, 0.2, torch.tensor([0, 0, 5.0]).clamp(min=1).log().double()).toarray()
+    assert np.abs(weighed - [[0, odds / (1 + odds), 1 / (1 + odds)], [1, 0, 0], [0, 0, 0]]).max() < 1e-6
 
 
 def test_two_hops_reach_the_neighbours_neighbours_but_not_back():

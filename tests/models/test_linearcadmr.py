@@ -34,17 +34,20 @@ def scores_of(model):
 
 
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scores_agree_with_the_formula(tmp_path, fit, dtype, monkeypatch):
+@pytest.mark.parametrize(
+    ("dtype", "popularity", "damping"), [("float32", 0.0, 0.0), ("float64", 0.0, 0.0), ("float32", 0.7, 0.4)]
+)
+def test_scores_agree_with_the_formula(tmp_path, fit, dtype, popularity, damping, monkeypatch):
     monkeypatch.setattr(content_autoencoder, "_BLOCK", 3)
     together = [*TRAIN, "cid b"]  # cid has all items
     folder = write_micro(tmp_path, train=together)
-    model = fitted(folder, modality_weights=[0.7, 0.3], two_hop=0.3, fit=fit, fit_dtype=dtype)
+    degrees = {"neighbour_popularity": popularity, "attention_damping": damping}
+    model = fitted(folder, modality_weights=[0.7, 0.3], two_hop=0.3, fit=fit, fit_dtype=dtype, **degrees)
     scores = scores_of(model)
     assert torch.equal(scores[:, 0], torch.zeros(6)) and torch.equal(scores[0], torch.zeros(5))
-    assert (
-        np.abs(scores[1:, 1:].numpy() - linear_cadmr_scores(train_matrix(together)[1:, 1:], TEXT, IMAGE)).max() < 1e-5
-    )
+    R = train_matrix(together)[1:, 1:]
+    expected = linear_cadmr_scores(R, TEXT, IMAGE, popularity=popularity, damping=damping)
+    assert np.abs(scores[1:, 1:].numpy() - expected).max() < 1e-5
 
 
 def test_pairs_and_histories_score_as_users_do(tmp_path):

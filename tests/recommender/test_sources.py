@@ -19,7 +19,12 @@ from tests.recommender.test_updates import ADDED, LINEAR, scores, trained
 NEW = {"ids": ["e", "f"], "vectors": {"text": [TEXT["e"], [0.5, 0.5, 0.1]], "image": [[0, 0], IMAGE["d"]]}}
 
 
-@pytest.mark.parametrize("settings", [{}, {"two_hop": 0.2, "popularity_damping": 0.4}, {"attention": "fused"}])
+DEGREES = {"neighbour_popularity": 0.3, "attention_damping": 0.2}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"two_hop": 0.2, "popularity_damping": 0.4}, {"attention": "fused", **DEGREES}]
+)
 def test_both_give_the_same(tmp_path, settings):
     by_checkpoint = trained(tmp_path, "LinearCADMR", **{**LINEAR, **settings})
     own = by_checkpoint.engine.closed_form.settings
@@ -131,6 +136,28 @@ def test_another_model_in_the_place_of_the_checkpoint_is_not_mixed_with_the_one_
     with pytest.raises(UserError, match="is no longer the model that was loaded"):
         recommender.update(ADDED)
     assert scores(recommender) == before and recommender.update(ADDED, refit=False).new_pairs == 3
+
+
+def test_an_export_from_before_a_setting_is_fitted_as_it_was(tmp_path):
+    for model, settings in (("LinearCADMR", LINEAR), ("CADMR", {**BEST, "linear_settings": FIT})):
+        now = trained(tmp_path / model, model, **settings)
+        now.export(tmp_path / f"{model} export", neighbours=100)
+        now = load(tmp_path / f"{model} export")
+        source = now.parts.source
+        closed_form, attention = getattr(source, "closed_form", source), getattr(source, "attention", None)
+
+        def without(settings):
+            return {name: value for name, value in settings.items() if name not in DEGREES}
+
+        former = replace(closed_form, settings=without(closed_form.settings))
+        if attention is not None:
+            former = replace(
+                source, closed_form=former, attention=replace(attention, settings=without(attention.settings))
+            )
+        before = Recommender(replace(now.parts, source=former))
+        for recommender in (now, before):
+            recommender.add_items(**NEW)
+        assert scores(before) == scores(now)
 
 
 def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
