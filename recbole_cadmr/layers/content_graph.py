@@ -18,8 +18,8 @@ from recbole_cadmr.errors import UserError
 FUSED = "fused"  # the part of an attention that is of no modality alone
 # Settings of an attention.
 OF_ATTENTION = (
-    *("attention", "attention_damping", "neighbour_popularity"),
-    *("modality_weights", "attention_temperature", "attention_neighbours"),
+    *("attention", "modality_weights", "attention_temperature", "attention_neighbours"),
+    *("attention_damping", "neighbour_popularity"),
 )
 _BLOCK = 4096  # items whose columns are compared with those of all others at once
 

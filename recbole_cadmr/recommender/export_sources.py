@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import ItemGraph, nearest_items, with_items
 from recbole_cadmr.data.modality import Modality
-from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import content_attention
