@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
@@ -14,6 +14,7 @@ from recbole_cadmr.reports.results_table import COSTS
 from recbole_cadmr.runs.result import RunResult
 from recbole_cadmr.runs.topk_lists import RANKING, TopKLists
 from recbole_cadmr.study.measurements import MEASUREMENTS
+from recbole_cadmr.training.contents import Validation
 
 TOTAL_CORRELATION = "total correlation"
 # What models say about themselves, by the names that they give it.
@@ -28,14 +29,18 @@ _AT_PLACE = re.compile(rf"((?:untrained_)?(?:{'|'.join(_ALIGNMENT)})_[AB])\d+")
 _OF_ALIGNMENT = tuple(
     f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in _STREAMS
 )
+# Before a figure: on validation, at the best epoch that a second phase has trained, whatever it started from.
+FINE_TUNED = "fine-tuned "
+_SECOND = "finetune"
 _OF_LISTS = (*map(str.lower, RANKING), *map(str.lower, DOMAIN_METRICS), "itemcoverage", "giniindex", "tailpercentage")
 
 
 def check_figure(figure: str, measure: Sequence[str]) -> None:
     """Raise :class:`UserError` unless a figure is one that runs, or what is measured on them, can have."""
-    name, _, k = figure.partition("@")
+    name, _, k = figure.removeprefix(FINE_TUNED).partition("@")
     own = {extra for measurement in measure for extra in MEASUREMENTS[measurement].figures}
-    single = {*_OF_RUN, *_DIAGNOSTICS, *_OF_ALIGNMENT, TOTAL_CORRELATION, *own}
+    said = {*_DIAGNOSTICS, TOTAL_CORRELATION}
+    single = {*_OF_RUN, *said, *_OF_ALIGNMENT, *own, *(FINE_TUNED + figure for figure in said)}
     if figure in single or (name in _OF_LISTS and re.fullmatch("[1-9][0-9]{0,8}", k)) or _BY_STREAM.fullmatch(figure):
         return
     near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
@@ -54,7 +59,7 @@ def check_streams(figures: Iterable[str], modalities: Iterable[str], dataset: st
 def check_measured(figures: Sequence[str], config: Config) -> None:
     """Raise :class:`UserError` unless a run with these settings measures the figures of lists."""
     for figure in figures:
-        name, at, k = figure.partition("@")
+        name, at, k = figure.removeprefix(FINE_TUNED).partition("@")
         metrics = [*map(str.lower, config["metrics"]), *_OF_LISTS[len(RANKING) :]]
         if at and (name not in metrics or int(k) not in config["topk"]):
             listed = ", ".join(map(str, config["topk"]))
@@ -66,15 +71,28 @@ def figures_of(lists: TopKLists, result: RunResult) -> Iterator[tuple[str, str, 
     for part, name, value in measured(lists, result):
         if value is not None:
             yield ALL if part == RUN else part, name, value
-    yield from ((ALL, name, value) for name, value in _diagnostics(result).items())
-
-
-def _diagnostics(result: RunResult) -> dict[str, float]:
-    """What the model said about itself at its best epoch."""
     best_epoch = result["best_epoch"], result["best_valid_score"]
     best = [entry for entry in result["history"] if (entry["epoch"], entry["valid_score"]) == best_epoch]
-    said: Mapping[str, float | None] = (best[-1].get("diagnostics") or {}) if best else {}
-    known = {name: value for name, value in said.items() if value is not None}
+    said = _said(best[-1]) if best else {}
+    if (tuned := _fine_tuned(result)) is not None:
+        own = {**tuned["valid_result"], **_said(tuned)}
+        said |= {FINE_TUNED + name: value for name, value in own.items() if value is not None}
+    yield from ((ALL, name, value) for name, value in said.items())
+
+
+def _fine_tuned(result: RunResult) -> Validation | None:
+    """The best validation of a second phase but the one that it starts with; None if there was none."""
+    from recbole.evaluator import smaller_metrics  # heavy
+
+    metric = result["protocol"]["valid_metric"].partition("@")[0].lower()
+    best = min if metric in smaller_metrics else max
+    trained = [entry for entry in result["history"] if entry["phase"] == _SECOND and entry["losses"]]
+    return best(trained, key=lambda entry: float(entry["valid_score"] or 0.0), default=None)
+
+
+def _said(entry: Validation) -> dict[str, float]:
+    """What the model said about itself at a validation."""
+    known = {name: value for name, value in (entry.get("diagnostics") or {}).items() if value is not None}
     parts = [value for name, value in known.items() if name.startswith("tc/")]
     total = {TOTAL_CORRELATION: sum(parts)} if parts else {}
     by_stream: dict[str, list[float]] = {}
