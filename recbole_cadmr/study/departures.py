@@ -120,7 +120,7 @@ def _matrix(session: Session, file: Path) -> sp.csr_matrix:
     """The pairs in a file by the session's ids; those with an item that the session lacks are left out."""
     data = session.dataset
     columns = {name: f"{name}:token" for name in (data.uid_field, data.iid_field)}
-    table = read_table(file, session.config["field_separator"], "utf-8", columns.values())
+    table = read_table(file, data.config["field_separator"], data.config["encoding"] or "utf-8", columns.values())
     users, items = (table[column].map(data.field2token_id[name]) for name, column in columns.items())
     known = users.notna() & items.notna()
     pairs = users[known].astype(int), items[known].astype(int)

@@ -117,6 +117,11 @@ def _with_departures(
             dataset = altered(data, departure, root / ALTERED)
             place = {"data_path": str(root / ALTERED)}
         for one in made:
+            if departure.parts and (data["domain_field"] or traits(one.spec.config.model_class).sequential):
+                raise UserError(
+                    f"departure '{departure.name}' has parts, on which neither data sets of two domains nor models of "
+                    f"sequences such as '{one.variant}' are measured; leave it out"
+                )
             times = _times_loaded(one.spec.config) if _needs_times(departure) else {}
             settings = {**one.spec.settings, **times, **departure.settings, **place}
             spec = replace(one.spec, dataset=dataset, settings=settings)

@@ -31,6 +31,14 @@ def test_the_protocol_is_that_of_a_run(session):
     assert measured == pytest.approx(rank_test(session, 2)[0])
 
 
+def test_parts_are_read_in_the_encoding_of_the_data_set(tmp_path):
+    write_micro(tmp_path)
+    for file in tmp_path.glob("micro/*.inter"):
+        file.write_text(file.read_text().replace("dot", "dôt"), encoding="latin-1")
+    session = open_micro(tmp_path, "EASE", topk=[2], metrics=["Recall"], encoding="latin-1")
+    assert on_parts_of(session, session.config.data_folder, "micro") == pytest.approx(rank_test(session, 2)[0])
+
+
 def test_the_protocol_leaves_validation_items_out_where_a_set_says_so(tmp_path):
     session = open_micro(write_micro(tmp_path), "EASE", topk=[2], metrics=["Recall"], mask_valid_at_test=True)
     assert "validation items left out, too" not in measure_in_good_faith(session)

@@ -373,6 +373,19 @@ def test_a_study_that_was_stopped_goes_on(tmp_path, capsys, monkeypatch):
     assert {run: run.stat().st_mtime_ns for run in first} == first and (tmp_path / "out/answer.md").exists()
 
 
+@pytest.mark.parametrize(("model", "dataset"), [("SASRec", "micro"), ("Pop", "two_domains")])
+def test_parts_are_of_neither_sequences_nor_two_domains(tmp_path, capsys, model, dataset):
+    variants = [{"name": "one", "model": model}]
+    plan = {key: value for key, value in PLAN.items() if key in ("question", "seeds", "departures")}
+    plan |= {"datasets": [dataset], "figures": ["epochs"], "variants": variants}
+    write_micro(tmp_path / "dataset")
+    place = [] if dataset == "two_domains" else [f"--data_path={tmp_path / 'dataset'}"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan))
+    assert main(["study", str(tmp_path / "own.yaml"), "--output", str(tmp_path / "out"), *place]) == 2
+    error = capsys.readouterr().err
+    assert "departure 'trained on all parts' has parts, on which neither" in error and error.count("\n") == 1
+
+
 def test_each_needs_modalities(tmp_path, capsys):
     each = {"name": "{modalities} alone", "model": "LinearCADMR", "each": "modality", "settings": {}}
     write_micro(tmp_path / "dataset", modalities="[]")
