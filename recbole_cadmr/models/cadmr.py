@@ -288,7 +288,7 @@ class CADMR(HistoryRecommender):
         sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
         about ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and
         nowhere below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other
-        rows get.
+        rows get. ``.._mean`` is |mean cos|, ``.._norms`` the mean ratio of the norms of output and query.
         """
         training = self.training
         self.eval()
@@ -318,6 +318,8 @@ class CADMR(HistoryRecommender):
             "cos/row": _mean_abs_cos(rows, found),
             "cos/row_chance": isotropic(rows.shape[1]),
             "cos/row_permuted": _permuted(rows, found),
+            "cos/row_mean": _abs_mean_cos(rows, found),
+            "cos/row_norms": _norm_ratio(rows, found),
         }
         if isinstance(attention, BothAttentions):
             attention, content = attention.cross, content[0]
@@ -326,11 +328,24 @@ class CADMR(HistoryRecommender):
             cosines["cos/head"] = _mean_abs_cos(query, answer)
             cosines["cos/head_chance"] = isotropic(query.shape[2])
             cosines["cos/head_permuted"] = sum(map(_permuted, query, answer)) / len(query)
+            cosines["cos/head_mean"] = _abs_mean_cos(query, answer)
+            cosines["cos/head_norms"] = _norm_ratio(query, answer)
         return cosines
 
 
 def _mean_abs_cos(a: Tensor, b: Tensor) -> float:
     return float(F.cosine_similarity(a, b, dim=-1).abs().mean())
+
+
+def _abs_mean_cos(a: Tensor, b: Tensor) -> float:
+    """|mean cos| of rows [..., n, d], a mean over all before them: opposite signs make it small whatever the angles."""
+    return float(F.cosine_similarity(a, b, dim=-1).mean(-1).abs().mean())
+
+
+def _norm_ratio(a: Tensor, b: Tensor) -> float:
+    """Mean of |b| / |a| over the rows of ``a`` [..., d] that are not 0."""
+    sizes = a.norm(dim=-1)
+    return float((b.norm(dim=-1)[sizes > 0] / sizes[sizes > 0]).mean())
 
 
 def _permuted(a: Tensor, b: Tensor) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from recbole_cadmr.data.graph import ItemGraph
 from recbole_cadmr.layers.alignment import alignment
 from recbole_cadmr.layers.gated_cross_attention import GatedCrossAttention
+from recbole_cadmr.models.contract import TrainingHooks
 
 
 def gated_cross_attention(config: Any, heads: int = 1, dropout: float = 0.0) -> GatedCrossAttention:
@@ -39,6 +42,43 @@ def figures_of(place: str, X: Tensor, added: Tensor, module: GatedCrossAttention
     found = {**alignment(X, added), "gate": float(module.alpha)}
     chance = {"isotropic": found.pop("isotropic")}
     return chance | {f"{figure}_{place}": value for figure, value in found.items() if math.isfinite(value)}
+
+
+class ProbedModel(TrainingHooks):
+    """A model that measures the alignment of its cross-attention, if it has one, before training and at validations.
+
+    Attributes:
+        untrained: figures before training, as text: ``resume.pt`` keeps plain attributes.
+    """
+
+    untrained: str
+
+    @abstractmethod
+    def _alignment(self) -> dict[str, float]:
+        """The figures of :func:`figures_of` at every place; {} without cross-attention. In evaluation mode."""
+
+    def before_epoch(self) -> None:
+        """Measure the alignment before training, once."""
+        if not self.untrained and (figures := self._probed_now()):
+            self.untrained = json.dumps(figures)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Of each place of the cross-attention the figures of :func:`alignment`, now and before training.
+
+        ``abs_cos_A0`` is that of the stream A before the first layer, ``abs_cos_text`` that of a modality.
+        """
+        before = json.loads(self.untrained) if self.untrained else {}
+        untrained = {f"untrained_{name}": value for name, value in before.items() if name != "isotropic"}
+        return self._probed_now() | untrained
+
+    @torch.no_grad()
+    def _probed_now(self) -> dict[str, float]:
+        model: Any = self
+        training = model.training
+        model.eval()
+        figures = self._alignment()
+        model.train(training)
+        return figures
 
 
 class ModalityExchange(nn.Module):
@@ -68,7 +108,6 @@ class ModalityExchange(nn.Module):
             name: X[rows] + self._gated(name).alpha * added for name, (X, added) in self._added(latents, rows).items()
         }
 
-    @torch.no_grad()
     def figures(self, latents: Mapping[str, Tensor], rows: Tensor) -> dict[str, float]:
         """The alignment of some rows, by modality."""
         figures: dict[str, float] = {}

@@ -14,13 +14,13 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, info_nce, mean_square
 from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
-from recbole_cadmr.models.cross_attention import ModalityExchange
+from recbole_cadmr.models.cross_attention import ModalityExchange, ProbedModel
 from recbole_cadmr.models.multimodal import MultimodalRecommender
 
 _SAMPLE = 1024  # items whose alignment is measured
 
 
-class TwoViewRecommender(MultimodalRecommender):
+class TwoViewRecommender(ProbedModel, MultimodalRecommender):
     """Vectors are C + side, with C what behaviour and side what content says of users and items.
 
     The loss is BPR + ``contrast_weight`` InfoNCE(side, C) + ``reg_weight`` L2. A user or item that a batch holds twice
@@ -32,6 +32,7 @@ class TwoViewRecommender(MultimodalRecommender):
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
+        self.untrained = ""
         self.n_ui_layers, self.n_item_layers = config["n_ui_layers"], config["n_item_layers"]
         self.contrast_weight, self.temperature = config["contrast_weight"], config["temperature"]
         self.reg_weight = config["reg_weight"]
@@ -56,17 +57,11 @@ class TwoViewRecommender(MultimodalRecommender):
         content = self._content()
         return content if self.exchange is None else self.exchange(content)
 
-    @torch.no_grad()
-    def diagnostics(self) -> dict[str, float]:
-        """Of gated cross-attention between modalities, its alignment by modality: see ``layers.alignment``."""
+    def _alignment(self) -> dict[str, float]:
         if self.exchange is None:
             return {}
         items = torch.linspace(1, self.n_items - 1, min(_SAMPLE, self.n_items - 1), device=self.device).long()
-        training = self.training
-        self.eval()
-        figures = self.exchange.figures(self._content(), items)
-        self.train(training)
-        return figures
+        return self.exchange.figures(self._content(), items)
 
     @abstractmethod
     def _side_and_behaviour(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:

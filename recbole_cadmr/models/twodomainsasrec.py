@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.packed_attention import Earlier, EncoderLayer, Packed, dropped_out
 from recbole_cadmr.models.contract import ModelTraits, SequenceRecommender
-from recbole_cadmr.models.cross_attention import derangement, figures_of, gated_cross_attention
+from recbole_cadmr.models.cross_attention import ProbedModel, derangement, figures_of, gated_cross_attention
 
 DOMAINS = {"A": 1, "B": 2}  # as MultimodalDataset.domains numbers them
 
@@ -38,7 +37,7 @@ class _Stream:
         return Earlier(self.entries, self.entries)
 
 
-class TwoDomainSASRec(SequenceRecommender):
+class TwoDomainSASRec(ProbedModel, SequenceRecommender):
     """Next-item recommendation to users of two domains (the skeleton that ABXI, arXiv 2501.15118, and its kin share).
 
     Item vectors are shared. A causal encoder (SASRec, Kang & McAuley 2018) reads the merged sequence and one reads each
@@ -106,7 +105,7 @@ class TwoDomainSASRec(SequenceRecommender):
         )
         self.register_buffer("partner", derangement(dataset.user_num, config["seed"]), persistent=False)
         self._probed: dict[str, tuple[Tensor, Tensor]] | None = None
-        self.untrained: str = ""  # figures of the probe before training, as text: `resume.pt` keeps plain attributes
+        self.untrained = ""
 
     # States of sequences
 
@@ -220,31 +219,11 @@ class TwoDomainSASRec(SequenceRecommender):
 
     # The alignment of what streams read with what they are
 
-    def before_epoch(self) -> None:
-        """Measure the alignment before training, once."""
-        if len(self.exchange) and not self.untrained:
-            self.untrained = json.dumps(self._alignment())
-
-    def diagnostics(self) -> dict[str, float]:
-        """Of each domain and place of the cross-attention the figures of :func:`alignment`, now and before training.
-
-        ``abs_cos_A0`` is that of the stream A before the first layer; ``gate_A0`` its gate.
-        """
+    def _alignment(self) -> dict[str, float]:
         if not len(self.exchange):
             return {}
-        before = json.loads(self.untrained) if self.untrained else {}
-        return {
-            **self._alignment(),
-            **{f"untrained_{name}": value for name, value in before.items() if name != "isotropic"},
-        }
-
-    @torch.no_grad()
-    def _alignment(self) -> dict[str, float]:
-        training = self.training
         self._probed = {}
-        self.eval()
         self(self.probe_items, self.probe_length, self.probe_users)
-        self.train(training)
         rows, self._probed = self._probed, None
         figures: dict[str, float] = {}
         for place, (X, added) in rows.items():

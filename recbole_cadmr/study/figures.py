@@ -18,7 +18,8 @@ from recbole_cadmr.training.contents import Validation
 
 TOTAL_CORRELATION = "total correlation"
 # What models say about themselves, by the names that they give it.
-_COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in ("", "_chance", "_permuted"))
+_KINDS = ("", "_chance", "_permuted", "_mean", "_norms")
+_COSINES = tuple(f"cos/{what}{kind}" for what in ("row", "head") for kind in _KINDS)
 _DIAGNOSTICS = ("gate", *_COSINES)
 _OF_RUN = (TRAINING, EVALUATION, *COSTS, MEMORY, PARAMETERS, "best validation", "epochs")
 # Of a gated cross-attention, by modality, or by stream: then the mean over the places where it stands (A0, A1).

@@ -302,6 +302,12 @@ def test_diagnostics_change_nothing(micro):
         for j, y in enumerate(found)
         if i != j and x.any() and rows[j].any() and found[i].any() and y.any()
     ]
+    own = [x @ y / np.linalg.norm(x) / np.linalg.norm(y) if x.any() and y.any() else 0.0 for x, y in zip(rows, found)]
+    assert values["cos/row"] == pytest.approx(np.mean(np.abs(own)), rel=1e-4)
+    assert values["cos/row_mean"] == pytest.approx(abs(np.mean(own)), rel=1e-4)
+    ratios = [np.linalg.norm(y) / np.linalg.norm(x) for x, y in zip(rows, found) if x.any()]
+    assert values["cos/row_norms"] == pytest.approx(np.mean(ratios), rel=1e-4)
+    assert 0 <= values["cos/head_mean"] <= values["cos/head"] and values["cos/head_norms"] > 0
     assert values["cos/row_permuted"] == pytest.approx(np.mean(cos), rel=1e-4)
     assert 0 <= values["cos/head_permuted"] <= 1
 

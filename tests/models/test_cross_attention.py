@@ -114,7 +114,13 @@ def test_in_a_model(tmp_path, model):
     assert all(grads[f"layers.{name}.gate_start"].abs() > 0 for name in ("text", "image"))
     session = opened(**gated)
     session.trainer.fit(session.train_data, session.valid_data)
-    figures = session.trainer.history[-1]["diagnostics"]
+    first, last = (session.trainer.history[place]["diagnostics"] for place in (0, -1))
+    untrained = opened(**gated).model.diagnostics()
+    assert untrained.keys() == {name for name in last if not name.startswith("untrained_")}
+    for figures in (first, last):
+        before = {name: figures[f"untrained_{name}"] for name in untrained if name != "isotropic"}
+        assert before == pytest.approx({name: untrained[name] for name in before})
+    figures = last
     for name in ("text", "image"):
         assert 0 <= figures[f"abs_cos_{name}"] <= 1 and figures[f"gate_{name}"] != pytest.approx(np.tanh(0.5), abs=1e-7)
     orthogonal = opened(**gated, gca_project="orthogonal").model.diagnostics()
