@@ -25,7 +25,7 @@ _OF_RUN = (TRAINING, EVALUATION, *COSTS, MEMORY, PARAMETERS, "best validation", 
 # Of a gated cross-attention, by modality, or by stream: then the mean over the places where it stands (A0, A1).
 _ALIGNMENT = ("abs_cos", "mean_cos", "norm_ratio", "permuted", "gate")
 _STREAMS = ("A", "B", "text", "image", "audio")
-_BY_STREAM = re.compile(rf"(untrained_)?({'|'.join(_ALIGNMENT)})_(?P<stream>[^\W\d]\w*)")
+_BY_STREAM = re.compile(rf"(untrained_)?({'|'.join(_ALIGNMENT)})_(?P<stream>(?![C-Z]$)[^\W\d]\w*)")
 _AT_PLACE = re.compile(rf"((?:untrained_)?(?:{'|'.join(_ALIGNMENT)})_[AB])\d+")
 _OF_ALIGNMENT = tuple(
     f"{before}{name}_{stream}" for before in ("", "untrained_") for name in _ALIGNMENT for stream in _STREAMS

@@ -209,7 +209,7 @@ def test_a_study_answers_by_correlations_and_claims(tmp_path):
     r = np.corrcoef(points["x"], points["y"])[0, 1]
     answer = (tmp_path / "out/answer.md").read_text()
     shown = f"{r:+.2f}".replace("-", "−")
-    assert f"abs_cos_A with ndcg_a@10 {shown} [" in answer and "(6 runs, 1 cells)" in answer
+    assert f"abs_cos_A with ndcg_a@10 {shown} [" in answer and "(6 runs, 1 cell)" in answer
     assert (
         "The claim that it helps: " in answer
         and "of 1 tests speak for it" in answer
