@@ -33,7 +33,8 @@ def test_every_known_set_has_a_command_that_its_source_takes():
     [
         ("baby", "get it with 'python -m recbole_cadmr prepare amazon --category Baby --download', or give --download"),
         ("microlens50k", "get it with 'python -m recbole_cadmr prepare microlens --source FOLDER'"),
-        ("bbaby", "did you mean baby?"),
+        ("afk", "get it with 'python -m recbole_cadmr prepare cross-domain --source FOLDER --name afk'"),
+        ("bbaby", "did you mean baby or abe?"),
         ("my_shop", "python -m recbole_cadmr prepare files --inter FILE --name my_shop"),
     ],
 )

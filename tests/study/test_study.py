@@ -18,6 +18,7 @@ from recbole_cadmr.benchmark.progress import Progress
 from recbole_cadmr.cli.main import main
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.declarations import Setting
+from recbole_cadmr.data.prepare.catalog import catalog
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.runs.result import read_result
 from recbole_cadmr.study import departures
@@ -313,6 +314,11 @@ def test_what_a_study_decides_is_no_setting(tmp_path, capsys):
 def test_an_unknown_study_is_one_sentence(tmp_path, capsys):
     assert main(["study", "head", "--output", str(tmp_path / "out")]) == 2
     assert "there is no study 'head'; did you mean heads?" in capsys.readouterr().err
+
+
+def test_data_sets_of_the_studies_are_known_by_name():
+    named = {dataset for name in study_names() for dataset in read_plan(name)[1].datasets}
+    assert named - {"synthetic"} <= catalog().keys()
 
 
 def test_what_comes_with_the_package_can_be_run(tmp_path, capsys):
