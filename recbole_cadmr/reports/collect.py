@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_cadmr.config.model_yaml import published
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import text_of
 from recbole_cadmr.reports.foreign_lists import ForeignLists
@@ -24,7 +23,7 @@ from recbole_cadmr.reports.results_table import (
     row_settings,
 )
 from recbole_cadmr.reports.significance import compare
-from recbole_cadmr.runs.result import RunResult, read_result, traits_of
+from recbole_cadmr.runs.result import RunResult, published_of, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, TopKLists, by_user, check_figures, read_lists
 
 # Settings that the head of the tables says, or the name of the model.
@@ -108,8 +107,7 @@ class _Rows:
             ]
         seeds, own = [run["protocol"]["seed"] for _, run in group], traits_of(result)
         self._add(name, by_run, (own["multimodal"], own["deterministic"], _chosen(result, n_tried), seeds, False))
-        counts = result["fingerprint"]["counts"]["interactions"]
-        if reference := published(result["model"], result["settings"].get("preset"), result["dataset"], counts):
+        if reference := published_of(result):
             self.published += [(name, metric, value, reference.source) for metric, value in reference.metrics.items()]
 
     def add_files(self, name: str, files: Sequence[ForeignLists], metrics: Sequence[str]) -> None:

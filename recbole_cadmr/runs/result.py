@@ -19,6 +19,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, with_former_values
+from recbole_cadmr.config.model_yaml import Published, published
 from recbole_cadmr.data.prepare.card import facts_of
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import read_text
@@ -244,6 +245,12 @@ def traits_of(result: RunResult) -> dict[str, bool]:
     """Whether the model of a result is ``multimodal`` and ``deterministic``; of a class of the user's own as kept."""
     own: Any = result.get("own_model") or vars(traits(result["model"]))
     return {name: own[name] for name in ("multimodal", "deterministic")}
+
+
+def published_of(result: RunResult) -> Published | None:
+    """What was published of the model and preset of a result on its split."""
+    counts = result["fingerprint"]["counts"]["interactions"]
+    return published(result["model"], result["settings"].get("preset"), result["dataset"], counts)
 
 
 def _contradiction(result: RunResult) -> str | None:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_cadmr.config.model_yaml import published
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.execution.run_spec import RunSpec
 from recbole_cadmr.reports.results_table import check_comparable
-from recbole_cadmr.runs.result import RunResult, read_result, traits_of
+from recbole_cadmr.runs.result import RunResult, published_of, read_result, traits_of
 from recbole_cadmr.runs.topk_lists import LISTS, read_lists
 from recbole_cadmr.study.departures import NOT_THERE
 from recbole_cadmr.study.figures import figures_of
@@ -62,7 +61,7 @@ class Collected:
         Raises:
             UserError: if its protocol is another than that of those before.
         """
-        trained, run = cell.trained, cell.run
+        trained, run, key = cell.trained, cell.run, (cell.dataset, cell.trained.variant)
         if trained.x is not None:
             self.x[trained.variant] = trained.x
         if trained.source is not None:
@@ -76,20 +75,14 @@ class Collected:
         result, lists = read_result(run.run), read_lists(run.run / LISTS)
         own = (run.run, result)
         check_comparable([self._first.setdefault((cell.dataset, trained.departure), own), own])
-        key = (cell.dataset, trained.variant, trained.departure, run.seed)
-        self._rows += [(*key, *entry) for entry in figures_of(lists, result)]
-        if not trained.departure:
-            self._add_known(cell, result)
-            self._add_measured(cell)
-
-    def _add_known(self, cell: Cell, result: RunResult) -> None:
-        """What was published of the model, and its lists if they stand for all seeds."""
-        counts, key = result["fingerprint"]["counts"]["interactions"], (cell.dataset, cell.trained.variant)
-        known = published(result["model"], result["settings"].get("preset"), result["dataset"], counts)
-        if known is not None:
+        self._rows += [(*key, trained.departure, run.seed, *entry) for entry in figures_of(lists, result)]
+        if trained.departure:
+            return
+        if known := published_of(result):
             self._published |= {(*key, figure): (value, known.source) for figure, value in known.metrics.items()}
         if traits_of(result)["deterministic"]:
-            self.lists_of[key] = cell.run.run / LISTS
+            self.lists_of[key] = run.run / LISTS
+        self._add_measured(cell)
 
     def _add_measured(self, cell: Cell) -> None:
         for name in self._measure:
