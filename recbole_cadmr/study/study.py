@@ -95,14 +95,13 @@ def study(
     refuse_decided(settings)
     if "data_path" in settings:
         settings["data_path"] = str(path_of(settings["data_path"], "data_path").absolute())
-    limit = bytes_of(memory)
     if quick:
         settings = {**plan.quick.settings, **settings}
     chosen = list(dict.fromkeys(datasets or (plan.quick.datasets if quick else plan.datasets)))
     numbers = list(seeds or (range(1, plan.quick.seeds + 1) if quick else plan.seed_list))
     check_seeds(numbers)
-    runner = runner_of(root, jobs, limit, ray_address)
-    make = Cells(root, numbers, jobs, limit, ray_address)
+    make = Cells(root, numbers, jobs, bytes_of(memory), ray_address)
+    runner = runner_of(root, jobs, make.limit, ray_address)
     command = f"python -m recbole_cadmr study {shlex.quote(name)} --output {shlex.quote(str(root))}"
     with resumable_in(root, "study", f"with the same command: {command} ...", STUDY, ALTERED):
         given = {name: shown(value) for name, value in settings.items() if name not in OF_RUN}
