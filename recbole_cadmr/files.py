@@ -106,7 +106,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def need_file(path: Path, why: str = "") -> None:
     """Raise :class:`UserError`, after ``why``, unless it is a file: opening a pipe would wait for ever."""
     if not path.is_file():
-        raise UserError(f"{why}{path} is not a file" if path.exists() else f"{why}there is no file {path}")
+        is_there = os.path.lexists(path)
+        raise UserError(f"{why}{path} is not a file that can be read" if is_there else f"{why}there is no file {path}")
 
 
 def refuse_device(path: str | os.PathLike[str]) -> None:
