@@ -216,6 +216,8 @@ def _check(plan: Plan) -> None:
             raise UserError(f"variant '{variant.name}' names no model; give it a model, or the variant that it is of")
         if (variant.each is None) == ("{modalities}" in variant.name):
             raise UserError(f"variant '{variant.name}': each and {{modalities}} in the name need each other")
+        if variant.each and variant.cell is not None:
+            raise UserError(f"variant '{variant.name}' stands for several, which have no cell; name each of them")
         known[variant.name] = variant
     for name in (name for pair in plan.pairs for name in pair):
         if name not in known or known[name].each:
@@ -248,4 +250,6 @@ def _check(plan: Plan) -> None:
             raise UserError(f"there is no measurement '{name}'; there are {', '.join(MEASUREMENTS)}")
     for figure in (*plan.figures, *(figure for pair in plan.correlations for figure in pair)):
         check_figure(figure, plan.measure)
+    if plan.correlations and not plan.cells:
+        raise UserError("correlations are over the runs of variants that have a cell, and none has; give some one")
     check_seeds(plan.seed_list)
