@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_cadmr.data.graph import ItemGraph
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.alignment import alignment
 from recbole_cadmr.layers.gated_cross_attention import GatedCrossAttention
 from recbole_cadmr.models.contract import TrainingHooks
@@ -89,12 +90,20 @@ class ModalityExchange(nn.Module):
 
     Args:
         config: with the settings of gated cross-attention and ``gca_neighbours``.
-        graphs: the nearest others by each modality; with a single modality there is nothing to read but itself.
+        graphs: the nearest others by each modality.
+
+    Raises:
+        UserError: if the modality is the only one, and others are to be read.
     """
 
     def __init__(self, config: Any, graphs: Mapping[str, ItemGraph]) -> None:
         super().__init__()
         self.source, k = config["gca_source"], config["gca_neighbours"]
+        if len(graphs) == 1 and self.source not in ("own", "none"):
+            raise UserError(
+                f"gca_source {self.source} reads other modalities, and {next(iter(graphs))} is the only one; leave out "
+                f"gca_positions, or give gca_source=own"
+            )
         self.layers = nn.ModuleDict({name: gated_cross_attention(config) for name in graphs})
         n_items = len(next(iter(graphs.values())).idx)
         other = derangement(n_items, config["seed"])
@@ -126,11 +135,9 @@ class ModalityExchange(nn.Module):
             others = [other for other in latents if (other == name) == (self.source == "own")]
             queries, seen = X[rows], None
             keys = queries[:, None]
-            if self.source != "none" and others:
+            if self.source != "none":
                 near = [getattr(self, f"near_{other}")[rows] for other in others]
                 keys = torch.cat([latents[other][idx] for other, idx in zip(others, near)], dim=1)
                 seen = (torch.cat(near, dim=1) > 0)[:, None]  # [n, 1, keys]
-            elif self.source != "none":
-                seen = torch.zeros(len(queries), 1, 1, dtype=torch.bool, device=X.device)
             result[name] = X, self._gated(name).added(queries[:, None], keys, seen)[:, 0]
         return result

@@ -323,7 +323,7 @@ def _p_of(row: Mapping[str, Any]) -> str:
 
 
 def _tau(row: Mapping[str, Any], form: str) -> str:
-    return "none, as all models tie" if math.isnan(row["tau"]) else f"{row['tau']:{form}}"
+    return "none, as all models tie" if math.isnan(row["tau"]) else f"{row['tau']:{form}}".replace("-", "−")
 
 
 def order_table(orders: pd.DataFrame) -> pd.DataFrame:

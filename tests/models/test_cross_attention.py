@@ -81,6 +81,16 @@ def _image(module, name):
     return module.layers["image"].attention[name].weight.detach().numpy()
 
 
+@pytest.mark.parametrize("source", ["other", "shuffled"])
+def test_a_single_modality_has_no_others_to_read(source):
+    graphs = {"text": ItemGraph(NEAR["text"], torch.zeros(NEAR["text"].shape))}
+    with pytest.raises(UserError, match=f"gca_source {source} reads other modalities, and text is the only one"):
+        ModalityExchange({**SETTINGS, "gca_source": source}, graphs)
+    assert torch.isfinite(
+        ModalityExchange({**SETTINGS, "gca_source": "own"}, graphs)({"text": torch.eye(4)})["text"]
+    ).all()
+
+
 def test_rows_alone_are_those_of_all():
     module, rows = exchange(), torch.tensor([3, 1])
     whole, some = module(latents()), module(latents(), rows)

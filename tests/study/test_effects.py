@@ -73,6 +73,8 @@ def test_orders_are_compared_by_kendalls_tau():
     })  # fmt: skip
     orders = orders_of(data, "ndcg@10", {}).set_index("departure")
     assert orders["tau"].to_dict() == pytest.approx({"turned": -1, "one swap": (1 / 3 + 1) / 2, "another seed": 1})
+    shown = order_table(orders.reset_index()).set_index("order under")["Kendall's tau"]
+    assert shown.to_dict() == {"turned": "−1.000", "one swap": "0.667", "another seed": "1.000"}
     means = data.groupby(["variant", "departure"])["value"].mean()
     assert flipped(means) == (3, 3, pytest.approx(2 / 3))
     assert flipped(means.drop("turned", level="departure")) == (0, 3, 0.0)  # 0.15 and 0.15 are no other order

@@ -11,7 +11,11 @@ from recbole_cadmr.study.figures import _fine_tuned, _said, check_figure
 def validation(phase, epoch, score, losses, tc=1.0):
     said = {"tc/text": tc, "tc/across": 0.5, "cos/head": 0.2, "gate": None, "abs_cos_A0": 0.1, "abs_cos_A1": 0.3}
     return {
-        "phase": phase, "epoch": epoch, "valid_score": score, "losses": losses, "diagnostics": said,
+        "phase": phase,
+        "epoch": epoch,
+        "valid_score": score,
+        "losses": losses,
+        "diagnostics": said,
         "valid_result": {"ndcg@20": score / 2},
     }
 
