@@ -225,8 +225,9 @@ def _found(
             collected.missing[cell.name] = damaged.get(cell.run.folder) or cell.run.failure or "not run"
     data, missing = collected.data, collected.missing
     if data.empty:
-        reasons = "; ".join(dict.fromkeys(missing.values()))
-        raise UserError(f"no run of the study has a result: {reasons}")
+        whys = (missing[cell.name].partition(" (full output: ")[0] for cell in cells if cell.name in missing)
+        reasons, logs = "; ".join(dict.fromkeys(whys)), cells[0].run.folder.parent
+        raise UserError(f"no run of the study has a result: {reasons}; the logs are in {logs}")
     asked = [*plan.figures, *(figure for pair in plan.correlations for figure in pair)]
     missing |= {figure: "no run has this figure" for figure in asked if figure not in set(data["figure"])}
     pairs = [(one.trained.variant, one.trained.base) for one in cells if one.trained.base]

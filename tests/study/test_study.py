@@ -394,6 +394,17 @@ def test_parts_are_of_neither_sequences_nor_two_domains(tmp_path, capsys, model,
     assert "departure 'trained on all parts' has parts, on which neither" in error and error.count("\n") == 1
 
 
+def test_a_reason_of_all_runs_is_said_once(tmp_path, capsys):
+    write_micro(tmp_path / "dataset")
+    plan = {key: PLAN[key] for key in ("question", "datasets", "seeds")}
+    plan |= {"figures": ["epochs"], "variants": [{"name": "gru", "model": "GRU4Rec"}]}
+    plan |= {"settings": {"epochs": 1, "topk": [2], "valid_metric": "NDCG@2"}}
+    assert main(command(tmp_path, plan)) == 2
+    error = capsys.readouterr().err
+    assert error.count("need the order of interactions") == error.count("\n") == 1
+    assert error.endswith(f"; the logs are in {tmp_path / 'out' / 'cells'}\n")
+
+
 def test_each_needs_modalities(tmp_path, capsys):
     each = {"name": "{modalities} alone", "model": "LinearCADMR", "each": "modality", "settings": {}}
     write_micro(tmp_path / "dataset", modalities="[]")
