@@ -1,4 +1,4 @@
-"""Charts of a study's page as the pictures of studies.md: python docs/study_pictures.py DIR/report.html CHART=NAME ...
+"""Charts of a study's page as the pictures of studies.md: python -m tools.study_pictures DIR/report.html CHART=NAME ...
 
 Draws the charts of these ids (``effects-0``, ``values-0``, ``departures-0``, ...) in Chromium, as the page does, into
 ``docs/studies/NAME.svg``. Needs the extra ``test``, and Chromium with its driver.
@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-PICTURES = Path(__file__).parent / "studies"
+PICTURES = Path(__file__).parents[1] / "docs" / "studies"
 WIDTH = 760  # pixels
 _DRAW = """
 const [id, width, done] = arguments, chart = document.getElementById(id);
