@@ -38,13 +38,14 @@ _OF_LISTS = (*map(str.lower, RANKING), *map(str.lower, DOMAIN_METRICS), "itemcov
 
 def check_figure(figure: str, measure: Sequence[str]) -> None:
     """Raise :class:`UserError` unless a figure is one that runs, or what is measured on them, can have."""
-    name, _, k = figure.removeprefix(FINE_TUNED).partition("@")
+    metric, _, k = figure.partition("@")
     own = {extra for measurement in measure for extra in MEASUREMENTS[measurement].figures}
     said = {*_DIAGNOSTICS, TOTAL_CORRELATION}
     single = {*_OF_RUN, *said, *_OF_ALIGNMENT, *own, *(FINE_TUNED + figure for figure in said)}
-    if figure in single or (name in _OF_LISTS and re.fullmatch("[1-9][0-9]{0,8}", k)) or _BY_STREAM.fullmatch(figure):
+    metrics = [*_OF_LISTS, *(FINE_TUNED + name.lower() for name in RANKING)]
+    if figure in single or (metric in metrics and re.fullmatch("[1-9][0-9]{0,8}", k)) or _BY_STREAM.fullmatch(figure):
         return
-    near = did_you_mean(figure, [*single, *(f"{metric}@{k or 20}" for metric in _OF_LISTS)])
+    near = did_you_mean(figure, [*single, *(f"{name}@{k or 20}" for name in metrics)])
     raise UserError(f"there is no figure '{figure}'{near}")
 
 

@@ -44,7 +44,9 @@ def test_figures_of_fine_tuning_are_known(figure):
     check_figure(figure, [])
 
 
-@pytest.mark.parametrize("figure", ["fine-tuned parameters", "fine-tuned", "finetuned ndcg@20"])
+@pytest.mark.parametrize(
+    "figure", ["fine-tuned parameters", "fine-tuned", "finetuned ndcg@20", "fine-tuned itemcoverage@20"]
+)
 def test_figures_that_no_fine_tuning_has_are_refused(figure):
     with pytest.raises(UserError, match="there is no figure"):
         check_figure(figure, [])
