@@ -69,9 +69,7 @@ class ClosedFormRecommender(HistoryRecommender):
             counts = [choices.get(name, 0) for name in ("fits", "tried", "trials")]
             numbers += [score for _, score in choices.get("done", [])]
             done = all(settings.keys() <= self.own_settings.keys() for settings, _ in choices.get("done", []))
-            proper = all(math.isfinite(n) and n >= 0 for n in numbers) and all(
-                type(n) is int and n >= 0 for n in counts
-            )
+            proper = all(map(math.isfinite, numbers)) and all(type(n) is int and n >= 0 for n in counts)
             damaged = not (known and done and proper)
         except (ValueError, TypeError, AttributeError):
             damaged = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from importlib.resources import files
@@ -276,6 +277,21 @@ def test_edited_choices_are_refused(tmp_path, three_fits):
         save_checkpoint(tmp_path / "edited.pt", content)
         with pytest.raises(UserError, match="damaged or was edited"):
             recbole_cadmr.evaluate(tmp_path / "edited.pt")
+
+
+def test_every_value_of_a_ladder_can_be_chosen(tmp_path, three_fits):
+    content = load_checkpoint(three_fits.checkpoint)
+    chosen = json.loads(content["attributes"][":chosen"])
+    for place in (0, -1):
+        extreme = {name: ladder[place] for name, ladder in LADDERS.items() if ladder}
+        content["attributes"][":chosen"] = json.dumps({**chosen, "settings": extreme})
+        save_checkpoint(tmp_path / "extreme.pt", content)
+        model = open_checkpoint(tmp_path / "extreme.pt").model
+        assert model.choices()["settings"] == extreme
+    content["attributes"][":chosen"] = '{"settings": {"enhancement": -1.0}}'
+    save_checkpoint(tmp_path / "negative.pt", content)
+    with pytest.raises(UserError, match="the checkpoint was edited: enhancement must be at least 0, not -1.0"):
+        open_checkpoint(tmp_path / "negative.pt")
 
 
 def test_few_users_are_warned_of_and_none_leave_the_defaults(tmp_path, caplog):
