@@ -279,11 +279,12 @@ def test_edited_choices_are_refused(tmp_path, three_fits):
             recbole_cadmr.evaluate(tmp_path / "edited.pt")
 
 
-def test_every_value_of_a_ladder_can_be_chosen(tmp_path, three_fits):
+def test_every_value_that_a_setting_may_have_can_be_chosen(tmp_path, three_fits):
     content = load_checkpoint(three_fits.checkpoint)
     chosen = json.loads(content["attributes"][":chosen"])
     for place in (0, -1):
         extreme = {name: ladder[place] for name, ladder in LADDERS.items() if ladder}
+        extreme["neighbour_popularity"] *= -1
         content["attributes"][":chosen"] = json.dumps({**chosen, "settings": extreme})
         save_checkpoint(tmp_path / "extreme.pt", content)
         model = open_checkpoint(tmp_path / "extreme.pt").model
