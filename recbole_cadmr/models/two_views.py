@@ -14,8 +14,9 @@ from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.layers.losses import bpr, info_nce, mean_square
 from recbole_cadmr.layers.propagation import bipartite, mean_of_layers, smoothed, symmetric_normalised
 from recbole_cadmr.layers.sparse import SparseMatrix
-from recbole_cadmr.models.cross_attention import ModalityExchange, ProbedModel
+from recbole_cadmr.models.cross_attention import ModalityExchange
 from recbole_cadmr.models.multimodal import MultimodalRecommender
+from recbole_cadmr.models.probed import ProbedModel
 
 _SAMPLE = 1024  # items whose alignment is measured
 

@@ -19,7 +19,8 @@ from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.packed_attention import Earlier, EncoderLayer, Packed, dropped_out
 from recbole_cadmr.models.contract import ModelTraits, SequenceRecommender
-from recbole_cadmr.models.cross_attention import ProbedModel, derangement, figures_of, gated_cross_attention
+from recbole_cadmr.models.cross_attention import derangement, gated_cross_attention
+from recbole_cadmr.models.probed import ProbedModel, figures_of
 
 DOMAINS = {"A": 1, "B": 2}  # as MultimodalDataset.domains numbers them
 
