@@ -14,7 +14,6 @@ import recbole_cadmr
 from recbole_cadmr.config.model_yaml import Published
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.formatting import seconds
-from recbole_cadmr.reports import collect
 from recbole_cadmr.reports.benchmark_page import write_benchmark_page
 from recbole_cadmr.reports.collect import read_results
 from recbole_cadmr.reports.frame import (
@@ -31,6 +30,7 @@ from recbole_cadmr.reports.latex import columns_of, joint, latex
 from recbole_cadmr.reports.measure import COLD
 from recbole_cadmr.reports.results_table import CPU
 from recbole_cadmr.reports.tables import csv_text, markdown, protocol_lines
+from recbole_cadmr.runs import result
 from recbole_cadmr.runs.result import read_result
 from tests.charts import read, traces
 
@@ -352,7 +352,7 @@ def test_each_row_asks_for_what_was_published_of_it(runs, monkeypatch):
         asked.append(arguments)
         return Published({"recall@20": 0.5, "gauc": 0.9}, "a paper") if arguments[0] == "EASE" else None
 
-    monkeypatch.setattr(collect, "published", published)
+    monkeypatch.setattr(result, "published", published)
     table = read_results(runs)
     counts = read_result(runs[0])["fingerprint"]["counts"]["interactions"]
     assert asked == [(name, None, "synthetic", counts) for name in ("Pop", "EASE", "BPR")]
