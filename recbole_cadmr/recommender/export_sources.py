@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import ItemGraph, nearest_items, with_items
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import content_attention
@@ -73,14 +74,24 @@ class Content:
         return Content({m.name: Modality(m.name, m.features[:n_items], m.present[:n_items]) for m in modalities})
 
 
-def _checked(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """All settings of a model: those given, which are refused if they cannot be, and what newer ones stand for."""
-    from recbole_cadmr.config.deprecated import with_former_values  # and yaml, which asking does not need
+def _completed(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """The settings of an export, with what those that are newer than it stand for."""
+    from recbole_cadmr.config.deprecated import first_names, with_former_values  # and yaml, which asking does not need
     from recbole_cadmr.config.model_yaml import own_settings
 
-    declared = own_settings(model)
-    settings = {name: setting.default for name, setting in declared.items()} | with_former_values(model, settings)
-    for name, setting in declared.items():
+    defaults = {name: setting.default for name, setting in own_settings(model).items()}
+    newer = {name: value for name, value in defaults.items() if not first_names(model, {name: value})}
+    return newer | with_former_values(model, settings)
+
+
+def _checked(settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """:func:`_completed`; refuses settings that a model cannot have."""
+    from recbole_cadmr.config.model_yaml import own_settings
+
+    settings = _completed(settings, model)
+    for name, setting in own_settings(model).items():
+        if name not in settings:
+            raise UserError(f"the export was edited: there is no setting {name}")
         setting.check(settings[name], "the export was edited")
     return settings
 
@@ -182,7 +193,7 @@ class Attention:
         """The attention over all items of ``content``, of which those behind the first have content alone."""
         A = sp.csr_matrix(2 * (R.shape[1],), dtype="float32")
         if self.content:
-            settings = _checked(self.settings, "LinearCADMR")
+            settings = _completed(self.settings, "LinearCADMR")
             A = sum(content_attention(content, R, settings)[0].values(), A).tocsr()
         smoothing = Smoothing(R, A, self.content, self.cooccurrence, _CPU)
         members = zip(self._mixed(content, R.shape[1]), self.content_maps)

@@ -162,10 +162,12 @@ def test_an_export_from_before_a_setting_is_fitted_as_it_was(tmp_path):
 
 def test_edited_settings_of_a_closed_form_are_refused(tmp_path):
     recommender = trained(tmp_path, "LinearCADMR", **LINEAR)
-    own = {**recommender.engine.closed_form.settings, "reg_weight": "much"}
-    edited = Recommender(replace(recommender.parts, source=ClosedFormSource("LinearCADMR", own)))
-    with pytest.raises(UserError, match="the export was edited"):
-        edited.add_items(**NEW)
+    own = recommender.engine.closed_form.settings
+    without = {name: value for name, value in own.items() if name != "reg_weight"}
+    for settings, said in (({**own, "reg_weight": "much"}, "reg_weight"), (without, "there is no setting reg_weight")):
+        edited = Recommender(replace(recommender.parts, source=ClosedFormSource("LinearCADMR", settings)))
+        with pytest.raises(UserError, match=f"the export was edited: {said}"):
+            edited.add_items(**NEW)
 
 
 @pytest.mark.parametrize(
