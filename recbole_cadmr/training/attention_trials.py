@@ -34,7 +34,7 @@ def following_settings(own: dict[str, float], done: Sequence[Training], bigger: 
         place = ladder.index(settings[name])
         return ladder[place + 1 :] if direction > 0 else ladder[:place][::-1]
 
-    def measured(settings: dict[str, float]) -> Point:
+    def measured(settings: dict[str, float], _: Point | None = None) -> Point:
         for tried, score in done:
             if tried == settings:
                 return Point(settings, np.array([[score if bigger else 1 / max(score, 1e-12)]]))

@@ -49,7 +49,7 @@ class AttentionWeight:
         none, own = beside({_WEIGHT: 0.0}), beside({_WEIGHT: float(self._model.attention_weight)})
         return agreed(better(none, own, _CLEAR) is own)
 
-    def _beside(self) -> Callable[[dict[str, Any]], Point]:
+    def _beside(self) -> Callable[..., Point]:
         """What the attention comes to beside the closed form, by its weight."""
         model, held_out = self._model, self._held_out
         model.eval()
@@ -73,7 +73,7 @@ class AttentionWeight:
                 return mixture
             return mixture.new_full((len(users), self._n_items), -torch.inf).scatter_(1, items[users], mixture)
 
-        def beside(weight: dict[str, Any]) -> Point:
+        def beside(weight: dict[str, Any], _: Point | None = None) -> Point:
             return Point(weight, held_out.measure(partial(scores_of, weight[_WEIGHT])))
 
         return beside

@@ -24,7 +24,7 @@ from recbole_cadmr.layers.sparse import compressed, padded_rows
 from recbole_cadmr.schema import checked
 from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_cadmr.training.contents import SearchRecord
-from recbole_cadmr.training.coordinate_descent import MARGIN, Point, better, descend, difference
+from recbole_cadmr.training.coordinate_descent import MARGIN, Point, better, descend, difference, is_hopeless
 from recbole_cadmr.training.held_out import HeldOut
 
 # What has to be done again where a setting changes: little, or the fit of the autoencoder; or else the attention.
@@ -98,14 +98,16 @@ class ClosedFormSearch:
         assert self._best is not None, "run comes first"
         return float(difference(self._measured(dict(self.closed_form.settings)), self._best).mean())
 
-    def _walk(self, best: Point, names: Sequence[str], measured: Callable[[dict[str, Any]], Point | None]) -> Point:
+    def _walk(
+        self, best: Point, names: Sequence[str], measured: Callable[[dict[str, Any], Point], Point | None]
+    ) -> Point:
         return descend(best, names, self._values, measured, self.margin)
 
     def _attend(self, best: Point) -> Point:
         """The settings of the attention that suit the best fit, and then those of the scores that suit these."""
         return self._walk(self._walk(best, OF_ATTENTION, self._measured), _OF_SCORES, self._measured)
 
-    def _next_fit(self, settings: dict[str, Any]) -> Point | None:
+    def _next_fit(self, settings: dict[str, Any], _: Point) -> Point | None:
         """What a fit by these settings comes to; None if there have been enough."""
         return self._fit_at(settings) if self.fits < self.budget else None
 
@@ -160,12 +162,14 @@ class ClosedFormSearch:
 
     # Scores
 
-    def _measured(self, settings: dict[str, Any]) -> Point:
+    def _measured(self, settings: dict[str, Any], best: Point | None = None) -> Point:
+        """What settings come to; of some users alone if these say that the settings are no better than the best."""
         self.tried += 1
         self._prepare(settings)
-        return Point(
-            settings, self.held_out.measure(partial(self._scores, settings), partial(self._scores_at, settings))
-        )
+        scores = partial(self._scores, settings), partial(self._scores_at, settings)
+        if best is None:
+            return Point(settings, self.held_out.measure(*scores))
+        return Point(settings, self.held_out.measure(*scores, partial(is_hopeless, best, margin=self.margin)))
 
     def _prepare(self, settings: Mapping[str, Any]) -> None:
         """Compute what the scores of users with these settings are made of, as far as settings before have not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ _SMALLEST = 16  # but as many in any case: products with sparse matrices read th
 _LEAST, _MOST = 2000, 2.5e8  # users that are looked at in any case, and scores of them at most
 _FEW = 4  # held-out items of users that may be decided by rivals
 _RIVALS = 2  # rivals a place of the list
+_PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the users, after which a measurement may be given up
+_SAMPLE = 250  # users, fewer of whom tell nothing of the others
 _ROUNDING = 1e-5  # of the largest score: more than what the order of a sum changes
 
 
@@ -41,12 +44,12 @@ class HeldOut:
         name, _, length = metric.partition("@")
         self.k = min(int(length or k), R.shape[1])
         self._names = dict.fromkeys(["NDCG", *(known for known in _RANKING if known.lower() == name.lower())])
-        users, most = (
-            np.flatnonzero(np.diff(V.indptr)),
-            max(min(_LEAST, int(_MOST) // R.shape[1]), int(ENTRIES) // R.shape[1], 1),
-        )
-        if len(users) > most:
-            users = np.sort(np.random.default_rng(0).choice(users, most, replace=False))
+        users = np.flatnonzero(np.diff(V.indptr))
+        most = max(min(_LEAST, int(_MOST) // R.shape[1]), int(ENTRIES) // R.shape[1], 1)
+        # In random order, so that the first ones are a sample of all.
+        users = np.random.default_rng(0).choice(users, min(len(users), most), replace=False)
+        looks = (math.ceil(share * len(users)) for share in _PARTS)
+        self._ends = [*(end for end in looks if end >= _SAMPLE), len(users)]
         self.users, self.rows = users, R[users].tocsr()
         held = V[users].tocsr()
         self._size = np.diff(held.indptr)
@@ -61,35 +64,59 @@ class HeldOut:
         self._has_rivals = torch.zeros(len(users), dtype=torch.bool)
 
     def measure(
-        self, scores_of: Callable[[Tensor], Tensor], scores_at: Callable[[Tensor, Tensor], Tensor] | None = None
+        self,
+        scores_of: Callable[[Tensor], Tensor],
+        scores_at: Callable[[Tensor, Tensor], Tensor] | None = None,
+        is_hopeless: Callable[[np.ndarray], bool] = lambda _: False,
     ) -> np.ndarray:
         """Metrics [users, metrics] of the scores [n, I] that ``scores_of`` gives for users by their places [n].
 
         Args:
             scores_at: scores [n, m] of some items [n, m] alone, for users by their places [n]. With it users need no
                 list where items that beat their held-out ones before still do.
+            is_hopeless: whether the metrics of the first users, who are a random sample of all, are enough: then those
+                of the others are left out.
         """
-        is_hit = np.zeros((len(self.users), self.k), dtype=bool)
-        for users in self._blocks(~self._decided(scores_at)):
+        metrics, begin = np.empty((0, len(self._names))), 0
+        for end in self._ends:
+            metrics = np.concatenate([metrics, self._measured(begin, end, scores_of, scores_at)])
+            if (begin := end) < len(self.users) and is_hopeless(metrics):
+                break
+        return metrics
+
+    def _measured(
+        self,
+        begin: int,
+        end: int,
+        scores_of: Callable[[Tensor], Tensor],
+        scores_at: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> np.ndarray:
+        """Metrics [n, metrics] of the users at these places."""
+        is_hit = np.zeros((end - begin, self.k), dtype=bool)
+        among = torch.zeros(len(self.users), dtype=torch.bool)
+        among[begin:end] = True
+        for users in self._blocks(among & ~self._decided(scores_at, among)):
             scores = scores_of(users)
             scores[self._seen.entries(users)] = -torch.inf
             row, item = self._held.entries(users)
             hits = hits_by_rank(scores, (row * scores.shape[1] + item).to(scores.device), self.k)[:, :-1].bool().cpu()
-            is_hit[users.numpy()] = hits.numpy()
+            is_hit[users.numpy() - begin] = hits.numpy()
             if scores_at is not None:
                 self._name_rivals(users, scores, ~hits.any(1))
         values = []
         for name in self._names:
             metric: Any = getattr(recbole_metrics, name)({"topk": [self.k], "metric_decimal_place": 16})
-            values.append(metric.metric_info(is_hit, *([self._size] if name in _SIZED else []))[:, self.k - 1])
+            values.append(
+                metric.metric_info(is_hit, *([self._size[begin:end]] if name in _SIZED else []))[:, self.k - 1]
+            )
         return np.stack(values, 1).astype(np.float64)
 
-    def _decided(self, scores_at: Callable[[Tensor, Tensor], Tensor] | None) -> Tensor:
-        """Which users [users] surely have no held-out item in their lists: as many rivals as fill it are better."""
+    def _decided(self, scores_at: Callable[[Tensor, Tensor], Tensor] | None, among: Tensor) -> Tensor:
+        """Which users [users] ``among`` some surely have no held-out item in their lists: enough rivals are better."""
         decided = torch.zeros(len(self.users), dtype=torch.bool)
         if scores_at is None:
             return decided
-        for users in self._blocks(self._has_rivals):
+        for users in self._blocks(among & self._has_rivals):
             scores = scores_at(users, torch.cat([self._own[users], self._rivals[users]], 1))
             own = scores[:, :_FEW].amax(1, keepdim=True) + _ROUNDING * scores.abs().amax(1, keepdim=True)
             decided[users] = ((scores[:, _FEW:] > own).sum(1) >= self.k).cpu()

@@ -76,7 +76,8 @@ def with_growth(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def show(rows: list[dict[str, Any]], folder: Path) -> None:
     """The table, printed and as ``scale.md``, and a picture, ``scale.html``."""
-    import plotly.graph_objects as go
+    from plotly import colors
+    from plotly.subplots import make_subplots
 
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
@@ -85,16 +86,20 @@ def show(rows: list[dict[str, Any]], folder: Path) -> None:
     table = "\n".join(lines)
     print(table)
     (folder / "scale.md").write_text(table + "\n")
-    axes = {"xaxis": {"type": "log", "title": {"text": "interactions + 20 x items"}}, "yaxis": {"type": "log"}}
-    figure = go.Figure(layout=axes)
-    for work in dict.fromkeys(row["work"] for row in rows):
+    figure = make_subplots(cols=2, subplot_titles=["CPU seconds", "peak memory, GiB"])
+    for number, work in enumerate(dict.fromkeys(row["work"] for row in rows)):
         mine = [row for row in rows if row["work"] == work]
-        x = [size(row["shape"]) for row in mine]
-        for column in ("CPU s", "peak GiB"):
-            figure.add_scatter(x=x, y=[row[column] for row in mine], name=f"{work}: {column}", mode="lines+markers")
-        linear = [mine[0]["CPU s"] * at / x[0] for at in x]
-        figure.add_scatter(x=x, y=linear, name=f"{work}: linear", mode="lines", line={"dash": "dot"})
-    figure.write_html(folder / "scale.html", include_plotlyjs=True)
+        x, color = [size(row["shape"]) for row in mine], colors.DEFAULT_PLOTLY_COLORS[number]
+        for col, column in enumerate(("CPU s", "peak GiB"), 1):
+            y, linear = [row[column] for row in mine], [mine[0][column] * at / x[0] for at in x]
+            style = {"legendgroup": work, "col": col, "row": 1, "line": {"color": color}, "showlegend": col == 1}
+            figure.add_scatter(x=x, y=y, name=work, mode="lines+markers", **style)
+            dotted = {**style, "line": {"color": color, "dash": "dot"}}
+            figure.add_scatter(x=x, y=linear, name="linear", mode="lines", **dotted)
+    figure.update_xaxes(type="log", title={"text": "interactions + 20 x items"})
+    figure.update_yaxes(type="log")
+    figure.update_layout(height=420, legend={"orientation": "h", "y": -0.25})
+    figure.write_html(folder / "scale.html", include_plotlyjs=True, div_id="growth")
 
 
 def main() -> None:

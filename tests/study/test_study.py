@@ -72,7 +72,7 @@ def finished(tmp_path_factory):
 
 @needs_browser
 def test_a_chart_becomes_a_picture_of_the_documentation(finished, driver):
-    pictures = pytest.importorskip("tools.study_pictures", reason="selenium is not installed")
+    pictures = pytest.importorskip("tools.page_pictures", reason="selenium is not installed")
     shown = []
     for _ in range(2):
         driver.get((finished / "out/report.html").as_uri())

@@ -179,9 +179,9 @@ def test_settings_that_come_again_count_once(seed):
     asked, measured = [], []
 
     class Counted(ClosedFormSearch):
-        def _measured(self, settings):
+        def _measured(self, settings, best=None):
             measured.append(settings)
-            return super()._measured(settings)
+            return super()._measured(settings, best)
 
         def _part(self, name, settings, walk):
             asked.append(f"{name} {settings}")

@@ -91,3 +91,21 @@ def test_items_left_out_are_no_rivals():
             lambda users, items, scores=scores: scores[users].gather(1, items),
         )
         assert measured[0, 1] == recall
+
+
+def test_a_measurement_ends_after_a_sample_of_the_users():
+    R, V = parts(4, 3)
+    R, V = sp.vstack([R] * 3, "csr"), sp.vstack([V] * 3, "csr")
+    held_out, looks = HeldOut(R, V, "Recall@5", 5), []
+    scores = torch.rand(N_USERS * 3, N_ITEMS)[torch.from_numpy(held_out.users)]
+    whole = held_out.measure(lambda users: scores[users].clone())
+
+    def after_two(metrics):
+        looks.append(len(metrics))
+        return len(looks) == 2
+
+    first = held_out.measure(lambda users: scores[users].clone(), is_hopeless=after_two)
+    n = len(held_out.users)
+    assert looks == [-(-n // 4), -(-n // 2)] and len(whole) == n  # an eighth is too few
+    assert (first == whole[: looks[1]]).all()
+    assert 0.4 < np.median(held_out.users[: looks[0]]) / len(R.indptr) < 0.6 and len(set(held_out.users)) == n

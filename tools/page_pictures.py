@@ -1,7 +1,8 @@
-"""Charts of a study's page as the pictures of studies.md: python -m tools.study_pictures DIR/report.html CHART=NAME ...
+"""Charts of a page as pictures of the docs: python -m tools.page_pictures DIR/report.html CHART=NAME ...
 
-Draws the charts of these ids (``effects-0``, ``values-0``, ``departures-0``, ...) in Chromium, as the page does, into
-``docs/studies/NAME.svg``. Needs the extra ``test``, and Chromium with its driver.
+Draws the charts of these ids (``effects-0``, ``values-0``, ... of a study's page; ``growth`` of the page of
+``tests/benchmarks/scale.py``) in Chromium, as the page does, into ``docs/NAME.svg``. Needs the extra ``test``, and
+Chromium with its driver.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-PICTURES = Path(__file__).parents[1] / "docs" / "studies"
+DOCS = Path(__file__).parents[1] / "docs"
 WIDTH = 760  # pixels
 _DRAW = """
 const [id, width, done] = arguments, chart = document.getElementById(id);
@@ -34,7 +35,7 @@ def drawn(driver: webdriver.Chrome, chart: str) -> str:
 def main() -> None:
     """Draw the charts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path)
+    parser.add_argument("page", type=Path)
     parser.add_argument("charts", nargs="+", metavar="CHART=NAME")
     given = parser.parse_args()
     options = webdriver.ChromeOptions()
@@ -43,11 +44,11 @@ def main() -> None:
         options.add_argument(argument)
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
     try:
-        driver.get(given.report.resolve().as_uri())
+        driver.get(given.page.resolve().as_uri())
         for chart, _, name in (text.partition("=") for text in given.charts):
             if not (picture := drawn(driver, chart)):
                 parser.error(f"the page draws no chart {chart}")
-            (PICTURES / f"{name}.svg").write_text(picture, encoding="utf-8")
+            (DOCS / f"{name}.svg").write_text(picture, encoding="utf-8")
     finally:
         driver.quit()
 
