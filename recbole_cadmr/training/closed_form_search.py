@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -32,6 +31,7 @@ _OF_SCORES = ("enhancement", "output_smoothing", "direct_path", "popularity_damp
 _OF_FIT = ("reg_weight", "row_scaling", "item_scaling")
 # An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
 _PLAIN = dict.fromkeys((*_OF_SCORES, "row_scaling", "item_scaling"), 0.0)
+_ROWS = 1024  # of users, enhanced at once
 _FACTOR = 3.0  # by which the weight of one modality is raised or lowered
 
 _log = logging.getLogger("recbole_cadmr")
@@ -44,7 +44,8 @@ class ClosedFormSearch:
     One setting at a time walks along its ladder, up or down, as long as that is better. Those of the scores are cheap
     and walk at every fit; those of the attention walk once; a step of those of the fit costs one. A step is taken if
     the paired difference over users is ``margin`` of its standard errors: what is better by chance alone is not worth
-    a setting of its own. It starts from the settings of the closed form and from a plain autoencoder.
+    a setting of its own. A look ends after a sample of the users if these leave little hope of that
+    (:func:`is_hopeless`). It starts from the settings of the closed form and from a plain autoencoder.
 
     Args:
         ladders: by name, the values that a setting may take, ascending; other settings stay.
@@ -75,6 +76,8 @@ class ClosedFormSearch:
     _B: Any = None
     _X: Any = None
     _Y: Any = None
+    _enhanced: Any = None
+    _known: int = 0
     _near: Any = None
     _damping: Any = None
 
@@ -187,15 +190,13 @@ class ClosedFormSearch:
             self._near = (rows @ H).tocsr()
             self._near.sort_indices()
             self._padded = padded_rows(A)
-            if isinstance(self._B, Tensor):
-                self._Y = _product(rows, _product(H, self._B), self._Y)
-            else:
-                self._Y = _product(self._near, self._B)
+            self._enhanced = (rows, _product(H, self._B)) if isinstance(self._B, Tensor) else (self._near, self._B)
+            self._Y, self._known = torch.empty_like(self._X) if self._Y is None else self._Y, 0
         self._damping = torch.from_numpy(popularity_damping(self.closed_form.R, settings)).to(self._X)
 
     def _scores(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
         """Scores [n, I] of users by their places [n]."""
-        scores = torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"]).mul_(self._damping)
+        scores = self._damped(settings, users)
         if settings["output_smoothing"]:
             by_item = scores.T.contiguous()  # in the processor's cache, if the block is: fast to multiply by A
             scores = torch.addmm(by_item, self._A, by_item, alpha=settings["output_smoothing"]).T
@@ -206,20 +207,26 @@ class ClosedFormSearch:
 
     def _scores_at(self, settings: Mapping[str, Any], users: Tensor, items: Tensor) -> Tensor:
         """Scores [n, m] of some items [n, m] alone."""
-
-        def damped(at: Tensor) -> Tensor:
-            place = users.to(at.device)[:, None], at
-            return torch.add(self._X[place], self._Y[place], alpha=settings["enhancement"]).mul_(self._damping[at])
-
-        scores = damped(items.to(self._X.device))
+        # Of all items before they are smoothed: to look up the few in the tables of all users would miss every cache.
+        damped, at = self._damped(settings, users), items.to(self._X.device)
+        scores = damped.gather(1, at)
         if settings["output_smoothing"]:
-            column, value = (table[items].to(self._X.device).flatten(1) for table in self._padded)
-            smoothed = (damped(column) * value).view(*items.shape, -1).sum(-1)
+            column, value = (table[items].to(damped.device).flatten(1) for table in self._padded)
+            smoothed = (damped.gather(1, column) * value).view(*items.shape, -1).sum(-1)
             scores += settings["output_smoothing"] * smoothed
         if settings["direct_path"]:
-            near = self._near[users.numpy()[:, None], items.numpy()].toarray()
-            scores += settings["direct_path"] * torch.from_numpy(near).to(scores)
+            near = as_batch(self._near[users.numpy()], scores).dense
+            scores += settings["direct_path"] * near.gather(1, at)
         return scores
+
+    def _damped(self, settings: Mapping[str, Any], users: Tensor) -> Tensor:
+        """Scores [n, I] before they are smoothed."""
+        rows, B = self._enhanced
+        while self._known <= users.max():  # only of those who are asked for: the others may never be
+            block = slice(self._known, self._known + _ROWS)
+            _product(rows[block], B, self._Y[block])
+            self._known += _ROWS
+        return torch.add(self._X[users], self._Y[users], alpha=settings["enhancement"]).mul_(self._damping)
 
 
 def _product(rows: sp.csr_matrix, B: Tensor | LowRankAutoencoder, out: Tensor | None = None) -> Tensor:
@@ -227,4 +234,5 @@ def _product(rows: sp.csr_matrix, B: Tensor | LowRankAutoencoder, out: Tensor | 
     if isinstance(B, Tensor):
         out = torch.empty(rows.shape[0], B.shape[1], device=B.device) if out is None else out
         return torch.addmm(out, compressed(rows, B.device), B.float(), beta=0, out=out)
-    return torch.from_numpy(B.product(rows).astype(np.float32, copy=False))
+    product = torch.from_numpy(B.product(rows)).float()
+    return product if out is None else out.copy_(product)
