@@ -17,7 +17,7 @@ from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 from recbole_cadmr.layers.linear_autoencoder import singular
 from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
-BLOCK = 1024  # items whose rows are computed at once; a part of the result, as equal entries are kept by their place
+BLOCK = 256  # items whose rows, which a cache holds, are computed at once; of equal entries it says which are kept
 _SCORES = 2**27  # and at most, of these items with all others, in very large catalogues
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 5  # of subspace iteration
@@ -245,9 +245,12 @@ def _sparse_rows(
     block: slice,
 ) -> sp.csr_matrix:
     rows = enhancing[block]
-    of_gram = B.slope * ((rows @ B.X_T) @ B.X) - rows @ sp.diags(B.diagonal)
-    near = strongest((of_gram @ sp.diags(of_column)).tocsr().astype(np.float32), n_entries)
-    return strongest((near @ smoothing + direct[block]).tocsr().astype(np.float32), n_entries)
+    of_gram = (rows @ B.X_T) @ B.X
+    of_gram.data *= B.slope
+    of_gram = (of_gram - rows @ sp.diags(B.diagonal.astype(rows.dtype))).tocsr()
+    of_gram.data *= of_column[of_gram.indices]
+    near = strongest(of_gram.astype(np.float32, copy=False), n_entries)
+    return strongest((near @ smoothing + direct[block]).tocsr().astype(np.float32, copy=False), n_entries)
 
 
 def strongest(matrix: sp.csr_matrix, n_entries: int) -> sp.csr_matrix:
