@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -233,7 +234,7 @@ class MultimodalDataset(InteractionDataset):
                 f"{file.path} names no item of {self.dataset_name}; its ids must be those of the .inter files"
             )
         width = file.rows.shape[1]
-        view, step = _table(file.path, self.item_num, width), max(1, 2**20 // width)
+        (view, mapping), step = _table(file.path, self.item_num, width), max(1, 2**20 // width)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused below
             for start in range(0, len(used), step):  # in blocks, so that no second copy is made
                 rows = used[start : start + step]
@@ -252,7 +253,7 @@ class MultimodalDataset(InteractionDataset):
             self.logger.warning(f"{zeros:,} items have a row of zeros in {file.path.name}: they lack {name}")
         if len(used) < len(ids):
             self.logger.info(f"{file.path.name} names {len(ids) - len(used):,} items that have no interaction")
-        return Modality(name, torch.from_numpy(view), present)
+        return Modality(name, torch.from_numpy(view), present, mapping)
 
     def _read_graph(self, name: str) -> ItemGraph:
         file = self._read_features(name)
@@ -266,10 +267,10 @@ class MultimodalDataset(InteractionDataset):
         return align_graph(idx, cos, own, self.item_num)
 
 
-def _table(path: Path, n_items: int, width: int) -> np.ndarray:
-    """float32 zeros [n_items, width] for the features of ``path``.
+def _table(path: Path, n_items: int, width: int) -> tuple[np.ndarray, mmap.mmap | None]:
+    """float32 zeros [n_items, width] for the features of ``path``, and what maps them if they are large.
 
-    A large table lies in a file without a name, mapped: where memory is short the system takes its pages back.
+    A large table lies in a file without a name: where memory is short the system takes its pages back.
 
     Raises:
         UserError: if there is no room for it.
@@ -281,14 +282,15 @@ def _table(path: Path, n_items: int, width: int) -> np.ndarray:
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=cache) as file:
                 os.posix_fallocate(file.fileno(), 0, needed)  # a disk that is full later on would be a crash
-                return np.memmap(file, np.float32, "r+", shape=(n_items, width))
+                mapping = mmap.mmap(file.fileno(), needed)
+                return np.frombuffer(mapping, np.float32).reshape(n_items, width), mapping
         except (OSError, AttributeError):  # no room, or a system that cannot reserve it: as a small one
             pass
     if needed > free_bytes():
         raise UserError(
             f"the {width:,}-D features of {path} need {needed:,} bytes, but {free_bytes():,} are free in memory"
         )
-    return np.zeros((n_items, width), dtype=np.float32)
+    return np.zeros((n_items, width), dtype=np.float32), None
 
 
 def _mapped_anew(rows: np.ndarray) -> np.ndarray:

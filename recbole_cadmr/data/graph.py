@@ -112,6 +112,7 @@ def nearest_items(modality: Modality, k: int) -> ItemGraph:
     graph = ItemGraph(torch.zeros(n_items, k, dtype=torch.long), torch.zeros(n_items, k))
     if len(items) > 1:
         unit = modality.features[items]
+        modality.release()
         # In place, as there may be gigabytes; by a power of two first, so that no square leaves float32.
         largest = torch.linalg.vector_norm(unit, torch.inf, dim=1, keepdim=True)
         unit *= torch.ldexp(torch.ones_like(largest), -torch.frexp(largest).exponent)
@@ -163,6 +164,7 @@ def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:
     Where it is not, or cannot be written, the graph is computed.
     """
     inputs = _digest(modality.features.numpy(), modality.present.numpy())
+    modality.release()
     path = cache_folder() / "graphs" / f"{inputs}-{k}.npz"
     with suppress(UserError):
         idx, cos, mark = read_arrays(path, "idx", "cos", "mark")

@@ -242,14 +242,16 @@ def test_a_large_table_of_features_is_mapped_and_leaves_no_file(tmp_path, monkey
     monkeypatch.setattr(dataset_module, "_MAPPED", 0)
     dataset = open_micro(write_micro(tmp_path / "set")).dataset
     assert vectors(dataset, "text") == approx({token: TEXT[token] for token in "abcd"})
-    assert isinstance(dataset_module._table(tmp_path, 3, 2), np.memmap)
+    assert dataset_module._table(tmp_path, 3, 2)[1] is not None
+    dataset.modality("text").release()
+    assert vectors(dataset, "text") == approx({token: TEXT[token] for token in "abcd"})
     assert not any((tmp_path / "cache" / "recbole_cadmr").iterdir())
 
     def full(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(dataset_module.os, "posix_fallocate", full)
-    assert not isinstance(dataset_module._table(tmp_path, 3, 2), np.memmap)
+    assert dataset_module._table(tmp_path, 3, 2)[1] is None
     monkeypatch.setattr(dataset_module, "free_bytes", lambda: 23)
     with pytest.raises(UserError, match="the 2-D features of .* need 24 bytes, but 23 are free"):
         dataset_module._table(tmp_path, 3, 2)
