@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector, DataStruct
@@ -12,7 +14,7 @@ from recbole_cadmr.training.ranking import ListedScores, best, contained
 
 _ITEMS, _HITS, _DOMAIN = "rec.items", "rec.topk", "rec.domain"
 _OF_ALL = ("rec.meanrank", "rec.score")
-_GROUPS = 2  # groups of items a place of the list, see hits_by_rank
+_GROUPS = 2  # groups of items a place of the list at least, see hits_by_rank
 _BLOCK = 64  # rows of scores counted at once, which stay in the processor's cache
 
 
@@ -94,12 +96,14 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     """:func:`hits` in the lists of the ``k`` best of ``scores`` [B, n_items], without the lists.
 
     The place of an item is the number of better ones. Few need counting: of more than ``k`` groups of items the ``k``
-    best, by their best item, hold ``k`` items as good as the last of these, and what is worse than it is in no list.
+    best, by their best item, hold ``k`` items as good as the last of these. What is worse than it is in no list, and
+    what is better than a better one is in these groups.
     Rows in which a held-out item ties with another one in the list get ``torch.topk``.
     """
-    n_items, groups = scores.shape[1], _GROUPS * k
-    if n_items < groups:
+    n_items = scores.shape[1]
+    if n_items < _GROUPS * k:
         return hits(scores.topk(k, dim=1).indices, held_out, n_items)
+    groups = max(_GROUPS * k, math.isqrt(k * n_items))  # as many as k of them have items
     row, item = held_out // n_items, held_out % n_items
     result = torch.zeros(len(scores), k + 1, dtype=torch.int32, device=scores.device)
     result[:, k] = torch.bincount(row, minlength=len(scores))
@@ -109,16 +113,22 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
         highest = scores.T[:inside].view(rounds, groups, len(scores)).amax(0).T
     else:
         highest = scores[:, :inside].view(len(scores), rounds, groups).amax(1)
-    bound = highest.topk(k, dim=1).values[:, -1]
+    best_groups = highest.topk(k, dim=1)
+    bound = best_groups.values[:, -1]
     score = scores[row, item]
     near = ~(score < bound[row])  # NaN counts as best, as in topk
     row, score = row[near], score[near]
+    steps = groups * torch.arange(rounds, device=scores.device)
+    in_groups = (best_groups.indices[:, :, None] + steps).flatten(1)
+    counted = torch.cat([scores.gather(1, in_groups), scores[:, inside:]], 1)
     better, same = torch.zeros_like(row), torch.zeros_like(row)
     for block in torch.arange(len(row)).split(_BLOCK):
-        theirs, own = scores[row[block]], score[block, None]
-        better[block] = n_items - (theirs <= own).sum(1)
+        theirs, own = counted[row[block]], score[block, None]
+        better[block] = counted.shape[1] - (theirs <= own).sum(1)
         same[block] = (theirs == own).sum(1)
-    tied = row[(same != 1) & ((better < k) | score.isnan())].unique()
+    # As good as the last group, it may tie with an item of a group that is none of the k.
+    is_last = score == bound[row]
+    tied = row[((same != 1) | is_last) & ((better < k) | score.isnan())].unique()
     listed = better < k
     result[row[listed], better[listed]] = 1
     if len(tied):
