@@ -17,7 +17,8 @@ from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 from recbole_cadmr.layers.linear_autoencoder import singular
 from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
-BLOCK = 256  # items whose rows, which a cache holds, are computed at once; of equal entries it says which are kept
+BLOCK = 1024  # items whose rows are one task
+_IN_CACHE = 128  # of these, computed at once; a part of the result, as it says which of equal entries are kept
 _SCORES = 2**27  # and at most, of these items with all others, in very large catalogues
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 5  # of subspace iteration
@@ -208,7 +209,7 @@ def with_content(
         left = np.hstack([left, B.slope * (enhancing @ X.T).toarray()])
         right = np.hstack([right, smoothing.T @ (X.T.toarray() * of_column[:, None].astype(X.dtype))])
         B = replace(B, X=B.X[others], X_T=B.X_T[:, others])
-    rows_of = partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries)
+    rows_of = partial(_in_parts, partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries))
     n_items = len(scale)
     step = min(BLOCK, max(_SCORES // n_items, 1))
     blocks = [slice(start, min(start + step, n_items)) for start in range(0, n_items, step)]
@@ -233,6 +234,12 @@ def _heavy_users(X: sp.csr_matrix, n_entries: int) -> np.ndarray:
     degree = X.getnnz(1)
     largest = np.argsort(-degree, kind="stable")[:_HEAVY]
     return largest[4 * degree[largest] > n_entries]
+
+
+def _in_parts(rows_of: RowsOf, block: slice) -> sp.csr_matrix:
+    """The rows of a block, as many at once as a cache holds."""
+    starts = range(block.start, block.stop, _IN_CACHE)
+    return sp.vstack([rows_of(slice(at, min(at + _IN_CACHE, block.stop))) for at in starts], "csr")
 
 
 def _sparse_rows(
