@@ -1,6 +1,6 @@
 """Work on a Ray cluster of one node and of two, a core each: what the second one saves.
 
-    python tests/benchmarks/distribution.py [--works encoding fit lists] [--shape electronics] [--texts 20000]
+    python tests/benchmarks/distribution.py [--works encoding fit lists exported] [--shape electronics] [--texts 20000]
         [--users 192403] [--output DIR]
 
 What is simulated: the nodes are processes of this machine, started by Ray's cluster utility, each with an address and
@@ -11,9 +11,10 @@ third node, which computes no blocks, on any core. A work is
 - ``fit``: the rows of LinearCADMR's sparse part on a generated set, as ``train --ray-address`` does; beside it what
   comes before them, the leading components, which the driver computes;
 - ``lists``: 50 items for each user by that model, as ``recommend --ray-address`` does, from the checkpoint and the data
-  set on: these are read by the driver, then by each node.
+  set on: these are read by the driver, then by each node;
+- ``exported``: the same from an export on.
 
-``s`` is wall clock from when the nodes are connected (of ``lists``, from before that), ``driver's`` are CPU seconds of
+``s`` is wall clock from when the nodes are connected (of lists, from before that), ``driver's`` are CPU seconds of
 the driver, and ``CPU s`` adds to these those of the node that worked most: what it would take if nothing else ran.
 Ratios are to one node. Results are compared bit for bit.
 """
@@ -63,6 +64,7 @@ WORDS = [
     "of",
     "with",
 ]
+WORKS = ["encoding", "fit", "lists", "exported"]
 COLUMNS = ["work", "nodes", "s", "driver's", "CPU s", "s ratio", "CPU ratio", "alike"]
 LISTS = {"fit": "sparse", "sparse_rank": 64, "sparse_neighbours": 100, "adaptive_fits": 1, "eval_step": 0}
 
@@ -156,12 +158,12 @@ def fit(folder: Path) -> Callable[[str, Clock], list[Any]]:
     return work
 
 
-def lists(folder: Path, n_users: int) -> Callable[[str, Clock], list[Any]]:
-    """The best items of users."""
+def lists(folder: Path, n_users: int, exported: bool) -> Callable[[str, Clock], list[Any]]:
+    """The best items of users, by a checkpoint or by its export."""
     run = recbole_cadmr.train(
         "LinearCADMR",
         "shape",
-        output=folder / "run",
+        output=folder / f"run-{exported}",
         settings={
             "data_path": str(folder),
             "show_progress": False,
@@ -170,12 +172,16 @@ def lists(folder: Path, n_users: int) -> Callable[[str, Clock], list[Any]]:
             **LISTS,
         },
     )
-    users = recbole_cadmr.load(run.checkpoint).users[:n_users]
+    recommender, source = recbole_cadmr.load(run.checkpoint), run.checkpoint
+    users = recommender.users[:n_users]
+    if exported:
+        recommender.export(source := folder / "export")
+    del recommender
 
     def work(address: str, clock: Clock) -> list[Any]:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             clock.start()
-            write_in_parts(run.checkpoint, Path(place) / "lists", address, users)
+            write_in_parts(source, Path(place) / "lists", address, users)
             return [path.read_bytes() for path in sorted(Path(place, "lists").iterdir())]
 
     return work
@@ -198,9 +204,7 @@ def measured(name: str, work: Callable[[str, Clock], list[Any]]) -> list[dict[st
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--works", nargs="+", default=["encoding", "fit", "lists"], choices=["encoding", "fit", "lists"]
-    )
+    parser.add_argument("--works", nargs="+", default=WORKS, choices=WORKS)
     parser.add_argument("--shape", default="electronics", choices=SHAPES)
     parser.add_argument("--texts", type=int, default=20_000)
     parser.add_argument("--users", type=int, default=SHAPES["electronics"].users)
@@ -214,12 +218,13 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if {"fit", "lists"} & set(given.works):
+        if given.works != ["encoding"]:
             write_set(folder / "shape", SHAPES[given.shape])
         makers = {
             "encoding": partial(encoding, folder, texts),
             "fit": partial(fit, folder),
-            "lists": partial(lists, folder, given.users),
+            "lists": partial(lists, folder, given.users, exported=False),
+            "exported": partial(lists, folder, given.users, exported=True),
         }
         for name in given.works:
             rows += measured(name, makers[name]())

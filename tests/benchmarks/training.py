@@ -43,6 +43,7 @@ def recboles_valid_loader(session: Session) -> Any:
     """What RecBole would validate from, in batches as large as ours."""
     config, train, valid = session.config, session.train_data._dataset, session.valid_data._dataset
     sampler = Sampler(["train", "valid"], [train, valid], "uniform", 1.0).set_phase("valid")
+    config["eval_batch_size"] = session.trainer.test_batch_size
     return FullSortEvalDataLoader(config, valid, sampler, shuffle=False)
 
 
