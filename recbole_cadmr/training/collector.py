@@ -97,13 +97,14 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
 
     The place of an item is the number of better ones. Few need counting: of more than ``k`` groups of items the ``k``
     best, by their best item, hold ``k`` items as good as the last of these. What is worse than it is in no list, and
-    what is better than a better one is in these groups.
+    whatever is better than the others is in these groups, or behind the last one.
     Rows in which a held-out item ties with another one in the list get ``torch.topk``.
     """
     n_items = scores.shape[1]
     if n_items < _GROUPS * k:
         return hits(scores.topk(k, dim=1).indices, held_out, n_items)
-    groups = max(_GROUPS * k, math.isqrt(k * n_items))  # as many as k of them have items
+    # sqrt(k n) groups would leave least to look at in a row that is counted; few are.
+    groups = max(_GROUPS * k, math.isqrt(k * n_items) // 4 // 64 * 64)
     row, item = held_out // n_items, held_out % n_items
     result = torch.zeros(len(scores), k + 1, dtype=torch.int32, device=scores.device)
     result[:, k] = torch.bincount(row, minlength=len(scores))
@@ -118,13 +119,14 @@ def hits_by_rank(scores: Tensor, held_out: Tensor, k: int) -> Tensor:
     score = scores[row, item]
     near = ~(score < bound[row])  # NaN counts as best, as in topk
     row, score = row[near], score[near]
+    counted, place = row.unique(return_inverse=True)
     steps = groups * torch.arange(rounds, device=scores.device)
-    in_groups = (best_groups.indices[:, :, None] + steps).flatten(1)
-    counted = torch.cat([scores.gather(1, in_groups), scores[:, inside:]], 1)
+    in_groups = (best_groups.indices[counted, :, None] + steps).flatten(1)
+    among = torch.cat([scores[counted[:, None], in_groups], scores[counted, inside:]], 1)
     better, same = torch.zeros_like(row), torch.zeros_like(row)
     for block in torch.arange(len(row)).split(_BLOCK):
-        theirs, own = counted[row[block]], score[block, None]
-        better[block] = counted.shape[1] - (theirs <= own).sum(1)
+        theirs, own = among[place[block]], score[block, None]
+        better[block] = among.shape[1] - (theirs <= own).sum(1)
         same[block] = (theirs == own).sum(1)
     # As good as the last group, it may tie with an item of a group that is none of the k.
     is_last = score == bound[row]
