@@ -31,7 +31,7 @@ from recbole_cadmr.recommender.tables import COLUMNS, Counts
 from recbole_cadmr.runs.session import versions
 
 PART = 1024  # users at least, if there are as many
-_COUNTED = ["user_id", "rank", "source"]
+_COUNTED = ["rank", "source"]
 _TYPES = pa.string(), pa.string(), pa.int64(), pa.float32(), pa.string()
 _SCHEMA = pa.schema(list(zip(COLUMNS, _TYPES)))
 
@@ -87,9 +87,9 @@ def write_in_parts(
         missing = ((at, everyone[at : at + size]) for at, path in paths.items() if not path.is_file())
         with bar_of_batches(None, total=len(everyone), desc="lists") as shown:
             shown.update(sum(len(everyone[at : at + size]) for at, path in paths.items() if path.is_file()))
-            for at, frame in over(compute, missing):
+            for at, written in over(compute, missing):
                 with write_aside(paths[at]) as temporary:
-                    pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), temporary)
+                    temporary.write_bytes(written)
                 shown.update(len(everyone[at : at + size]))
         counts = [Counts.of(pd.read_parquet(path, columns=_COUNTED), topk) for path in paths.values()]
         (store / KEY).unlink()
@@ -120,8 +120,11 @@ class _UserBlocks:
         data = Path(card["settings"]["data_path"]) / card["dataset"]
         return cls(read_bytes(source), pack(data), data.name, how, source_of(card["model"]))
 
-    def __call__(self, users: Sequence[str]) -> pd.DataFrame:
-        return self._recommender.recommend(users, **self.how)
+    def __call__(self, users: Sequence[str]) -> bytes:
+        """The parquet file of these users."""
+        frame, file = self._recommender.recommend(users, **self.how), pa.BufferOutputStream()
+        pa.parquet.write_table(pa.Table.from_pandas(frame, _SCHEMA, preserve_index=False), file)
+        return file.getvalue().to_pybytes()
 
     @cached_property
     def _recommender(self) -> Recommender:

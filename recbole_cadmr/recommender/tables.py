@@ -42,7 +42,7 @@ class Counts:
         """The counts of a table in which the rows of a user stand together."""
         first = lists["rank"].to_numpy() == 1
         length = np.diff(np.append(np.flatnonzero(first), len(lists)))
-        popular = (lists["source"].to_numpy() == "popular")[first].sum()
+        popular = (lists["source"].to_numpy()[first] == "popular").sum()
         return cls(len(lists), int(first.sum()), int((length < (topk or USUAL_LENGTH)).sum()), int(popular))
 
     def __add__(self, other: Counts) -> Counts:

@@ -1,9 +1,8 @@
-"""An epoch by this package's loader beside RecBole's, and an evaluation beside RecBole's: side by side in one run.
+"""An epoch by this package's loader beside RecBole's: side by side in one run.
 
     python tests/benchmarks/training.py --dataset baby --data_path DIR [--models BPR,LightGCN,VBPR,FREEDOM]
 
-The model and the trainer's loop are the same; what differs is who makes the batches. An evaluation is that of the
-validation part, by this package's loader and collector, and by RecBole's.
+The model and the trainer's loop are the same; what differs is who makes the batches. (Evaluations: see ranking.py.)
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.utils import get_dataloader
-from recbole.evaluator import Collector
 from recbole.sampler import Sampler
 
 from recbole_cadmr.config.config import Config
@@ -39,14 +36,6 @@ def recboles_train_loader(session: Session) -> Any:
     return get_dataloader(config, "train")(config, train, sampler, shuffle=True)
 
 
-def recboles_valid_loader(session: Session) -> Any:
-    """What RecBole would validate from, in batches as large as ours."""
-    config, train, valid = session.config, session.train_data._dataset, session.valid_data._dataset
-    sampler = Sampler(["train", "valid"], [train, valid], "uniform", 1.0).set_phase("valid")
-    config["eval_batch_size"] = session.trainer.test_batch_size
-    return FullSortEvalDataLoader(config, valid, sampler, shuffle=False)
-
-
 def measure(model: str, arguments: argparse.Namespace) -> None:
     """Print the figures of one model."""
     given = {"data_path": arguments.data_path, "threads": arguments.threads, "show_progress": False, "resume_step": 0}
@@ -63,15 +52,6 @@ def measure(model: str, arguments: argparse.Namespace) -> None:
         drawing = seconds(lambda: ours.negative_items(ours._users))
         print(f"{model}: an epoch {epoch:.2f} s, by RecBole's loader {recboles:.2f} s, ratio {recboles / epoch:.1f}")
         print(f"  batches alone {batches[0]:.3f} s and {batches[1]:.2f} s; negative items of an epoch {drawing:.3f} s")
-
-        collector, valid = trainer.eval_collector, recboles_valid_loader(session)
-        evaluation = seconds(lambda: trainer.evaluate(session.valid_data, False))
-        trainer.eval_collector = Collector(config)
-        recboles = seconds(lambda: trainer.evaluate(valid, False))
-        trainer.eval_collector = collector
-        share = evaluation / config["eval_step"] / epoch
-        print(f"  an evaluation {evaluation:.2f} s, RecBole's {recboles:.2f} s, ratio {recboles / evaluation:.1f}")
-        print(f"  evaluation is {share:.0%} of training, every {config['eval_step']} epochs")
 
 
 def main() -> None:
