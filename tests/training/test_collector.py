@@ -80,3 +80,21 @@ def test_an_evaluation_leaves_nothing_for_the_next(tmp_path):
     first, again = (session.trainer.evaluate(session.test_data, load_best_model=False) for _ in range(2))
     assert isinstance(session.trainer.eval_collector, RankingCollector)
     assert first == again and first["itemcoverage@2"] > 0
+
+
+@pytest.mark.parametrize("by_items", [False, True])
+@pytest.mark.parametrize("step", [0.0, 0.5])  # of the scores; with one, many are equal
+def test_hits_of_many_items_are_those_of_whole_lists(step, by_items):
+    """So many that there are more groups than two for each place of the list."""
+    generator = torch.Generator().manual_seed(0)
+    n_users, n_items, k = 40, 20_000, 10
+    scores = torch.randn(n_users, n_items, generator=generator)
+    row = torch.arange(n_users).repeat_interleave(5)
+    item = torch.randint(n_items, row.shape, generator=generator)
+    scores[row, item] += 4 * torch.rand(len(row), generator=generator)
+    scores = (scores / step).round() * step if step else scores
+    scores[:3, 5:] = -torch.inf  # fewer left than the list is long
+    held_out = (row * n_items + item).unique()
+    expected = collector.hits(scores.topk(k, dim=1).indices, held_out, n_items)
+    found = collector.hits_by_rank(scores.T.contiguous().T if by_items else scores, held_out, k)
+    assert torch.equal(found, expected) and expected[:, :k].sum() > (0 if step else 20)
