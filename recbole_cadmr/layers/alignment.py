@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Projection = Literal["none", "orthogonal", "parallel"]
 _ROWS = 1024  # of which all pairs are compared for the permuted chance
 
 
@@ -41,6 +43,22 @@ def alignment(X: Tensor, added: Tensor) -> dict[str, float]:
         "isotropic": isotropic(X.shape[1]),
         "permuted": others,
     }
+
+
+def projected(added: Tensor, X: Tensor, kind: Projection) -> Tensor:
+    """An intervention on the rows of ``added`` (X'): the part that is ``orthogonal`` or ``parallel`` to the row of X.
+
+    Rows of X that are 0 have no direction: nothing is parallel to them, and everything orthogonal.
+    """
+    if kind == "none":
+        return added
+    parallel = share_along(added, X)[..., None] * X
+    return parallel if kind == "parallel" else added - parallel
+
+
+def share_along(added: Tensor, X: Tensor) -> Tensor:
+    """What a row of X [..., n, d] has to be multiplied by to be the part of ``added`` along it: [..., n]."""
+    return (added * X).sum(-1) / X.square().sum(-1).clamp_min(1e-12)
 
 
 def isotropic(width: int) -> float:

@@ -22,6 +22,7 @@ from recbole_cadmr.layers.attention import (
     CrossAttention,
     Gate,
     NeighbourRows,
+    ProjectedAttention,
     merge_candidates,
 )
 from recbole_cadmr.layers.autoencoder import Autoencoder
@@ -35,7 +36,7 @@ from recbole_cadmr.layers.total_correlation import (
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
-Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions
+Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions | ProjectedAttention
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
 _PAIRED = 256  # of these, those that are compared with one another
@@ -73,6 +74,8 @@ class CADMR(HistoryRecommender):
             raise UserError(
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
             )
+        if config["attention"] == "none" and config["attention_project"]:
+            raise UserError("attention_project has no effect where attention is none; leave one of them out")
         self.by_items = config["rows"] == "items"
         self.residual = config["residual"]
         self.objective, self.reduction = config["objective"], config["loss_reduction"]
@@ -122,12 +125,18 @@ class CADMR(HistoryRecommender):
     def _build_attention(self, config: Config, dataset: MultimodalDataset, width: int) -> Attention | None:
         if config["attention"] == "none":
             return None
+        whole, kind = self._whole_attention(config, dataset, width), config["attention_project"]
+        return ProjectedAttention(whole, kind) if kind else whole
+
+    def _whole_attention(
+        self, config: Config, dataset: MultimodalDataset, width: int
+    ) -> CrossAttention | ContentAttention | BothAttentions:
         sizes = config["fused_size"], config["attention_size"], config["n_heads"]
-        cross = (
-            CrossAttention(width, *sizes, config["attention_dropout_prob"]) if config["attention"] != "item" else None
-        )
-        if config["attention"] == "cross":
-            return cross
+        cross = None
+        if config["attention"] != "item":
+            cross = CrossAttention(width, *sizes, config["attention_dropout_prob"])
+            if config["attention"] == "cross":
+                return cross
         k = config["attention_neighbours"]
         candidates = merge_candidates([dataset.nearest_items(name, k).idx[1:, :k] for name in self.modality_names])
         if self.by_items:
@@ -321,6 +330,8 @@ class CADMR(HistoryRecommender):
             "cos/row_mean": _abs_mean_cos(rows, found),
             "cos/row_norms": _norm_ratio(rows, found),
         }
+        if isinstance(attention, ProjectedAttention):
+            attention = attention.whole
         if isinstance(attention, BothAttentions):
             attention, content = attention.cross, content[0]
         if isinstance(attention, CrossAttention):

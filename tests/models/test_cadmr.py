@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
@@ -17,6 +18,8 @@ VARIANTS = [
     {},
     {"attention": "item"},
     {"attention": "both"},
+    {"attention": "both", "attention_project": "orthogonal"},
+    {"attention_project": "parallel"},
     {"attention": "none"},
     {"rows": "items"},
     {"rows": "items", "attention": "item"},
@@ -336,3 +339,37 @@ def test_both_attentions_add_what_each_adds(micro):
         enhanced = both._enhanced(batch, content)
         assert torch.allclose(scores_of(both)[1:, 1:], both.autoencoder(enhanced), atol=1e-5)  # the folded form
     assert "cos/head" in both.diagnostics()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"attention": "item"}, {"attention": "both", "gate": "sigmoid"}, {"rows": "items"}]
+)
+def test_projections_are_the_two_parts_of_what_the_attention_adds(micro, settings):
+    parts = {}
+    for kind in (None, "orthogonal", "parallel"):
+        torch.manual_seed(0)
+        model = model_of(micro, attention_project=kind, gate_init=0.5, **settings).eval()
+        model.set_phase("finetune")
+        batch = model.rating_rows.batch(torch.arange(1, model.rating_rows.n_rows))
+        with torch.no_grad():
+            content = model.attention.content(model.fusion(model._latents()))
+            parts[kind] = model.attention(batch, content).double()
+            by_hand = F.pad(model.autoencoder(model._enhanced(batch, content)), (0, 0) if model.by_items else (1, 0))
+        expected = F.pad(by_hand.T, (1, 0)) if model.by_items else by_hand
+        assert torch.allclose(scores_of(model)[1:], expected, atol=1e-5)  # the folded form
+        figures = model.diagnostics()
+        if kind == "orthogonal":
+            assert figures["cos/row"] < 1e-6
+        if kind == "parallel":
+            has_direction = [bool(row.any() and found.any()) for row, found in zip(batch.dense, parts[kind])]
+            assert figures["cos/row"] == pytest.approx(sum(has_direction) / len(has_direction))
+    rows = batch.dense.double()
+    assert torch.allclose(parts["orthogonal"] + parts["parallel"], parts[None], atol=1e-6)
+    assert (parts["orthogonal"] * rows).sum(1).abs().max() < 1e-6 < parts["parallel"].abs().max()
+    empty = ~rows.any(1)  # a row that has no direction
+    assert not parts["parallel"][empty].any()
+
+
+def test_a_projection_needs_an_attention(micro):
+    with pytest.raises(UserError, match="attention_project has no effect where attention is none"):
+        model_of(micro, attention="none", attention_project="parallel")
