@@ -35,6 +35,7 @@ from recbole_cadmr.config.rules import (
     check_sampling,
     check_split,
     check_trackers,
+    inert,
     refuse_inert,
     without_inert,
 )
@@ -154,6 +155,10 @@ class Config(recbole.config.Config):
     def model_settings(self) -> dict[str, Any]:
         """The values of the settings that the model's own yaml declares."""
         return {name: self[name] for name in own_settings(self.final_config_dict["model"])}
+
+    def inert(self) -> list[str]:
+        """Sentences about the settings other than the defaults that have no effect beside others."""
+        return inert(self.changed, self.final_config_dict, self.declarations)
 
     def plain_settings(self) -> dict[str, Any]:
         """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""

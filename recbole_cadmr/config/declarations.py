@@ -61,6 +61,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
         settings_of: name of the model whose settings a mapping holds.
         refused: why a value other than the default is refused.
         ladder: values in order that a model tries by itself on validation while the setting has its default.
+        inert_where: other settings by name, and the value or values of each beside which this one has no effect.
     """
 
     name: str = ""
@@ -82,6 +83,7 @@ class Setting(Struct, frozen=True, forbid_unknown_fields=True):
     settings_of: str | None = None
     refused: str | None = None
     ladder: tuple[Any, ...] | None = None
+    inert_where: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         types = (self.types,) if isinstance(self.types, str) else self.types

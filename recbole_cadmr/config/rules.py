@@ -9,6 +9,7 @@ from typing import Any
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_cadmr.config.declarations import Setting
 from recbole_cadmr.config.domain_metrics import DOMAIN_METRICS
 from recbole_cadmr.config.yaml_text import shown
 from recbole_cadmr.errors import UserError, did_you_mean
@@ -210,6 +211,20 @@ def check_cross_attention(
                 f"{origin}: {name} has no effect where gca_positions is none; leave it out, or say where the "
                 f"cross-attention stands"
             )
+
+
+def inert(changed: Iterable[str], settings: Mapping[str, Any], declarations: Mapping[str, Setting]) -> list[str]:
+    """Which of the settings ``changed`` have no effect beside others (``inert_where``), a sentence for each reason."""
+    named: dict[str, list[str]] = {}
+    for name in changed:
+        setting = declarations.get(name)  # of an older version's checkpoint there may be none
+        for other, values in setting.inert_where.items() if setting else ():
+            if settings[other] in (values if isinstance(values, list) else [values]):
+                named.setdefault(f"where {other} is {settings[other]}", []).append(name)
+                break
+    return [
+        f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect {why}" for why, names in named.items()
+    ]
 
 
 def refuse_inert(sources: Mapping[str, tuple[Any, str]], dataset: str) -> None:

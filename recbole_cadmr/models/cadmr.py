@@ -74,8 +74,6 @@ class CADMR(HistoryRecommender):
             raise UserError(
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
             )
-        if config["attention"] == "none" and config["attention_project"]:
-            raise UserError("attention_project has no effect where attention is none; leave one of them out")
         self.by_items = config["rows"] == "items"
         self.residual = config["residual"]
         self.objective, self.reduction = config["objective"], config["loss_reduction"]

@@ -368,8 +368,3 @@ def test_projections_are_the_two_parts_of_what_the_attention_adds(micro, setting
     assert (parts["orthogonal"] * rows).sum(1).abs().max() < 1e-6 < parts["parallel"].abs().max()
     empty = ~rows.any(1)  # a row that has no direction
     assert not parts["parallel"][empty].any()
-
-
-def test_a_projection_needs_an_attention(micro):
-    with pytest.raises(UserError, match="attention_project has no effect where attention is none"):
-        model_of(micro, attention="none", attention_project="parallel")

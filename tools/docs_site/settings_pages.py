@@ -114,7 +114,8 @@ def _default(setting: Setting) -> str:
 
 
 def _meaning(setting: Setting) -> str:
-    return f"Refused: {setting.refused}" if setting.refused else setting.help
+    inert = "; ".join(f"`{other}` {_values(values)}" for other, values in setting.inert_where.items())
+    return f"Refused: {setting.refused}" if setting.refused else setting.help + (inert and f" No effect with {inert}.")
 
 
 def _values(values: Any) -> str:
