@@ -21,7 +21,7 @@ OF_ATTENTION = (
     *("attention", "modality_weights", "attention_temperature", "attention_neighbours"),
     *("attention_damping", "neighbour_popularity"),
 )
-_BLOCK = 4096  # items whose columns are compared with those of all others at once
+_BLOCK = 4096  # users looked at together
 
 
 class Content(Protocol):
@@ -38,10 +38,8 @@ class Content(Protocol):
         """The ``k`` nearest other items of every item by one modality."""
 
 
-def content_attention(
-    content: Content, R: sp.csr_matrix, settings: Mapping[str, Any]
-) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
-    """The parts of A [I, I], the attention of items to their most similar ones, and the weight of each modality.
+class GraphAttention:
+    """A [I, I], the attention of items to their most similar ones, for one setting after the other.
 
     A is the sum of its parts: those of the modalities by name, times their weights, or one of all, ``fused``.
     Interactions count on both of its sides: ``degree_j^neighbour_popularity`` as the prior of a neighbour j, and
@@ -50,43 +48,56 @@ def content_attention(
     Args:
         content: of the items.
         R: training rows, which tell the degrees, and the weights if ``modality_weights`` gives none.
-        settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
-
-    Raises:
-        UserError: if ``modality_weights`` does not hold one weight a modality.
     """
-    k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
-    if settings["attention"] == "none":
-        return {}, {}
-    log_degree = np.log(item_degree(R))
-    prior = torch.from_numpy(settings["neighbour_popularity"] * log_degree)
-    damping = sp.diags(np.exp(settings["attention_damping"] * (log_degree.mean() - log_degree)).astype(np.float32))
 
-    def attention(graph: ItemGraph) -> sp.csr_matrix:
-        return (damping @ softmax_attention(graph, k, temperature, prior)).tocsr()
+    def __init__(self, content: Content, R: sp.csr_matrix) -> None:
+        self._content, self._R = content, R
+        self._alignment: dict[int, dict[str, float]] = {}  # weights that follow from R, by neighbours
 
-    names = content.modality_names
-    attentions = {name: attention(content.nearest_items(name, k)) for name in names}
-    weights = _modality_weights(R, attentions, settings["modality_weights"])
-    if settings["attention"] == "fused":
-        whole = fused([content.modality(name) for name in names], list(weights.values()))
-        return {FUSED: attention(nearest_items(whole, k))}, weights
-    return {name: (weights[name] * part).tocsr() for name, part in attentions.items()}, weights
+    def __call__(self, settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
+        """The parts of A, none for no attention, and the weight of each modality.
+
+        Args:
+            settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
+
+        Raises:
+            UserError: if ``modality_weights`` does not hold one weight a modality.
+        """
+        k, temperature = settings["attention_neighbours"], settings["attention_temperature"]
+        if settings["attention"] == "none":
+            return {}, {}
+        log_degree = np.log(item_degree(self._R))
+        prior = torch.from_numpy(settings["neighbour_popularity"] * log_degree)
+        damping = sp.diags(np.exp(settings["attention_damping"] * (log_degree.mean() - log_degree)).astype(np.float32))
+
+        def attention(graph: ItemGraph) -> sp.csr_matrix:
+            return (damping @ softmax_attention(graph, k, temperature, prior)).tocsr()
+
+        names = self._content.modality_names
+        graphs = {name: self._content.nearest_items(name, k) for name in names}
+        weights = self._weights(graphs, k, settings["modality_weights"])
+        if settings["attention"] == "fused":
+            whole = fused([self._content.modality(name) for name in names], list(weights.values()))
+            return {FUSED: attention(nearest_items(whole, k))}, weights
+        return {name: (weights[name] * attention(graph)).tocsr() for name, graph in graphs.items()}, weights
+
+    def _weights(self, graphs: Mapping[str, ItemGraph], k: int, weights: Any) -> dict[str, float]:
+        if weights is None:
+            if k not in self._alignment:
+                near = {name: graph.idx[1:, :k] for name, graph in graphs.items()}
+                nearest = {name: _at_neighbours(torch.ones(idx.shape), idx) for name, idx in near.items()}
+                self._alignment[k] = alignment_weights(self._R, nearest)
+            return self._alignment[k]
+        if len(weights) != len(graphs) or sum(weights) <= 0:
+            raise UserError(
+                f"modality_weights must hold one weight for each of {', '.join(graphs)}, not all 0; it is {weights}"
+            )
+        return {name: weight / sum(weights) for name, weight in zip(graphs, weights)}
 
 
 def item_degree(R: sp.csr_matrix) -> np.ndarray:
     """Interactions of each item [I], 1 at least."""
     return np.maximum(np.asarray(R.sum(0)).ravel(), 1.0)
-
-
-def _modality_weights(R: sp.csr_matrix, attentions: dict[str, sp.csr_matrix], weights: Any) -> dict[str, float]:
-    if weights is None:
-        return alignment_weights(R, attentions)
-    if len(weights) != len(attentions) or sum(weights) <= 0:
-        raise UserError(
-            f"modality_weights must hold one weight for each of {', '.join(attentions)}, not all 0; it is {weights}"
-        )
-    return {name: weight / sum(weights) for name, weight in zip(attentions, weights)}
 
 
 def softmax_attention(graph: ItemGraph, k: int, temperature: float, prior: Tensor | None = None) -> sp.csr_matrix:
@@ -98,7 +109,11 @@ def softmax_attention(graph: ItemGraph, k: int, temperature: float, prior: Tenso
     idx, cos = graph.idx[1:, :k], graph.cos[1:, :k].double()
     logits = cos / temperature if prior is None else cos / temperature + prior[(idx - 1).clamp(min=0)]
     score = logits.masked_fill(idx == 0, torch.finfo(cos.dtype).min)
-    weight = score.softmax(1).masked_fill(idx == 0, 0.0)
+    return _at_neighbours(score.softmax(1), idx)
+
+
+def _at_neighbours(weight: Tensor, idx: Tensor) -> sp.csr_matrix:
+    """``weight`` [I, k] at the neighbours ``idx`` [I, k] by id, 0 for none: float32 [I, I]."""
     item, place = (idx > 0).nonzero(as_tuple=True)
     entries = weight[item, place].numpy(), (item.numpy(), idx[item, place].numpy() - 1)
     return sp.csr_matrix(entries, shape=(len(idx), len(idx))).astype(np.float32)
@@ -113,23 +128,22 @@ def two_hops(A: sp.csr_matrix, weight: float, second: sp.csr_matrix | None = Non
     return (A + weight * square.tocsr()).tocsr().astype(A.dtype)
 
 
-def alignment_weights(R: sp.csr_matrix, attentions: Mapping[str, sp.csr_matrix]) -> dict[str, float]:
+def alignment_weights(R: sp.csr_matrix, nearest: Mapping[str, sp.csr_matrix]) -> dict[str, float]:
     """How much the neighbours of each modality are chosen together; squared, and adding up to 1.
 
     Chosen together is measured by the mean cosine of two neighbours' columns in R [U, I], the training rows alone.
     Equal weights if no neighbours ever are.
+
+    Args:
+        nearest: by modality, 1 where an item has a neighbour [I, I].
     """
-    degree = np.maximum(np.asarray(R.sum(0)).ravel(), 1)
-    unit = (R @ sp.diags(degree**-0.5)).tocsr()
-    unit_T = unit.T.tocsr()
-    edges = {name: (attention > 0).astype(np.float64) for name, attention in attentions.items()}
-    of_edges = dict.fromkeys(edges, 0.0)
-    for start in range(0, len(degree), _BLOCK):  # pairs of items with a user in common are many times the edges
-        block = slice(start, start + _BLOCK)
-        together = unit_T[block] @ unit
-        for name, e in edges.items():
-            of_edges[name] += float(together.multiply(e[block]).sum())
-    squared = {name: (of_edges[name] / max(e.nnz, 1)) ** 2 for name, e in edges.items()}
+    unit = (R @ sp.diags(item_degree(R) ** -0.5)).tocsr()
+    of_edges = dict.fromkeys(nearest, 0.0)
+    for start in range(0, unit.shape[0], _BLOCK):
+        rows = unit[start : start + _BLOCK].astype(np.float64)
+        for name, edges in nearest.items():  # the sum of all x E x', and not of pairs of items with a user in common
+            of_edges[name] += float((rows @ edges).multiply(rows).sum())
+    squared = {name: (of_edges[name] / max(edges.nnz, 1)) ** 2 for name, edges in nearest.items()}
     total = sum(squared.values())
     return {name: value / total if total else 1 / len(squared) for name, value in squared.items()}
 

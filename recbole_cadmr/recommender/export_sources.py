@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import scipy.sparse as sp
@@ -17,7 +16,7 @@ from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
-from recbole_cadmr.layers.content_graph import content_attention
+from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.layers.item_attention import Smoothing, queries_and_keys
 from recbole_cadmr.models.content import Projection, projected, unit_features
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
@@ -120,7 +119,7 @@ class ClosedFormSource(Source):
     def fitted(self, catalogue: Catalogue, histories: Histories) -> WeightsEngine:
         """The closed form, fitted anew and whole."""
         settings, R = _checked(self.settings, "LinearCADMR"), histories.fitted_rows
-        attention = partial(content_attention, Content(catalogue.modalities, self.graphs), R)
+        attention = GraphAttention(Content(catalogue.modalities, self.graphs), R)
         closed_form = ContentAutoencoder(R, attention, settings, _CPU)
         closed_form.fit()
         assert closed_form.weights is not None
@@ -175,7 +174,7 @@ class Attention:
         mixed: of each member, free embeddings plus mapped features of the items it began with [I, 2 d].
         content_maps: of each member [F, 2 d], features of scale ``content_scale`` to what is added to embeddings.
         projections: how further items get features; None if these are the unit features of all.
-        settings: of the attention by content that items are smoothed by, as of :func:`content_attention`.
+        settings: of the attention by content that items are smoothed by, as of :class:`GraphAttention`.
         content, cooccurrence: weights of the smoothing.
     """
 
@@ -194,7 +193,7 @@ class Attention:
         A = sp.csr_matrix(2 * (R.shape[1],), dtype="float32")
         if self.content:
             settings = _completed(self.settings, "LinearCADMR")
-            A = sum(content_attention(content, R, settings)[0].values(), A).tocsr()
+            A = sum(GraphAttention(content, R)(settings)[0].values(), A).tocsr()
         smoothing = Smoothing(R, A, self.content, self.cooccurrence, _CPU)
         members = zip(self._mixed(content, R.shape[1]), self.content_maps)
         return AttentionScores([queries_and_keys(smoothing(mixed), self.temperature) for mixed, _ in members])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_cadmr.layers.content_graph import content_attention
+from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.models.content import training_rows
 from tests.micro import SMALL, open_micro, write_micro
 
@@ -38,7 +38,7 @@ def neighbours_of(session, pairs):
 def test_the_content_attention_of_the_closed_form(folder, k, expected):
     session = open_micro(folder, "LinearCADMR", attention_neighbours=k)
     dataset = session.train_data._dataset
-    parts, _ = content_attention(dataset, training_rows(dataset), session.config)
+    parts, _ = GraphAttention(dataset, training_rows(dataset))(session.config)
     assert neighbours_of(session, zip(*sum(parts.values()).nonzero())) == expected
 
 
