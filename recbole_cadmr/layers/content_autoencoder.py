@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
@@ -206,20 +207,25 @@ class ContentAutoencoder:
         S[H.row, H.column] += settings["direct_path"] * H.value
         return S
 
-    def scores(self, batch: RowBatch, content_weight: float = 1.0) -> Tensor:
-        """Scores [B, I] of a batch of rows of the rating matrix; 0 before the fit.
+    def scores(self, batch: RowBatch, content_weight: float = 1.0, padding: int = 0) -> Tensor:
+        """Scores [B, padding + I] of a batch of rows of the rating matrix; 0 before the fit.
 
         Args:
+            padding: columns of 0 in front of the items', such as that of the padding item.
             content_weight: factor of all that content adds to the autoencoder's scores. Another one than 1 takes a fit
                 of the autoencoder alone, which is kept.
         """
         if self.weights is None:
-            return torch.zeros(batch.n_rows, batch.n_columns, device=batch.value.device)
-        scores = batch.matmul(self.weights) if isinstance(self.weights, Tensor) else self.weights.product(batch.csr)
-        if content_weight == 1.0:
-            return scores
-        alone = self._prepared_paths().autoencoder_scores(batch)
-        return torch.lerp(alone.to(scores), scores, content_weight)
+            return torch.zeros(batch.n_rows, padding + batch.n_columns, device=batch.value.device)
+        if isinstance(self.weights, Tensor):
+            scores = batch.matmul(self.weights)
+            scores = F.pad(scores, (padding, 0)) if padding else scores
+        else:
+            scores = self.weights.product(batch.csr, padding)
+        if content_weight != 1.0:
+            alone = self._prepared_paths().autoencoder_scores(batch).to(scores)
+            scores[:, padding:] = torch.lerp(alone, scores[:, padding:], content_weight)
+        return scores
 
     def paths(self, chosen: np.ndarray, item: int) -> list[ScorePath]:
         """What each way through the closed form adds to the score of an item in a row; none before the fit.

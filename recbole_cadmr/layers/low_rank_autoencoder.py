@@ -23,6 +23,7 @@ _SCORES = 2**27  # and at most, of these items with all others, in very large ca
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 5  # of subspace iteration
 _HEAVY = 64  # users at most who are rows of the low-rank part
+_COLUMNS = 2**14  # columns of a product computed together, whose factor stays in the cache
 _PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
 RowsOf: TypeAlias = Callable[[slice], sp.csr_matrix]
@@ -155,12 +156,19 @@ class LowRankPlusSparse:
         low_rank = self.left[rows].double() @ self.right[column].double()
         return low_rank.cpu().numpy() + self.sparse[rows, column].toarray().ravel()
 
-    def product(self, rows: sp.csr_matrix) -> Tensor:
-        """``rows`` [n, I] times the matrix, dense: float32 [n, I]."""
-        result = torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left) @ self.right.T
-        sparse = (rows @ self.sparse).tocoo()
-        place = torch.from_numpy(sparse.row.astype(np.int64) * result.shape[1] + sparse.col).to(result.device)
-        result.view(-1)[place] += torch.from_numpy(sparse.data).to(result)  # each place once
+    def product(self, rows: sp.csr_matrix, padding: int = 0) -> Tensor:
+        """``rows`` [n, I] times the matrix, dense, behind ``padding`` columns of 0: float32 [n, padding + I]."""
+        result = self.left.new_empty(rows.shape[0], padding + rows.shape[1])
+        result[:, :padding] = 0
+        scores, of_rows = result[:, padding:], torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left)
+        for right, place in zip(self.right.split(_COLUMNS), scores.split(_COLUMNS, 1)):
+            torch.mm(of_rows, right.T, out=place)
+        sparse = self.sparse[rows.indices]
+        column = torch.from_numpy(sparse.indices).to(result.device)
+        value = torch.from_numpy(sparse.data * np.repeat(rows.data, np.diff(sparse.indptr))).to(result)
+        sizes = np.diff(sparse.indptr[rows.indptr]).tolist()
+        for row, columns, values in zip(scores, column.split(sizes), value.split(sizes)):
+            row.index_add_(0, columns, values)
         return result
 
 

@@ -10,7 +10,6 @@ from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch
@@ -84,4 +83,4 @@ class LinearCADMR(ClosedFormRecommender):
 
     def _weighed_scores_of(self, batch: RowBatch, content_weight: float) -> Tensor:
         self.adopt_choices()
-        return F.pad(self.closed_form.scores(batch, content_weight), (1, 0))
+        return self.closed_form.scores(batch, content_weight, padding=1)
