@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ from recbole_cadmr.config.rules import (
     check_sampling,
     check_split,
     check_trackers,
-    inert,
     refuse_inert,
+    without_effect,
     without_inert,
 )
 from recbole_cadmr.config.yaml_text import SettingsLoader, installed_yaml, read_yaml, shown
@@ -156,9 +157,22 @@ class Config(recbole.config.Config):
         """The values of the settings that the model's own yaml declares."""
         return {name: self[name] for name in own_settings(self.final_config_dict["model"])}
 
-    def inert(self) -> list[str]:
-        """Sentences about the settings other than the defaults that have no effect beside others."""
-        return inert(self.changed, self.final_config_dict, self.declarations)
+    def without_effect(self) -> list[str]:
+        """Sentences about settings, neither defaults nor those of the preset, that have no effect beside others."""
+        schedule = [changes for _, changes in sorted((self["settings_schedule"] or {}).items())]
+        stages: list[dict[str, Any]] = [self.final_config_dict]
+        for changes in schedule:
+            stages.append({**stages[-1], **changes})
+        preset = find_preset(self["model"], self["preset"])
+        of_preset = preset.settings if preset else {}
+        own = [name for name, value in self.changed.items() if of_preset.get(name) != value]
+        sentences = without_effect(dict.fromkeys([*own, *chain(*schedule)]), stages, self.declarations)
+        for name in own:
+            if other := self.declarations[name].settings_of if name in self.declarations else None:
+                declared, values = own_settings(other), self[name]
+                changed = [key for key, value in values.items() if value != declared[key].default]
+                sentences += [f"{name}: {sentence}" for sentence in without_effect(changed, [values], declared)]
+        return sentences
 
     def plain_settings(self) -> dict[str, Any]:
         """Every setting as plain values: what a checkpoint holds and a run can be rebuilt from."""

@@ -33,7 +33,7 @@ def check_declared(model: type, general: Container[str], known: Mapping[str, Set
 
     Raises:
         UserError: if it gives a general setting another default, where it may say what a search tries alone; if it says
-            that of a setting that nobody declares.
+            that of a setting that nobody declares; if it names none as what decides on the effect of one.
     """
     for name, entry in ((name, entry) for declared in declared_by(model) for name, entry in declared.items()):
         if name in general and entry.keys() != {"search"}:
@@ -43,6 +43,8 @@ def check_declared(model: type, general: Container[str], known: Mapping[str, Set
             )
         if name not in known or known[name].default is UNSET:
             raise UserError(f"{name} of {model.__name__} has values to search and no default; give it one")
+        if unknown := next((other for other in known[name].inert_where if other not in known), None):
+            raise UserError(f"{name} of {model.__name__} is inert_where {unknown}, which is no setting")
 
 
 def _declared(model: type) -> dict[str, dict[str, Any]]:

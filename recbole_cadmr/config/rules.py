@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from recbole.evaluator import metric_types
@@ -213,18 +213,24 @@ def check_cross_attention(
             )
 
 
-def inert(changed: Iterable[str], settings: Mapping[str, Any], declarations: Mapping[str, Setting]) -> list[str]:
-    """Which of the settings ``changed`` have no effect beside others (``inert_where``), a sentence for each reason."""
+def without_effect(
+    changed: Iterable[str], stages: Sequence[Mapping[str, Any]], declarations: Mapping[str, Setting]
+) -> list[str]:
+    """Which of the settings ``changed`` have no effect beside others (``inert_where``), a sentence for each reason.
+
+    Args:
+        stages: the settings in each part of a training, of which one is enough for an effect.
+    """
     named: dict[str, list[str]] = {}
     for name in changed:
         setting = declarations.get(name)  # of an older version's checkpoint there may be none
         for other, values in setting.inert_where.items() if setting else ():
-            if settings[other] in (values if isinstance(values, list) else [values]):
-                named.setdefault(f"where {other} is {settings[other]}", []).append(name)
+            found = [settings.get(other) for settings in stages]
+            if all(value in (values if isinstance(values, list) else [values]) for value in found):
+                named.setdefault(f"where {other} is {found[0]}", []).append(name)
                 break
-    return [
-        f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect {why}" for why, names in named.items()
-    ]
+    has = {why: "has" if len(names) == 1 else "have" for why, names in named.items()}
+    return [f"{', '.join(names)} {has[why]} no effect {why}" for why, names in named.items()]
 
 
 def refuse_inert(sources: Mapping[str, tuple[Any, str]], dataset: str) -> None:

@@ -45,20 +45,16 @@ def alignment(X: Tensor, added: Tensor) -> dict[str, float]:
     }
 
 
-def projected(added: Tensor, X: Tensor, kind: Projection) -> Tensor:
-    """An intervention on the rows of ``added`` (X'): the part that is ``orthogonal`` or ``parallel`` to the row of X.
+def kept_part(added: Tensor, X: Tensor, kind: Projection) -> Tensor:
+    """An intervention on the rows of ``added`` (X') [..., n, d]: of each the part that is ``orthogonal``, or
+    ``parallel``, to the row of X.
 
     Rows of X that are 0 have no direction: nothing is parallel to them, and everything orthogonal.
     """
     if kind == "none":
         return added
-    parallel = share_along(added, X)[..., None] * X
-    return parallel if kind == "parallel" else added - parallel
-
-
-def share_along(added: Tensor, X: Tensor) -> Tensor:
-    """What a row of X [..., n, d] has to be multiplied by to be the part of ``added`` along it: [..., n]."""
-    return (added * X).sum(-1) / X.square().sum(-1).clamp_min(1e-12)
+    share = (added * X).sum(-1, keepdim=True) / X.square().sum(-1, keepdim=True).clamp_min(1e-12)
+    return share * X if kind == "parallel" else added - share * X
 
 
 def isotropic(width: int) -> float:

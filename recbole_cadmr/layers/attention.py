@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.rows import RatingRows, RowBatch
-from recbole_cadmr.layers.alignment import Projection, projected, share_along
 
 
 class Gate(nn.Module):
@@ -191,35 +190,6 @@ class BothAttentions(nn.Module):
     def projected(self, batch: RowBatch, folded: Any) -> Tensor:
         """``forward(batch) W`` [B, h] without the rows in between."""
         return self.cross.projected(batch, folded[0]) + self.item.projected(batch, folded[1])
-
-
-class ProjectedAttention(nn.Module):
-    """An attention of which only the part ``orthogonal`` or ``parallel`` to the rating row is added: an intervention
-    (arXiv 2510.09435).
-    """
-
-    def __init__(self, whole: CrossAttention | ContentAttention | BothAttentions, kind: Projection) -> None:
-        super().__init__()
-        self.whole, self.kind = whole, kind
-
-    def content(self, Z: Tensor) -> Any:
-        """What the attention asks of the items, from Z [I, latent_size]."""
-        return self.whole.content(Z)
-
-    def forward(self, batch: RowBatch, content: Any) -> Tensor:
-        """The part of the attention's output [B, width], before gate and residual."""
-        return projected(self.whole(batch, content), batch.dense, self.kind)
-
-    def folded(self, content: Any, W: Tensor) -> Any:
-        """What :meth:`projected` needs besides a batch, for a linear layer W [width, h] behind the attention."""
-        return content, W, self.whole.folded(content, W)
-
-    def projected(self, batch: RowBatch, folded: Any) -> Tensor:
-        """``forward(batch) W`` [B, h]; the rows in between are formed for the angle alone."""
-        content, W, whole = folded
-        share = share_along(self.whole(batch, content), batch.dense)
-        parallel = share[:, None] * batch.matmul(W)
-        return parallel if self.kind == "parallel" else self.whole.projected(batch, whole) - parallel
 
 
 def _scatter(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from recbole_cadmr.data.graph import ItemGraph, nearest_items
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.data.rows import binary
 from recbole_cadmr.errors import UserError
 
 FUSED = "fused"  # the part of an attention that is of no modality alone
@@ -85,7 +86,7 @@ class GraphAttention:
         if weights is None:
             if k not in self._alignment:
                 near = {name: graph.idx[1:, :k] for name, graph in graphs.items()}
-                nearest = {name: _at_neighbours(torch.ones(idx.shape), idx) for name, idx in near.items()}
+                nearest = {name: binary(_at_neighbours(torch.ones(idx.shape), idx)) for name, idx in near.items()}
                 self._alignment[k] = alignment_weights(self._R, nearest)
             return self._alignment[k]
         if len(weights) != len(graphs) or sum(weights) <= 0:

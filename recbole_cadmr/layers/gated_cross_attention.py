@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_cadmr.layers.alignment import Projection, projected
+from recbole_cadmr.layers.alignment import Projection, kept_part
 from recbole_cadmr.layers.packed_attention import Earlier, dropped_out
 
 Gate = Literal["tanh", "sigmoid", "scalar", "none"]
@@ -29,7 +29,7 @@ class GatedCrossAttention(nn.Module):
         layer_norm: whether X and Y are normalised on their way into the attention (not X in the sum).
         feed_forward: width of a residual feed-forward network behind the attention, inside X', in multiples of d; 0
             for none. With 6, two layers have about the parameters that the paper counts for a stage.
-        project: an intervention on X', of :func:`projected`.
+        project: an intervention on X', of :func:`kept_part`.
         keys: whether there are any. Without, a feed-forward network of as many parameters (4 d^2) that reads X alone
             stands in the place of the attention: a control.
         dropout: of attention weights and of X'.
@@ -83,7 +83,7 @@ class GatedCrossAttention(nn.Module):
         if self.feed_forward is not None:
             added = added + self.feed_forward(added)
         added = dropped_out(added, self.dropout if self.training else 0.0)
-        added = projected(added, X, self.project)
+        added = kept_part(added, X, self.project)
         if seen is not None:
             some = seen.some if isinstance(seen, Earlier) else seen.any(-1)
             added = torch.where(some[..., None], added, 0.0)

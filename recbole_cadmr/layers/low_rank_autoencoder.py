@@ -23,6 +23,7 @@ _SCORES = 2**27  # and at most, of these items with all others, in very large ca
 _OVERSAMPLES = 32  # directions looked at beyond those kept
 _ROUNDS = 5  # of subspace iteration
 _HEAVY = 64  # users at most who are rows of the low-rank part
+_GATHERED = 2**22  # entries of the sparse part that are looked at together
 _COLUMNS = 2**14  # columns of a product computed together, whose factor stays in the cache
 _PADDED = 2**25  # entries of padded rows held at once: the row of a popular item may be as long as the catalogue
 
@@ -163,13 +164,19 @@ class LowRankPlusSparse:
         scores, of_rows = result[:, padding:], torch.from_numpy(rows @ self.left.cpu().numpy()).to(self.left)
         for right, place in zip(self.right.split(_COLUMNS), scores.split(_COLUMNS, 1)):
             torch.mm(of_rows, right.T, out=place)
+        end = np.append(0, np.diff(self.sparse.indptr)[rows.indices].cumsum())[rows.indptr]
+        last = np.flatnonzero(np.diff(end[1:] // _GATHERED)) + 1
+        for start, stop in zip([0, *last], [*last, rows.shape[0]]):
+            self._add_sparse(scores[start:stop], rows[start:stop])
+        return result
+
+    def _add_sparse(self, scores: Tensor, rows: sp.csr_matrix) -> None:
         sparse = self.sparse[rows.indices]
-        column = torch.from_numpy(sparse.indices).to(result.device)
-        value = torch.from_numpy(sparse.data * np.repeat(rows.data, np.diff(sparse.indptr))).to(result)
+        column = torch.from_numpy(sparse.indices).to(scores.device)
+        value = torch.from_numpy(sparse.data * np.repeat(rows.data, np.diff(sparse.indptr))).to(scores)
         sizes = np.diff(sparse.indptr[rows.indptr]).tolist()
         for row, columns, values in zip(scores, column.split(sizes), value.split(sizes)):
             row.index_add_(0, columns, values)
-        return result
 
 
 def entries(weights: Tensor | sp.csr_matrix | LowRankPlusSparse, rows: np.ndarray, column: int) -> np.ndarray:

@@ -15,14 +15,13 @@ from torch.nn import functional as F
 from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RatingRows, RowBatch
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.layers.alignment import alignment, isotropic
+from recbole_cadmr.layers.alignment import Projection, alignment, isotropic, kept_part
 from recbole_cadmr.layers.attention import (
     BothAttentions,
     ContentAttention,
     CrossAttention,
     Gate,
     NeighbourRows,
-    ProjectedAttention,
     merge_candidates,
 )
 from recbole_cadmr.layers.autoencoder import Autoencoder
@@ -36,7 +35,7 @@ from recbole_cadmr.layers.total_correlation import (
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 
-Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions | ProjectedAttention
+Attention: TypeAlias = CrossAttention | ContentAttention | BothAttentions
 PHASES = ("pretrain", "finetune")
 _SAMPLE = 1024  # rows that the cosine diagnostics are measured on
 _PAIRED = 256  # of these, those that are compared with one another
@@ -70,12 +69,13 @@ class CADMR(HistoryRecommender):
 
     def __init__(self, config: Config, dataset: MultimodalDataset) -> None:
         super().__init__(config, dataset)
-        if config["attention_size"] % config["n_heads"]:
+        if config["attention"] != "none" and config["attention_size"] % config["n_heads"]:
             raise UserError(
                 f"n_heads {config['n_heads']} must divide attention_size {config['attention_size']}; change one of them"
             )
         self.by_items = config["rows"] == "items"
         self.residual = config["residual"]
+        self.attention_project: Projection = config["attention_project"] or "none"
         self.objective, self.reduction = config["objective"], config["loss_reduction"]
         self.positive_weight = config["positive_weight"]
         self.row_dropout_prob = config["row_dropout_prob"]
@@ -123,12 +123,6 @@ class CADMR(HistoryRecommender):
     def _build_attention(self, config: Config, dataset: MultimodalDataset, width: int) -> Attention | None:
         if config["attention"] == "none":
             return None
-        whole, kind = self._whole_attention(config, dataset, width), config["attention_project"]
-        return ProjectedAttention(whole, kind) if kind else whole
-
-    def _whole_attention(
-        self, config: Config, dataset: MultimodalDataset, width: int
-    ) -> CrossAttention | ContentAttention | BothAttentions:
         sizes = config["fused_size"], config["attention_size"], config["n_heads"]
         cross = None
         if config["attention"] != "item":
@@ -245,26 +239,39 @@ class CADMR(HistoryRecommender):
         """Rows R' [B, width]; R itself where there is no content to enhance it by."""
         if content is None or self.attention is None or self.gate is None:
             return batch.dense
-        addition = self.gate() * self.attention(batch, content)
+        addition = self.gate() * self._added(self.attention, batch, content)
         return batch.dense + addition if self.residual else addition
 
+    def _added(self, attention: Attention, batch: RowBatch, content: Any) -> Tensor:
+        """What the attention adds to the rows of a batch [B, width], before the gate."""
+        return kept_part(attention(batch, content), batch.dense, self.attention_project)
+
     def _fold(self) -> tuple[Tensor, Any]:
-        """The autoencoder's first layer W [width, h], and the attention with gate and W behind it."""
+        """The autoencoder's first layer W [width, h], and the attention with gate and W behind it.
+
+        Of an attention of which a part is kept these are its content and the gated W.
+        """
         W = self.autoencoder.first.weight.T.contiguous()
         if self.attention is None or self.gate is None or not self._enhances:
             return W, None
         gate = torch.as_tensor(self.gate(), device=W.device)
-        return W, self.attention.folded(self._content(self._latents()), gate.expand(len(W))[:, None] * W)
+        content, gated = self._content(self._latents()), gate.expand(len(W))[:, None] * W
+        return W, (content, gated) if self.attention_project != "none" else self.attention.folded(content, gated)
 
     def _codes(self, batch: RowBatch) -> Tensor:
-        """What the output layer reads for the enhanced rows of a batch, which themselves are never formed.
+        """What the output layer reads for the enhanced rows of a batch.
 
-        ``R' W = R W + gate * attention(R) W``, all of it from the entries of R.
+        ``R' W = R W + gate * attention(R) W``, all of it from the entries of R; what the attention adds is formed only
+        where a part of it is kept.
         """
         W, folded = self._cached("fold", self._fold)
         projected = self.autoencoder.first.bias.expand(batch.n_rows, -1)
         if self.attention is not None and folded is not None:
-            projected = projected + self.attention.projected(batch, folded)
+            if self.attention_project != "none":
+                content, gated = folded
+                projected = projected + self._added(self.attention, batch, content) @ gated
+            else:
+                projected = projected + self.attention.projected(batch, folded)
         if folded is None or self.residual:
             projected = projected + batch.matmul(W)
         return self.autoencoder.code(projected)
@@ -295,7 +302,8 @@ class CADMR(HistoryRecommender):
         sample of rows; ``cos/head`` the same between query and output of each head. Random directions already have
         about ``sqrt(2 / (pi n))`` in n dimensions (``.._chance``); see arXiv 2510.09435. Rating rows are sparse and
         nowhere below 0, so that their directions are not random: ``.._permuted`` is the mean |cos| with what other
-        rows get. ``.._mean`` is |mean cos|, ``.._norms`` the mean ratio of the norms of output and query.
+        rows get. ``.._mean`` is |mean cos|, ``.._norms`` the mean ratio of the norms of output and query. With
+        ``attention_project``, those of rows are of the part that is kept, those of heads of the whole.
         """
         training = self.training
         self.eval()
@@ -320,7 +328,7 @@ class CADMR(HistoryRecommender):
         n = self.rating_rows.n_rows
         batch = self.rating_rows.batch(torch.linspace(1, n - 1, min(_SAMPLE, n - 1), device=self.device).long())
         rows = batch.dense
-        found = attention(batch, content)
+        found = self._added(attention, batch, content)
         cosines = {
             "cos/row": _mean_abs_cos(rows, found),
             "cos/row_chance": isotropic(rows.shape[1]),
@@ -328,8 +336,6 @@ class CADMR(HistoryRecommender):
             "cos/row_mean": _abs_mean_cos(rows, found),
             "cos/row_norms": _norm_ratio(rows, found),
         }
-        if isinstance(attention, ProjectedAttention):
-            attention = attention.whole
         if isinstance(attention, BothAttentions):
             attention, content = attention.cross, content[0]
         if isinstance(attention, CrossAttention):

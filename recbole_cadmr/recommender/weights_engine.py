@@ -79,6 +79,8 @@ class WeightsEngine(Engine):
         batch = without_padding(rows)
         if self.padded is not None and content_weight == 1.0:
             scores = batch.matmul(self.padded)
+        elif isinstance(self.weights, LowRankPlusSparse) and content_weight == 1.0:
+            scores = self.weights.product(batch.csr, padding=1)
         else:
             scores = F.pad(self.scores_of(batch, content_weight), (1, 0))
         scores[:, self.n_scored :] = -torch.inf

@@ -294,7 +294,7 @@ def _run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallba
 
 def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[TrainingCallback]) -> Run:
     _log.info(_summary(session))
-    for sentence in session.config.inert():
+    for sentence in session.config.without_effect():
         _log.warning(sentence)
     settings = "".join(f"\n  {name}: {value}" for name, value in sorted(session.config.plain_settings().items()))
     _log.info(f"all settings:{settings}", extra={"screen": False})

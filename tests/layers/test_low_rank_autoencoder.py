@@ -90,6 +90,26 @@ def test_a_user_of_all_items_costs_no_entries():
     assert S.sparse.nnz <= 80
 
 
+@pytest.mark.parametrize("gathered", [1, 20, 10**6])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_products_in_blocks_are_those_of_the_dense_matrix(gathered, padding, monkeypatch):
+    monkeypatch.setattr(low_rank_autoencoder, "_GATHERED", gathered)
+    monkeypatch.setattr(low_rank_autoencoder, "_COLUMNS", 7)
+    rng = np.random.default_rng(1)
+    left, right = (torch.from_numpy(rng.normal(size=(30, 3))).float() for _ in "12")
+    sparse = sp.csr_matrix((rng.random((30, 30)) * (rng.random((30, 30)) < 0.3)).astype(np.float32))
+    S = LowRankPlusSparse(left, right, sparse)
+    dense = (left @ right.T).numpy() + sparse.toarray()
+    rows = rng.integers(0, 3, (9, 30)) * (rng.random((9, 30)) < 0.2)
+    rows[[0, 4, 8]] = 0
+    rows[5] = 1  # all items
+    expected = np.hstack([np.zeros((9, padding)), rows @ dense])
+    assert np.abs(S.product(sp.csr_matrix(rows.astype(np.float32)), padding).numpy() - expected).max() < 1e-4
+    repeated = sp.csr_matrix((np.ones(3, np.float32), [2, 2, 1], [0, 3]), (1, 30))  # unsorted, an item twice
+    assert np.abs(S.product(repeated)[0].numpy() - 2 * dense[2] - dense[1]).max() < 1e-4
+    assert S.product(sp.csr_matrix((0, 30), dtype=np.float32), padding).shape == (0, 30 + padding)
+
+
 def test_the_strongest_entries_are_kept():
     matrix = sp.csr_matrix(np.array([[0, 3.0, -4, 1], [0, 0, 2, 0], [-1, -2, -3, -4]], dtype=np.float32))
     assert np.array_equal(strongest(matrix, 2).toarray(), [[0, 3, -4, 0], [0, 0, 2, 0], [0, 0, -3, -4]])

@@ -353,7 +353,7 @@ def test_projections_are_the_two_parts_of_what_the_attention_adds(micro, setting
         batch = model.rating_rows.batch(torch.arange(1, model.rating_rows.n_rows))
         with torch.no_grad():
             content = model.attention.content(model.fusion(model._latents()))
-            parts[kind] = model.attention(batch, content).double()
+            parts[kind] = model._added(model.attention, batch, content).double()
             by_hand = F.pad(model.autoencoder(model._enhanced(batch, content)), (0, 0) if model.by_items else (1, 0))
         expected = F.pad(by_hand.T, (1, 0)) if model.by_items else by_hand
         assert torch.allclose(scores_of(model)[1:], expected, atol=1e-5)  # the folded form
