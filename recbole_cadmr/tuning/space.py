@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import math
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.deprecated import current_names, nearest_settings
 from recbole_cadmr.config.model_yaml import search_space
-from recbole_cadmr.config.rules import OF_MACHINE
+from recbole_cadmr.config.rules import OF_MACHINE, without_effect
 from recbole_cadmr.config.yaml_text import read_yaml
 from recbole_cadmr.errors import UserError, did_you_mean
 from recbole_cadmr.tuning.hyper_file import ENDING, read_hyper_file
@@ -122,6 +123,8 @@ Space = dict[str, Dimension]
 def space_left(config: Config, given: str | Path | Mapping[str, Any] | None, fixed: Collection[str]) -> Space:
     """What a search has to choose: the space of the user's, or the package's own, without the settings ``fixed``.
 
+    What has no effect beside the settings that are decided is refused in the user's, and left out of the package's.
+
     Args:
         given: a yaml file, or its content; the package's own for the model if not given.
 
@@ -136,6 +139,13 @@ def space_left(config: Config, given: str | Path | Mapping[str, Any] | None, fix
         origin = f"the space of {model}" if given is None else str(given)
     check_space(space, config, origin)
     left = {name: dimension for name, dimension in space.items() if name not in fixed}
+    decided = {name: value for name, value in config.final_config_dict.items() if name not in left}
+    for name in list(left):
+        for sentence in without_effect([name], [decided], config.declarations):
+            if given is not None:
+                raise UserError(f"{origin}: {sentence}; leave it out of the space")
+            logging.getLogger("recbole_cadmr").warning(f"not searched: {sentence}")
+            del left[name]
     if not left:
         raise UserError(f"{origin} has nothing left to search: all of its settings are given")
     return left

@@ -10,8 +10,9 @@ import pytest
 import recbole_cadmr.properties
 from recbole_cadmr.config.config import Config
 from recbole_cadmr.config.model_yaml import search_space
+from recbole_cadmr.errors import UserError
 from recbole_cadmr.models.registry import MODELS, model_names
-from recbole_cadmr.tuning.space import check_space, read_space
+from recbole_cadmr.tuning.space import check_space, read_space, space_left
 from tests.micro import open_micro, write_micro
 
 PRESETS = sorted(file.stem for file in (Path(recbole_cadmr.properties.__file__).parent / "model").glob("*.*.yaml"))
@@ -64,3 +65,15 @@ def test_the_ends_of_a_space_make_a_model(tmp_path, model, end):
     assert {name: session.config[name] for name in point} == point
     assert all(parameter.isfinite().all() for parameter in session.model.parameters())
     assert session.model.calculate_loss(next(iter(session.train_data))) is not None
+
+
+def test_what_has_no_effect_is_not_searched(caplog):
+    config = Config("LinearCADMR", "synthetic", settings={"attention": "none"})
+    assert list(space_left(config, None, ["attention"])) == ["reg_weight"]
+    assert "not searched: enhancement has no effect where attention is none" in caplog.text
+    both = space_left(config, {"attention": ["none", "graph"], "enhancement": [0.5, 1.5]}, [])
+    assert list(both) == ["attention", "enhancement"]  # the one may let the other have an effect
+    with pytest.raises(
+        UserError, match="the space: enhancement has no effect where attention is none; leave it out of"
+    ):
+        space_left(config, {"reg_weight": [1.0, 2.0], "enhancement": [0.5, 1.5]}, ["attention"])
