@@ -150,7 +150,7 @@ class LowRankPlusSparse:
         if len(factors) < 2 or len(shapes) > 1 or len(factors[0]) != n_items or not is_square:
             raise ValueError(f"its weights are no matrix of {n_items:,} items by {n_items:,}")
         left, right = (part.to(device).float() for part in factors)
-        return cls(left, right, sparse.tocsr().astype(np.float32))
+        return cls(left, right, sparse.tocsr().astype(np.float32, copy=False))
 
     def entries(self, rows: np.ndarray, column: int) -> np.ndarray:
         """The matrix at these rows [n] of a column: float64 [n]."""

@@ -48,7 +48,7 @@ from recbole_cadmr.runs.trackers import refuse_missing, tracking
 from recbole_cadmr.schema import checked
 from recbole_cadmr.screen import in_notebook
 from recbole_cadmr.training.callbacks import PauseBefore, Paused, TrainingCallback
-from recbole_cadmr.training.checkpoint import load_checkpoint
+from recbole_cadmr.training.checkpoint import load_checkpoint, load_settings
 from recbole_cadmr.training.contents import ResumeContent, RunContent
 from recbole_cadmr.training.data_parallel import led
 from recbole_cadmr.training.energy import in_words, measuring, refuse_unmeasurable
@@ -341,7 +341,7 @@ def _measured_run(session: Session, folder: RunFolder, callbacks: Sequence[Train
 
 def _read_test(session: Session, folder: RunFolder) -> dict[str, float] | None:
     """The test metrics of the best epoch, by the settings that it was trained with."""
-    if read_checkpoint(folder.best)["settings"] == session.trainer.metadata["settings"]:
+    if load_settings(folder.best) == session.trainer.metadata["settings"]:
         session.trainer.load_best()
     else:
         session = load_session(folder.best, folder.path)

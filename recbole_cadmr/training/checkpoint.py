@@ -47,6 +47,15 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         UserError: if the file is missing, is no checkpoint of this package, or holds anything but tensors and
             plain values.
     """
+    return _restored(_read(path, device), path)
+
+
+def load_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings in a checkpoint, of which the rest is not read; raises as :func:`load_checkpoint`."""
+    return _restored(_read(path, "cpu", mmap=True).get("settings"), path)
+
+
+def _read(path: str | os.PathLike[str], device: str | torch.device, mmap: bool = False) -> dict[str, Any]:
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder; give the model.pt in it")
     if not os.path.isfile(path):
@@ -56,7 +65,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     if not zipfile.is_zipfile(path):  # torch also reads bare pickles, which are never ours
         raise UserError(f"{path} is not a checkpoint or is damaged")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         if _names_recbole(path):
             raise RecboleCheckpointError(
@@ -73,6 +82,10 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         raise UserError(
             f"{path} has format version {version}, this package reads {FORMAT_VERSION}; train the model again"
         )
+    return content
+
+
+def _restored(content: Any, path: str | os.PathLike[str]) -> Any:
     try:
         return from_plain(content)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -91,10 +104,13 @@ def _names_recbole(path: str | os.PathLike[str]) -> bool:
 
 
 def to_plain(value: Any) -> Any:
-    """``value`` with arrays and sparse matrices as tagged tensors, numpy numbers as Python's."""
+    """``value`` with arrays and sparse matrices as tagged tensors, numpy numbers as Python's.
+
+    Sparse matrices, which may be most of a machine's memory, share theirs with the result.
+    """
     if sp.issparse(value):
         csr = value.tocsr()
-        arrays = {name: torch.from_numpy(getattr(csr, name).copy()) for name in ("data", "indices", "indptr")}
+        arrays = {name: torch.from_numpy(getattr(csr, name)) for name in ("data", "indices", "indptr")}
         return {_TAG: "sparse", "format": value.format, "shape": list(value.shape), **arrays}
     if isinstance(value, np.matrix):
         return {_TAG: "matrix", "data": torch.from_numpy(np.array(value))}

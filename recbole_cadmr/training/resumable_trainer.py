@@ -180,8 +180,10 @@ class ResumableTrainer(RankingTrainer):
 
     def load_best(self) -> None:
         """Load the best state of the run from ``model.pt``."""
-        state = to_plain(load_checkpoint(self.saved_model_file, self.device)) if rank() == 0 else None
-        self.load_model_state(from_plain(agreed(state)))
+        for name in self.model.other_parameter() or {}:
+            setattr(self.model, name, None)  # which may be most of a machine's memory, not to be held twice
+        state = load_checkpoint(self.saved_model_file, self.device) if rank() == 0 else None
+        self.load_model_state(from_plain(agreed(to_plain(state))))
 
     def restore(self, state: ResumeContent, history: Sequence[Validation]) -> None:
         """Go back to the start of the epoch at which ``state`` (the content of ``resume.pt``) was written.

@@ -11,7 +11,11 @@ import scipy.sparse as sp
 import torch
 
 from recbole_cadmr.errors import UserError
-from recbole_cadmr.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_cadmr.runs.train import train
+from recbole_cadmr.training import resumable_trainer
+from recbole_cadmr.training.callbacks import TrainingCallback
+from recbole_cadmr.training.checkpoint import load_checkpoint, load_settings, save_checkpoint, to_plain
+from tests.micro import PAIRS, write_micro
 
 
 def test_round_trip_keeps_values_types_and_formats(tmp_path):
@@ -34,6 +38,35 @@ def test_round_trip_keeps_values_types_and_formats(tmp_path):
         assert loaded[name].format == name and np.array_equal(loaded[name].toarray(), dense)
     assert loaded["number"] == 0.25 and type(loaded["number"]) is float
     assert loaded["nested"] == [1, (2.5, None, "word", True)]
+
+
+def test_settings_alone(tmp_path):
+    save_checkpoint(tmp_path / "c.pt", {"settings": {"topk": [5, 10], "fit": "sparse"}, "large": sp.eye(9).tocsr()})
+    assert load_settings(tmp_path / "c.pt") == {"topk": [5, 10], "fit": "sparse"}
+    save_checkpoint(tmp_path / "c.pt", {"epoch": 1})
+    assert load_settings(tmp_path / "c.pt") is None
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        load_settings(tmp_path / "absent.pt")
+
+
+def test_a_large_matrix_is_held_once_when_it_is_written_and_when_the_best_model_is_read(tmp_path, monkeypatch):
+    matrix, held = sp.eye(9, dtype=np.float32).tocsr(), []
+    plain = to_plain({"weights": matrix})["weights"]
+    assert all(np.shares_memory(plain[name].numpy(), getattr(matrix, name)) for name in ("data", "indices", "indptr"))
+
+    class Watched(TrainingCallback):
+        def on_validation(self, trainer, validation):
+            self.trainer = trainer
+
+    def load(path, device):
+        held.append(watched.trainer.model.closed_form.weights)
+        return load_checkpoint(path, device)
+
+    monkeypatch.setattr(resumable_trainer, "load_checkpoint", load)
+    watched, settings = Watched(), {**PAIRS, "data_path": str(write_micro(tmp_path)), "fit": "sparse"}
+    run = train("LinearCADMR", "micro", settings=settings, callbacks=[watched], output=tmp_path / "run")
+    assert held == [None] and watched.trainer.model.closed_form.weights is not None
+    assert run.result["test_result"]["recall@2"] == 0.25
 
 
 class _Hostile:
