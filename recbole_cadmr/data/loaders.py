@@ -19,14 +19,10 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType, ModelType
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import EntriesByRow, RatingRows, binary
+from recbole_cadmr.data.rows import SCORES, EntriesByRow, RatingRows, binary, users_at_once
 from recbole_cadmr.data.sequences import Sequences, in_order
 from recbole_cadmr.errors import UserError
 
-# Scores held at once in evaluation, which fit a cache; RecBole's default of 4,096 would score one user a step.
-_SCORES = 2**22
-# In large catalogues more, so that what many users are multiplied by is read once for all of them, up to 128 MiB.
-_USERS, _MOST_SCORES = 64, 2**25
 # Of models that score pairs alone (NeuMF, NNCF, ConvNCF) and hold far more than a number for each.
 _PAIRS = 2**15
 # Steps of an epoch times items, where a step looks at the whole catalogue whatever rows it takes.
@@ -36,10 +32,13 @@ _MOST_ENTRIES = 2**16
 
 
 def eval_batch_size(setting: int | None, n_items: int, ranks_all_items: bool) -> int:
-    """Scores (users x items) of one evaluation step: the ``setting``, or as many as suit a catalogue of ``n_items``."""
+    """Scores (users x items) of one evaluation step: the ``setting``, or as many as suit a catalogue of ``n_items``.
+
+    RecBole's default of 4,096 would score one user a step.
+    """
     if setting is not None:
         return setting
-    return max(_SCORES, min(_USERS * n_items, _MOST_SCORES), n_items) if ranks_all_items else _PAIRS
+    return max(SCORES, users_at_once(n_items) * n_items) if ranks_all_items else _PAIRS
 
 
 def joined(parts: Iterable[MultimodalDataset]) -> list[MultimodalDataset]:

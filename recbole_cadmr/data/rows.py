@@ -9,6 +9,18 @@ from typing import Any
 import scipy.sparse as sp
 import torch
 
+SCORES = 2**22  # numbers held at once, which fit a cache
+_USERS, _MOST_SCORES = 64, 2**25
+
+
+def users_at_once(n_items: int) -> int:
+    """Users whose scores of all items are computed together.
+
+    As many as make 4,194,304 scores; of catalogues of more than 65,536 items 64 users, so that what all users are
+    multiplied by is read once for these, up to 128 MiB; one at least.
+    """
+    return max(SCORES // n_items, min(_USERS, _MOST_SCORES // n_items), 1)
+
 
 @dataclass(frozen=True)
 class RowBatch:

@@ -7,10 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from recbole_cadmr.data.rows import RatingRows, RowBatch
+from recbole_cadmr.data.rows import RatingRows, RowBatch, users_at_once
 from recbole_cadmr.memory import free_bytes
-
-_SCORES = 2**22  # held at once
 
 
 class BestItems:
@@ -44,7 +42,7 @@ class BestItems:
         return items.to(users.device), scores.to(users.device)
 
     def _computed(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        step = max(_SCORES // self._rows.n_columns, 1)
+        step = users_at_once(self._rows.n_columns)
         best = [
             self._scores_of(self._rows.batch(block)).topk(self._k, dim=1, sorted=False) for block in users.split(step)
         ]

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import scipy.sparse as sp
 from torch import Tensor
 
-from recbole_cadmr.data.rows import RowBatch
+from recbole_cadmr.data.rows import RowBatch, users_at_once
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.score_paths import ScorePath
 
 if TYPE_CHECKING:
     from recbole_cadmr.data.sequences import Sequences  # RecBole comes with it
-
-SCORES = 2**22  # held at once
 
 
 class Engine(ABC):
@@ -43,7 +41,7 @@ class Engine(ABC):
     @property
     def users_at_once(self) -> int:
         """Users whose scores are computed together."""
-        return max(SCORES // self.n_items, 1)
+        return users_at_once(self.n_items)
 
     @abstractmethod
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:

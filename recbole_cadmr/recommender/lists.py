@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from recbole_cadmr.data.rows import RatingRows, RowBatch
+from recbole_cadmr.data.rows import SCORES, RatingRows, RowBatch
 from recbole_cadmr.progress import advance
 from recbole_cadmr.recommender.diversity import POOL, diversified
-from recbole_cadmr.recommender.engine import SCORES, Engine
+from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.training.ranking import ListedScores, best_by_id, contained
 

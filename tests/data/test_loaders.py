@@ -11,7 +11,7 @@ from recbole.sampler import Sampler
 
 from recbole_cadmr.data.fingerprint import fingerprint
 from recbole_cadmr.data.loaders import TripleLoader, eval_batch_size
-from recbole_cadmr.data.rows import RatingRows
+from recbole_cadmr.data.rows import RatingRows, users_at_once
 from recbole_cadmr.errors import UserError
 from tests.micro import TRAIN, open_micro, write_micro
 
@@ -168,6 +168,7 @@ def test_other_ways_to_sample_are_left_to_recbole(tmp_path, model, sampling, exp
 def test_evaluation_steps_follow_the_catalogue():
     assert eval_batch_size(None, 7051, ranks_all_items=True) // 7051 > 500
     assert eval_batch_size(None, 10**8, ranks_all_items=True) == 10**8
+    assert [users_at_once(n) for n in (7051, 2**16, 500_000, 10**6, 10**8)] == [594, 64, 64, 33, 1]
     assert eval_batch_size(None, 10**8, ranks_all_items=False) == 2**15
     assert eval_batch_size(10, 7051, ranks_all_items=True) == 10
 
