@@ -4,7 +4,7 @@
         [--lists 100000] [--threads 2] [--settings NAME=VALUE ...] --output DIR
 
 Every run is a process of its own, with nothing kept from another one (nearest items, for example). ``--lists`` also
-asks each model for the 50 best items of as many users. What was measured is kept in ``DIR/scale.jsonl`` and not
+asks each model for the 50 best items of as many users, on the machine that trained it, which has kept those. What was measured is kept in ``DIR/scale.jsonl`` and not
 measured again; the table and the picture show all of it. Growth is linear where the exponent, of CPU seconds by
 interactions plus items times 20 neighbours, is at most 1.
 """
@@ -15,9 +15,9 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from generated import SHAPES, write_set
 COLUMNS = ["shape", "work", "s", "CPU s", "peak GiB", "exponent"]
 
 
-def measured(command: list[str], log: Path, threads: int) -> dict[str, float]:
+def measured(command: list[str], log: Path, threads: int, cache: Path) -> dict[str, float]:
     """What a command takes, in a process of its own; its output goes into a file."""
-    with tempfile.TemporaryDirectory() as cache, open(log, "wb") as file:
-        kept = {"XDG_CACHE_HOME": cache, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    with open(log, "ab") as file:
+        kept = {"XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **kept})
         _, status, used = os.wait4(process.pid, 0)
@@ -120,9 +120,12 @@ def main() -> None:
         if not (folder / "data" / name / f"{name}.yaml").is_file():
             write_set(folder / "data" / name, SHAPES[name])
         for model in given.models:
+            cache, log = (folder / f"{name}-{model}.{ending}" for ending in ("cache", "log"))
             for work, command in work_of(name, model, folder, given).items():
                 if all((row["shape"], row["work"]) != (name, work) for row in rows):
-                    took = measured(command, folder / f"{name}-{model}.log", given.threads)
+                    if "train" in command:
+                        shutil.rmtree(cache, ignore_errors=True)
+                    took = measured(command, log, given.threads, cache)
                     rows.append({"shape": name, "work": work, **took})
                     with open(kept, "a") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
