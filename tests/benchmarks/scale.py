@@ -4,9 +4,9 @@
         [--lists 100000] [--threads 2] [--settings NAME=VALUE ...] --output DIR
 
 Every run is a process of its own, with nothing kept from another one (nearest items, for example). ``--lists`` also
-asks each model for the 50 best items of as many users, on the machine that trained it, which has kept those. What was measured is kept in ``DIR/scale.jsonl`` and not
-measured again; the table and the picture show all of it. Growth is linear where the exponent, of CPU seconds by
-interactions plus items times 20 neighbours, is at most 1.
+asks each model for the 50 best items of as many users, on the machine that trained it, which has kept those. What was
+measured is kept in ``DIR/scale.jsonl`` and not measured again; the table and the picture show all of it. Growth is
+linear where the exponent, of CPU seconds by interactions plus items times 20 neighbours, is at most 1.
 """
 
 from __future__ import annotations
