@@ -344,4 +344,8 @@ class FullRankingLoader(FullSortEvalDataLoader):
     def collate_fn(self, at: torch.Tensor) -> tuple[Any, ...]:
         """Users, (row, item) of their known items, and row and item of their held-out ones."""
         users = self.uid_list[at]
-        return self.user_df[at], self._history.entries(users), *self._positive.entries(users)
+        return self.user_df[at], self._history.entries(users), *self.held_out(users)
+
+    def held_out(self, users: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The held-out items of users [B]: their places in ``users`` and the items, ascending by both."""
+        return self._positive.entries(users)

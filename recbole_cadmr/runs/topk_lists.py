@@ -57,32 +57,32 @@ class TopKLists:
 def rank_test(session: Session, k: int) -> tuple[dict[str, float], TopKLists]:
     """Metrics of the test part by the session's model, and the lists, ``k`` long or as long as there are items."""
     trainer, config, train = session.trainer, session.config, session.train_data._dataset
-    field, n_items = train.uid_field, session.dataset.item_num
+    n_items = session.dataset.item_num
     train_matrix = train.inter_matrix(form="csr")
     item_degree = np.asarray((train_matrix > 0).sum(0)).ravel()
     cold = torch.from_numpy(item_degree == 0)
     cold[0] = False
     n_cold = int(cold.sum()) if traits(type(session.model)).scores_cold_items else 0
-    users, top, top_cold, rows, items = [], [], [], [], []
+    users = session.test_data.uid_list
+    # Filled in place: what is kept between two batches would split the memory that they are to reuse.
+    top, top_cold = (torch.zeros(len(users), n, dtype=torch.int32) for n in (min(k, n_items - 1), min(k, n_cold)))
     seen = 0
 
     def keep(batch: Any) -> None:
         nonlocal seen
-        interaction, scores, row, item = batch
-        top.append(_listed(best(scores, min(k, n_items - 1))))
-        top_cold.append(_listed(best(scores, min(k, n_cold), cold)))
-        rows.append(row + seen)
-        seen += len(interaction)
-        users.append(interaction[field].cpu())
-        items.append(item)
+        place = slice(seen, seen + len(batch[0]))
+        top[place] = _listed(best(batch[1], top.shape[1]))
+        top_cold[place] = _listed(best(batch[1], top_cold.shape[1], cold))
+        seen = place.stop
 
     trainer.on_ranking = keep
     try:
         metrics = trainer.evaluate(session.test_data, False, show_progress=bool(config["show_progress"]))
     finally:
         trainer.on_ranking = None
+    held_out = session.test_data.held_out(users)
     who, lists, cold_lists, held_row, held_item = (
-        torch.cat(part).numpy().astype(np.int32) for part in (users, top, top_cold, rows, items)
+        part.numpy().astype(np.int32) for part in (users, top, top_cold, *held_out)
     )
     user_degree = np.asarray((train_matrix > 0).sum(1)).ravel()[who]
     missing = np.zeros(n_items, dtype=bool)
