@@ -15,6 +15,7 @@ from recbole_cadmr.training.ranking import ListedScores, best, contained
 _ITEMS, _HITS, _DOMAIN = "rec.items", "rec.topk", "rec.domain"
 _OF_ALL = ("rec.meanrank", "rec.score")
 _GROUPS = 2  # groups of items a place of the list at least, see hits_by_rank
+_LEAST_ROWS = 1024  # for which there is room
 _BLOCK = 64  # rows of scores counted at once, which stay in the processor's cache
 
 
@@ -32,8 +33,8 @@ class RankingCollector(Collector):
     def __init__(self, config: Config, domains: Tensor | None = None) -> None:
         super().__init__(config)
         self._domains = domains
-        self._of_domains: list[Tensor] = []
-        self._collected: dict[str, list[Tensor]] = {key: [] for key in (_ITEMS, _HITS) if self.register.need(key)}
+        self._of_domains = _Rows()
+        self._collected = {key: _Rows() for key in (_ITEMS, _HITS) if self.register.need(key)}
         for key in self._collected:
             setattr(self.register, key, False)  # super() is not to do it, too
 
@@ -61,8 +62,8 @@ class RankingCollector(Collector):
             self._collected[_HITS].append(hits_by_rank(scores_tensor, held_out, k))
             return
         items = best(scores_tensor, k)[1]
-        for key, batches in self._collected.items():
-            batches.append(items.int() if key == _ITEMS else hits(items, held_out.to(items.device), n_items))
+        for key, rows in self._collected.items():
+            rows.append(items.int() if key == _ITEMS else hits(items, held_out.to(items.device), n_items))
 
     def get_data_struct(self) -> DataStruct:
         """All that was collected, on the CPU; what belongs to one evaluation is forgotten here."""
@@ -71,11 +72,37 @@ class RankingCollector(Collector):
             taken.set(key, value.cpu() if isinstance(value, Tensor) else value)
             if isinstance(value, Tensor):  # what data_collect found are numbers and counters
                 del self.data_struct[key]
-        for key, batches in {**self._collected, _DOMAIN: self._of_domains}.items():
-            if batches:
-                taken.set(key, torch.cat(batches).cpu())
-                batches.clear()
+        for key, rows in {**self._collected, _DOMAIN: self._of_domains}.items():
+            if (collected := rows.take()) is not None:
+                taken.set(key, collected.cpu())
         return taken
+
+
+class _Rows:
+    """The rows of all batches in one tensor, which grows by half.
+
+    What each batch left behind by itself would split the memory that the next ones are to reuse
+    (:func:`recbole_cadmr.memory.freed_memory_kept`), which then grows from batch to batch.
+    """
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+        self._end = 0
+
+    def append(self, rows: Tensor) -> None:
+        begin, self._end = self._end, self._end + len(rows)
+        if self._kept is None or self._end > len(self._kept):
+            grown = rows.new_empty(max(self._end + begin // 2, _LEAST_ROWS), *rows.shape[1:])
+            if self._kept is not None:
+                grown[:begin] = self._kept[:begin]
+            self._kept = grown
+        self._kept[begin : self._end] = rows
+
+    def take(self) -> Tensor | None:
+        """All rows, which are forgotten here; None if there was no batch."""
+        taken, end = self._kept, self._end
+        self._kept, self._end = None, 0
+        return None if taken is None else taken[:end].clone()
 
 
 def hits(lists: Tensor, held_out: Tensor, n_items: int) -> Tensor:

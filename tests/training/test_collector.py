@@ -61,6 +61,7 @@ def batches_of(kind):
 @pytest.mark.parametrize("kind", ["all different", "ties", "constant", "masked", "not a number"])
 def test_entries_and_metrics_are_those_of_recbole(kind, topk, metrics, monkeypatch):
     monkeypatch.setattr(collector, "_BLOCK", 7)
+    monkeypatch.setattr(collector, "_LEAST_ROWS", 7)
     config = Config("BPR", settings={"topk": topk, "metrics": metrics, "valid_metric": f"{metrics[-1]}@{topk[0]}"})
     ours, theirs = RankingCollector(config), Collector(config)
     for each in (ours, theirs):
