@@ -19,7 +19,7 @@ from recbole.utils import FeatureType
 from recbole_cadmr.arrays import map_rows, missing_rows
 from recbole_cadmr.data.controls import NOISE, changes, controlled, noise
 from recbole_cadmr.data.feature_file import FeatureFile, read_features
-from recbole_cadmr.data.graph import ItemGraph, align_graph, cached_nearest_items, read_graph, with_items
+from recbole_cadmr.data.graph import NEAREST, ItemGraph, align_graph, known_or_nearest, read_graph, with_items
 from recbole_cadmr.data.interactions import InteractionDataset
 from recbole_cadmr.data.modality import Modality
 from recbole_cadmr.data.sequences import Sequences
@@ -28,7 +28,6 @@ from recbole_cadmr.files import cache_folder
 from recbole_cadmr.memory import free_bytes
 
 _MAPPED = 2**30  # bytes from which on a table of features is mapped
-_NEAREST = 20  # items looked for, if fewer are asked for: a search asks for more and more
 
 
 class MultimodalDataset(InteractionDataset):
@@ -93,10 +92,11 @@ class MultimodalDataset(InteractionDataset):
 
     def nearest_items(self, name: str, k: int) -> ItemGraph:
         """The ``k`` nearest other items by one modality: of the graph that came with it if it has as many."""
-        graph = self._extended_graphs[name] if name in self._extended_graphs else self.item_graph(name)
-        if graph is None or graph.idx.shape[1] < min(k, int(self.modality(name).present.sum()) - 1):
-            graph = cached_nearest_items(self.modality(name), max(k, _NEAREST))
-        return graph
+        return known_or_nearest(self.known_graph(name), self.modality(name), k)
+
+    def known_graph(self, name: str) -> ItemGraph | None:
+        """The item graph of a modality, with items that were added, or None if there is none without a search."""
+        return self._extended_graphs[name] if name in self._extended_graphs else self.item_graph(name)
 
     def with_items(self, tokens: Sequence[str], modalities: Mapping[str, Modality], graphs: bool) -> MultimodalDataset:
         """The same with items that nobody has, numbered behind the others.
@@ -116,9 +116,8 @@ class MultimodalDataset(InteractionDataset):
         extended.new_item_count = self.new_item_count + len(tokens)
         extended.added_item_count = self.added_item_count + len(tokens)
         extended._modalities, extended._graphs = dict(modalities), {}
-        known = {**{name: self.item_graph(name) for name in self.graph_names}, **self._extended_graphs}
         extended._extended_graphs = {
-            name: with_items(known.get(name) or self.nearest_items(name, _NEAREST), modalities[name])
+            name: with_items(self.known_graph(name) or self.nearest_items(name, NEAREST), modalities[name])
             for name in (self.modality_names if graphs else ())
         }
         return extended

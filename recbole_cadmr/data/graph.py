@@ -17,6 +17,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import cache_folder, write_aside
 from recbole_cadmr.neighbours import nearest_rows
 
+NEAREST = 20  # items looked for, if fewer are asked for: a search asks for more and more
 _NUMBERS = 2**24  # cosines held at once
 
 
@@ -155,6 +156,13 @@ def _largest(idx: torch.Tensor, *cosines: torch.Tensor, k: int) -> tuple[torch.T
     cos, order = cos[:, :k], order[:, :k]
     none = cos == -torch.inf
     return idx.gather(1, order).masked_fill(none, 0), cos.masked_fill(none, 0.0)
+
+
+def known_or_nearest(graph: ItemGraph | None, modality: Modality, k: int) -> ItemGraph:
+    """The ``k`` nearest items by a graph that is known, if it has as many, or as :func:`cached_nearest_items`."""
+    if graph is None or graph.idx.shape[1] < min(k, int(modality.present.sum()) - 1):
+        return cached_nearest_items(modality, max(k, NEAREST))
+    return graph
 
 
 def cached_nearest_items(modality: Modality, k: int) -> ItemGraph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,6 @@ class ContentAutoencoder:
         R: the training rows.
         attention: as given.
         settings: what the next fit uses; :meth:`use` changes it.
-        A: the attention in use, the sum of its parts.
-        modality_weights: by name, of the attention in use.
         weights: S, dense or as low rank plus sparse; None before the fit.
         map_blocks: computes the rows of the sparse part.
     """
@@ -73,15 +72,35 @@ class ContentAutoencoder:
         self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
         self._paths: ContentPaths | None = None
         self._solved: ContentPaths | None = None
+        self._attended: Attended | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
     def use(self, settings: Mapping[str, Any]) -> None:
         """Take these settings for the next fit."""
-        self.settings, self._paths, self._solved = dict(settings), None, None
-        self._parts, self.modality_weights = self.attention(settings)
-        self.A = self._sum(self._parts)
-        self._H = two_hops(self.A, settings["two_hop"])
+        self.settings, self._attended, self._paths, self._solved = dict(settings), None, None, None
+
+    def attended(self) -> Attended:
+        """The attention in use, found when it is first asked for: scores of what is fitted do not need it."""
+        if self._attended is None:
+            parts, weights = self.attention(self.settings)
+            A = self._sum(parts)
+            self._attended = Attended(parts, weights, A, two_hops(A, self.settings["two_hop"]))
+        return self._attended
+
+    @property
+    def A(self) -> sp.csr_matrix:
+        """The attention in use, the sum of its parts."""
+        return self.attended().A
+
+    @property
+    def _H(self) -> sp.csr_matrix:
+        return self.attended().H
+
+    @property
+    def modality_weights(self) -> dict[str, float]:
+        """By name, of the attention in use."""
+        return self.attended().modality_weights
 
     def attention_matrix(self, settings: Mapping[str, Any]) -> sp.csr_matrix:
         """A [I, I] for other settings than those in use."""
@@ -246,7 +265,7 @@ class ContentAutoencoder:
             if self._solved is None:
                 damping = popularity_damping(self.R, self.settings)
                 alone = SolvedAutoencoder(*self._scaled_rows(self.settings))
-                self._solved = ContentPaths(alone, damping, self._parts, self.settings)
+                self._solved = ContentPaths(alone, damping, self.attended().parts, self.settings)
             if (paths := self._solved.of(chosen, item, self.weights)) is not None:
                 return paths
         paths = self._prepared_paths().of(chosen, item, self.weights)
@@ -263,8 +282,18 @@ class ContentAutoencoder:
             B, damping = self.autoencoder(self.settings, kind), popularity_damping(self.R, self.settings)
             if isinstance(B, Tensor):
                 B = B.mul_(torch.from_numpy(damping).to(B)).float()
-            self._paths = ContentPaths(B, damping, self._parts, self.settings)
+            self._paths = ContentPaths(B, damping, self.attended().parts, self.settings)
         return self._paths
+
+
+@dataclass(frozen=True)
+class Attended:
+    """An attention [I, I]: its parts by modality, the weights of modalities, the sum, and with its second hop."""
+
+    parts: dict[str, sp.csr_matrix]
+    modality_weights: dict[str, float]
+    A: sp.csr_matrix
+    H: sp.csr_matrix
 
 
 def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:

@@ -123,8 +123,7 @@ class ClosedFormSource(Source):
         closed_form = ContentAutoencoder(R, attention, settings, _CPU)
         closed_form.fit()
         assert closed_form.weights is not None
-        weights = closed_form.modality_weights
-        return WeightsEngine(self.name, closed_form.weights, closed_form, modality_weights=weights)
+        return WeightsEngine(self.name, closed_form.weights, closed_form)
 
     def exported(self, neighbours: int) -> ClosedFormSource:
         """The same with so many weights an item."""

@@ -15,11 +15,13 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.data.dataset import MultimodalDataset
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
+from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import in_threads
 from recbole_cadmr.layers.score_paths import ScorePath
@@ -32,6 +34,7 @@ from recbole_cadmr.models.registry import is_recboles
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.item_content import ItemContent
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from recbole_cadmr.runs.session import Session
 from recbole_cadmr.training.refusals import check_scores
@@ -51,10 +54,10 @@ def engine_of(session: Session) -> Engine:
         return ModelEngine(session)
     if isinstance(model, (LinearCADMR, SoftmaxCADMR)):
         model.adopt_choices() if isinstance(model, LinearCADMR) else model.fit()
-        closed_form = _without_data(model.closed_form)
+        closed_form = _without_data(model.closed_form, session.train_data._dataset)
         if closed_form.weights is None:
             return ModelEngine(session)
-        engine = WeightsEngine(name, closed_form.weights, closed_form, modality_weights=closed_form.modality_weights)
+        engine = WeightsEngine(name, closed_form.weights, closed_form)
         if isinstance(model, LinearCADMR):
             return engine
         with torch.no_grad():
@@ -82,15 +85,11 @@ def _n_scored(session: Session) -> int:
     return session.dataset.item_num - unknown
 
 
-def _without_data(closed_form: ContentAutoencoder) -> ContentAutoencoder:
-    """The closed form, which holds no data set any more and cannot be given other settings."""
+def _without_data(closed_form: ContentAutoencoder, dataset: MultimodalDataset) -> ContentAutoencoder:
+    """The closed form, which holds no interactions but its rows any more."""
     closed_form = copy.copy(closed_form)
-    closed_form.attention, closed_form.map_blocks = _no_attention, in_threads
+    closed_form.attention, closed_form.map_blocks = GraphAttention(ItemContent(dataset), closed_form.R), in_threads
     return closed_form
-
-
-def _no_attention(settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
-    raise UserError("a model that recommends cannot be given other settings; train it again")
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])

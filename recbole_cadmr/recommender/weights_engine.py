@@ -35,7 +35,7 @@ class WeightsEngine(Engine):
         weights: S [I, I] of the items without the padding item, float32: dense, sparse, or low rank plus sparse.
         closed_form: what a dense or low-rank S was made by, if it has paths.
         paths: what the entries of a sparse S are made of, if that is known.
-        modality_weights: how much each modality counts, by name.
+        modality_weights: how much each modality counts, by name, where no closed form says it.
         n_scored: items, the padding item included, that can be recommended; of the others, which come last, the model
             knows nothing. All if not given.
         padded: S [I, I + 1], dense, behind a column for the padding item, if scores are to be computed by that.
@@ -71,7 +71,7 @@ class WeightsEngine(Engine):
     @property
     def modality_weights(self) -> Mapping[str, float]:
         """How much each modality counts, by name."""
-        return self._modality_weights
+        return self._modality_weights if self.closed_form is None else self.closed_form.modality_weights
 
     @torch.no_grad()
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:

@@ -29,6 +29,7 @@ class ClosedFormTrainer(RunTrainer):
 
     def fit(self, train_data: Any, valid_data: Any = None, **options: Any) -> tuple[float, dict[str, float] | None]:
         """As RecBole's ``fit``."""
+        self.model.closed_form.attended()  # what is wrong with the attention is said before anything is kept
         self.callbacks.append(_ChooseSettings(valid_data))
         return super().fit(train_data, valid_data, **options)
 

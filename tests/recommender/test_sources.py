@@ -8,6 +8,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from recbole_cadmr.data import graph
+from recbole_cadmr.data.graph import nearest_items
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.recommender.export_sources import ClosedFormSource
 from recbole_cadmr.recommender.load import load
@@ -38,6 +40,24 @@ def test_both_give_the_same(tmp_path, settings):
     assert scores(alone) == pytest.approx(scores(by_checkpoint), abs=1e-6)
     first, second = (r.explain("fay", item="f").by_path() for r in (alone, by_checkpoint))
     assert first["contribution"].tolist() == pytest.approx(second["contribution"].tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("fit", ["exact", "sparse"])
+def test_a_checkpoint_finds_nearest_items_only_for_what_needs_them(tmp_path, monkeypatch, fit):
+    first = trained(tmp_path, "LinearCADMR", **{**LINEAR, "fit": fit})
+    expected = scores(first), first.explain("ann", item="d").by_path()["contribution"].tolist()
+    searched = []
+
+    def search(modality, k):
+        searched.append(modality.name)
+        return nearest_items(modality, k)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
+    monkeypatch.setattr(graph, "nearest_items", search)
+    opened = load(first.parts.source.file)
+    assert scores(opened) == expected[0] and searched == []
+    assert opened.explain("ann", item="d").by_path()["contribution"].tolist() == expected[1]
+    assert searched == ["text", "image"]
 
 
 BEST = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1, "attention_weights": [0.3]}
