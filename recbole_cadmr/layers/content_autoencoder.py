@@ -125,6 +125,7 @@ class ContentAutoencoder:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
         self.weights = self._paths = self._solved = None  # before free memory is looked at
+        self.attended()
         B = self.autoencoder(self.settings, kind)
         damping = popularity_damping(self.R, self.settings)
         if isinstance(B, LowRankAutoencoder):
@@ -261,11 +262,12 @@ class ContentAutoencoder:
         """
         if self.weights is None:
             return []
+        parts = self.attended().parts
         if self._paths is None and isinstance(self.weights, Tensor):
             if self._solved is None:
                 damping = popularity_damping(self.R, self.settings)
                 alone = SolvedAutoencoder(*self._scaled_rows(self.settings))
-                self._solved = ContentPaths(alone, damping, self.attended().parts, self.settings)
+                self._solved = ContentPaths(alone, damping, parts, self.settings)
             if (paths := self._solved.of(chosen, item, self.weights)) is not None:
                 return paths
         paths = self._prepared_paths().of(chosen, item, self.weights)
@@ -278,11 +280,12 @@ class ContentAutoencoder:
 
     def _prepared_paths(self) -> ContentPaths:
         if self._paths is None:
+            parts = self.attended().parts
             kind = "exact" if isinstance(self.weights, Tensor) else "sparse"
             B, damping = self.autoencoder(self.settings, kind), popularity_damping(self.R, self.settings)
             if isinstance(B, Tensor):
                 B = B.mul_(torch.from_numpy(damping).to(B)).float()
-            self._paths = ContentPaths(B, damping, self.attended().parts, self.settings)
+            self._paths = ContentPaths(B, damping, parts, self.settings)
         return self._paths
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from recbole_cadmr.recommender.histories import Histories
 from recbole_cadmr.recommender.model_engine import engine_of
 from recbole_cadmr.recommender.parts import Parts
 from recbole_cadmr.recommender.session_source import source_of
-from recbole_cadmr.recommender.sources import CheckpointSource, Unchanging
+from recbole_cadmr.recommender.sources import CheckpointSource, Source
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
 from recbole_cadmr.runs.session import Session
@@ -49,16 +48,19 @@ def from_checkpoint(
         session = load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
         refuse_other(taken_in, session.config["model"])
         own, sha256 = traits(type(session.model)), sha256_of(file)
-        parts = parts_of(session, sha256[:12])
-        alone, takes = parts.source or Unchanging(), (own.takes_new_items, own.refits)
-        return replace(parts, source=CheckpointSource(file, sha256, data_path, *takes, alone, trust_checkpoint))
+        source = CheckpointSource(file, sha256, data_path, own.takes_new_items, own.refits, trust_checkpoint)
+        return parts_of(session, sha256[:12], source)
 
 
-def parts_of(session: Session, version: str = "") -> Parts:
-    """A recommender's parts out of a model on its data, which is called ``version``."""
+def parts_of(session: Session, version: str = "", source: Source | None = None) -> Parts:
+    """A recommender's parts out of a model on its data, which is called ``version``.
+
+    Args:
+        source: what it is given more by; if not given, what an export would hold.
+    """
     card = {**_card(session), "version": version}
     engine = engine_of(session)  # fits what is not fitted yet
-    return Parts(_catalogue(session.dataset), _histories(session), engine, card, source_of(session))
+    return Parts(_catalogue(session.dataset), _histories(session), engine, card, source or source_of(session))
 
 
 def _card(session: Session) -> dict[str, Any]:

@@ -88,8 +88,14 @@ def _n_scored(session: Session) -> int:
 def _without_data(closed_form: ContentAutoencoder, dataset: MultimodalDataset) -> ContentAutoencoder:
     """The closed form, which holds no interactions but its rows any more."""
     closed_form = copy.copy(closed_form)
-    closed_form.attention, closed_form.map_blocks = GraphAttention(ItemContent(dataset), closed_form.R), in_threads
+    has_attention = closed_form.settings["attention"] != "none"
+    closed_form.attention = GraphAttention(ItemContent(dataset), closed_form.R) if has_attention else _no_attention
+    closed_form.map_blocks = in_threads
     return closed_form
+
+
+def _no_attention(settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
+    return {}, {}
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])

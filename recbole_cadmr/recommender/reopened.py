@@ -17,6 +17,8 @@ from recbole_cadmr.models.registry import MODELS, get_model
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.model_engine import engine_of
+from recbole_cadmr.recommender.session_source import source_of
+from recbole_cadmr.recommender.sources import Source
 from recbole_cadmr.runs.folder import scratch_folder
 from recbole_cadmr.runs.rebuilt import rebuilt
 from recbole_cadmr.runs.recbole_checkpoint import load_any_session
@@ -32,6 +34,18 @@ def opened_again(file: Path, data_path: str | os.PathLike[str] | None, trust_che
     """
     with undisturbed(), scratch_folder() as folder:
         return load_any_session(file, folder, data_path, trust_checkpoint=trust_checkpoint)
+
+
+def source_of_checkpoint(file: Path, data_path: str | os.PathLike[str] | None, trust_checkpoint: bool) -> Source:
+    """What an export of a checkpoint's model is given more by.
+
+    Raises:
+        UserError: if it cannot be read or belongs to other data.
+    """
+    session = opened_again(file, data_path, trust_checkpoint)
+    with undisturbed():
+        engine_of(session)  # fits what is not fitted yet
+        return source_of(session)
 
 
 def rebuilt_engine(

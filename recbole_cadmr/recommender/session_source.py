@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_cadmr.data.graph import ItemGraph
 from recbole_cadmr.layers.content_graph import OF_ATTENTION
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
@@ -23,7 +24,6 @@ from recbole_cadmr.recommender.export_sources import (
     FeatureMapSource,
     ItemWeightsSource,
 )
-from recbole_cadmr.recommender.item_content import ItemContent, Neighbours
 from recbole_cadmr.recommender.sources import LEARNS_ITEMS, Source, Unchanging
 from recbole_cadmr.runs.session import Session
 
@@ -61,9 +61,17 @@ def _closed_form(session: Session, model: ClosedFormRecommender, *others: Mappin
     closed_form = model.closed_form
     kind = "exact" if isinstance(closed_form.weights, Tensor) else "sparse"
     settings = {**closed_form.settings, "fit": kind}
-    numbers = [each["attention_neighbours"] for each in (settings, *others) if each["attention"] == "graph"]
-    graphs = Neighbours(ItemContent(session.train_data._dataset), numbers)
+    dataset = session.train_data._dataset
+    graphs: dict[tuple[str, int], ItemGraph] = {}
+    for each in (settings, *others):
+        k = each["attention_neighbours"]
+        if each["attention"] == "graph":
+            graphs |= {(name, k): _first(dataset.nearest_items(name, k), k) for name in dataset.modality_names}
     return ClosedFormSource(session.config["model"], settings, graphs=graphs)
+
+
+def _first(graph: ItemGraph, k: int) -> ItemGraph:
+    return ItemGraph(graph.idx[:, :k].clone(), graph.cos[:, :k].clone())
 
 
 def _attention(session: Session, model: SoftmaxCADMR) -> Attention:

@@ -75,7 +75,6 @@ class CheckpointSource(Source):
         file: the checkpoint.
         sha256: of it, as it was when the model was loaded.
         data_path: where the data set lies, if no longer where it was trained.
-        alone: what an export holds in its place.
         trust_checkpoint: whether it may be one of RecBole's own.
     """
 
@@ -84,7 +83,6 @@ class CheckpointSource(Source):
     data_path: str | os.PathLike[str] | None
     takes_new_items: bool
     refits: bool
-    alone: Source
     trust_checkpoint: bool = False
 
     def engine(self, catalogue: Catalogue, histories: Histories) -> Engine:
@@ -96,8 +94,11 @@ class CheckpointSource(Source):
         return rebuilt_engine(self.file, self.data_path, catalogue, added)
 
     def exported(self, neighbours: int) -> Source:
-        """What an export holds."""
-        return self.alone.exported(neighbours)
+        """What an export holds, by the checkpoint opened again: few recommenders are exported."""
+        from recbole_cadmr.recommender.reopened import source_of_checkpoint
+
+        self._refuse_another()
+        return source_of_checkpoint(self.file, self.data_path, self.trust_checkpoint).exported(neighbours)
 
     def session(self) -> Session:
         """The checkpoint's model, opened again."""

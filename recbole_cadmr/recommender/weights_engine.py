@@ -71,7 +71,10 @@ class WeightsEngine(Engine):
     @property
     def modality_weights(self) -> Mapping[str, float]:
         """How much each modality counts, by name."""
-        return self._modality_weights if self.closed_form is None else self.closed_form.modality_weights
+        if self.closed_form is None:
+            return self._modality_weights
+        with self._lock:  # what is looked for when it is first asked for is looked for once
+            return self.closed_form.modality_weights
 
     @torch.no_grad()
     def scores(self, rows: RowBatch, content_weight: float = 1.0) -> Tensor:

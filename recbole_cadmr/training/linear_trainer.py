@@ -50,6 +50,12 @@ class LinearTrainer(ClosedFormTrainer):
             raise UserError("several values of reg_weight need a validation to choose by; give one value")
         return super().fit(train_data, valid_data, **options)
 
+    def load_model_state(self, state: Mapping[str, Any]) -> None:
+        """As for any model; its closed form has the ridge that it was fitted by."""
+        super().load_model_state(state)
+        if not self.model.chosen:
+            self.model.closed_form.settings["reg_weight"] = self.model.reg_weight
+
     def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **options: Any) -> Any:
         self.model.reg_weight = self.model.reg_weights[epoch_idx]
         return super()._train_epoch(train_data, epoch_idx, *args, **options)

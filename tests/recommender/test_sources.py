@@ -60,6 +60,24 @@ def test_a_checkpoint_finds_nearest_items_only_for_what_needs_them(tmp_path, mon
     assert searched == ["text", "image"]
 
 
+def test_of_several_ridges_a_checkpoint_has_the_one_that_was_best(tmp_path):
+    settings = {**LINEAR, "reg_weight": [0.5, 5.0]}
+    several = trained(tmp_path / "several", "LinearCADMR", **settings)
+    best = several.engine.closed_form.settings["reg_weight"]
+    assert best in settings["reg_weight"]
+    one = trained(tmp_path / "one", "LinearCADMR", **{**LINEAR, "reg_weight": best})
+    paths = [r.explain("ann", item="d").by_path()["contribution"].tolist() for r in (several, one)]
+    assert paths[0] == pytest.approx(paths[1], abs=1e-6)
+    several.export(tmp_path / "export", neighbours=100)
+    assert scores(load(tmp_path / "export")) == pytest.approx(scores(one), abs=1e-5)
+
+
+def test_a_checkpoint_without_attention_needs_no_graph(tmp_path):
+    first = trained(tmp_path, "LinearCADMR", **{**LINEAR, "attention": "none"})
+    assert first.engine.closed_form.attention(first.engine.closed_form.settings) == ({}, {})
+    assert first.explain("ann", item="d").by_path()["path"].tolist() == ["autoencoder"]
+
+
 BEST = {"objective": "softmax", "attention_size": 4, "epochs": 2, "attention_trials": 1, "attention_weights": [0.3]}
 FIT = {"adaptive_fits": 1, "reg_weight": 2.0}
 MODELS = {
