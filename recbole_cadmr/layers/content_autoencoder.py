@@ -43,17 +43,19 @@ class ContentAutoencoder:
     A is an attention of items to items by content, ``H = A + two_hop A A``, and B the ridge autoencoder of the
     training rows with zero diagonal (EASE, Steck 2019). ``R + a R H`` is CADMR's enhanced rating matrix: a row that
     already holds the neighbours of what the user chose. Rows are scaled by ``degree^-row_scaling`` and columns by
-    ``degree^-item_scaling`` for the fit.
+    ``degree^-item_scaling`` for the fit. Content counts in it, too, as rows ``content_rows F'`` below those of the
+    users (CEASE, Jeunen et al. 2020).
 
     Args:
         R: binary training rows [U, I].
         attention: gives the parts of A [I, I] for some settings, by modality and without a diagonal, none for no
             attention; and the weight of each modality in it.
+        features: gives F [I, d], the content of the items, if it is to count as rows.
         settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
 
     Attributes:
         R: the training rows.
-        attention: as given.
+        attention, features: as given.
         settings: what the next fit uses; :meth:`use` changes it.
         weights: S, dense or as low rank plus sparse; None before the fit.
         map_blocks: computes the rows of the sparse part.
@@ -63,16 +65,18 @@ class ContentAutoencoder:
         self,
         R: sp.csr_matrix,
         attention: Callable[[Mapping[str, Any]], tuple[dict[str, sp.csr_matrix], dict[str, float]]],
+        features: Callable[[], Tensor],
         settings: Mapping[str, Any],
         device: torch.device,
     ) -> None:
-        self.R, self.attention, self._device = R, attention, device
+        self.R, self.attention, self.features, self._device = R, attention, features, device
         self.weights: Tensor | LowRankPlusSparse | None = None
         self.map_blocks: BlockMap = in_threads
         self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
         self._paths: ContentPaths | None = None
         self._solved: ContentPaths | None = None
         self._attended: Attended | None = None
+        self._features: np.ndarray | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
@@ -137,32 +141,45 @@ class ContentAutoencoder:
 
     def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | LowRankAutoencoder:
         """B [I, I] for unscaled rows, dense or low rank plus sparse as in :meth:`fit`."""
-        scaled, left, reg_weight = self._scaled_rows(settings)
-        if not self.is_dense(kind):
-            return LowRankAutoencoder.fit(scaled, left, reg_weight, self._leading_components(scaled, settings))
-        gram = (scaled.T @ scaled).tocsr()
-        dtype = torch.float64 if settings["fit_dtype"] == "float64" else torch.float32
-        # Dense on the device alone.
-        B = exact_autoencoder(as_batch(gram, torch.empty(0, dtype=dtype, device=self._device)).dense, reg_weight)
+        rows = self._scaled_rows(settings)
+        X, F, left, reg_weight = rows
+        if not self.is_dense(kind, F.shape[1]):
+            return LowRankAutoencoder.fit(*rows, self._leading_components(X, F, settings))
+        gram = as_batch((X.T @ X).tocsr(), torch.from_numpy(F).to(self._device)).dense  # on the device alone
+        if F.shape[1]:
+            content = torch.from_numpy(F).to(gram)
+            gram.addmm_(content, content.T)
+        B = exact_autoencoder(gram, reg_weight)
         B *= torch.from_numpy(left).to(B)[:, None]
         B /= torch.from_numpy(left).to(B)
         return B
 
-    def _scaled_rows(self, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, np.ndarray, float]:
-        """The rows that are fitted, what their columns [I] are multiplied by, and the ridge of the fit."""
+    def _scaled_rows(self, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, float]:
+        """What is fitted: rows [U, I], the transpose of further ones [I, d], their scale [I], and the ridge."""
         left = item_degree(self.R) ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
         scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
         unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
-        return scaled, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12))
+        F = (settings["content_rows"] * left[:, None] * self._content(settings)).astype(scaled.dtype)
+        return scaled, F, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12))
 
-    def _leading_components(self, X: sp.csr_matrix, settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Those of X, which the settings scale; kept, as one ridge after the other asks for the same."""
-        of = [settings[name] for name in ("row_scaling", "item_scaling", "fit_dtype")]
+    def _content(self, settings: Mapping[str, Any]) -> np.ndarray:
+        """F [I, d], without columns if it does not count as rows; kept, as it is the same whatever it counts for."""
+        if not settings["content_rows"] or settings["attention"] == "none":
+            return np.zeros((self.R.shape[1], 0))
+        if self._features is None:
+            self._features = self.features().cpu().numpy()
+        return self._features
+
+    def _leading_components(
+        self, X: sp.csr_matrix, F: np.ndarray, settings: Mapping[str, Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Those of what is fitted, which the settings scale; kept, as one ridge after the other asks for the same."""
+        of = [settings[name] for name in ("row_scaling", "item_scaling", "content_rows", "fit_dtype")]
         if self._components is None or self._components[0] != of:
             self._components = None
-            self._components = of, leading_components(X, self._rank)
+            self._components = of, leading_components(X, F, self._rank)
         return self._components[1]
 
     @property
@@ -176,13 +193,18 @@ class ContentAutoencoder:
         """Entries of an item's row in a sparse fit: content brings further ones than those of its neighbours."""
         return min(_A_NEIGHBOUR * int(self.settings["sparse_neighbours"]), self.R.shape[1])
 
-    def is_dense(self, kind: str | None = None) -> bool:
-        """Whether S is fitted, as in :meth:`fit`, and kept as a dense matrix; says what that and a sparse one take."""
+    def is_dense(self, kind: str | None = None, n_content: int = 0) -> bool:
+        """Whether S is fitted, as in :meth:`fit`, and kept as a dense matrix; says what that and a sparse one take.
+
+        Args:
+            n_content: columns of the content that counts as rows.
+        """
         kind = kind or self.settings["fit"]
         n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
         # Both sides of the components, held a few times; the rows kept.
-        sparse = 4 * self._rank * (2 * n_users + 4 * n_items) + 8 * n_items * self._row_entries
+        sparse = 4 * (self._rank * (2 * n_users + 4 * n_items) + 4 * n_content * n_items)
+        sparse += 8 * n_items * self._row_entries
         available = free_bytes(self._device)
         sizes = (
             f"of {available / 2**30:.1f} GiB free, the exact fit of {n_items:,} items needs {needed / 2**30:.1f} GiB, "

@@ -36,23 +36,27 @@ def exact_autoencoder(gram: Tensor, reg_weight: float, name: str = "reg_weight")
 
 @dataclass(frozen=True)
 class SolvedAutoencoder:
-    """:func:`exact_autoencoder` of rows X [U, I], of which no more is computed than the columns that are asked for.
+    """:func:`exact_autoencoder` of some rows, of which no more is computed than the columns that are asked for.
 
     Attributes:
-        scale: [I], by which the columns of X were multiplied; B is that of the rows before.
+        X: rows [U, I], sparse.
+        F: [I, d], the transpose of further rows.
+        scale: [I], by which the columns of both were multiplied; B is that of the rows before.
     """
 
     X: sp.csr_matrix
+    F: np.ndarray
     scale: np.ndarray
     reg_weight: float
 
     def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
         """B at these rows [n] and distinct columns [m]: float64 [n, m]; None if there are too many steps to it.
 
-        The columns of ``(X'X + reg_weight I)^-1`` are found by conjugate gradients, preconditioned by the diagonal.
+        The columns of ``(X'X + F F' + reg_weight I)^-1`` are found by conjugate gradients, preconditioned by the
+        diagonal.
         """
-        X, place = self.X.astype(np.float64), np.arange(len(columns))
-        diagonal = np.asarray(X.multiply(X).sum(0)).reshape(-1, 1) + self.reg_weight
+        X, F, place = self.X.astype(np.float64), self.F.astype(np.float64), np.arange(len(columns))
+        diagonal = np.asarray(X.multiply(X).sum(0)).reshape(-1, 1) + (F**2).sum(1, keepdims=True) + self.reg_weight
         residual = np.zeros((X.shape[1], len(columns)))
         residual[columns, place] = 1.0
         P, direction, size = np.zeros_like(residual), np.zeros_like(residual), np.ones(len(columns))
@@ -63,7 +67,7 @@ class SolvedAutoencoder:
             preconditioned = residual / diagonal
             before, size = size, (residual * preconditioned).sum(0)
             direction = preconditioned + np.divide(size, before, out=np.zeros_like(size), where=before > 0) * direction
-            image = X.T @ (X @ direction) + self.reg_weight * direction
+            image = X.T @ (X @ direction) + F @ (F.T @ direction) + self.reg_weight * direction
             # A column that is solved stands still.
             step = size / np.maximum((direction * image).sum(0), np.finfo(float).tiny)
             P += step * direction

@@ -35,20 +35,20 @@ BlockMap: TypeAlias = Callable[[RowsOf, Sequence[slice]], Iterable[sp.csr_matrix
 class LowRankAutoencoder:
     """B of :func:`exact_autoencoder`, its leading components exact and the rest to first order.
 
-    ``B = (W - diag W) / (1 - diag W)`` by columns, where ``W = G (G + reg_weight I)^-1`` and ``G = X'X``, brought from
-    the scale of X to that of the rows it was made from. With G's largest eigenvalues ``theta_1 >= ... >= theta_r`` and
-    their vectors V (by subspace iteration), ``f(t) = t / (t + reg_weight)`` and
-    ``a = f(theta_r) / theta_r``,
+    ``B = (W - diag W) / (1 - diag W)`` by columns, where ``W = G (G + reg_weight I)^-1`` and ``G = X'X + F F'``,
+    brought from the scale of X and F, rows below those of X, to that of the rows they were made from. With G's largest
+    eigenvalues ``theta_1 >= ... >= theta_r`` and their vectors V (by subspace iteration), ``f(t) = t / (t +
+    reg_weight)`` and ``a = f(theta_r) / theta_r``,
 
-        ``W ~ V diag(f(theta) - a theta) V' + a G``:
+        ``W ~ V diag(f(theta) - a theta) V' + a F F' + a X'X``:
 
     what f does to the smaller eigenvalues is taken to be linear, which it nearly is below ``reg_weight``. B is exact
-    where r is the rank of X, and is never formed.
+    where r is the rank of G, and is never formed.
 
     Attributes:
         X, X_T: [U, I] and its transpose, sparse.
-        V: [I, r].
-        weight: ``f(theta) - a theta`` [r].
+        dense: V and F [I, r + d].
+        weight: ``f(theta) - a theta``, and a of the columns of F [r + d].
         slope: a.
         diagonal: of W [I].
         scale: [I], by which the columns of X were multiplied.
@@ -56,7 +56,7 @@ class LowRankAutoencoder:
 
     X: sp.csr_matrix
     X_T: sp.csr_matrix
-    V: np.ndarray
+    dense: np.ndarray
     weight: np.ndarray
     slope: float
     diagonal: np.ndarray
@@ -64,9 +64,14 @@ class LowRankAutoencoder:
 
     @classmethod
     def fit(
-        cls, X: sp.csr_matrix, scale: np.ndarray, reg_weight: float, components: tuple[np.ndarray, np.ndarray]
+        cls,
+        X: sp.csr_matrix,
+        F: np.ndarray,
+        scale: np.ndarray,
+        reg_weight: float,
+        components: tuple[np.ndarray, np.ndarray],
     ) -> LowRankAutoencoder:
-        """The autoencoder of X [U, I].
+        """The autoencoder of X [U, I] and the transpose of F [I, d].
 
         Args:
             components: V and theta, of :func:`leading_components`.
@@ -77,19 +82,19 @@ class LowRankAutoencoder:
         V, theta = components
         f = theta / (theta + reg_weight)
         slope = float(f[-1] / theta[-1]) if len(theta) else 0.0
-        weight = f - slope * theta
+        dense, weight = np.hstack([V, F]), np.append(f - slope * theta, np.full(F.shape[1], slope))
         degree = np.asarray(X.multiply(X).sum(0), dtype=np.float64).ravel()
-        diagonal = (V.astype(np.float64) ** 2) @ weight + slope * degree
+        diagonal = (dense.astype(np.float64) ** 2) @ weight + slope * degree
         if not np.isfinite(diagonal).all() or diagonal.max() >= 1 - 8 * np.finfo(V.dtype).eps:
             raise singular(reg_weight)
-        return cls(X, X.T.tocsr(), V, weight.astype(V.dtype), slope, diagonal, scale)
+        return cls(X, X.T.tocsr(), dense, weight.astype(V.dtype), slope, diagonal, scale)
 
     def product(self, rows: sp.csr_matrix) -> np.ndarray:
         """``rows B`` [n, I] of sparse rows [n, I], dense."""
-        rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.V.dtype)
+        rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.dense.dtype)
         product = ((rows @ self.X_T) @ self.X).toarray()
         product *= self.slope
-        product += (rows @ self.V) * self.weight @ self.V.T
+        product += (rows @ self.dense) * self.weight @ self.dense.T
         entries = rows.tocoo()
         np.subtract.at(product, (entries.row, entries.col), entries.data * self.diagonal[entries.col])
         product *= self.of_column
@@ -98,7 +103,7 @@ class LowRankAutoencoder:
     def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """B at these rows [n] and columns [m]: float64 [n, m]."""
         of_gram = (self.X_T[rows].astype(np.float64) @ self.X_T[columns].T.astype(np.float64)).toarray()
-        W = (self.V[rows].astype(np.float64) * self.weight) @ self.V[columns].T + self.slope * of_gram
+        W = (self.dense[rows].astype(np.float64) * self.weight) @ self.dense[columns].T + self.slope * of_gram
         W -= np.where(rows[:, None] == columns, self.diagonal[columns], 0.0)
         return self.scale[rows, None] * W * self.of_column[columns]
 
@@ -108,15 +113,20 @@ class LowRankAutoencoder:
         return 1 / ((1 - self.diagonal) * self.scale)
 
 
-def leading_components(X: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``rank`` leading eigenvectors [I, r] of ``X'X`` and their eigenvalues [r], none of them 0, largest first."""
-    n_items, rank = X.shape[1], min(rank, *X.shape)
-    if not X.nnz:
+def leading_components(X: sp.csr_matrix, F: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``rank`` leading eigenvectors [I, r] of ``X'X + F F'`` and their eigenvalues, none of them 0, largest first.
+
+    Args:
+        F: [I, d], of as many further rows.
+    """
+    n_items, rank = X.shape[1], min(rank, X.shape[0] + F.shape[1], X.shape[1])
+    if not X.nnz and not F.any():
         return np.zeros((n_items, 0), X.dtype), np.zeros(0)
     of_users, of_items = (compressed(matrix, "cpu", X.dtype) for matrix in (X, X.T.tocsr()))
+    further = torch.from_numpy(F)
 
     def times_gram(Q: Tensor) -> Tensor:
-        return product(of_items, product(of_users, Q))
+        return product(of_items, product(of_users, Q)).addmm_(further, further.T @ Q)
 
     V, theta = leading_eigenvectors(times_gram, n_items, rank, _OVERSAMPLES, _ROUNDS, of_users.dtype)
     kept = theta > theta[0] * torch.finfo(V.dtype).eps
@@ -215,15 +225,14 @@ def with_content(
         map_blocks: computes rows of the sparse part, a block of items at a time.
     """
     of_column = B.of_column * scale
-    enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.V.dtype)
-    right = smoothing.T @ (B.V * of_column[:, None].astype(B.V.dtype))
-    left = (enhancing @ B.V) * B.weight
+    enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.dense.dtype)
     heavy = _heavy_users(B.X, n_entries)
     if len(heavy):
-        X, others = B.X[heavy], np.setdiff1d(np.arange(B.X.shape[0]), heavy)
-        left = np.hstack([left, B.slope * (enhancing @ X.T).toarray()])
-        right = np.hstack([right, smoothing.T @ (X.T.toarray() * of_column[:, None].astype(X.dtype))])
-        B = replace(B, X=B.X[others], X_T=B.X_T[:, others])
+        others = np.setdiff1d(np.arange(B.X.shape[0]), heavy)
+        dense, weight = np.hstack([B.dense, B.X_T[:, heavy].toarray()]), np.full(len(heavy), B.slope, B.weight.dtype)
+        B = replace(B, X=B.X[others], X_T=B.X_T[:, others], dense=dense, weight=np.append(B.weight, weight))
+    left = (enhancing @ B.dense) * B.weight
+    right = smoothing.T @ (B.dense * of_column[:, None].astype(B.dense.dtype))
     rows_of = partial(_in_parts, partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries))
     n_items = len(scale)
     step = min(BLOCK, max(_SCORES // n_items, 1))

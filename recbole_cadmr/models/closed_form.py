@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 from recbole.config import Config
@@ -18,7 +19,7 @@ from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.content import training_rows
+from recbole_cadmr.models.content import content_rows, training_rows
 
 
 class ClosedFormRecommender(HistoryRecommender):
@@ -45,7 +46,9 @@ class ClosedFormRecommender(HistoryRecommender):
         super().__init__(config, dataset)
         R = training_rows(dataset)
         self.rating_rows = RatingRows(R, self.device)
-        self.closed_form = ContentAutoencoder(R, GraphAttention(dataset, R), settings, self.device)
+        self.closed_form = ContentAutoencoder(
+            R, GraphAttention(dataset, R), partial(content_rows, dataset), settings, self.device
+        )
         self.given, self._defaults = frozenset(given), dict(settings)
         self.own_settings: dict[str, float] = {}
         self.chosen, self._adopted = "", ""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from recbole_cadmr.data.dataset import MultimodalDataset  # RecBole comes with it
 
 _BLOCK = 2**22  # numbers of a block of features
+_CONTENT_ROWS, _FEWEST = 64, 16  # columns of a modality that are rows of a closed form, and in large catalogues
+_CONTENT_ENTRIES = 2**23  # of such columns in a large catalogue
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
 
@@ -75,6 +77,11 @@ def unit_features(
         for rows, block in zip(columns.split(unit.step), unit):
             rows.copy_(block if V is None else F.normalize(block @ V, dim=1))
     return features, any(V is not None for V in bases)
+
+
+def content_rows(items: ItemFeatures) -> Tensor:
+    """Features of all modalities side by side [I, d], narrow enough to be further rows of a closed form."""
+    return unit_features(items, min(_CONTENT_ROWS, max(_CONTENT_ENTRIES // items.item_num, _FEWEST)))[0]
 
 
 @dataclass(frozen=True)

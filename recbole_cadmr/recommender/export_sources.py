@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import scipy.sparse as sp
@@ -18,7 +19,7 @@ from recbole_cadmr.layers.attention_scores import AttentionScores
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.layers.item_attention import Smoothing, queries_and_keys
-from recbole_cadmr.models.content import Projection, projected, unit_features
+from recbole_cadmr.models.content import Projection, content_rows, projected, unit_features
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.catalogue import Catalogue
 from recbole_cadmr.recommender.engine import Engine
@@ -119,8 +120,8 @@ class ClosedFormSource(Source):
     def fitted(self, catalogue: Catalogue, histories: Histories) -> WeightsEngine:
         """The closed form, fitted anew and whole."""
         settings, R = _checked(self.settings, "LinearCADMR"), histories.fitted_rows
-        attention = GraphAttention(Content(catalogue.modalities, self.graphs), R)
-        closed_form = ContentAutoencoder(R, attention, settings, _CPU)
+        content = Content(catalogue.modalities, self.graphs)
+        closed_form = ContentAutoencoder(R, GraphAttention(content, R), partial(content_rows, content), settings, _CPU)
         closed_form.fit()
         assert closed_form.weights is not None
         return WeightsEngine(self.name, closed_form.weights, closed_form)

@@ -12,7 +12,17 @@ class ItemContent:
 
     def __init__(self, dataset: MultimodalDataset) -> None:
         self.modality_names, self._modalities = dataset.modality_names, dataset.modalities()
+        self._item_num = dataset.item_num
         self._graphs = {name: dataset.known_graph(name) for name in self.modality_names}
+
+    @property
+    def item_num(self) -> int:
+        """Items, the padding item included."""
+        return self._item_num
+
+    def modalities(self) -> dict[str, Modality]:
+        """Features of all modalities by name."""
+        return self._modalities
 
     def modality(self, name: str) -> Modality:
         """Features of one modality."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import in_threads
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.closed_form import ClosedFormRecommender
+from recbole_cadmr.models.content import content_rows
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.item_weights import ItemWeightsRecommender
 from recbole_cadmr.models.linearcadmr import LinearCADMR
@@ -34,6 +35,7 @@ from recbole_cadmr.models.registry import is_recboles
 from recbole_cadmr.models.softmaxcadmr import SoftmaxCADMR
 from recbole_cadmr.recommender.attention_engine import AttentionEngine
 from recbole_cadmr.recommender.engine import Engine
+from recbole_cadmr.recommender.export_sources import Content
 from recbole_cadmr.recommender.item_content import ItemContent
 from recbole_cadmr.recommender.weights_engine import WeightsEngine
 from recbole_cadmr.runs.session import Session
@@ -88,14 +90,11 @@ def _n_scored(session: Session) -> int:
 def _without_data(closed_form: ContentAutoencoder, dataset: MultimodalDataset) -> ContentAutoencoder:
     """The closed form, which holds no interactions but its rows any more."""
     closed_form = copy.copy(closed_form)
-    has_attention = closed_form.settings["attention"] != "none"
-    closed_form.attention = GraphAttention(ItemContent(dataset), closed_form.R) if has_attention else _no_attention
+    content = Content({}) if closed_form.settings["attention"] == "none" else ItemContent(dataset)
+    closed_form.attention = GraphAttention(content, closed_form.R)
+    closed_form.features = partial(content_rows, content)
     closed_form.map_blocks = in_threads
     return closed_form
-
-
-def _no_attention(settings: Mapping[str, Any]) -> tuple[dict[str, sp.csr_matrix], dict[str, float]]:
-    return {}, {}
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])

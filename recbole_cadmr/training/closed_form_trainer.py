@@ -19,7 +19,8 @@ from recbole_cadmr.training.trainer import RunTrainer
 
 _RECORD = "closed_form.pt"  # of a search that is not over
 _FEW = 100  # users below which a choice is warned of
-_FIT_WORK = 2_000_000  # fits times items of a choice, unless a number of fits is given
+# Of a choice, unless a number of fits is given: fits times items; fits times users and items looked at, or fits.
+_FIT_WORK, _LOOK_WORK, _LOOKS = 2_000_000, 1_000_000_000, 8
 
 
 class ClosedFormTrainer(RunTrainer):
@@ -93,8 +94,8 @@ class _ChooseSettings(TrainingCallback):
         start = perf_counter()
         held_out = held_out_of(trainer, self._valid_data, "closed form", "adaptive_fits=1 keeps")
         budget = settings["adaptive_fits"]
-        if "adaptive_fits" not in model.given and budget > (most := max(2, _FIT_WORK // model.n_items)):
-            trainer.logger.info(f"settings are chosen by {most} fits in place of {budget}: there are many items")
+        if "adaptive_fits" not in model.given and budget > (most := _most_fits(len(held_out.users), model.n_items)):
+            trainer.logger.info(f"settings are chosen by {most} fits in place of {budget}, as each takes long")
             budget = most
         search = ClosedFormSearch(model.closed_form, held_out, ladders, budget, trainer.folder / _RECORD)
         found = chosen = search.run()
@@ -108,6 +109,11 @@ class _ChooseSettings(TrainingCallback):
             trainer.save_state()  # so that a kill from now on repeats no fit
         (trainer.folder / _RECORD).unlink()
         trainer.seconds["choice of settings"] = perf_counter() - start
+
+
+def _most_fits(n_users: int, n_items: int) -> int:
+    """By how many fits settings are chosen in a few minutes, if so many users are looked at after each."""
+    return max(2, min(_FIT_WORK // n_items, max(_LOOKS, _LOOK_WORK // (n_users * n_items))))
 
 
 def _ladders(settings: Mapping[str, Any], model: ClosedFormRecommender) -> dict[str, list[float]]:

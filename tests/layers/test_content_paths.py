@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from torch.nn import functional as F
 
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import RowBatch
@@ -29,6 +30,11 @@ def drawn():
     return R, parts
 
 
+def features():
+    """Of the items, in three dimensions and of length 1."""
+    return F.normalize(torch.from_numpy(np.random.default_rng(6).normal(size=(N, 3))).float())
+
+
 def fitted(parts, R, **settings):
     sparse = {name: sp.csr_matrix(part, dtype=np.float32) for name, part in parts.items()}
     plain = {
@@ -39,22 +45,23 @@ def fitted(parts, R, **settings):
         "fit_dtype": "float64",
     }
     how = {**DEFAULTS, **plain, "enhancement": a, "output_smoothing": b, "direct_path": d, **settings}
-    model = ContentAutoencoder(R, lambda _: (sparse, dict.fromkeys(parts, 0.5)), how, torch.device("cpu"))
+    model = ContentAutoencoder(R, lambda _: (sparse, dict.fromkeys(parts, 0.5)), features, how, torch.device("cpu"))
     model.fit()
     return model
 
 
-def autoencoder(R):
+def autoencoder(R, content_rows=0.0):
     degree = np.maximum(R.toarray().sum(0), 1) ** -0.2
-    return ridge_columns(R.toarray().astype(float), 2.0) * degree / degree.mean()
+    rows = np.vstack([R.toarray(), content_rows * features().numpy().T])
+    return ridge_columns(rows.astype(float), 2.0) * degree / degree.mean()
 
 
-@pytest.mark.parametrize("two_hop", [0.0, 0.4])
+@pytest.mark.parametrize(("two_hop", "content_rows"), [(0.0, 0.0), (0.4, 0.0), (0.0, 0.7)])
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
-def test_each_path_is_its_term_and_all_add_up_to_the_score(fit, two_hop):
+def test_each_path_is_its_term_and_all_add_up_to_the_score(fit, two_hop, content_rows):
     R, parts = drawn()
-    model = fitted(parts, R, two_hop=two_hop, fit=fit)
-    C, A = autoencoder(R), sum(parts.values())
+    model = fitted(parts, R, two_hop=two_hop, fit=fit, content_rows=content_rows)
+    C, A = autoencoder(R, content_rows), sum(parts.values())
     H = {name: part + two_hop * (part @ A) * (1 - np.eye(N)) for name, part in parts.items()}
     terms = {
         ("autoencoder", ""): C,

@@ -53,7 +53,8 @@ def test_single_columns_are_those_of_the_whole():
     R = (rng.random((30, 12)) < 0.3).astype(float)
     R[:, 7] = 0  # an item that nobody has
     scale = rng.random(12) + 0.5
-    alone = SolvedAutoencoder(sp.csr_matrix(R * scale), scale, 3.0)
+    content = rng.normal(size=(12, 2))
+    alone = SolvedAutoencoder(sp.csr_matrix(R * scale), scale[:, None] * content, scale, 3.0)
     rows, columns = np.array([0, 3, 7, 9]), np.array([1, 3, 7, 11])
-    expected = scale[:, None] * ridge_columns(R * scale, 3.0) / scale
+    expected = scale[:, None] * ridge_columns(np.vstack([R, content.T]) * scale, 3.0) / scale
     assert np.abs(alone.entries(rows, columns) - expected[np.ix_(rows, columns)]).max() < 1e-9

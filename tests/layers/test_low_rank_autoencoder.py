@@ -24,10 +24,11 @@ def rows():
     return (np.random.default_rng(3).random((60, 12)) < 0.3).astype(np.float64)
 
 
-def fit(rows, reg_weight, rank, scale=None):
+def fit(rows, reg_weight, rank, scale=None, content=None):
     scale = np.ones(rows.shape[1]) if scale is None else scale
     X = sp.csr_matrix(rows * scale)
-    return LowRankAutoencoder.fit(X, scale, reg_weight, leading_components(X, rank))
+    F = np.zeros((len(scale), 0)) if content is None else scale[:, None] * content
+    return LowRankAutoencoder.fit(X, F, scale, reg_weight, leading_components(X, F, rank))
 
 
 def dense(B):
@@ -42,6 +43,19 @@ def test_scaled_columns_are_brought_back(rows):
     scale = np.linspace(0.5, 1.5, 12)
     expected = scale[:, None] * ridge_columns(rows * scale, 4.0) / scale
     assert np.abs(dense(fit(rows, 4.0, 12, scale)) - expected).max() < 1e-12
+
+
+def test_content_is_as_further_rows(rows):
+    content, scale = np.random.default_rng(4).normal(size=(12, 3)), np.linspace(0.5, 1.5, 12)
+    whole = np.vstack([rows, content.T])
+    expected = scale[:, None] * ridge_columns(whole * scale, 4.0) / scale
+    B = fit(rows, 4.0, 12, scale, content)
+    assert np.abs(dense(B) - expected).max() < 1e-12
+    some, others = np.array([0, 5]), np.array([5, 7, 11])
+    assert np.abs(B.entries(some, others) - expected[np.ix_(some, others)]).max() < 1e-12
+    assert np.abs(dense(fit(0 * rows, 4.0, 12, scale, content)) - expected).max() > 0.01  # of content alone
+    for rank in (1, 4, 9):
+        assert np.abs(dense(fit(rows, 4.0, rank, scale, content)) - dense(fit(whole, 4.0, rank, scale))).max() < 1e-10
 
 
 @pytest.mark.parametrize("rank", [1, 3, 8])
@@ -71,10 +85,11 @@ def test_a_ridge_that_does_not_help_is_one_sentence(rows):
         fit(rows, 0.0, 12)
 
 
-@pytest.mark.parametrize("rank", [2, 12])
-def test_content_around_it(rows, rank, monkeypatch):
+@pytest.mark.parametrize(("rank", "n_content"), [(2, 0), (12, 0), (2, 3), (12, 3)])
+def test_content_around_it(rows, rank, n_content, monkeypatch):
     monkeypatch.setattr("recbole_cadmr.layers.low_rank_autoencoder.BLOCK", 5)
-    B, rng = fit(rows, 4.0, rank), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    B = fit(rows, 4.0, rank, content=rng.random((12, n_content)))
     enhancing, smoothing, direct = (sp.csr_matrix(rng.random((12, 12)) * (rng.random((12, 12)) < 0.3)) for _ in "123")
     scale = rng.random(12)
     S = with_content(B, enhancing, scale, smoothing, direct, 12, torch.device("cpu"))

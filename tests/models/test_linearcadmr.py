@@ -68,6 +68,19 @@ def test_without_attention_it_is_ease(tmp_path):
     assert torch.allclose(scores_of(fitted(folder, **plain)), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("fit", ["exact", "sparse"])
+def test_with_content_as_rows_it_is_cease(tmp_path, fit):
+    folder = write_micro(tmp_path, train=[row for row in TRAIN if not row.endswith(" c")])  # c is cold
+    plain = dict.fromkeys(("row_scaling", "item_scaling", "popularity_damping"), 0.0)
+    plain |= dict.fromkeys(("enhancement", "output_smoothing", "direct_path"), 0.0)
+    cease = open_micro(folder, "CEASE", reg_weight=2.0, content_weight=1.5).model
+    cease.calculate_loss(Interaction({}))
+    found = scores_of(fitted(folder, **plain, content_rows=1.5, fit=fit))
+    assert found[1:4, 4].abs().min() > 0.01
+    assert torch.allclose(found, scores_of(cease), atol=1e-5)
+    assert not torch.allclose(found, scores_of(fitted(folder, **plain)), atol=0.01)
+
+
 def test_a_cold_item_is_scored_by_its_content(tmp_path):
     folder = write_micro(tmp_path, train=[row for row in TRAIN if not row.endswith(" c")])  # c is item 4 then
     model = fitted(folder)

@@ -25,7 +25,8 @@ DEGREES = {"neighbour_popularity": 0.3, "attention_damping": 0.2}
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"two_hop": 0.2, "popularity_damping": 0.4}, {"attention": "fused", **DEGREES}]
+    "settings",
+    [{}, {"two_hop": 0.2, "popularity_damping": 0.4}, {"attention": "fused", **DEGREES}, {"content_rows": 1.5}],
 )
 def test_both_give_the_same(tmp_path, settings):
     by_checkpoint = trained(tmp_path, "LinearCADMR", **{**LINEAR, **settings})

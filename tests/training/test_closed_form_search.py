@@ -14,6 +14,7 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 import recbole_cadmr
 from recbole_cadmr.config.model_yaml import own_settings
@@ -31,7 +32,7 @@ from tests.micro import open_checkpoint, write_micro
 DEFAULTS = {name: setting.default for name, setting in own_settings("LinearCADMR").items()}
 LADDERS = {name: setting.ladder for name, setting in own_settings("LinearCADMR").items() if setting.ladder is not None}
 PLAIN = {
-    **dict.fromkeys(("row_scaling", "item_scaling", "popularity_damping"), 0.0),
+    **dict.fromkeys(("content_rows", "row_scaling", "item_scaling", "popularity_damping"), 0.0),
     **dict.fromkeys(("enhancement", "output_smoothing", "direct_path"), 0.0),
 }
 EMBEDDED = Path(str(files("recbole_cadmr.embedded"))) / "synthetic"
@@ -69,7 +70,10 @@ def world(seed: int, density: float, content: str, n_users: int = 200, n_items: 
 
 
 def closed_form(R, A, **changes):
-    return ContentAutoencoder(R, lambda _: ({"text": A}, {"text": 1.0}), {**DEFAULTS, **changes}, torch.device("cpu"))
+    settings, device = {**DEFAULTS, **changes}, torch.device("cpu")
+    # As vectors of which those of like items are alike: what an item's attention goes to.
+    features = F.normalize(torch.from_numpy((A + A.T).toarray()))
+    return ContentAutoencoder(R, lambda _: ({"text": A}, {"text": 1.0}), lambda: features, settings, device)
 
 
 def searched(R, V, A, budget=12, **options):
@@ -151,7 +155,7 @@ def test_a_killed_search_repeats_no_fit_and_ends_alike(tmp_path, monkeypatch):
     def counted(self, values, kind=None):
         if len(fits) == 4:
             raise KeyboardInterrupt
-        fits.append({name: values[name] for name in ("reg_weight", "row_scaling", "item_scaling")})
+        fits.append({name: values[name] for name in ("content_rows", "reg_weight", "row_scaling", "item_scaling")})
         return fit(self, values, kind)
 
     monkeypatch.setattr(ContentAutoencoder, "autoencoder", counted)
@@ -210,7 +214,7 @@ def test_a_run_chooses_says_so_and_can_be_repeated(tmp_path, monkeypatch):
     run = recbole_cadmr.train("LinearCADMR", output=tmp_path / "run", settings={"show_progress": False})
     choices = run.result["choices"]
     assert (
-        3 <= choices["fits"] <= 8 < choices["tried"]
+        3 <= choices["fits"] <= 16 < choices["tried"]
         and choices["settings"].keys() | {"modality_weights"} == LADDERS.keys()
     )
     assert not (tmp_path / "run" / "closed_form.pt").exists()
@@ -312,6 +316,12 @@ def test_the_estimate_is_logged(tmp_path, caplog):
         searched(R, V, A, 3)
     (first,) = [record.message for record in caplog.records if "fit 1 of at most 3" in record.message]
     assert re.search(r"\([\d.]+ s, the rest at most about [\d.]+ s\), \d+ settings tried: 0\.\d{4}, 0\.\d{4} by", first)
+
+
+def test_there_are_fewer_fits_where_each_takes_long():
+    # lfm2k, Baby and Electronics, as many of their users as are looked at, and half a million items
+    sizes = [(1_892, 2_823), (17_730, 7_050), (2_000, 63_001), (500, 500_000)]
+    assert [closed_form_trainer._most_fits(*size) for size in sizes] == [187, 8, 8, 4]
 
 
 @pytest.mark.parametrize(("given", "fits"), [({}, 2), ({"adaptive_fits": 3}, 3)])
