@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from recbole_cadmr.data.dataset import MultimodalDataset  # RecBole comes with it
 
 _BLOCK = 2**22  # numbers of a block of features
-_CONTENT_ROWS, _FEWEST = 64, 16  # columns of a modality that are rows of a closed form, and in large catalogues
+_CONTENT_ROWS, _FEWEST = 128, 16  # columns of a modality that are rows of a closed form, and in large catalogues
 _CONTENT_ENTRIES = 2**23  # of such columns in a large catalogue
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
