@@ -161,12 +161,12 @@ class ContentAutoencoder:
         scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
         unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
-        F = (settings["content_rows"] * left[:, None] * self._content(settings)).astype(scaled.dtype)
+        F = (_content_rows(settings) * left[:, None] * self._content(settings)).astype(scaled.dtype)
         return scaled, F, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12))
 
     def _content(self, settings: Mapping[str, Any]) -> np.ndarray:
         """F [I, d], without columns if it does not count as rows; kept, as it is the same whatever it counts for."""
-        if not settings["content_rows"] or settings["attention"] == "none":
+        if not _content_rows(settings):
             return np.zeros((self.R.shape[1], 0))
         if self._features is None:
             self._features = self.features().cpu().numpy()
@@ -176,15 +176,16 @@ class ContentAutoencoder:
         self, X: sp.csr_matrix, F: np.ndarray, settings: Mapping[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Those of what is fitted, which the settings scale; kept, as one ridge after the other asks for the same."""
-        of = [settings[name] for name in ("row_scaling", "item_scaling", "content_rows", "fit_dtype")]
+        rank = max(self._rank, 2 * F.shape[1])  # or content would leave none to what users chose
+        of = [*(settings[name] for name in ("row_scaling", "item_scaling", "fit_dtype")), _content_rows(settings), rank]
         if self._components is None or self._components[0] != of:
             self._components = None
-            self._components = of, leading_components(X, F, self._rank)
+            self._components = of, leading_components(X, F, rank)
         return self._components[1]
 
     @property
     def _rank(self) -> int:
-        """Components of a sparse fit."""
+        """Components of a sparse fit; content that counts as rows has at most half of them."""
         n_items = self.R.shape[1]
         return self.settings["sparse_rank"] or min(max(_ENTRIES // n_items, _LEAST), _MOST)
 
@@ -203,7 +204,7 @@ class ContentAutoencoder:
         n_users, n_items = self.R.shape
         needed = 3 * n_items**2 * np.dtype(self.settings["fit_dtype"]).itemsize
         # Both sides of the components, held a few times; the rows kept.
-        sparse = 4 * (self._rank * (2 * n_users + 4 * n_items) + 4 * n_content * n_items)
+        sparse = 4 * (max(self._rank, 2 * n_content) + n_content) * (2 * n_users + 4 * n_items)
         sparse += 8 * n_items * self._row_entries
         available = free_bytes(self._device)
         sizes = (
@@ -287,9 +288,9 @@ class ContentAutoencoder:
         parts = self.attended().parts
         if self._paths is None and isinstance(self.weights, Tensor):
             if self._solved is None:
+                solved = [SolvedAutoencoder(*self._scaled_rows(settings)) for settings in self._with_and_without()]
                 damping = popularity_damping(self.R, self.settings)
-                alone = SolvedAutoencoder(*self._scaled_rows(self.settings))
-                self._solved = ContentPaths(alone, damping, parts, self.settings)
+                self._solved = ContentPaths(solved, damping, parts, self.settings)
             if (paths := self._solved.of(chosen, item, self.weights)) is not None:
                 return paths
         paths = self._prepared_paths().of(chosen, item, self.weights)
@@ -304,11 +305,15 @@ class ContentAutoencoder:
         if self._paths is None:
             parts = self.attended().parts
             kind = "exact" if isinstance(self.weights, Tensor) else "sparse"
-            B, damping = self.autoencoder(self.settings, kind), popularity_damping(self.R, self.settings)
-            if isinstance(B, Tensor):
-                B = B.mul_(torch.from_numpy(damping).to(B)).float()
-            self._paths = ContentPaths(B, damping, parts, self.settings)
+            damping = popularity_damping(self.R, self.settings)
+            fitted = [self.autoencoder(settings, kind) for settings in self._with_and_without()]
+            damped = [B.mul_(torch.from_numpy(damping).to(B)).float() if isinstance(B, Tensor) else B for B in fitted]
+            self._paths = ContentPaths(damped, damping, parts, self.settings)
         return self._paths
+
+    def _with_and_without(self) -> list[dict[str, Any]]:
+        """The settings in use and, if content counts as rows by them, those by which it does not."""
+        return [self.settings, *([{**self.settings, "content_rows": 0.0}] if _content_rows(self.settings) else [])]
 
 
 @dataclass(frozen=True)
@@ -319,6 +324,11 @@ class Attended:
     modality_weights: dict[str, float]
     A: sp.csr_matrix
     H: sp.csr_matrix
+
+
+def _content_rows(settings: Mapping[str, Any]) -> float:
+    """What content counts for as rows: nothing where items do not attend to each other by it."""
+    return 0.0 if settings["attention"] == "none" else settings["content_rows"]
 
 
 def popularity_damping(R: sp.csr_matrix, settings: Mapping[str, Any]) -> np.ndarray:

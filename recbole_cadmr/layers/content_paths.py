@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,10 +18,13 @@ from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRan
 from recbole_cadmr.layers.score_paths import ScorePath
 
 AUTOENCODER, BEFORE, AFTER, BOTH, DIRECT = "autoencoder", "content before", "content after", "content both", "direct"
+ROWS = "content rows"  # what the autoencoder makes of content that counts as rows
 _BLOCK = 512  # rows multiplied out at once
 TRUNCATED = "truncated"  # what a sparse fit leaves out of its rows
 
-_OF_CONTENT = (BEFORE, AFTER, BOTH, DIRECT, TRUNCATED)
+_OF_CONTENT = (ROWS, BEFORE, AFTER, BOTH, DIRECT, TRUNCATED)
+
+Autoencoder: TypeAlias = Tensor | LowRankAutoencoder | SolvedAutoencoder
 
 
 def weighed(paths: list[ScorePath], content_weight: float) -> list[ScorePath]:
@@ -37,24 +40,26 @@ def weighed(paths: list[ScorePath], content_weight: float) -> list[ScorePath]:
 class ContentPaths:
     """``C + a H C + b C A' + a b H C A' + d H`` of :class:`ContentAutoencoder`, term by term.
 
-    C is the autoencoder with its scores damped, ``A = sum_m A_m`` the attention by modality, and ``H = sum_m H_m`` with
-    ``H_m = A_m + two_hop A_m A``: a second hop counts for the modality of the first. In the terms of a single A or H
-    every modality is a path of its own.
+    C is the autoencoder with its scores damped: that of the users' rows alone, and what content as further rows adds.
+    ``A = sum_m A_m`` is the attention by modality, and ``H = sum_m H_m`` with ``H_m = A_m + two_hop A_m A``: a second
+    hop counts for the modality of the first. In the terms of a single A or H every modality is a path of its own.
 
     Args:
-        B: the autoencoder [I, I]; dense, with the damping in it, or one whose entries are computed when asked for.
+        fitted: the autoencoder [I, I] and, if content counts as rows, that of the users' rows alone; dense, with the
+            damping in them, or such whose entries are computed when asked for.
         damping: [I], of the columns.
         parts: A_m [I, I] by modality.
     """
 
     def __init__(
         self,
-        B: Tensor | LowRankAutoencoder | SolvedAutoencoder,
+        fitted: Sequence[Autoencoder],
         damping: np.ndarray,
         parts: Mapping[str, sp.csr_matrix],
         settings: Mapping[str, Any],
     ) -> None:
-        self._B, self._damping, self._settings = B, damping, settings
+        self._B, self._alone = fitted[0], fitted[-1]
+        self._damping, self._settings = damping, settings
         self._A = {name: part.astype(np.float64).tocsr() for name, part in parts.items()}
         n_items = len(damping)
         A = sum(self._A.values(), sp.csr_matrix((n_items, n_items))).tocsr()
@@ -63,10 +68,9 @@ class ContentPaths:
 
     def autoencoder_scores(self, batch: RowBatch) -> Tensor:
         """Scores [B, I] by the autoencoder alone, without content; not of one that is solved for."""
-        assert not isinstance(self._B, SolvedAutoencoder)
-        if isinstance(self._B, Tensor):
-            return batch.matmul(self._B)
-        return torch.from_numpy(self._B.product(batch.csr) * self._damping)
+        B = self._alone
+        assert not isinstance(B, SolvedAutoencoder)
+        return batch.matmul(B) if isinstance(B, Tensor) else torch.from_numpy(B.product(batch.csr) * self._damping)
 
     def of(self, chosen: np.ndarray, item: int, weights: Tensor | LowRankPlusSparse) -> list[ScorePath] | None:
         """What each path adds to the score of ``item`` in a row of the items ``chosen`` [n]; None if it is not solved.
@@ -80,7 +84,7 @@ class ContentPaths:
         A = {name: part[item] for name, part in self._A.items()}
         rows = np.unique(np.concatenate([chosen, *(part.indices for part in H.values())]))
         columns = np.unique(np.concatenate([[item], *(part.indices for part in A.values())]))
-        C = self._entries(rows, columns)
+        C = self._entries(self._B, rows, columns)
         if C is None:
             return None
         of_item = C[:, np.searchsorted(columns, item)]
@@ -92,11 +96,16 @@ class ContentPaths:
         after = {name: b * (C[at] @ weight) for name, weight in smoothing.items()}
         both = a * b * sum((part @ of_neighbours for part in near.values()), np.zeros(len(chosen)))
         direct = {name: d * part[:, [item]].toarray().ravel() for name, part in H.items()}
-        paths = [ScorePath(BEFORE, name, values) for name, values in before.items()]
+        autoencoder, paths = of_item[at], []
+        if self._alone is not self._B:
+            alone = self._entries(self._alone, chosen, np.array([item]))
+            if alone is None:
+                return None
+            autoencoder, paths = alone[:, 0], [ScorePath(ROWS, "", autoencoder - alone[:, 0])]
+        paths += [ScorePath(BEFORE, name, values) for name, values in before.items()]
         paths += [ScorePath(AFTER, name, values) for name, values in after.items()]
         paths += [ScorePath(BOTH, "", both)] if near else []
         paths += [ScorePath(DIRECT, name, values) for name, values in direct.items()]
-        autoencoder = of_item[at]
         rest = entries(weights, chosen, item) - sum((path.contributions for path in paths), autoencoder)
         if isinstance(weights, LowRankPlusSparse):
             return [ScorePath(AUTOENCODER, "", autoencoder), *paths, ScorePath(TRUNCATED, "", rest)]
@@ -118,6 +127,8 @@ class ContentPaths:
             block = slice(start, start + _BLOCK)
             at = places[block].tocoo()
             found: dict[tuple[str, str], np.ndarray] = {}
+            if isinstance(self._alone, Tensor) and self._alone is not self._B:
+                found[ROWS, ""] = (C[block] - self._alone[block].cpu().numpy())[at.row, at.col]
             before = {name: part[block] @ C for name, part in H.items()}
             found |= {(BEFORE, name): a * rows[at.row, at.col] for name, rows in before.items()}
             rows = C[block].T
@@ -132,10 +143,10 @@ class ContentPaths:
         joined = {name: np.concatenate(parts) for name, parts in terms.items()}
         return {name: values for name, values in joined.items() if values.any()}
 
-    def _entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
-        """C at these rows [n] and columns [m]: float64 [n, m]; None if it is not solved."""
-        if isinstance(self._B, Tensor):
-            place = (torch.from_numpy(index).to(self._B.device) for index in (rows, columns))
-            return self._B[next(place)][:, next(place)].double().cpu().numpy()
-        B = self._B.entries(rows, columns)
-        return None if B is None else B * self._damping[columns]
+    def _entries(self, B: Autoencoder, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
+        """Damped, at these rows [n] and columns [m]: float64 [n, m]; None if they are not solved."""
+        if isinstance(B, Tensor):
+            place = (torch.from_numpy(index).to(B.device) for index in (rows, columns))
+            return B[next(place)][:, next(place)].double().cpu().numpy()
+        found = B.entries(rows, columns)
+        return None if found is None else found * self._damping[columns]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from recbole_cadmr.data.dataset import MultimodalDataset  # RecBole comes with it
 
 _BLOCK = 2**22  # numbers of a block of features
-_CONTENT_ROWS, _FEWEST = 128, 16  # columns of a modality that are rows of a closed form, and in large catalogues
-_CONTENT_ENTRIES = 2**23  # of such columns in a large catalogue
+_MOST_ROWS, _LEAST_ROWS = 128, 8  # numbers of a modality that are rows of a closed form
+_ROW_ENTRIES = 2**22  # of all of them in a large catalogue
 _OVERSAMPLING = 16  # directions beyond those asked for
 _ROUNDS = 12  # of subspace iteration
 
@@ -81,7 +81,8 @@ def unit_features(
 
 def content_rows(items: ItemFeatures) -> Tensor:
     """Features of all modalities side by side [I, d], narrow enough to be further rows of a closed form."""
-    return unit_features(items, min(_CONTENT_ROWS, max(_CONTENT_ENTRIES // items.item_num, _FEWEST)))[0]
+    share = _ROW_ENTRIES // (items.item_num * max(len(items.modalities()), 1))
+    return unit_features(items, min(_MOST_ROWS, max(share, _LEAST_ROWS)))[0]
 
 
 @dataclass(frozen=True)

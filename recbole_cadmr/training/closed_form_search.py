@@ -90,7 +90,7 @@ class ClosedFormSearch:
         best = self._fit_at(plain) if plain != start else None
         if best is None or self.fits < self.budget:
             own = self._fit_at(start)
-            best = own if best is None else better(own, best, self.margin)
+            best = own if best is None else better(own, best, 0.0)
         if self.fits < self.budget and not self.ladders.keys().isdisjoint(OF_ATTENTION):
             best = self._part("attention", best.settings, partial(self._attend, best))
         self._best = best = self._walk(best, _OF_FIT, self._next_fit)

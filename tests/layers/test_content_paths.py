@@ -61,10 +61,11 @@ def autoencoder(R, content_rows=0.0):
 def test_each_path_is_its_term_and_all_add_up_to_the_score(fit, two_hop, content_rows):
     R, parts = drawn()
     model = fitted(parts, R, two_hop=two_hop, fit=fit, content_rows=content_rows)
-    C, A = autoencoder(R, content_rows), sum(parts.values())
+    C, A, alone = autoencoder(R, content_rows), sum(parts.values()), autoencoder(R)
     H = {name: part + two_hop * (part @ A) * (1 - np.eye(N)) for name, part in parts.items()}
     terms = {
-        ("autoencoder", ""): C,
+        ("autoencoder", ""): alone,
+        **({("content rows", ""): C - alone} if content_rows else {}),
         **{("content before", name): a * H[name] @ C for name in parts},
         **{("content after", name): b * C @ parts[name].T for name in parts},
         ("content both", ""): a * b * sum(H.values()) @ C @ A.T,
@@ -98,10 +99,11 @@ def test_what_a_sparse_fit_leaves_out_is_a_path_of_its_own():
     assert left_out > 0.1
 
 
+@pytest.mark.parametrize("content_rows", [0.0, 0.7])
 @pytest.mark.parametrize("fit", ["exact", "sparse"])
-def test_the_weight_of_content_is_a_factor_of_all_paths_but_the_autoencoders(fit):
+def test_the_weight_of_content_is_a_factor_of_all_paths_but_the_autoencoders(fit, content_rows):
     R, parts = drawn()
-    model = fitted(parts, R, fit=fit)
+    model = fitted(parts, R, fit=fit, content_rows=content_rows)
     chosen = np.array([1, 4, 6])
     rows = RowBatch(torch.zeros(3).long(), torch.from_numpy(chosen), torch.ones(3), 1, N)
     alone = autoencoder(R)[chosen].sum(0)
@@ -111,6 +113,15 @@ def test_the_weight_of_content_is_a_factor_of_all_paths_but_the_autoencoders(fit
         assert np.abs(model.scores(rows, weight)[0].numpy() - expected).max() < 1e-5
 
 
+def test_content_as_rows_leaves_half_of_the_components_to_what_users_chose():
+    R, parts = drawn()
+    few, enough = (fitted(parts, R, fit="sparse", content_rows=20.0, sparse_rank=rank).weights for rank in (1, 6))
+    assert torch.equal(few.left, enough.left) and torch.equal(few.right, enough.right)
+    assert few.left.shape[1] > fitted(parts, R, fit="sparse", sparse_rank=6).weights.left.shape[1]
+    without = (fitted(parts, R, fit="sparse", content_rows=w, attention="none").weights.left for w in (20.0, 0.0))
+    assert torch.equal(next(without), next(without))
+
+
 def test_without_content_there_is_one_path():
     R, _ = drawn()
     model = fitted({}, R)
@@ -118,9 +129,10 @@ def test_without_content_there_is_one_path():
     assert path.name == "autoencoder" and np.abs(path.contributions - autoencoder(R)[[3, 5], 0]).max() < 1e-6
 
 
-def test_paths_are_the_same_by_the_whole_autoencoder_and_by_its_entries(monkeypatch):
+@pytest.mark.parametrize(("content_rows", "n_fits"), [(0.0, 1), (0.7, 2)])
+def test_paths_are_the_same_by_the_whole_autoencoder_and_by_its_entries(monkeypatch, content_rows, n_fits):
     R, parts = drawn()
-    model = fitted(parts, R)
+    model = fitted(parts, R, content_rows=content_rows)
     chosen, fits = np.array([0, 3, 8]), []
     monkeypatch.setattr(model, "autoencoder", lambda *how, fit=model.autoencoder: fits.append(how) or fit(*how))
     by_entries = [model.paths(chosen, item) for item in range(N)]
@@ -128,7 +140,7 @@ def test_paths_are_the_same_by_the_whole_autoencoder_and_by_its_entries(monkeypa
     rows = RowBatch(torch.zeros(3).long(), torch.from_numpy(chosen), torch.ones(3), 1, N)
     model.scores(rows, 0.5)
     by_matrix = [model.paths(chosen, item) for item in range(N)]
-    assert len(fits) == 1
+    assert len(fits) == n_fits
     for paths, same in zip(by_entries, by_matrix):
         for path, other in zip(paths, same):
             assert (path.name, path.modality) == (other.name, other.modality)

@@ -102,6 +102,12 @@ def test_it_ends_above_its_controls_on_validation_and_not_below_them_on_test(see
         assert difference.mean() >= -3.5 * difference.std() / np.sqrt(len(difference))
 
 
+def test_the_better_start_is_taken_by_however_little():
+    R, V, _, A = world(91, 0.15, "useless")  # in which plain is better by less than what a step has to be
+    _, chosen = searched(R, V, A, budget=2)
+    assert measured(R, V, A, **chosen).mean() >= measured(R, V, A, **PLAIN).mean()
+
+
 def test_useful_content_is_used():
     R, V, T, A = world(1, 0.07, "useful")
     _, chosen = searched(R, V, A)
