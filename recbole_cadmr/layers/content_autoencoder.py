@@ -76,13 +76,15 @@ class ContentAutoencoder:
         self._paths: ContentPaths | None = None
         self._solved: ContentPaths | None = None
         self._attended: Attended | None = None
+        self._alone: Tensor | LowRankAutoencoder | None = None
         self._features: np.ndarray | None = None
         self.settings: dict[str, Any] = {}
         self.use(settings)
 
     def use(self, settings: Mapping[str, Any]) -> None:
         """Take these settings for the next fit."""
-        self.settings, self._attended, self._paths, self._solved = dict(settings), None, None, None
+        self.settings, self._attended = dict(settings), None
+        self._paths = self._solved = self._alone = None
 
     def attended(self) -> Attended:
         """The attention in use, found when it is first asked for: scores of what is fitted do not need it."""
@@ -128,10 +130,10 @@ class ContentAutoencoder:
         Raises:
             UserError: if the Gram matrix is singular, or an exact fit is asked for that does not fit in memory.
         """
-        self.weights = self._paths = self._solved = None  # before free memory is looked at
+        self.weights = self._paths = self._solved = self._alone = None  # before free memory is looked at
         self.attended()
         B = self.autoencoder(self.settings, kind)
-        damping = popularity_damping(self.R, self.settings)
+        damping = self._damping()
         if isinstance(B, LowRankAutoencoder):
             self.weights = self._low_rank(B, damping)
             return "low rank"  # not "sparse", which checkpoints of earlier versions call another fit
@@ -217,7 +219,7 @@ class ContentAutoencoder:
         quick = n_items <= _LARGEST or self._device.type == "cuda"
         dense = kind == "exact" or (kind == "auto" and fits and quick)
         if not dense and sparse > available:
-            raise UserError(f"{sizes}; free some, or lower sparse_neighbours and sparse_rank")
+            raise UserError(f"{sizes}; free some, or lower sparse_neighbours, sparse_rank and content_rows (to 0)")
         fit = f"{sizes}; fit: {'exact' if dense else 'sparse'}"
         logging.getLogger("recbole_cadmr").info(fit, extra={"screen": ""})
         return dense
@@ -266,15 +268,20 @@ class ContentAutoencoder:
         else:
             scores = self.weights.product(batch.csr, padding)
         if content_weight != 1.0:
-            alone = self._prepared_paths().autoencoder_scores(batch).to(scores)
-            scores[:, padding:] = torch.lerp(alone, scores[:, padding:], content_weight)
+            B = self._autoencoder_alone()
+            if isinstance(B, Tensor):
+                alone = batch.matmul(B)
+            else:
+                alone = torch.from_numpy(B.product(batch.csr) * self._damping())
+            scores[:, padding:] = torch.lerp(alone.to(scores), scores[:, padding:], content_weight)
         return scores
 
     def paths(self, chosen: np.ndarray, item: int) -> list[ScorePath]:
         """What each way through the closed form adds to the score of an item in a row; none before the fit.
 
         They add up to the score. Of an exact fit the few entries of the autoencoder that matter are solved for; else it
-        is fitted once more, without content, when this is first asked for, and kept.
+        is fitted once more when this is first asked for, and kept; twice, with and without them, if content counts as
+        rows.
 
         Args:
             chosen: int64 [n], the items of the row.
@@ -288,9 +295,9 @@ class ContentAutoencoder:
         parts = self.attended().parts
         if self._paths is None and isinstance(self.weights, Tensor):
             if self._solved is None:
-                solved = [SolvedAutoencoder(*self._scaled_rows(settings)) for settings in self._with_and_without()]
-                damping = popularity_damping(self.R, self.settings)
-                self._solved = ContentPaths(solved, damping, parts, self.settings)
+                both = [self.settings, self._without_rows()] if _content_rows(self.settings) else [self.settings]
+                solved = [SolvedAutoencoder(*self._scaled_rows(settings)) for settings in both]
+                self._solved = ContentPaths(solved, self._damping(), parts, self.settings)
             if (paths := self._solved.of(chosen, item, self.weights)) is not None:
                 return paths
         paths = self._prepared_paths().of(chosen, item, self.weights)
@@ -303,17 +310,28 @@ class ContentAutoencoder:
 
     def _prepared_paths(self) -> ContentPaths:
         if self._paths is None:
-            parts = self.attended().parts
-            kind = "exact" if isinstance(self.weights, Tensor) else "sparse"
-            damping = popularity_damping(self.R, self.settings)
-            fitted = [self.autoencoder(settings, kind) for settings in self._with_and_without()]
-            damped = [B.mul_(torch.from_numpy(damping).to(B)).float() if isinstance(B, Tensor) else B for B in fitted]
-            self._paths = ContentPaths(damped, damping, parts, self.settings)
+            parts, alone = self.attended().parts, self._autoencoder_alone()
+            fitted = [self._fitted(self.settings), alone] if _content_rows(self.settings) else [alone]
+            self._paths = ContentPaths(fitted, self._damping(), parts, self.settings)
         return self._paths
 
-    def _with_and_without(self) -> list[dict[str, Any]]:
-        """The settings in use and, if content counts as rows by them, those by which it does not."""
-        return [self.settings, *([{**self.settings, "content_rows": 0.0}] if _content_rows(self.settings) else [])]
+    def _autoencoder_alone(self) -> Tensor | LowRankAutoencoder:
+        """The autoencoder of the users' rows alone, without content; kept."""
+        if self._alone is None:
+            self._alone = self._fitted(self._without_rows())
+        return self._alone
+
+    def _fitted(self, settings: Mapping[str, Any]) -> Tensor | LowRankAutoencoder:
+        """An autoencoder of the kind of the weights, with the damping in it if it is dense."""
+        B = self.autoencoder(settings, "exact" if isinstance(self.weights, Tensor) else "sparse")
+        return B.mul_(torch.from_numpy(self._damping()).to(B)).float() if isinstance(B, Tensor) else B
+
+    def _without_rows(self) -> dict[str, Any]:
+        """The settings in use, but that content does not count as rows."""
+        return {**self.settings, "content_rows": 0.0}
+
+    def _damping(self) -> np.ndarray:
+        return popularity_damping(self.R, self.settings)
 
 
 @dataclass(frozen=True)

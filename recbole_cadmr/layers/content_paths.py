@@ -11,7 +11,6 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.layers.content_graph import two_hops
 from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankAutoencoder, LowRankPlusSparse, entries
@@ -65,12 +64,6 @@ class ContentPaths:
         A = sum(self._A.values(), sp.csr_matrix((n_items, n_items))).tocsr()
         first_hops = self._A.items()
         self._H = {name: two_hops(part, settings["two_hop"], A) for name, part in first_hops}
-
-    def autoencoder_scores(self, batch: RowBatch) -> Tensor:
-        """Scores [B, I] by the autoencoder alone, without content; not of one that is solved for."""
-        B = self._alone
-        assert not isinstance(B, SolvedAutoencoder)
-        return batch.matmul(B) if isinstance(B, Tensor) else torch.from_numpy(B.product(batch.csr) * self._damping)
 
     def of(self, chosen: np.ndarray, item: int, weights: Tensor | LowRankPlusSparse) -> list[ScorePath] | None:
         """What each path adds to the score of ``item`` in a row of the items ``chosen`` [n]; None if it is not solved.

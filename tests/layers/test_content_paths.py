@@ -139,6 +139,8 @@ def test_paths_are_the_same_by_the_whole_autoencoder_and_by_its_entries(monkeypa
     assert not fits
     rows = RowBatch(torch.zeros(3).long(), torch.from_numpy(chosen), torch.ones(3), 1, N)
     model.scores(rows, 0.5)
+    assert len(fits) == 1  # without content, which is all that it takes
+    model.terms_at(sp.identity(N, format="csr"))
     by_matrix = [model.paths(chosen, item) for item in range(N)]
     assert len(fits) == n_fits
     for paths, same in zip(by_entries, by_matrix):

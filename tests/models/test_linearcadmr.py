@@ -181,7 +181,7 @@ def test_a_catalogue_past_memory_is_refused_or_fitted_sparse(tmp_path, monkeypat
     with pytest.raises(UserError, match=r"the exact fit of 4 items needs .*, the sparse one .* choose fit: sparse"):
         fitted(folder, fit="exact", fit_dtype="float64")
     with pytest.raises(
-        UserError, match=r"the sparse one .* GiB; free some, or lower sparse_neighbours and sparse_rank"
+        UserError, match=r"the sparse one .* GiB; free some, or lower sparse_neighbours, sparse_rank and content_rows"
     ):
         fitted(folder, fit="auto", fit_dtype="float64")
     model = fitted(folder, fit="auto", **settings)
