@@ -55,17 +55,26 @@ def write_micro(
     text: dict[str, list[float]] | None = None,
     image: dict[str, list[float]] | None = None,
     modalities: str = "[text, image]",
+    times: list[float] | None = None,
 ) -> Path:
-    """Write the data set ``micro`` under ``folder`` and return ``folder``."""
+    """Write the data set ``micro`` under ``folder`` and return ``folder``.
+
+    Args:
+        times: of the train part's rows; held-out ones are later.
+    """
     place = folder / "micro"
     place.mkdir(parents=True)
     for part, rows in (("train", TRAIN if train is None else train), ("valid", VALID), ("test", TEST)):
         lines = ["user_id:token\titem_id:token", *(row.replace(" ", "\t") for row in rows)]
+        if times is not None:
+            own = times if part == "train" else [1000.0] * len(rows)
+            lines = [f"{line}\t{time}" for line, time in zip(lines, ["order:float", *own])]
         (place / f"micro.{part}.inter").write_text("\n".join(lines) + "\n")
     for name, features in (("text", TEXT if text is None else text), ("image", IMAGE if image is None else image)):
         (place / f"micro.{name}").write_text("\n".join(["item_id:token", *features]) + "\n")
         np.save(place / f"micro.{name}.npy", np.array(list(features.values()), dtype=np.float32))
-    (place / "micro.yaml").write_text(f"benchmark_filename: [train, valid, test]\nmodalities: {modalities}\n")
+    ordered = "" if times is None else "TIME_FIELD: order\nload_col: {inter: [user_id, item_id, order]}\n"
+    (place / "micro.yaml").write_text(f"benchmark_filename: [train, valid, test]\nmodalities: {modalities}\n{ordered}")
     return folder
 
 

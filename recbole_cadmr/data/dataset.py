@@ -123,7 +123,7 @@ class MultimodalDataset(InteractionDataset):
         return extended
 
     def with_pairs(self, users: Sequence[str], user: np.ndarray, item: np.ndarray) -> MultimodalDataset:
-        """The same with further users, and interactions of users and items by their numbers."""
+        """The same with further users, and interactions of users and items by their numbers, after all others."""
         extended = copy(self)
         ids = np.append(self.field2id_token[self.uid_field].astype(object), np.array(users, dtype=object))
         extended.field2id_token = {**self.field2id_token, self.uid_field: ids}
@@ -133,6 +133,8 @@ class MultimodalDataset(InteractionDataset):
             self.uid_field: {**self.field2token_id[self.uid_field], **numbers},
         }
         new = {self.uid_field: user, self.iid_field: item}
+        if self.time_field in self.inter_feat:
+            new[self.time_field] = np.full(len(user), np.inf, np.float32)
         columns = {name: torch.cat([self.inter_feat[name], torch.from_numpy(ids)]) for name, ids in new.items()}
         extended.inter_feat = Interaction(columns)
         return extended

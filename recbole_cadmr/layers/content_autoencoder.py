@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_cadmr.data.order import centred
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import item_degree, two_hops
 from recbole_cadmr.layers.content_paths import ContentPaths
-from recbole_cadmr.layers.linear_autoencoder import SolvedAutoencoder, exact_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import FitRows, SolvedAutoencoder, exact_autoencoder
 from recbole_cadmr.layers.low_rank_autoencoder import (
     BlockMap,
     LowRankAutoencoder,
@@ -44,7 +45,7 @@ class ContentAutoencoder:
     training rows with zero diagonal (EASE, Steck 2019). ``R + a R H`` is CADMR's enhanced rating matrix: a row that
     already holds the neighbours of what the user chose. Rows are scaled by ``degree^-row_scaling`` and columns by
     ``degree^-item_scaling`` for the fit. Content counts in it, too, as rows ``content_rows F'`` below those of the
-    users (CEASE, Jeunen et al. 2020).
+    users (CEASE, Jeunen et al. 2020), and the order in which users have chosen at ``direction`` (:class:`FitRows`).
 
     Args:
         R: binary training rows [U, I].
@@ -52,9 +53,10 @@ class ContentAutoencoder:
             attention; and the weight of each modality in it.
         features: gives F [I, d], the content of the items, if it is to count as rows.
         settings: values of the settings in ``properties/model/LinearCADMR.yaml``.
+        order: the places of the entries of R in their rows, of :func:`data.order.ranked`; None if these are not known.
 
     Attributes:
-        R: the training rows.
+        R, order: the training rows, as given.
         attention, features: as given.
         settings: what the next fit uses; :meth:`use` changes it.
         weights: S, dense or as low rank plus sparse; None before the fit.
@@ -68,8 +70,10 @@ class ContentAutoencoder:
         features: Callable[[], Tensor],
         settings: Mapping[str, Any],
         device: torch.device,
+        order: sp.csr_matrix | None = None,
     ) -> None:
         self.R, self.attention, self.features, self._device = R, attention, features, device
+        self.order = order
         self.weights: Tensor | LowRankPlusSparse | None = None
         self.map_blocks: BlockMap = in_threads
         self._components: tuple[list[Any], tuple[np.ndarray, np.ndarray]] | None = None
@@ -143,28 +147,38 @@ class ContentAutoencoder:
 
     def autoencoder(self, settings: Mapping[str, Any], kind: str | None = None) -> Tensor | LowRankAutoencoder:
         """B [I, I] for unscaled rows, dense or low rank plus sparse as in :meth:`fit`."""
-        rows = self._scaled_rows(settings)
-        X, F, left, reg_weight = rows
+        given = self._scaled_rows(settings)
+        X, F, left = given.X, given.F, given.scale
         if not self.is_dense(kind, F.shape[1]):
-            return LowRankAutoencoder.fit(*rows, self._leading_components(X, F, settings))
+            return LowRankAutoencoder.fit(given, self._leading_components(X, F, settings))
         gram = as_batch((X.T @ X).tocsr(), torch.from_numpy(F).to(self._device)).dense  # on the device alone
         if F.shape[1]:
             content = torch.from_numpy(F).to(gram)
             gram.addmm_(content, content.T)
-        B = exact_autoencoder(gram, reg_weight)
+        B = exact_autoencoder(gram, given.reg_weight, skew=given.skew())
         B *= torch.from_numpy(left).to(B)[:, None]
         B /= torch.from_numpy(left).to(B)
         return B
 
-    def _scaled_rows(self, settings: Mapping[str, Any]) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, float]:
-        """What is fitted: rows [U, I], the transpose of further ones [I, d], their scale [I], and the ridge."""
+    def _scaled_rows(self, settings: Mapping[str, Any]) -> FitRows:
+        """What is fitted.
+
+        Raises:
+            UserError: if order counts that is not known.
+        """
         left = item_degree(self.R) ** -settings["item_scaling"]
         rows = np.maximum(np.asarray(self.R.sum(1)).ravel(), 1.0) ** -settings["row_scaling"]
         scaled = (sp.diags(rows) @ self.R @ sp.diags(left)).tocsr().astype(np.dtype(settings["fit_dtype"]))
         # The same ridge for every item_scaling, relative to the size of the Gram matrix.
         unscaled, size = (self.R.multiply(rows[:, None] ** 2)).sum(), scaled.multiply(scaled).sum()
         F = (_content_rows(settings) * left[:, None] * self._content(settings)).astype(scaled.dtype)
-        return scaled, F, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12))
+        Y = None
+        if settings["direction"]:
+            if self.order is None:
+                raise UserError("direction counts by the order of interactions, which is not known; set it to 0")
+            ordered = settings["direction"] * sp.diags(rows) @ centred(self.order) @ sp.diags(left)
+            Y = ordered.tocsr().astype(scaled.dtype)
+        return FitRows(scaled, F, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12)), Y)
 
     def _content(self, settings: Mapping[str, Any]) -> np.ndarray:
         """F [I, d], without columns if it does not count as rows; kept, as it is the same whatever it counts for."""
@@ -296,7 +310,7 @@ class ContentAutoencoder:
         if self._paths is None and isinstance(self.weights, Tensor):
             if self._solved is None:
                 both = [self.settings, self._without_rows()] if _content_rows(self.settings) else [self.settings]
-                solved = [SolvedAutoencoder(*self._scaled_rows(settings)) for settings in both]
+                solved = [SolvedAutoencoder(self._scaled_rows(settings)) for settings in both]
                 self._solved = ContentPaths(solved, self._damping(), parts, self.settings)
             if (paths := self._solved.of(chosen, item, self.weights)) is not None:
                 return paths

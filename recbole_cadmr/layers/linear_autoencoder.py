@@ -11,66 +11,113 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from recbole_cadmr.errors import ModelError
+from recbole_cadmr.layers.sparse import compressed, product
 
 _STEPS = 400  # of conjugate gradients, beyond which all columns are the quicker way
 _SOLVED = 1e-10  # length of a residual of unit vectors
 _BLOCK = 256  # rows mirrored at once
 
 
-def exact_autoencoder(gram: Tensor, reg_weight: float, name: str = "reg_weight") -> Tensor:
-    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2``.
-
-    ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
-    = X'X [I, I] is overwritten; on a CPU nothing else of its size is held, on a GPU one matrix.
-
-    Args:
-        name: what ``reg_weight`` is called in the settings.
-
-    Raises:
-        ModelError: if the regularised Gram matrix is singular in its precision.
-    """
-    P = _inverse(gram, reg_weight, singular(reg_weight, name))
-    P /= -P.diagonal().clone()
-    return P.fill_diagonal_(0)
-
-
 @dataclass(frozen=True)
-class SolvedAutoencoder:
-    """:func:`exact_autoencoder` of some rows, of which no more is computed than the columns that are asked for.
+class FitRows:
+    """What an autoencoder is fitted to.
 
     Attributes:
         X: rows [U, I], sparse.
         F: [I, d], the transpose of further rows.
         scale: [I], by which the columns of both were multiplied; B is that of the rows before.
+        reg_weight: the ridge.
+        Y: [U, I], X times the place of each entry in the order of its row, times what the order counts for; None if
+            that is nothing. Then the Gram matrix on the right of a regression has ``K = X'Y - Y'X`` beside it: what
+            came earlier in a row says more of what came later than the other way round, by the steps between.
     """
 
     X: sp.csr_matrix
     F: np.ndarray
     scale: np.ndarray
     reg_weight: float
+    Y: sp.csr_matrix | None = None
+
+    def skew(self) -> sp.csr_matrix | None:
+        """K [I, I]."""
+        if self.Y is None:
+            return None
+        K = self.X.T @ self.Y
+        return (K - K.T).tocsr()
+
+
+def exact_autoencoder(
+    gram: Tensor, reg_weight: float, name: str = "reg_weight", skew: sp.csr_matrix | None = None
+) -> Tensor:
+    """The B [I, I] with zero diagonal that minimises ``|X - X B|^2 + reg_weight |B|^2``.
+
+    ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
+    = X'X [I, I] is overwritten; on a CPU nothing else of its size is held, on a GPU one matrix.
+
+    With a skew-symmetric K [I, I] (:class:`FitRows`) it is ``P (X'X + K)`` but for the multiple of each column of P that
+    makes the diagonal zero: ``B_ij = (P K)_ij - P_ij (1 + (P K)_jj) / P_jj``. That takes one more matrix of its size.
+
+    Args:
+        name: what ``reg_weight`` is called in the settings.
+        skew: K.
+
+    Raises:
+        ModelError: if the regularised Gram matrix is singular in its precision.
+    """
+    P = _inverse(gram, reg_weight, singular(reg_weight, name))
+    if skew is None:
+        P /= -P.diagonal().clone()
+        return P.fill_diagonal_(0)
+    transposed = product(compressed(skew, P.device, skew.dtype), P)  # -(P K)', as P is symmetric
+    P *= (transposed.diagonal() - 1) / P.diagonal()
+    P -= transposed.mT
+    return P.fill_diagonal_(0)
+
+
+@dataclass(frozen=True)
+class SolvedAutoencoder:
+    """:func:`exact_autoencoder` of some rows, of which no more is computed than the columns that are asked for."""
+
+    given: FitRows
 
     def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray | None:
         """B at these rows [n] and distinct columns [m]: float64 [n, m]; None if there are too many steps to it.
 
-        The columns of ``(X'X + F F' + reg_weight I)^-1`` are found by conjugate gradients, preconditioned by the
-        diagonal.
+        The columns of ``(X'X + F F' + reg_weight I)^-1`` and, with an order, of that times K are found by conjugate
+        gradients, preconditioned by the diagonal.
         """
-        X, F, place = self.X.astype(np.float64), self.F.astype(np.float64), np.arange(len(columns))
-        diagonal = np.asarray(X.multiply(X).sum(0)).reshape(-1, 1) + (F**2).sum(1, keepdims=True) + self.reg_weight
-        residual = np.zeros((X.shape[1], len(columns)))
-        residual[columns, place] = 1.0
-        P, direction, size = np.zeros_like(residual), np.zeros_like(residual), np.ones(len(columns))
+        X, place, scale = self.given.X.astype(np.float64), np.arange(len(columns)), self.given.scale
+        unit = np.zeros((X.shape[1], len(columns)))
+        unit[columns, place] = 1.0
+        wanted = [unit]
+        if self.given.Y is not None:
+            Y = self.given.Y.astype(np.float64)
+            wanted.append(X.T @ (Y @ unit) - Y.T @ (X @ unit))
+        if (found := self._solved(X, np.hstack(wanted))) is None:
+            return None
+        P, *ordered = np.split(found, len(wanted), axis=1)
+        B = -P[rows] / P[columns, place]
+        for PK in ordered:
+            B = B * (1 + PK[columns, place]) + PK[rows]
+        return scale[rows, None] * np.where(rows[:, None] == columns, 0.0, B) / scale[columns]
+
+    def _solved(self, X: sp.csr_matrix, wanted: np.ndarray) -> np.ndarray | None:
+        """What the regularised Gram matrix has to be multiplied by to give columns [I, m]; None after too many steps."""
+        F, ridge = self.given.F.astype(np.float64), self.given.reg_weight
+        diagonal = np.asarray(X.multiply(X).sum(0)).reshape(-1, 1) + (F**2).sum(1, keepdims=True) + ridge
+        length = np.linalg.norm(wanted, axis=0)
+        residual, least = wanted.copy(), _SOLVED * np.maximum(length, 1.0)
+        solution, direction, size = np.zeros_like(wanted), np.zeros_like(wanted), np.ones(wanted.shape[1])
         for _ in range(_STEPS):
-            if np.linalg.norm(residual, axis=0).max() < _SOLVED:
-                B = -P[rows] / P[columns, place]
-                return self.scale[rows, None] * np.where(rows[:, None] == columns, 0.0, B) / self.scale[columns]
+            if (np.linalg.norm(residual, axis=0) < least).all():
+                return solution
             preconditioned = residual / diagonal
             before, size = size, (residual * preconditioned).sum(0)
             direction = preconditioned + np.divide(size, before, out=np.zeros_like(size), where=before > 0) * direction
-            image = X.T @ (X @ direction) + F @ (F.T @ direction) + self.reg_weight * direction
+            image = X.T @ (X @ direction) + F @ (F.T @ direction) + ridge * direction
             # A column that is solved stands still.
             step = size / np.maximum((direction * image).sum(0), np.finfo(float).tiny)
-            P += step * direction
+            solution += step * direction
             residual -= step * image
         return None
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
-from recbole_cadmr.layers.linear_autoencoder import singular
+from recbole_cadmr.layers.linear_autoencoder import FitRows, singular
 from recbole_cadmr.layers.sparse import compressed, padded_rows, product
 
 BLOCK = 1024  # items whose rows are one task
@@ -43,35 +43,30 @@ class LowRankAutoencoder:
         ``W ~ V diag(f(theta) - a theta) V' + a F F' + a X'X``:
 
     what f does to the smaller eigenvalues is taken to be linear, which it nearly is below ``reg_weight``. B is exact
-    where r is the rank of G, and is never formed.
+    where r is the rank of G, and is never formed. With an order (:class:`FitRows`) there is ``P K`` beside it, with
+    ``P = (G + reg_weight I)^-1 ~ V diag(1 / (theta + reg_weight) - c) V' + c I``, c being ``1 / (t + reg_weight)`` of
+    the mean t of the other eigenvalues, and k its diagonal: ``W diag(1 + k) + P K diag(1 - diag W)`` in place of W, whose
+    diagonal is left out, too, before columns are divided by ``1 - diag W``.
 
     Attributes:
-        X, X_T: [U, I] and its transpose, sparse.
-        dense: V and F [I, r + d].
-        weight: ``f(theta) - a theta``, and a of the columns of F [r + d].
-        slope: a.
+        left, right: [I, r + d], the dense part ``left right'`` of W.
+        rows_T, rows: [I, n] and [n, I], the sparse part ``rows_T rows``.
         diagonal: of W [I].
+        of_column: [I], what a column of ``W - diag W`` is multiplied by.
         scale: [I], by which the columns of X were multiplied.
     """
 
-    X: sp.csr_matrix
-    X_T: sp.csr_matrix
-    dense: np.ndarray
-    weight: np.ndarray
-    slope: float
+    left: np.ndarray
+    right: np.ndarray
+    rows_T: sp.csr_matrix
+    rows: sp.csr_matrix
     diagonal: np.ndarray
+    of_column: np.ndarray
     scale: np.ndarray
 
     @classmethod
-    def fit(
-        cls,
-        X: sp.csr_matrix,
-        F: np.ndarray,
-        scale: np.ndarray,
-        reg_weight: float,
-        components: tuple[np.ndarray, np.ndarray],
-    ) -> LowRankAutoencoder:
-        """The autoencoder of X [U, I] and the transpose of F [I, d].
+    def fit(cls, given: FitRows, components: tuple[np.ndarray, np.ndarray]) -> LowRankAutoencoder:
+        """The autoencoder of some rows.
 
         Args:
             components: V and theta, of :func:`leading_components`.
@@ -79,22 +74,35 @@ class LowRankAutoencoder:
         Raises:
             ModelError: if a column of X is the sum of others to its precision, and the ridge too small.
         """
-        V, theta = components
-        f = theta / (theta + reg_weight)
+        X, F, ridge, (V, theta) = given.X, given.F, given.reg_weight, components
+        f = theta / (theta + ridge)
         slope = float(f[-1] / theta[-1]) if len(theta) else 0.0
-        dense, weight = np.hstack([V, F]), np.append(f - slope * theta, np.full(F.shape[1], slope))
         degree = np.asarray(X.multiply(X).sum(0), dtype=np.float64).ravel()
-        diagonal = (dense.astype(np.float64) ** 2) @ weight + slope * degree
+        left, weight = np.hstack([V, F]), np.append(f - slope * theta, np.full(F.shape[1], slope))
+        diagonal = (left.astype(np.float64) ** 2) @ weight + slope * degree
         if not np.isfinite(diagonal).all() or diagonal.max() >= 1 - 8 * np.finfo(V.dtype).eps:
-            raise singular(reg_weight)
-        return cls(X, X.T.tocsr(), dense, weight.astype(V.dtype), slope, diagonal, scale)
+            raise singular(ridge)
+        right, of_column = left * weight.astype(V.dtype), 1 / ((1 - diagonal) * given.scale)
+        if given.Y is None:
+            rows = sp.csr_matrix((X.data * X.dtype.type(slope), X.indices, X.indptr), X.shape)
+            return cls(left, right, X.T.tocsr(), rows, diagonal, of_column, given.scale)
+        Y, rest = given.Y, 1 - diagonal
+        n_left = max(len(degree) - len(theta), 1)
+        least = 1 / (max((degree.sum() + float((F.astype(np.float64) ** 2).sum()) - theta.sum()) / n_left, 0.0) + ridge)
+        of_order = (Y.T @ (X @ V) - X.T @ (Y @ V)) * (1 / (theta + ridge) - least).astype(V.dtype)  # K'V, weighed
+        k = np.einsum("ir,ir->i", V, of_order, dtype=np.float64)
+        right *= (1 + k)[:, None].astype(V.dtype)
+        right[:, : len(theta)] += of_order * rest[:, None].astype(V.dtype)
+        ordered = sp.diags((least * rest).astype(X.dtype))
+        rows = sp.vstack([X @ sp.diags((slope * (1 + k)).astype(X.dtype)) + Y @ ordered, -X @ ordered], "csr")
+        rows_T = sp.hstack([X.T, Y.T], "csr")
+        return cls(left, right, rows_T, rows, diagonal + k, of_column, given.scale)
 
     def product(self, rows: sp.csr_matrix) -> np.ndarray:
         """``rows B`` [n, I] of sparse rows [n, I], dense."""
-        rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.dense.dtype)
-        product = ((rows @ self.X_T) @ self.X).toarray()
-        product *= self.slope
-        product += (rows @ self.dense) * self.weight @ self.dense.T
+        rows = (rows @ sp.diags(self.scale)).tocsr().astype(self.left.dtype)
+        product = ((rows @ self.rows_T) @ self.rows).toarray()
+        product += (rows @ self.left) @ self.right.T
         entries = rows.tocoo()
         np.subtract.at(product, (entries.row, entries.col), entries.data * self.diagonal[entries.col])
         product *= self.of_column
@@ -102,15 +110,10 @@ class LowRankAutoencoder:
 
     def entries(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """B at these rows [n] and columns [m]: float64 [n, m]."""
-        of_gram = (self.X_T[rows].astype(np.float64) @ self.X_T[columns].T.astype(np.float64)).toarray()
-        W = (self.dense[rows].astype(np.float64) * self.weight) @ self.dense[columns].T + self.slope * of_gram
+        sparse = (self.rows_T[rows].astype(np.float64) @ self.rows[:, columns].astype(np.float64)).toarray()
+        W = self.left[rows].astype(np.float64) @ self.right[columns].T + sparse
         W -= np.where(rows[:, None] == columns, self.diagonal[columns], 0.0)
         return self.scale[rows, None] * W * self.of_column[columns]
-
-    @property
-    def of_column(self) -> np.ndarray:
-        """What a column of ``W - diag W`` is multiplied by [I]."""
-        return 1 / ((1 - self.diagonal) * self.scale)
 
 
 def leading_components(X: sp.csr_matrix, F: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -225,14 +228,14 @@ def with_content(
         map_blocks: computes rows of the sparse part, a block of items at a time.
     """
     of_column = B.of_column * scale
-    enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.dense.dtype)
-    heavy = _heavy_users(B.X, n_entries)
+    enhancing = (enhancing @ sp.diags(B.scale)).tocsr().astype(B.left.dtype)
+    heavy = _heavy_rows(B.rows, n_entries)
     if len(heavy):
-        others = np.setdiff1d(np.arange(B.X.shape[0]), heavy)
-        dense, weight = np.hstack([B.dense, B.X_T[:, heavy].toarray()]), np.full(len(heavy), B.slope, B.weight.dtype)
-        B = replace(B, X=B.X[others], X_T=B.X_T[:, others], dense=dense, weight=np.append(B.weight, weight))
-    left = (enhancing @ B.dense) * B.weight
-    right = smoothing.T @ (B.dense * of_column[:, None].astype(B.dense.dtype))
+        others = np.setdiff1d(np.arange(B.rows.shape[0]), heavy)
+        dense = [np.hstack([B.left, B.rows_T[:, heavy].toarray()]), np.hstack([B.right, B.rows[heavy].toarray().T])]
+        B = replace(B, rows=B.rows[others], rows_T=B.rows_T[:, others], left=dense[0], right=dense[1])
+    left = enhancing @ B.left
+    right = smoothing.T @ (B.right * of_column[:, None].astype(B.right.dtype))
     rows_of = partial(_in_parts, partial(_sparse_rows, B, enhancing, of_column, smoothing, direct, n_entries))
     n_items = len(scale)
     step = min(BLOCK, max(_SCORES // n_items, 1))
@@ -253,9 +256,10 @@ def _stacked(blocks: Iterable[sp.csr_matrix], n_items: int, n_entries: int) -> s
     return sp.csr_matrix((value[:end], column[:end], np.concatenate(length).cumsum()), (n_items, n_items))
 
 
-def _heavy_users(X: sp.csr_matrix, n_entries: int) -> np.ndarray:
-    """The users of most items, if they have more than a quarter of the entries that a row of items by items keeps."""
-    degree = X.getnnz(1)
+def _heavy_rows(rows: sp.csr_matrix, n_entries: int) -> np.ndarray:
+    """Those of users of most items, if these are more than a quarter of the entries that a row of items by items keeps.
+    """
+    degree = rows.getnnz(1)
     largest = np.argsort(-degree, kind="stable")[:_HEAVY]
     return largest[4 * degree[largest] > n_entries]
 
@@ -276,8 +280,7 @@ def _sparse_rows(
     block: slice,
 ) -> sp.csr_matrix:
     rows = enhancing[block]
-    of_gram = (rows @ B.X_T) @ B.X
-    of_gram.data *= B.slope
+    of_gram = (rows @ B.rows_T) @ B.rows
     of_gram = (of_gram - rows @ sp.diags(B.diagonal.astype(rows.dtype))).tocsr()
     of_gram.data *= of_column[of_gram.indices]
     near = strongest(of_gram.astype(np.float32, copy=False), n_entries)

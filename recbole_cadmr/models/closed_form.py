@@ -19,7 +19,7 @@ from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import GraphAttention
 from recbole_cadmr.layers.score_paths import ScorePath
 from recbole_cadmr.models.base import HistoryRecommender
-from recbole_cadmr.models.content import content_rows, training_rows
+from recbole_cadmr.models.content import content_rows, training_order, training_rows
 
 
 class ClosedFormRecommender(HistoryRecommender):
@@ -44,10 +44,15 @@ class ClosedFormRecommender(HistoryRecommender):
         self, config: Config, dataset: MultimodalDataset, settings: Mapping[str, Any], given: Collection[str]
     ) -> None:
         super().__init__(config, dataset)
-        R = training_rows(dataset)
+        R, order = training_rows(dataset), training_order(dataset)
+        if settings["direction"] and order is None:
+            raise UserError(
+                f"direction counts by the order of interactions, and no column {dataset.time_field} of "
+                f"{dataset.dataset_name} is loaded; name one by TIME_FIELD and in load_col, or leave direction out"
+            )
         self.rating_rows = RatingRows(R, self.device)
         self.closed_form = ContentAutoencoder(
-            R, GraphAttention(dataset, R), partial(content_rows, dataset), settings, self.device
+            R, GraphAttention(dataset, R), partial(content_rows, dataset), settings, self.device, order
         )
         self.given, self._defaults = frozenset(given), dict(settings)
         self.own_settings: dict[str, float] = {}

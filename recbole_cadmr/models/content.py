@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_cadmr.data.modality import Modality
+from recbole_cadmr.data.order import ranked
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.layers.leading_eigenvectors import leading_eigenvectors
 
@@ -40,6 +41,15 @@ class ItemFeatures(Protocol):
 def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
     """R [U, I]: users of the train part by items without the padding item, every entry 1."""
     return binary(dataset.inter_matrix(form="csr")[:, 1:])
+
+
+def training_order(dataset: MultimodalDataset) -> sp.csr_matrix | None:
+    """The place of each entry of :func:`training_rows` in its row, by the times that are loaded; None if none are."""
+    rows = dataset.inter_feat
+    if dataset.time_field not in rows:
+        return None
+    users, items, times = (rows[name].numpy() for name in (dataset.uid_field, dataset.iid_field, dataset.time_field))
+    return ranked(users, items - 1, times, (dataset.user_num, dataset.item_num - 1))
 
 
 def modality_shares(names: Sequence[str], setting: Mapping[str, float] | None) -> dict[str, float]:

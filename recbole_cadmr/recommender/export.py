@@ -7,7 +7,7 @@ to its files later changes nothing:
 - ``card.json``: model, data set, fingerprint, versions, what was measured, whose the data are;
 - ``settings.json``: of the model;
 - ``users.parquet``, ``items.parquet``: ids, and what the data set says of the items in words;
-- ``histories.parquet``: who has what, in which part of the data;
+- ``histories.parquet``: who has what, in which part of the data, in which order if the model is fitted by that;
 - ``neighbours.parquet``: ``item, neighbour, weight``, of a model that weighs items by items;
 - ``engine.safetensors``: all other tensors of the model, and of what it takes new items by;
 - ``content.safetensors``: features of the items.
@@ -201,13 +201,16 @@ def _write_tables(parts: Parts, folder: Path) -> None:
     write(pa.table(texts), folder / ITEMS)
     rows = []
     for part, matrix in {**histories.parts, **_added(histories)}.items():
-        entries = matrix.tocoo()
+        in_order = histories.order if part == "train" else None
+        entries = (matrix if in_order is None else in_order).tocoo()
         user, item = (pa.array(numbers.astype(np.int32)) for numbers in (entries.row - 1, entries.col - 1))
         columns = {
             "user_id": _by_number(user, catalogue.user_ids),
             "item_id": _by_number(item, catalogue.item_ids),
             "part": pa.array([part] * matrix.nnz, pa.string()).dictionary_encode(),
         }
+        if histories.order is not None:
+            columns["order"] = pa.array(np.zeros(matrix.nnz, np.float32) if in_order is None else entries.data)
         rows.append(pa.table(columns))
     write(pa.concat_tables(rows).unify_dictionaries(), folder / HISTORIES, compression="zstd")
     tensors: dict[str, Tensor] = {}

@@ -121,7 +121,8 @@ class ClosedFormSource(Source):
         """The closed form, fitted anew and whole."""
         settings, R = _checked(self.settings, "LinearCADMR"), histories.fitted_rows
         content = Content(catalogue.modalities, self.graphs)
-        closed_form = ContentAutoencoder(R, GraphAttention(content, R), partial(content_rows, content), settings, _CPU)
+        how = GraphAttention(content, R), partial(content_rows, content), settings, _CPU, histories.fitted_order
+        closed_form = ContentAutoencoder(R, *how)
         closed_form.fit()
         assert closed_form.weights is not None
         return WeightsEngine(self.name, closed_form.weights, closed_form)

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_cadmr.data.order import with_later
 from recbole_cadmr.data.rows import RatingRows, binary
 from recbole_cadmr.errors import UserError
 
@@ -30,19 +31,27 @@ class Histories:
         added: [n_users, n_items], what has come since.
         fitted: [n_users, n_items], those of ``added`` that a model was fitted to, beside the train part.
         sequences: the same in its order, for a model of sequences, by the number of parts; or why there is none.
+        order: of :func:`data.order.ranked`, the places of the train part's entries in their rows [n_users, n_items], of a
+            model that is fitted by them.
     """
 
     parts: Mapping[str, sp.csr_matrix]
     added: sp.csr_matrix
     fitted: sp.csr_matrix
     sequences: Mapping[int, Sequences | UserError] = field(default_factory=dict)
+    order: sp.csr_matrix | None = None
 
     @classmethod
-    def of(cls, parts: list[sp.csr_matrix], sequences: Mapping[int, Sequences | UserError]) -> Histories:
+    def of(
+        cls,
+        parts: list[sp.csr_matrix],
+        sequences: Mapping[int, Sequences | UserError],
+        order: sp.csr_matrix | None = None,
+    ) -> Histories:
         """The histories of the parts of a data set, in their order."""
         matrices = [binary(part) for part in parts]
         nothing = sp.csr_matrix(matrices[0].shape, dtype=np.float32)
-        return cls(dict(zip(PARTS, matrices)), nothing, nothing, sequences)
+        return cls(dict(zip(PARTS, matrices)), nothing, nothing, sequences, order)
 
     def left_out(self, leave_out: str) -> RatingRows:
         """What users are not recommended again; what was added since is among it, unless that is nothing.
@@ -92,6 +101,11 @@ class Histories:
         """What a model that follows from interactions is fitted to: binary [n_users, n_items - 1], without padding."""
         return binary((self.parts["train"] + self.fitted)[:, 1:])
 
+    @property
+    def fitted_order(self) -> sp.csr_matrix | None:
+        """The places of :attr:`fitted_rows` in their rows, what came after training behind the rest, if they are known."""
+        return None if self.order is None else with_later(self.order, self.fitted)[:, 1:]
+
     def with_added(self, rows: sp.csr_matrix, refit: bool = False) -> Histories:
         """The same with further pairs [n_users or more, n_items or more].
 
@@ -100,7 +114,9 @@ class Histories:
         """
         wider = {name: _resized(part, rows.shape) for name, part in self.parts.items()}
         added = binary(_resized(self.added, rows.shape) + rows)
-        return replace(self, parts=wider, added=added, fitted=added if refit else _resized(self.fitted, rows.shape))
+        fitted = added if refit else _resized(self.fitted, rows.shape)
+        order = None if self.order is None else _resized(self.order, rows.shape)
+        return replace(self, parts=wider, added=added, fitted=fitted, order=order)
 
     @cached_property
     def _known(self) -> sp.csr_matrix:

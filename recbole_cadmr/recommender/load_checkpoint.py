@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from recbole.utils import FeatureType
 
 from recbole_cadmr.data.atomic import read_header, read_table
@@ -15,6 +17,7 @@ from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of
+from recbole_cadmr.models.closed_form import ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
@@ -102,4 +105,14 @@ def _histories(session: Session) -> Histories:
                 sequences[n] = Sequences.of(parts[:n], longest)
             except UserError as error:  # of held-out interactions that nobody may ask for
                 sequences[n] = error
-    return Histories.of([part.inter_matrix(form="csr") for part in parts], sequences)
+    return Histories.of([part.inter_matrix(form="csr") for part in parts], sequences, _order(session))
+
+
+def _order(session: Session) -> sp.csr_matrix | None:
+    """Of a model that is fitted by the order of the train part, that."""
+    model = session.model
+    if not isinstance(model, ClosedFormRecommender):
+        return None
+    model.adopt_choices()
+    order = model.closed_form.order if model.closed_form.settings["direction"] else None
+    return None if order is None else sp.hstack([sp.csr_matrix((order.shape[0], 1)), order], "csr", np.float32)

@@ -182,7 +182,12 @@ def _histories(content: bytes, catalogue: Catalogue) -> Histories:
         row, column = users[part == number], items[part == number]
         matrices.append(sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=shape))
     *of_data_set, added, rest = matrices
-    histories = Histories.of(of_data_set, {})
+    order = None
+    if "order" in table.column_names:
+        places, train = table["order"].to_numpy().astype(np.float32), part == 0
+        _expect((places[train] >= 1).all() and np.isfinite(places[train]).all())
+        order = sp.csr_matrix((places[train], (users[train], items[train])), shape=shape)
+    histories = Histories.of(of_data_set, {}, order)
     for rows, refit in ((added, True), (rest, False)):
         histories = histories.with_added(rows, refit) if rows.nnz else histories
     return histories

@@ -28,9 +28,9 @@ from recbole_cadmr.training.held_out import HeldOut
 
 # What has to be done again where a setting changes: little, or the fit of the autoencoder; or else the attention.
 _OF_SCORES = ("enhancement", "output_smoothing", "direct_path", "popularity_damping")
-_OF_FIT = ("content_rows", "reg_weight", "row_scaling", "item_scaling")
+_OF_FIT = ("direction", "content_rows", "reg_weight", "row_scaling", "item_scaling")
 # An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
-_PLAIN = dict.fromkeys((*_OF_SCORES, "content_rows", "row_scaling", "item_scaling"), 0.0)
+_PLAIN = dict.fromkeys((*_OF_SCORES, "direction", "content_rows", "row_scaling", "item_scaling"), 0.0)
 _ROWS = 1024  # of users, enhanced at once
 _FACTOR = 3.0  # by which the weight of one modality is raised or lowered
 

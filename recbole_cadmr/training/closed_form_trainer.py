@@ -118,11 +118,13 @@ def _most_fits(n_users: int, n_items: int) -> int:
 
 def _ladders(settings: Mapping[str, Any], model: ClosedFormRecommender) -> dict[str, list[float]]:
     """The ladders of the settings that are free and have an effect."""
-    content = model.closed_form.has_content
+    content, is_ordered = model.closed_form.has_content, model.closed_form.order is not None
+    without_content = ("direction", "reg_weight", "row_scaling", "item_scaling", "popularity_damping")
     return {
         name: list(setting.ladder)
         for name, setting in own_settings("LinearCADMR").items()
         if setting.ladder is not None
         and name not in model.given
-        and (content or name in ("reg_weight", "row_scaling", "item_scaling", "popularity_damping"))
+        and (content or name in without_content)
+        and (is_ordered or name != "direction")
     }

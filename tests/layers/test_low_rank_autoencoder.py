@@ -9,6 +9,7 @@ import torch
 
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import low_rank_autoencoder
+from recbole_cadmr.layers.linear_autoencoder import FitRows
 from recbole_cadmr.layers.low_rank_autoencoder import (
     LowRankAutoencoder,
     LowRankPlusSparse,
@@ -16,7 +17,7 @@ from recbole_cadmr.layers.low_rank_autoencoder import (
     strongest,
     with_content,
 )
-from tests.oracles.linear import ridge_columns
+from tests.oracles.linear import ordered_columns, ridge_columns
 
 
 @pytest.fixture
@@ -24,11 +25,12 @@ def rows():
     return (np.random.default_rng(3).random((60, 12)) < 0.3).astype(np.float64)
 
 
-def fit(rows, reg_weight, rank, scale=None, content=None):
+def fit(rows, reg_weight, rank, scale=None, content=None, places=None):
     scale = np.ones(rows.shape[1]) if scale is None else scale
     X = sp.csr_matrix(rows * scale)
     F = np.zeros((len(scale), 0)) if content is None else scale[:, None] * content
-    return LowRankAutoencoder.fit(X, F, scale, reg_weight, leading_components(X, F, rank))
+    Y = None if places is None else sp.csr_matrix(rows * places * scale)
+    return LowRankAutoencoder.fit(FitRows(X, F, scale, reg_weight, Y), leading_components(X, F, rank))
 
 
 def dense(B):
@@ -43,6 +45,23 @@ def test_scaled_columns_are_brought_back(rows):
     scale = np.linspace(0.5, 1.5, 12)
     expected = scale[:, None] * ridge_columns(rows * scale, 4.0) / scale
     assert np.abs(dense(fit(rows, 4.0, 12, scale)) - expected).max() < 1e-12
+
+
+def test_with_an_order_it_is_the_exact_one_with_all_components_too(rows):
+    places, scale = np.random.default_rng(5).normal(size=rows.shape), np.linspace(0.5, 1.5, 12)
+    expected = scale[:, None] * ordered_columns(rows * scale, places, 4.0) / scale
+    B = fit(rows, 4.0, 12, scale, places=places)
+    assert np.abs(dense(B) - expected).max() < 1e-12
+    some, others = np.array([0, 5]), np.array([5, 7, 11])
+    assert np.abs(B.entries(some, others) - expected[np.ix_(some, others)]).max() < 1e-12
+    nearer = [np.abs(dense(fit(rows, 4.0, rank, scale, places=places)) - expected).max() for rank in (1, 6, 11)]
+    assert nearer[0] > nearer[1] > nearer[2]
+
+
+def test_with_an_order_content_is_as_further_rows_without_one(rows):
+    places, content = np.random.default_rng(5).normal(size=rows.shape), np.random.default_rng(4).normal(size=(12, 3))
+    whole, moved = np.vstack([rows, content.T]), np.vstack([places, np.zeros((3, 12))])
+    assert np.abs(dense(fit(rows, 4.0, 12, None, content, places)) - ordered_columns(whole, moved, 4.0)).max() < 1e-12
 
 
 def test_content_is_as_further_rows(rows):

@@ -50,8 +50,8 @@ def test_microlens_pairs_in_time_order(tmp_path):
     assert prepare("microlens", "--source", source, "--data_path", tmp_path) == 0
     folder = tmp_path / "microlens50k"
     assert interactions(folder) == [
-        ("1", "10", "train"), ("1", "11", "valid"), ("1", "12", "test"),
-        ("2", "10", "test"), ("2", "11", "train"), ("3", "12", "train"),
+        ("1", "10", "0", "train"), ("1", "11", "1", "valid"), ("1", "12", "2", "test"),
+        ("2", "10", "1", "test"), ("2", "11", "0", "train"), ("3", "12", "0", "train"),
     ]  # fmt: skip
     assert titles(folder) == {"10": 'One, "two"', "11": "Three four"}
     assert "malformed lines of MicroLens-50k_pairs.tsv: 1 (line 3: it must hold a user, a tab and items)" in card(
@@ -66,7 +66,7 @@ def test_microlens_pairs_with_timestamps(tmp_path):
     (source / "MicroLens-50k_titles.csv").write_text("item,title\n10,a\n")
     assert prepare("microlens", "--source", source, "--data_path", tmp_path, "--name", "m") == 0
     assert interactions(tmp_path / "m") == [
-        ("1", "10", "300", "test"), ("1", "11", "100", "train"), ("1", "12", "200", "valid")
+        ("1", "10", "300", "2", "test"), ("1", "11", "100", "0", "train"), ("1", "12", "200", "1", "valid")
     ]  # fmt: skip
 
 
@@ -107,9 +107,9 @@ def test_movielens_layouts_give_one_data_set(tmp_path, layout):
     given = ["--source", source.parent, "--data_path", tmp_path, "--k_core", 1, "--split", "leave-last"]
     assert prepare("movielens", *given, "--name", "ml") == 0
     assert interactions(tmp_path / "ml") == [
-        ("1", "10", "5", "978300760", "train"), ("1", "20", "3", "978300761", "valid"),
-        ("1", "30", "4", "978300762", "test"), ("2", "10", "1", "978300763", "train"),
-        ("2", "20", "4", "978300764", "valid"), ("2", "30", "5", "978300765", "test"),
+        ("1", "10", "5", "978300760", "0", "train"), ("1", "20", "3", "978300761", "1", "valid"),
+        ("1", "30", "4", "978300762", "2", "test"), ("2", "10", "1", "978300763", "0", "train"),
+        ("2", "20", "4", "978300764", "1", "valid"), ("2", "30", "5", "978300765", "2", "test"),
     ]  # fmt: skip
     assert titles(tmp_path / "ml") == {
         "10": "Toy Story (1995)", "20": "Misérables, Les (1995)", "30": "GoldenEye (1995)"
@@ -246,12 +246,12 @@ def test_own_files_of_every_format_give_one_data_set(tmp_path, ending):
     day = 86_400
     new_year = 1_577_836_800
     assert interactions(folder) == [
-        ("ann", "007", "5", str(new_year), "train"),
-        ("ann", "a b", "4", str(new_year + day), "valid"),
-        ("ann", "ü", "1", str(new_year + 2 * day), "test"),
-        ("bob", "007", "5", str(new_year + 368 * day), "test"),
-        ("bob", "a b", "4.5", str(new_year + 367 * day), "valid"),
-        ("bob", "ü", "4", str(new_year + 366 * day), "train"),
+        ("ann", "007", "5", str(new_year), "0", "train"),
+        ("ann", "a b", "4", str(new_year + day), "1", "valid"),
+        ("ann", "ü", "1", str(new_year + 2 * day), "2", "test"),
+        ("bob", "007", "5", str(new_year + 368 * day), "2", "test"),
+        ("bob", "a b", "4.5", str(new_year + 367 * day), "1", "valid"),
+        ("bob", "ü", "4", str(new_year + 366 * day), "0", "train"),
     ]
     assert titles(folder) == {"007": "Spy, film", "a b": "Letters"}
     assert "items that are not among --items: 1" in card(folder)

@@ -190,4 +190,5 @@ def test_times_of_postgres_are_read_with_their_zone(postgres, tmp_path):
         == 0
     )
     lines = (tmp_path / "dataset" / "x" / "x.test.inter").read_text().splitlines()
-    assert lines == ["user_id:token\titem_id:token\ttimestamp:float", *(f"{user}\t3\t1704067203" for user in "123")]
+    header = "user_id:token\titem_id:token\ttimestamp:float\torder:float"
+    assert lines == [header, *(f"{user}\t3\t1704067203\t3" for user in "123")]

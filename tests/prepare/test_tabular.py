@@ -111,7 +111,7 @@ def test_times_of_parquet_are_exact(tmp_path):
     given = ["--inter", tmp_path / "i.parquet", "--time_column", "when", "--split", "time"]
     assert prepare(tmp_path, *given) == 0
     latest = table.sort_values("when").iloc[-2:]
-    assert rows(tmp_path, "test") == sorted(
+    assert [row[:3] for row in rows(tmp_path, "test")] == sorted(
         (user, item, str(when.value)) for user, item, when in latest.itertuples(index=False)
     )
 
@@ -121,8 +121,8 @@ def test_fractions_of_seconds_are_written_as_they_stand(tmp_path):
         tmp_path / "i.csv", [("a", "x", "1600000000.000000002"), ("a", "y", "1600000000.000000001")], (*NAMES, "t")
     )
     assert prepare(tmp_path, "--inter", inter, "--time_column", "t", "--split", "leave-last") == 0
-    assert rows(tmp_path, "test") == [("a", "x", "1600000000.000000002")]
-    assert rows(tmp_path, "train") == [("a", "y", "1600000000.000000001")]
+    assert rows(tmp_path, "test") == [("a", "x", "1600000000.000000002", "1")]
+    assert rows(tmp_path, "train") == [("a", "y", "1600000000.000000001", "0")]
 
 
 def test_ids_of_items_that_are_written_otherwise(tmp_path, capsys):
@@ -304,7 +304,7 @@ def test_reviews_without_times_are_refused_where_times_were(tmp_path, capsys):
 def test_reviews_that_lack_ratings(tmp_path, capsys):
     given = amazon(tmp_path, "2014", dict.fromkeys(range(4), (None, 100)))
     assert prepare(tmp_path, *given, source="amazon") == 0
-    assert {len(row) for row in rows(tmp_path)} == {3}
+    assert {len(row) for row in rows(tmp_path)} == {4}  # user, item, time, order
     assert "interactions without a rating, so that ratings are dropped: 4" in card(tmp_path)
     assert prepare(tmp_path, *given, "--min_rating", 3, source="amazon", name="e") == 2
     assert "4 of 12 values of the rating" in error(capsys)

@@ -31,6 +31,7 @@ from tests.micro import open_checkpoint, write_micro
 
 DEFAULTS = {name: setting.default for name, setting in own_settings("LinearCADMR").items()}
 LADDERS = {name: setting.ladder for name, setting in own_settings("LinearCADMR").items() if setting.ladder is not None}
+DIRECTION = {"direction": LADDERS.pop("direction")}  # where there is an order
 PLAIN = {
     **dict.fromkeys(("content_rows", "row_scaling", "item_scaling", "popularity_damping"), 0.0),
     **dict.fromkeys(("enhancement", "output_smoothing", "direct_path"), 0.0),
@@ -69,11 +70,11 @@ def world(seed: int, density: float, content: str, n_users: int = 200, n_items: 
     return (*map(sp.csr_matrix, parts), sp.csr_matrix(A.astype(np.float32)))
 
 
-def closed_form(R, A, **changes):
+def closed_form(R, A, order=None, **changes):
     settings, device = {**DEFAULTS, **changes}, torch.device("cpu")
     # As vectors of which those of like items are alike: what an item's attention goes to.
     features = F.normalize(torch.from_numpy((A + A.T).toarray()))
-    return ContentAutoencoder(R, lambda _: ({"text": A}, {"text": 1.0}), lambda: features, settings, device)
+    return ContentAutoencoder(R, lambda _: ({"text": A}, {"text": 1.0}), lambda: features, settings, device, order)
 
 
 def searched(R, V, A, budget=12, **options):
@@ -112,6 +113,34 @@ def test_useful_content_is_used():
     R, V, T, A = world(1, 0.07, "useful")
     _, chosen = searched(R, V, A)
     assert measured(R, T, A, **chosen).mean() > 1.2 * measured(R, T, A, **PLAIN).mean()
+
+
+def chains(seed: int, n_users: int = 300, n_items: int = 40):
+    """Training rows with the places of their entries, validation and test items of people who go on from item to item."""
+    rng = np.random.default_rng(seed)
+    parts, order = np.zeros((3, n_users, n_items), dtype=np.float32), np.zeros((n_users, n_items), dtype=np.float32)
+    for user in range(n_users):
+        walk = (rng.integers(n_items) + np.cumsum(rng.integers(1, 4, 7))) % n_items  # a few steps on, never back
+        parts[0, user, walk[:5]], parts[1, user, walk[5]], parts[2, user, walk[6]] = 1, 1, 1
+        order[user, walk[:5]] = 1 + np.arange(5)
+    return (*map(sp.csr_matrix, (*parts, order)), sp.csr_matrix((n_items, n_items), dtype=np.float32))
+
+
+def test_the_order_counts_where_it_tells_what_comes_next_and_only_there():
+    R, V, T, order, nothing = chains(0)
+    shuffled = order.copy()
+    for user in range(order.shape[0]):
+        row = slice(*order.indptr[user : user + 2])
+        shuffled.data[row] = np.random.default_rng(user).permutation(order.data[row])
+    ladders = {name: LADDERS[name] for name in ("reg_weight", "row_scaling")} | DIRECTION
+    found = {}
+    for name, known in (("order", order), ("no order", shuffled)):
+        form = closed_form(R, nothing, order=known)
+        search = ClosedFormSearch(form, HeldOut(R, V, "Recall@10", 10), ladders, 8)
+        found[name] = search.run()
+    assert found["order"]["direction"] == 1.0 and found["no order"]["direction"] == 0.0
+    with_it = measured(R, T, nothing, order=order, **found["order"]).mean(0)
+    assert (with_it > 1.5 * measured(R, T, nothing, order=order, **found["no order"]).mean(0)).all()
 
 
 @pytest.mark.parametrize("fit", ["exact", "sparse"])

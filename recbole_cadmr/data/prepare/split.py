@@ -67,13 +67,21 @@ SPLITS: dict[str, Split] = {
 }
 
 
+_ORDERED = ("leave-last", "time")
+
+
 def split_parts(table: pd.DataFrame, how: str, seed: int, skipped: SkippedRows) -> dict[str, pd.DataFrame]:
     """Train, validation and test part of ``table`` by one of :data:`SPLITS`.
+
+    Where that goes by the order of interactions, and they have no column ``order``, they get it: how many of the user's
+    are earlier.
 
     Raises:
         UserError: if nothing is left to train on, or the split needs timestamps that are missing.
     """
     labels = SPLITS[how](table, np.random.default_rng(seed))
+    if how in _ORDERED and "order" not in table:
+        table = table.assign(order=_earlier(table))
     parts = {part: table[labels == label] for label, part in enumerate(PARTS)}
     if parts["train"].empty:
         raise UserError(f"--split {how} leaves nothing to train on; give more data or another split")
@@ -89,6 +97,16 @@ def _by_time(interactions: pd.DataFrame) -> np.ndarray:
     if "timestamp" not in interactions:
         return np.arange(len(interactions))
     return np.argsort(interactions["timestamp"].to_numpy(), kind="stable")
+
+
+def _earlier(interactions: pd.DataFrame) -> np.ndarray:
+    """Of each row: how many rows of its user have an earlier time or, without timestamps, come before it."""
+    order = _by_time(interactions)
+    place, _ = _places(interactions["user_id"], order)
+    if "timestamp" not in interactions:
+        return place
+    same = [pd.factorize(interactions["user_id"])[0], interactions["timestamp"].to_numpy()]
+    return pd.Series(place).groupby(same).transform("min").to_numpy()
 
 
 def _places(ids: pd.Series, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from recbole_cadmr.screen import note
 _BLOCK = 4096  # rows copied at once
 _LINES = 2**17  # lines made at once
 _OPTIONAL = ("rating", "timestamp", "order")
+_IN_ORDER = {"TIME_FIELD": "order", "load_col": {"inter": ["user_id", "item_id", "order"]}}  # settings, of a set with it
 
 
 def deliver(prepared: Prepared, target: Path, work: Path, told: Sequence[str] = ()) -> Path:
@@ -64,6 +65,7 @@ def write_data_set(folder: Path, prepared: Prepared) -> None:
         "modalities": [features.name for features in prepared.features if features.rows],
         "item_graphs": [features.name for features in prepared.features if features.graph],
         **({"new_items": True} if prepared.new_items else {}),
+        **(_IN_ORDER if any("order" in rows for rows in prepared.parts.values()) else {}),
         **prepared.settings,
     }
     write_encoders(folder, {features.name: features.encoder for features in prepared.features if features.encoder})
