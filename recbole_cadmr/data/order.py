@@ -51,3 +51,15 @@ def centred(order: sp.csr_matrix) -> sp.csr_matrix:
     middle, root = total / np.maximum(length, 1), np.sqrt(np.maximum(length - 1, 1))
     values = (order.data - np.repeat(middle, length)) / np.repeat(root, length)
     return sp.csr_matrix((values, order.indices, order.indptr), order.shape)
+
+
+def by_recency(order: sp.csr_matrix, exponent: float) -> sp.csr_matrix:
+    """What each entry of rows [U, I] of :func:`ranked` counts for: ``(1 + how many are later)^-exponent``.
+
+    On average 1 in a row.
+    """
+    length = np.diff(order.indptr)
+    counts = (np.repeat(length, length) + 1 - order.data.astype(np.float64)) ** -exponent
+    total = np.bincount(np.repeat(np.arange(len(length)), length), counts, len(length))
+    counts *= np.repeat(length / np.maximum(total, 1e-300), length)
+    return sp.csr_matrix((counts.astype(np.float32), order.indices, order.indptr), order.shape)

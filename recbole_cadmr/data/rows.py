@@ -74,31 +74,38 @@ class RatingRows:
     Args:
         matrix: [n_rows, n_columns]; every stored entry counts as 1, however often it is stored.
         device: where the rows are used.
+        are_counts: whether entries, each stored once, count for what they are instead.
     """
 
-    def __init__(self, matrix: sp.csr_matrix, device: str | torch.device = "cpu") -> None:
+    def __init__(self, matrix: sp.csr_matrix, device: str | torch.device = "cpu", are_counts: bool = False) -> None:
         csr = sp.csr_matrix(matrix)
         csr.sum_duplicates()
         self.n_rows, self.n_columns = csr.shape
         self._start = torch.from_numpy(csr.indptr.astype("int64")).to(device)
         self._column = torch.from_numpy(csr.indices.astype("int32")).to(device)
+        self._count = torch.from_numpy(csr.data.astype("float32")).to(device) if are_counts else None
 
     def lengths(self, ids: torch.Tensor) -> torch.Tensor:
         """How many ones there are in rows ``ids`` [B]."""
         return self._start[ids + 1] - self._start[ids]
 
     def entries(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions of the ones in rows ``ids`` [B]: their place in ``ids`` and their column, [nnz] each."""
+        """Positions of the entries of rows ``ids`` [B]: their place in ``ids`` and their column, [nnz] each."""
+        row, place = self._places(ids)
+        return row, self._column[place].long()
+
+    def _places(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         start, length = self._start[ids], self.lengths(ids)
         row = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), length)
         first = length.cumsum(0) - length  # where each row begins in the result
         place = torch.arange(len(row), device=ids.device) - first[row] + start[row]
-        return row, self._column[place].long()
+        return row, place
 
     def batch(self, ids: torch.Tensor) -> RowBatch:
-        """Rows ``ids`` [B], every entry 1."""
-        row, column = self.entries(ids)
-        return RowBatch(row, column, torch.ones(len(row), device=row.device), len(ids), self.n_columns, ids)
+        """Rows ``ids`` [B], every entry 1 or what it counts for."""
+        row, place = self._places(ids)
+        value = torch.ones(len(row), device=row.device) if self._count is None else self._count[place]
+        return RowBatch(row, self._column[place].long(), value, len(ids), self.n_columns, ids)
 
     def dense(self, ids: torch.Tensor) -> torch.Tensor:
         """Rows ``ids`` as float32 [B, n_columns]."""

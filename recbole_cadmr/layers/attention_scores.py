@@ -23,6 +23,8 @@ TINY = 1e-30  # least probability, within float32
 class AttentionScores:
     """``log p(j | u)`` with ``p(j | u) = mean_(i in u) A_ij``, a mean over some members; 0 for empty rows.
 
+    Items of a row count for their values, which are 1 on average.
+
     Args:
         members: of each, queries [I, d], divided by its temperature, and keys [I, d], whose products are the logits of
             ``A = softmax(Q K')``.
@@ -76,7 +78,13 @@ class AttentionScores:
         return (scores + behind).scatter_add_(1, items, log_p - behind)
 
     def paths(
-        self, chosen: Tensor, item: int, weight: float, scores: Tensor | None, n_candidates: int | None
+        self,
+        chosen: Tensor,
+        item: int,
+        weight: float,
+        scores: Tensor | None,
+        n_candidates: int | None,
+        counts: Tensor | None = None,
     ) -> list[ScorePath]:
         """What each of the items ``chosen`` [n] adds to ``weight * log p`` of an item.
 
@@ -85,10 +93,12 @@ class AttentionScores:
 
         Args:
             scores: [1, I], by which ``n_candidates`` are looked at; None if all are.
+            counts: [n], what each of the chosen items counts for, 1 on average; all alike if not given.
         """
         if scores is not None and n_candidates is not None:
             zeros = torch.zeros_like(chosen)
-            batch = RowBatch(zeros, chosen, torch.ones(len(chosen), device=chosen.device), 1, scores.shape[1])
+            value = torch.ones(len(chosen), device=chosen.device) if counts is None else counts
+            batch = RowBatch(zeros, chosen, value, 1, scores.shape[1])
             items = candidates(scores, n_candidates)
             if item not in items:
                 behind = weight * self.log_p_at(batch, items).amin()
@@ -96,7 +106,7 @@ class AttentionScores:
         uniform = math.log(len(self.members[0][1]))
         added = torch.zeros(len(chosen), dtype=torch.float64, device=chosen.device)
         for query, key in self.members:
-            log_p, shares = shares_of_mean(query, key, chosen, item)
+            log_p, shares = shares_of_mean(query, key, chosen, item, counts)
             added += shares * (max(log_p, math.log(TINY)) + uniform) / len(self.members)
         attention = ScorePath(ATTENTION, "", (weight * added).cpu().numpy())
         return [attention, ScorePath(UNIFORM, "", np.array([-weight * uniform]), by_item=False)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_cadmr.data.order import centred
+from recbole_cadmr.data.order import by_recency, centred
 from recbole_cadmr.data.rows import RowBatch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_graph import item_degree, two_hops
@@ -45,7 +45,8 @@ class ContentAutoencoder:
     training rows with zero diagonal (EASE, Steck 2019). ``R + a R H`` is CADMR's enhanced rating matrix: a row that
     already holds the neighbours of what the user chose. Rows are scaled by ``degree^-row_scaling`` and columns by
     ``degree^-item_scaling`` for the fit. Content counts in it, too, as rows ``content_rows F'`` below those of the
-    users (CEASE, Jeunen et al. 2020), and the order in which users have chosen at ``direction`` (:class:`FitRows`).
+    users (CEASE, Jeunen et al. 2020), and the order in which users have chosen at ``direction`` (:class:`FitRows`). The
+    rows R that are scored count recent entries for more with ``recency``.
 
     Args:
         R: binary training rows [U, I].
@@ -120,6 +121,21 @@ class ContentAutoencoder:
         nothing = sp.csr_matrix(2 * (self.R.shape[1],), dtype=np.float32)
         return sum(parts.values(), nothing).tocsr()
 
+    def rows(self, settings: Mapping[str, Any]) -> sp.csr_matrix:
+        """What users are scored by [U, I]: R, of which recent entries count for more with ``recency``.
+
+        Raises:
+            UserError: if order counts that is not known.
+        """
+        return by_recency(self._known_order(), settings["recency"]) if settings["recency"] else self.R
+
+    def _known_order(self) -> sp.csr_matrix:
+        if self.order is None:
+            raise UserError(
+                "direction and recency count by the order of interactions, which is not known; set both to 0"
+            )
+        return self.order
+
     @property
     def has_content(self) -> bool:
         """Whether any item attends to another one."""
@@ -174,9 +190,7 @@ class ContentAutoencoder:
         F = (_content_rows(settings) * left[:, None] * self._content(settings)).astype(scaled.dtype)
         Y = None
         if settings["direction"]:
-            if self.order is None:
-                raise UserError("direction counts by the order of interactions, which is not known; set it to 0")
-            ordered = settings["direction"] * sp.diags(rows) @ centred(self.order) @ sp.diags(left)
+            ordered = settings["direction"] * sp.diags(rows) @ centred(self._known_order()) @ sp.diags(left)
             Y = ordered.tocsr().astype(scaled.dtype)
         return FitRows(scaled, F, left, settings["reg_weight"] * float(size / max(unscaled, 1e-12)), Y)
 

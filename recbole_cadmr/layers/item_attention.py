@@ -185,6 +185,8 @@ def log_totals(query: Tensor, key: Tensor) -> Tensor:
 def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBatch, items: Tensor) -> Tensor:
     """``log mean_(i in row) A_ij`` [B, C] at the items [B, C] of each row of a batch alone; 0 for empty rows.
 
+    Entries count for their values, which are 1 on average.
+
     Args:
         query, key: [I, d].
         log_total: [I], of :func:`log_totals`.
@@ -197,7 +199,8 @@ def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBa
         step = torch.arange(int(length[rows].max()), device=key.device)
         inside = step < length[rows, None]
         asking = batch.column[torch.where(inside, first[rows, None] + step, 0)]
-        logits = query[asking] @ key[items[rows]].mT - log_total[asking][..., None]
+        counts = batch.value[torch.where(inside, first[rows, None] + step, 0)].log()
+        logits = query[asking] @ key[items[rows]].mT + (counts - log_total[asking])[..., None]
         logits = logits.masked_fill_(~inside[..., None], -torch.inf)
         log_mean = logits.logsumexp(1) - length[rows, None].log()
         result[rows] = log_mean.masked_fill_((length[rows] == 0)[:, None], 0.0)
@@ -205,13 +208,18 @@ def log_mean_entries(query: Tensor, key: Tensor, log_total: Tensor, batch: RowBa
 
 
 @torch.no_grad()
-def shares_of_mean(query: Tensor, key: Tensor, row: Tensor, item: int) -> tuple[float, Tensor]:
+def shares_of_mean(
+    query: Tensor, key: Tensor, row: Tensor, item: int, counts: Tensor | None = None
+) -> tuple[float, Tensor]:
     """``log mean_(i in row) A_ij`` of an item j, and the share that each i has in this mean: float64 [n].
 
     Args:
         query, key: [I, d].
         row: int64 [n], the items of the row; one at least.
+        counts: [n], what each counts for, 1 on average; all alike if not given.
     """
     asking = query[row]
     logits = (asking.double() @ key[item].double()) - log_totals(asking, key).double()
+    if counts is not None:
+        logits += counts.double().log()
     return float(logits.logsumexp(0)) - math.log(len(row)), logits.softmax(0)

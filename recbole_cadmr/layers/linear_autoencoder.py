@@ -54,8 +54,8 @@ def exact_autoencoder(
     ``P = (X'X + reg_weight I)^-1``, ``B_ij = -P_ij / P_jj`` (EASE, equation 8), by Cholesky and in place: ``gram``
     = X'X [I, I] is overwritten; on a CPU nothing else of its size is held, on a GPU one matrix.
 
-    With a skew-symmetric K [I, I] (:class:`FitRows`) it is ``P (X'X + K)`` but for the multiple of each column of P that
-    makes the diagonal zero: ``B_ij = (P K)_ij - P_ij (1 + (P K)_jj) / P_jj``. That takes one more matrix of its size.
+    With a skew-symmetric K [I, I] (:class:`FitRows`) it is ``P (X'X + K)`` but for the multiple of each column of P
+    that makes the diagonal zero: ``B_ij = (P K)_ij - P_ij (1 + (P K)_jj) / P_jj``; one more matrix of its size is held.
 
     Args:
         name: what ``reg_weight`` is called in the settings.
@@ -102,7 +102,7 @@ class SolvedAutoencoder:
         return scale[rows, None] * np.where(rows[:, None] == columns, 0.0, B) / scale[columns]
 
     def _solved(self, X: sp.csr_matrix, wanted: np.ndarray) -> np.ndarray | None:
-        """What the regularised Gram matrix has to be multiplied by to give columns [I, m]; None after too many steps."""
+        """What the regularised Gram matrix is to be multiplied by to give columns [I, m]; None after too many steps."""
         F, ridge = self.given.F.astype(np.float64), self.given.reg_weight
         diagonal = np.asarray(X.multiply(X).sum(0)).reshape(-1, 1) + (F**2).sum(1, keepdims=True) + ridge
         length = np.linalg.norm(wanted, axis=0)

@@ -45,8 +45,8 @@ class LowRankAutoencoder:
     what f does to the smaller eigenvalues is taken to be linear, which it nearly is below ``reg_weight``. B is exact
     where r is the rank of G, and is never formed. With an order (:class:`FitRows`) there is ``P K`` beside it, with
     ``P = (G + reg_weight I)^-1 ~ V diag(1 / (theta + reg_weight) - c) V' + c I``, c being ``1 / (t + reg_weight)`` of
-    the mean t of the other eigenvalues, and k its diagonal: ``W diag(1 + k) + P K diag(1 - diag W)`` in place of W, whose
-    diagonal is left out, too, before columns are divided by ``1 - diag W``.
+    the mean t of the other eigenvalues, and k its diagonal: ``W diag(1 + k) + P K diag(1 - diag W)`` in place of W,
+    whose diagonal is left out, too, before columns are divided by ``1 - diag W``.
 
     Attributes:
         left, right: [I, r + d], the dense part ``left right'`` of W.
@@ -257,8 +257,7 @@ def _stacked(blocks: Iterable[sp.csr_matrix], n_items: int, n_entries: int) -> s
 
 
 def _heavy_rows(rows: sp.csr_matrix, n_entries: int) -> np.ndarray:
-    """Those of users of most items, if these are more than a quarter of the entries that a row of items by items keeps.
-    """
+    """Those with most entries, if these are more than a quarter of what a row of items by items keeps."""
     degree = rows.getnnz(1)
     largest = np.argsort(-degree, kind="stable")[:_HEAVY]
     return largest[4 * degree[largest] > n_entries]

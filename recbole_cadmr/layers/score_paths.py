@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,13 @@ class ScorePath:
     modality: str
     contributions: np.ndarray
     by_item: bool = True
+
+
+def counted(paths: list[ScorePath], counts: np.ndarray | None) -> list[ScorePath]:
+    """The paths, where each of the chosen items counts for so much [n]; all alike if that is not given."""
+    if counts is None:
+        return paths
+    return [replace(path, contributions=path.contributions * counts) if path.by_item else path for path in paths]
 
 
 def score_of(paths: list[ScorePath]) -> float:

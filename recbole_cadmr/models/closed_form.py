@@ -17,9 +17,11 @@ from recbole_cadmr.data.rows import RatingRows
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_graph import GraphAttention
-from recbole_cadmr.layers.score_paths import ScorePath
+from recbole_cadmr.layers.score_paths import ScorePath, counted
 from recbole_cadmr.models.base import HistoryRecommender
 from recbole_cadmr.models.content import content_rows, training_order, training_rows
+
+OF_ORDER = ("direction", "recency")  # settings that have no effect without an order
 
 
 class ClosedFormRecommender(HistoryRecommender):
@@ -45,15 +47,16 @@ class ClosedFormRecommender(HistoryRecommender):
     ) -> None:
         super().__init__(config, dataset)
         R, order = training_rows(dataset), training_order(dataset)
-        if settings["direction"] and order is None:
+        ordered = [name for name in OF_ORDER if settings[name]]
+        if ordered and order is None:
             raise UserError(
-                f"direction counts by the order of interactions, and no column {dataset.time_field} of "
-                f"{dataset.dataset_name} is loaded; name one by TIME_FIELD and in load_col, or leave direction out"
+                f"{ordered[0]} counts by the order of interactions, and no column {dataset.time_field} of "
+                f"{dataset.dataset_name} is loaded; name one by TIME_FIELD and in load_col, or leave {ordered[0]} out"
             )
-        self.rating_rows = RatingRows(R, self.device)
         self.closed_form = ContentAutoencoder(
             R, GraphAttention(dataset, R), partial(content_rows, dataset), settings, self.device, order
         )
+        self._take_rows()
         self.given, self._defaults = frozenset(given), dict(settings)
         self.own_settings: dict[str, float] = {}
         self.chosen, self._adopted = "", ""
@@ -91,10 +94,26 @@ class ClosedFormRecommender(HistoryRecommender):
         logging.getLogger("recbole_cadmr").info(f"content attention: {weights or 'none'}", extra={"screen": ""})
         return self.closed_form.fit(kind)
 
-    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
-        """The ways through the closed form; see :meth:`ContentAutoencoder.paths`."""
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None = None, counts: Tensor | None = None
+    ) -> list[ScorePath]:
+        """The ways through the closed form; see :meth:`ContentAutoencoder.paths`.
+
+        Args:
+            counts: float32 [n], what each of the chosen items counts for; 1 if not given.
+        """
         self.adopt_choices()
-        return self.closed_form.paths(chosen.cpu().numpy() - 1, item - 1)
+        paths = self.closed_form.paths(chosen.cpu().numpy() - 1, item - 1)
+        return counted(paths, None if counts is None else counts.cpu().double().numpy())
+
+    def _scores(self, users: Tensor) -> Tensor:
+        self.adopt_choices()  # rows are weighed by them
+        return super()._scores(users)
+
+    def _take_rows(self) -> None:
+        """Score users by what the settings make of their rows."""
+        settings = self.closed_form.settings
+        self.rating_rows = RatingRows(self.closed_form.rows(settings), self.device, bool(settings["recency"]))
 
     def adopt_choices(self) -> None:
         """Let the closed form use what was chosen."""
@@ -103,4 +122,5 @@ class ClosedFormRecommender(HistoryRecommender):
             # What was given after the choice, by settings_schedule, holds.
             free = {name: value for name, value in chosen.items() if name not in self.given}
             self.closed_form.use({**self._defaults, **free})
+            self._take_rows()
             self._adopted = self.chosen

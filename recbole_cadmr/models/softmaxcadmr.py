@@ -273,16 +273,19 @@ class SoftmaxCADMR(ClosedFormRecommender):
         return self.attention_scores.log_p(batch)
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None = None) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None = None, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The ways through the closed form and those of :meth:`AttentionScores.paths`."""
         self.fit()
         row, scores = chosen.to(self.device) - 1, None
         if self.n_candidates is not None:
-            ones = torch.ones(len(row), device=self.device)
-            scores = self.closed_form.scores(RowBatch(torch.zeros_like(row), row, ones, 1, self.n_items - 1))
+            value = torch.ones(len(row), device=self.device) if counts is None else counts.to(self.device)
+            scores = self.closed_form.scores(RowBatch(torch.zeros_like(row), row, value, 1, self.n_items - 1))
         weight = float(self.attention_weight)
-        attention = self.attention_scores.paths(row, item - 1, weight, scores, self.n_candidates)
-        return [*super().score_paths(chosen, item, user), *attention]
+        counts = None if counts is None else counts.to(self.device)
+        attention = self.attention_scores.paths(row, item - 1, weight, scores, self.n_candidates, counts)
+        return [*super().score_paths(chosen, item, user, counts), *attention]
 
     @torch.no_grad()
     def diagnostics(self) -> dict[str, float]:

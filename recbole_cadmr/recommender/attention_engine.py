@@ -75,14 +75,17 @@ class AttentionEngine(Engine):
         return sp.csr_matrix((listed.flatten().numpy(), *place), (batch.n_rows, self.n_items))
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The paths of the closed form, and what each chosen item adds to log p."""
         row, scores = chosen.cpu() - 1, None
         if self.n_candidates is not None:
-            batch = RowBatch(torch.zeros_like(row), row, torch.ones(len(row)), 1, self.n_items - 1)
+            value = torch.ones(len(row)) if counts is None else counts
+            batch = RowBatch(torch.zeros_like(row), row, value, 1, self.n_items - 1)
             scores = self.closed_form.scores_of(batch, content_weight)
-        attention = self.attention.paths(row, item - 1, self.weight, scores, self.n_candidates)
-        return [*self.closed_form.score_paths(chosen, item, user, content_weight), *attention]
+        attention = self.attention.paths(row, item - 1, self.weight, scores, self.n_candidates, counts)
+        return [*self.closed_form.score_paths(chosen, item, user, content_weight, counts), *attention]
 
     def item_vectors(self) -> Tensor:
         """The keys of all members side by side."""

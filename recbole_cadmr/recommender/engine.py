@@ -74,13 +74,16 @@ class Engine(ABC):
         """The engine to ask for the scores of so many people, one after the other."""
         return self
 
-    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The parts of the score of an item, which add up to it.
 
         Args:
             chosen: int64 [n], what the person has, ascending; one item at least.
             user: whose they are; None of people the model has not seen.
             content_weight: as of :meth:`scores`.
+            counts: float32 [n], what each of the chosen items counts for in the person's row; 1 if not given.
 
         Raises:
             UserError: if nothing true can be said about this model's scores.

@@ -77,10 +77,11 @@ def explain(parts: Parts, user: Any, history: Any, item: Any, content_weight: An
         raise UserError("explain takes either a `user` or a `history`")
     if history is None:
         person = int(request.user_numbers(catalogue, [user])[0])
-        chosen = np.unique(parts.histories.known.entries(torch.tensor([person]))[1].numpy())
-        if not len(chosen):
+        row = parts.histories.known.batch(torch.tensor([person]))
+        if not len(row.column):
             raise UserError(f"nothing is known about the user '{user}'")
-        return _explanation(parts, chosen, number, person, weight)
+        counts = row.value if parts.histories.recency else None
+        return _explanation(parts, row.column.numpy(), number, person, weight, counts=counts)
     if not engine.takes_histories:
         raise UserError(f"{engine.name} knows only the users it was trained on; it takes no `history`")
     if isinstance(history, pd.DataFrame):
@@ -95,7 +96,13 @@ def explain(parts: Parts, user: Any, history: Any, item: Any, content_weight: An
 
 
 def _explanation(
-    parts: Parts, chosen: np.ndarray, item: int, user: int | None, content_weight: float, unknown: int = 0
+    parts: Parts,
+    chosen: np.ndarray,
+    item: int,
+    user: int | None,
+    content_weight: float,
+    unknown: int = 0,
+    counts: torch.Tensor | None = None,
 ) -> Explanation:
     """Why the item of a number has its score.
 
@@ -103,8 +110,9 @@ def _explanation(
         chosen: numbers of the items that the person has, ascending; one at least.
         user: the number of the person; None of one that the model has not seen.
         unknown: as of :class:`Explanation`.
+        counts: as of :meth:`Engine.score_paths`.
     """
-    paths = parts.engine.score_paths(torch.from_numpy(chosen), item, user, content_weight)
+    paths = parts.engine.score_paths(torch.from_numpy(chosen), item, user, content_weight, counts)
     ids = parts.catalogue.item_ids
     rows = [
         (path.name, path.modality, chosen_item, float(contribution))

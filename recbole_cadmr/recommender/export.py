@@ -97,7 +97,7 @@ def write_export(
             (aside / ENGINE).write_bytes(safetensors.torch.save(tensors))
         card = {
             **{name: value for name, value in parts.card.items() if name not in _OWN},
-            "engine": described,
+            "engine": described | ({"recency": parts.histories.recency} if parts.histories.recency else {}),
             "measured": _measured(engine, small, parts.histories, int(neighbours)),
             "licence": LICENCE_NOTE,
             "encoders": {name: msgspec.to_builtins(e.named()) for name, e in parts.catalogue.encoders.items()},

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_cadmr.data.order import with_later
+from recbole_cadmr.data.order import by_recency, with_later
 from recbole_cadmr.data.rows import RatingRows, binary
 from recbole_cadmr.errors import UserError
 
@@ -31,8 +31,9 @@ class Histories:
         added: [n_users, n_items], what has come since.
         fitted: [n_users, n_items], those of ``added`` that a model was fitted to, beside the train part.
         sequences: the same in its order, for a model of sequences, by the number of parts; or why there is none.
-        order: of :func:`data.order.ranked`, the places of the train part's entries in their rows [n_users, n_items], of a
-            model that is fitted by them.
+        order: of :func:`data.order.ranked`, the places of the train part's entries in their rows [n_users, n_items],
+            of a model that goes by them.
+        recency: the exponent by which such a model weighs down what is not recent (:func:`data.order.by_recency`).
     """
 
     parts: Mapping[str, sp.csr_matrix]
@@ -40,6 +41,7 @@ class Histories:
     fitted: sp.csr_matrix
     sequences: Mapping[int, Sequences | UserError] = field(default_factory=dict)
     order: sp.csr_matrix | None = None
+    recency: float = 0.0
 
     @classmethod
     def of(
@@ -47,11 +49,12 @@ class Histories:
         parts: list[sp.csr_matrix],
         sequences: Mapping[int, Sequences | UserError],
         order: sp.csr_matrix | None = None,
+        recency: float = 0.0,
     ) -> Histories:
         """The histories of the parts of a data set, in their order."""
         matrices = [binary(part) for part in parts]
         nothing = sp.csr_matrix(matrices[0].shape, dtype=np.float32)
-        return cls(dict(zip(PARTS, matrices)), nothing, nothing, sequences, order)
+        return cls(dict(zip(PARTS, matrices)), nothing, nothing, sequences, order, recency)
 
     def left_out(self, leave_out: str) -> RatingRows:
         """What users are not recommended again; what was added since is among it, unless that is nothing.
@@ -64,7 +67,9 @@ class Histories:
     @cached_property
     def known(self) -> RatingRows:
         """What a model scores users by: the train part and what was added since."""
-        return RatingRows(self._known)
+        if not self.recency or self.order is None:
+            return RatingRows(self._known)
+        return RatingRows(by_recency(with_later(self.order, self.added), self.recency), are_counts=True)
 
     @cached_property
     def trained(self) -> RatingRows:
@@ -103,7 +108,7 @@ class Histories:
 
     @property
     def fitted_order(self) -> sp.csr_matrix | None:
-        """The places of :attr:`fitted_rows` in their rows, what came after training behind the rest, if they are known."""
+        """The places of :attr:`fitted_rows` in their rows, if known; what came after training is behind the rest."""
         return None if self.order is None else with_later(self.order, self.fitted)[:, 1:]
 
     def with_added(self, rows: sp.csr_matrix, refit: bool = False) -> Histories:

@@ -17,7 +17,7 @@ from recbole_cadmr.data.encoders import read_encoders
 from recbole_cadmr.data.sequences import Sequences
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.files import sha256_of
-from recbole_cadmr.models.closed_form import ClosedFormRecommender
+from recbole_cadmr.models.closed_form import OF_ORDER, ClosedFormRecommender
 from recbole_cadmr.models.contract import traits
 from recbole_cadmr.models.own import refuse_other, take_in
 from recbole_cadmr.recommender.catalogue import Catalogue, item_texts, plain_ids
@@ -105,14 +105,16 @@ def _histories(session: Session) -> Histories:
                 sequences[n] = Sequences.of(parts[:n], longest)
             except UserError as error:  # of held-out interactions that nobody may ask for
                 sequences[n] = error
-    return Histories.of([part.inter_matrix(form="csr") for part in parts], sequences, _order(session))
+    return Histories.of([part.inter_matrix(form="csr") for part in parts], sequences, *_order(session))
 
 
-def _order(session: Session) -> sp.csr_matrix | None:
-    """Of a model that is fitted by the order of the train part, that."""
+def _order(session: Session) -> tuple[sp.csr_matrix | None, float]:
+    """Of a model that goes by the order of the train part, that, and by how much what is not recent counts for less."""
     model = session.model
     if not isinstance(model, ClosedFormRecommender):
-        return None
+        return None, 0.0
     model.adopt_choices()
-    order = model.closed_form.order if model.closed_form.settings["direction"] else None
-    return None if order is None else sp.hstack([sp.csr_matrix((order.shape[0], 1)), order], "csr", np.float32)
+    order, settings = model.closed_form.order, model.closed_form.settings
+    if order is None or not any(settings[name] for name in OF_ORDER):
+        return None, 0.0
+    return sp.hstack([sp.csr_matrix((order.shape[0], 1)), order], "csr", np.float32), settings["recency"]

@@ -70,6 +70,7 @@ class _Engine(msgspec.Struct):
     n_candidates: Annotated[int, Meta(ge=1)] | None = None
     members: Annotated[int, Meta(ge=1, le=1000)] = 1
     n_scored: Annotated[int, Meta(ge=1)] | None = None
+    recency: Annotated[float, Meta(ge=0, le=10)] = 0.0
 
 
 class _Card(msgspec.Struct):
@@ -106,7 +107,7 @@ def read_export(folder: Path) -> Parts:
         )
         order = content[export.SETTINGS].get("modalities") or []
         catalogue = replace(_catalogue(files, features, order), encoders=described.encoders)
-        histories = _histories(files[export.HISTORIES], catalogue)
+        histories = _histories(files[export.HISTORIES], catalogue, described.engine.recency)
         values = described.source or described.closed_form
         source = source_of(values, described.model, tensors, catalogue.n_items) if values else Unchanging()
         engine = _engine(described, files, tensors, catalogue, histories, source)
@@ -170,7 +171,7 @@ def _catalogue(files: Mapping[str, bytes], tensors: Mapping[str, Tensor], order:
     return Catalogue(np.append(padding, users), np.append(padding, item_ids), table, modalities)
 
 
-def _histories(content: bytes, catalogue: Catalogue) -> Histories:
+def _histories(content: bytes, catalogue: Catalogue, recency: float) -> Histories:
     table = _table(content, "user_id", "item_id", "part")
     users = _numbers(table["user_id"], catalogue.user_numbers)
     items = _numbers(table["item_id"], catalogue.item_numbers)
@@ -187,7 +188,8 @@ def _histories(content: bytes, catalogue: Catalogue) -> Histories:
         places, train = table["order"].to_numpy().astype(np.float32), part == 0
         _expect((places[train] >= 1).all() and np.isfinite(places[train]).all())
         order = sp.csr_matrix((places[train], (users[train], items[train])), shape=shape)
-    histories = Histories.of(of_data_set, {}, order)
+    _expect(order is not None or not recency)
+    histories = Histories.of(of_data_set, {}, order, recency)
     for rows, refit in ((added, True), (rest, False)):
         histories = histories.with_added(rows, refit) if rows.nnz else histories
     return histories

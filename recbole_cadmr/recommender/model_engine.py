@@ -181,7 +181,9 @@ class ModelEngine(Engine):
         return interaction
 
     @_one_at_a_time
-    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The parts of the score of an item."""
         if self.sequential and not self.explains:
             raise UserError(
@@ -190,7 +192,8 @@ class ModelEngine(Engine):
             )
         if not self.explains:
             return super().score_paths(chosen, item, user, content_weight)
-        return weighed(self.model.score_paths(chosen, item, user), content_weight)
+        how = {} if counts is None else {"counts": counts}  # of a closed form alone
+        return weighed(self.model.score_paths(chosen, item, user, **how), content_weight)
 
     @property
     def modality_weights(self) -> Mapping[str, float]:

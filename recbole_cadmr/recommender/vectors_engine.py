@@ -97,7 +97,9 @@ class VectorsEngine(Engine):
         return torch.addmm(self.item_bias, of_users, self.vectors_of_items.T)
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The inner products by the free vectors and by the content of each modality; of no chosen item in particular.
 
         Features may be held in half precision: what they lack by that is counted for the content of any item, so that

@@ -17,7 +17,7 @@ from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.content_autoencoder import ContentAutoencoder
 from recbole_cadmr.layers.content_paths import weighed
 from recbole_cadmr.layers.low_rank_autoencoder import LowRankPlusSparse, entries
-from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath
+from recbole_cadmr.layers.score_paths import ITEM_WEIGHTS, ScorePath, counted
 from recbole_cadmr.memory import free_bytes
 from recbole_cadmr.recommender.engine import Engine
 from recbole_cadmr.recommender.path_weights import PathWeights
@@ -131,8 +131,14 @@ class WeightsEngine(Engine):
         return sp.csr_matrix((scores.data, scores.indices + 1, scores.indptr), (rows.n_rows, self.n_items))
 
     @torch.no_grad()
-    def score_paths(self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0) -> list[ScorePath]:
+    def score_paths(
+        self, chosen: Tensor, item: int, user: int | None, content_weight: float = 1.0, counts: Tensor | None = None
+    ) -> list[ScorePath]:
         """The weights of the item for each of the chosen ones, by path if these are known."""
+        paths = self._paths_of(chosen, item, content_weight)
+        return counted(paths, None if counts is None else counts.double().numpy())
+
+    def _paths_of(self, chosen: Tensor, item: int, content_weight: float) -> list[ScorePath]:
         row, column = chosen.cpu().numpy() - 1, item - 1
         if self.closed_form is not None:
             with self._lock:

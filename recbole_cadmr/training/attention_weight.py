@@ -85,7 +85,8 @@ class AttentionWeight:
         return (scores, None) if items is None else (scores.gather(1, items), items)
 
     def _batches(self) -> Iterator[RowBatch]:
-        rows, like = self._held_out.rows, self._model.attention_weight
+        form, like = self._model.closed_form, self._model.attention_weight
+        rows = form.rows(form.settings)[self._held_out.users]
         step = max(min(_BLOCK, _SCORES // self._n_items), 1)
         for at in range(0, rows.shape[0], step):
             yield as_batch(rows[at : at + step], like)

@@ -29,8 +29,9 @@ from recbole_cadmr.training.held_out import HeldOut
 # What has to be done again where a setting changes: little, or the fit of the autoencoder; or else the attention.
 _OF_SCORES = ("enhancement", "output_smoothing", "direct_path", "popularity_damping")
 _OF_FIT = ("direction", "content_rows", "reg_weight", "row_scaling", "item_scaling")
+_ONCE = ("recency", *OF_ATTENTION)
 # An autoencoder of the rows as they are, without content (EASE), which the closed form is never to end below.
-_PLAIN = dict.fromkeys((*_OF_SCORES, "direction", "content_rows", "row_scaling", "item_scaling"), 0.0)
+_PLAIN = dict.fromkeys((*_OF_SCORES, "recency", "direction", "content_rows", "row_scaling", "item_scaling"), 0.0)
 _ROWS = 1024  # of users, enhanced at once
 _FACTOR = 3.0  # by which the weight of one modality is raised or lowered
 
@@ -42,10 +43,11 @@ class ClosedFormSearch:
     """Coordinate descent over the settings of a closed form, by how it ranks held-out items.
 
     One setting at a time walks along its ladder, up or down, as long as that is better. Those of the scores are cheap
-    and walk at every fit; those of the attention walk once; a step of those of the fit costs one. A step is taken if
-    the paired difference over users is ``margin`` of its standard errors: what is better by chance alone is not worth
-    a setting of its own. A look ends after a sample of the users if these leave little hope of that
-    (:func:`is_hopeless`). It starts from the settings of the closed form and from a plain autoencoder.
+    and walk at every fit; those of the attention, and what recent entries of a row count for, walk once; a step of
+    those of the fit costs one. A step is taken if the paired difference over users is ``margin`` of its standard
+    errors: what is better by chance alone is not worth a setting of its own. A look ends after a sample of the users
+    if these leave little hope of that (:func:`is_hopeless`). It starts from the settings of the closed form and from a
+    plain autoencoder.
 
     Args:
         ladders: by name, the values that a setting may take, ascending; other settings stay.
@@ -70,6 +72,9 @@ class ClosedFormSearch:
     _best: Point | None = None
     _kind: str | None = None
     _fitted: dict[str, Any] = field(default_factory=dict)
+    _recency: float | None = None
+    _rows: Any = None
+    _scored: bool = False
     _attended: dict[str, Any] = field(default_factory=dict)
     _A: Any = None
     _padded: Any = None
@@ -91,7 +96,7 @@ class ClosedFormSearch:
         if best is None or self.fits < self.budget:
             own = self._fit_at(start)
             best = own if best is None else better(own, best, 0.0)
-        if self.fits < self.budget and not self.ladders.keys().isdisjoint(OF_ATTENTION):
+        if self.fits < self.budget and not self.ladders.keys().isdisjoint(_ONCE):
             best = self._part("attention", best.settings, partial(self._attend, best))
         self._best = best = self._walk(best, _OF_FIT, self._next_fit)
         return {name: value for name in self.ladders if (value := best.settings[name]) is not None}
@@ -107,8 +112,8 @@ class ClosedFormSearch:
         return descend(best, names, self._values, measured, self.margin)
 
     def _attend(self, best: Point) -> Point:
-        """The settings of the attention that suit the best fit, and then those of the scores that suit these."""
-        return self._walk(self._walk(best, OF_ATTENTION, self._measured), _OF_SCORES, self._measured)
+        """The settings of rows and attention that suit the best fit, and then those of the scores that suit these."""
+        return self._walk(self._walk(best, _ONCE, self._measured), _OF_SCORES, self._measured)
 
     def _next_fit(self, settings: dict[str, Any], _: Point) -> Point | None:
         """What a fit by these settings comes to; None if there have been enough."""
@@ -178,12 +183,16 @@ class ClosedFormSearch:
         """Compute what the scores of users with these settings are made of, as far as settings before have not."""
         fitted = {name: settings[name] for name in _OF_FIT}
         attended = {name: settings[name] for name in OF_ATTENTION}
-        rows = self.held_out.rows
+        if self._recency != settings["recency"]:
+            self._rows, self._recency = self.closed_form.rows(settings)[self.held_out.users], settings["recency"]
+            self._scored = False
+        rows = self._rows
         if self._fitted != fitted:
-            self._B, self._attended = None, {}
+            self._B, self._scored = None, False
             self._B = self.closed_form.autoencoder(settings, self._kind or self.closed_form.kind_of_search)
-            self._X = _product(rows, self._B, self._X)
             self._kind, self._fitted = "exact" if isinstance(self._B, Tensor) else "sparse", fitted
+        if not self._scored:
+            self._X, self._attended, self._scored = _product(rows, self._B, self._X), {}, True
         if self._attended != attended:
             A, self._attended = self.closed_form.attention_matrix(settings), attended
             H, self._A = two_hops(A, settings["two_hop"]), compressed(A, self._X.device)

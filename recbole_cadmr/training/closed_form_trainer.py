@@ -10,7 +10,7 @@ from typing import Any
 from recbole_cadmr.config.model_yaml import own_settings
 from recbole_cadmr.data.rows import binary
 from recbole_cadmr.layers.shared_batch import rank
-from recbole_cadmr.models.closed_form import ClosedFormRecommender
+from recbole_cadmr.models.closed_form import OF_ORDER, ClosedFormRecommender
 from recbole_cadmr.training.callbacks import TrainingCallback
 from recbole_cadmr.training.closed_form_search import ClosedFormSearch
 from recbole_cadmr.training.contents import RunContent
@@ -119,12 +119,12 @@ def _most_fits(n_users: int, n_items: int) -> int:
 def _ladders(settings: Mapping[str, Any], model: ClosedFormRecommender) -> dict[str, list[float]]:
     """The ladders of the settings that are free and have an effect."""
     content, is_ordered = model.closed_form.has_content, model.closed_form.order is not None
-    without_content = ("direction", "reg_weight", "row_scaling", "item_scaling", "popularity_damping")
+    without_content = (*OF_ORDER, "reg_weight", "row_scaling", "item_scaling", "popularity_damping")
     return {
         name: list(setting.ladder)
         for name, setting in own_settings("LinearCADMR").items()
         if setting.ladder is not None
         and name not in model.given
         and (content or name in without_content)
-        and (is_ordered or name != "direction")
+        and (is_ordered or name not in OF_ORDER)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from recbole_cadmr.data.order import centred, ranked, with_later
+from recbole_cadmr.data.order import by_recency, centred, ranked, with_later
 
 
 def of(*choices):
@@ -43,3 +43,11 @@ def test_the_ends_of_a_row_are_the_root_of_its_steps_apart():
     order = of((0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0), (0, 3, 4.0), (0, 4, 5.0), (1, 2, 1.0))
     assert np.allclose(centred(order).toarray(), [[-1, -0.5, 0, 0.5, 1], [0] * 5, [0] * 5, [0] * 5])
     assert centred(order)[1].nnz == 1  # a single one is in the middle
+
+
+def test_what_is_recent_counts_for_more_and_a_row_for_as_much_as_before():
+    order = of((0, 0, 1.0), (0, 1, 2.0), (0, 2, 2.0), (0, 3, 3.0), (1, 2, 1.0))
+    assert np.allclose(by_recency(order, 0.0).toarray(), [[1, 1, 1, 1, 0], [0, 0, 1, 0, 0], [0] * 5, [0] * 5])
+    raw = np.array([1 / 4, 1 / 2.5, 1 / 2.5, 1])  # three, one or two, none are later
+    assert np.allclose(by_recency(order, 1.0).toarray()[0, :4], 4 * raw / raw.sum())
+    assert by_recency(order, 1.0)[1, 2] == 1.0

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 import recbole_cadmr
 from recbole_cadmr.config.model_yaml import own_settings
+from recbole_cadmr.data.order import ranked
 from recbole_cadmr.data.rows import dense_to_batch
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers import content_autoencoder
@@ -31,7 +32,7 @@ from tests.micro import open_checkpoint, write_micro
 
 DEFAULTS = {name: setting.default for name, setting in own_settings("LinearCADMR").items()}
 LADDERS = {name: setting.ladder for name, setting in own_settings("LinearCADMR").items() if setting.ladder is not None}
-DIRECTION = {"direction": LADDERS.pop("direction")}  # where there is an order
+OF_ORDER = {name: LADDERS.pop(name) for name in ("direction", "recency")}  # where there is one
 PLAIN = {
     **dict.fromkeys(("content_rows", "row_scaling", "item_scaling", "popularity_damping"), 0.0),
     **dict.fromkeys(("enhancement", "output_smoothing", "direct_path"), 0.0),
@@ -116,7 +117,7 @@ def test_useful_content_is_used():
 
 
 def chains(seed: int, n_users: int = 300, n_items: int = 40):
-    """Training rows with the places of their entries, validation and test items of people who go on from item to item."""
+    """Training rows, validation and test items of people who go on from item to item, and the places in the rows."""
     rng = np.random.default_rng(seed)
     parts, order = np.zeros((3, n_users, n_items), dtype=np.float32), np.zeros((n_users, n_items), dtype=np.float32)
     for user in range(n_users):
@@ -132,13 +133,14 @@ def test_the_order_counts_where_it_tells_what_comes_next_and_only_there():
     for user in range(order.shape[0]):
         row = slice(*order.indptr[user : user + 2])
         shuffled.data[row] = np.random.default_rng(user).permutation(order.data[row])
-    ladders = {name: LADDERS[name] for name in ("reg_weight", "row_scaling")} | DIRECTION
+    ladders = {name: LADDERS[name] for name in ("reg_weight", "row_scaling")} | OF_ORDER
     found = {}
     for name, known in (("order", order), ("no order", shuffled)):
         form = closed_form(R, nothing, order=known)
         search = ClosedFormSearch(form, HeldOut(R, V, "Recall@10", 10), ladders, 8)
         found[name] = search.run()
     assert found["order"]["direction"] == 1.0 and found["no order"]["direction"] == 0.0
+    assert found["order"]["recency"] > 0.0 == found["no order"]["recency"]
     with_it = measured(R, T, nothing, order=order, **found["order"]).mean(0)
     assert (with_it > 1.5 * measured(R, T, nothing, order=order, **found["no order"]).mean(0)).all()
 
@@ -148,13 +150,16 @@ def test_what_is_tried_is_what_the_closed_form_scores(fit):
     R, V, _, A = world(3, 0.15, "useful")
     held_out = HeldOut(R, V, "Recall@10", 10)
     changes = {"fit": fit, "two_hop": 0.2, "sparse_rank": 4}
-    search = ClosedFormSearch(closed_form(R, A, **changes), held_out, LADDERS, 3)
     drawn = np.random.default_rng(0)
+    order = ranked(*R.nonzero(), drawn.random(R.nnz), R.shape)
+    search = ClosedFormSearch(closed_form(R, A, order, **changes), held_out, LADDERS | OF_ORDER, 3)
     for _ in range(6):
-        values = {name: float(drawn.choice(ladder)) for name, ladder in LADDERS.items() if len(ladder) > 3}
-        form = closed_form(R, A, **changes, **values)
+        ladders = (LADDERS | OF_ORDER).items()
+        values = {name: float(drawn.choice(ladder)) for name, ladder in ladders if len(ladder) > 3}
+        form = closed_form(R, A, order, **changes, **values)
         form.fit()
-        expected = form.scores(dense_to_batch(torch.from_numpy(held_out.rows.toarray())))
+        rows = form.rows(form.settings)[held_out.users]
+        expected = form.scores(dense_to_batch(torch.from_numpy(rows.toarray())))
         search._prepare({**DEFAULTS, **changes, **values})
         users = torch.arange(len(held_out.users))
         own = search._scores({**DEFAULTS, **changes, **values}, users)

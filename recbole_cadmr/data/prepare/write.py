@@ -26,7 +26,10 @@ from recbole_cadmr.screen import note
 _BLOCK = 4096  # rows copied at once
 _LINES = 2**17  # lines made at once
 _OPTIONAL = ("rating", "timestamp", "order")
-_IN_ORDER = {"TIME_FIELD": "order", "load_col": {"inter": ["user_id", "item_id", "order"]}}  # settings, of a set with it
+_IN_ORDER = {
+    "TIME_FIELD": "order",
+    "load_col": {"inter": ["user_id", "item_id", "order"]},
+}  # settings, of a set with it
 
 
 def deliver(prepared: Prepared, target: Path, work: Path, told: Sequence[str] = ()) -> Path:
