@@ -178,3 +178,23 @@ def hold_out(row: torch.Tensor, n_rows: int, share: float) -> torch.Tensor:
     held[order[first[size > 0]]] = True
     held[order[(first + size - 1)[size > 0]]] = False
     return held
+
+
+def hold_out_later(row: torch.Tensor, place: torch.Tensor, n_rows: int, share: float) -> torch.Tensor:
+    """The entries of every row that come after a random one: bool [nnz], at least one and never all of them.
+
+    Rows without an order are parted as by :func:`hold_out`.
+
+    Args:
+        row: int64 [nnz], rows of the entries, ascending.
+        place: [nnz], of each in the order of its row.
+        share: what is held out on average.
+    """
+    at_random = hold_out(row, n_rows, share)
+    first, last = (
+        torch.zeros(n_rows, device=row.device).scatter_reduce_(0, row, place, how, include_self=False)
+        for how in ("amin", "amax")
+    )
+    drawn = torch.rand(n_rows, device=row.device) ** (share / (1 - share))
+    last_kept = first + (last - first) * drawn
+    return torch.where((last > first)[row], place > last_kept[row], at_random)

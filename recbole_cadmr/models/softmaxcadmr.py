@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_cadmr.data.dataset import MultimodalDataset
-from recbole_cadmr.data.rows import RowBatch, cap_row_lengths, hold_out, row_pairs
+from recbole_cadmr.data.rows import RatingRows, RowBatch, cap_row_lengths, hold_out, hold_out_later, row_pairs
 from recbole_cadmr.errors import UserError
 from recbole_cadmr.layers.attention_scores import TINY, AttentionScores, candidates
 from recbole_cadmr.layers.item_attention import (
@@ -50,9 +50,10 @@ class SoftmaxCADMR(ClosedFormRecommender):
     catalogue by queries and keys of free embeddings and content (:class:`ItemAttention`), and the answers make
     ``p(j | u) = mean_(i in u) A_ij``: the attention-enhanced rating row, read as a distribution. It is trained by
     cross-entropy: a random part of each training row has to be told from the rest, the rest itself left out of the
-    distribution. The autoencoder is the closed-form :class:`ContentAutoencoder`. Scores are
-    ``R S + attention_weight * log p``; the weight is chosen on validation, as a closed form has seen the rows it was
-    fitted to and would be trusted too much on them.
+    distribution; where the closed form goes by the order of interactions, what comes after a random one. The
+    autoencoder is the closed-form :class:`ContentAutoencoder`. Scores are ``R S + attention_weight * log p``; the
+    weight is chosen on validation, as a closed form has seen the rows it was fitted to and would be trusted too much on
+    them.
 
     The closed form is fitted when first needed, also after loading: its weights are many times the size of the rest
     and follow from the training rows, so that checkpoints leave them out.
@@ -84,6 +85,8 @@ class SoftmaxCADMR(ClosedFormRecommender):
             raise UserError("linear_settings: reg_weight must be one number; LinearCADMR chooses among several")
         super().__init__(config, dataset, linear, config.changed.get("linear_settings", ()))
         R, A = self.closed_form.R, self.closed_form.A
+        order = self.closed_form.order
+        self.order_rows = None if order is None else RatingRows(order, self.device, are_counts=True)
         self.fit_kind: str | None = None
         self._best: BestItems | None = None
         self.history_weight = config["history_weight"]
@@ -150,7 +153,11 @@ class SoftmaxCADMR(ClosedFormRecommender):
         batch = self.rating_rows.batch(interaction[self.USER_ID])
         kept = cap_row_lengths(batch.row, batch.n_rows, _LONGEST)  # pairs within a row grow with its square
         batch = replace(batch, row=batch.row[kept], column=batch.column[kept], value=batch.value[kept])
-        held = hold_out(batch.row, batch.n_rows, self.held_out_share)
+        if self.order_rows is not None and self.closed_form.settings["direction"]:
+            place = self.order_rows.batch(interaction[self.USER_ID]).value[kept]
+            held = hold_out_later(batch.row, place, batch.n_rows, self.held_out_share)
+        else:
+            held = hold_out(batch.row, batch.n_rows, self.held_out_share)
         entries = batch.row[~held], batch.column[~held], batch.row[held], batch.column[held]
         with torch.autocast(self.device.type, enabled=False):  # sums of exponentials need float32
             return torch.stack([self._cross_entropy(member, batch.n_rows, *entries) for member in self.members]).sum()
