@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+import scipy.sparse as sp
 import torch
 
-from recbole_cadmr.data.rows import cap_row_lengths, hold_out, row_pairs
+from recbole_cadmr.data.rows import RatingRows, cap_row_lengths, hold_out, hold_out_later, row_pairs
 
 
 def test_pairs_lie_in_one_row():
@@ -47,3 +50,32 @@ def test_long_rows_are_cut_to_a_random_part():
     assert torch.equal(share[row != 1], torch.ones(6).double())
     assert (share[row == 1] - 4 / 9).abs().max() < 0.05
     assert cap_row_lengths(row, 3, 9).all()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_what_comes_after_an_entry_of_a_row_is_held_out_with_it(share):
+    torch.manual_seed(0)
+    row, place = torch.repeat_interleave(torch.arange(4000), 5), torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0]).repeat(4000)
+    held = hold_out_later(row, place, 4000, share).view(-1, 5)[:, [1, 3, 0, 4, 2]]  # in the order of places
+    assert not held[:, 0].any() and held[:, 4].all()
+    assert (held[:, 1:] >= held[:, :-1]).all()  # nothing is kept behind what is held out
+    # The last place kept is 1 + 4 u^(share / (1 - share)) rounded down.
+    u = np.random.default_rng(1).random(400_000)
+    expected = [(1 + 4 * u ** (share / (1 - share)) < at).mean() for at in (2, 3, 4)]
+    assert np.allclose(held[:, 1:4].double().mean(0), expected, atol=0.03)
+
+
+def test_rows_without_an_order_are_parted_at_random():
+    torch.manual_seed(0)
+    row, place = torch.repeat_interleave(torch.arange(4000), 3), torch.full((12000,), 2.0)
+    held = hold_out_later(row, place, 4000, 0.5).view(-1, 3)
+    assert (held.double().mean(0) - 0.5).abs().max() < 0.03
+    assert held.any(1).all() and not held.all(1).any()
+    assert not hold_out_later(torch.tensor([0, 2]), torch.ones(2), 3, 0.5).any()  # single entries stay
+
+
+def test_entries_count_for_what_they_are_where_they_are_counts():
+    matrix = sp.csr_matrix(([0.5, 2.0, 3.0], ([0, 2, 2], [3, 1, 0])), shape=(3, 4))
+    batch = RatingRows(matrix, are_counts=True).batch(torch.tensor([2, 1, 0]))
+    assert batch.dense.tolist() == [[3.0, 2.0, 0, 0], [0] * 4, [0, 0, 0, 0.5]]
+    assert RatingRows(matrix).batch(torch.tensor([2])).dense.tolist() == [[1.0, 1.0, 0, 0]]

@@ -70,6 +70,22 @@ def test_the_loss_is_the_cross_entropy_of_what_is_held_out(tmp_path, history_wei
     assert float(model.calculate_loss(EVERYBODY).detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("direction", [0.0, 0.5])
+def test_where_the_closed_form_goes_by_the_order_what_comes_later_is_held_out(tmp_path, monkeypatch, direction):
+    seen = []
+
+    def later(row, place, n_rows, share):
+        seen.append((row.tolist(), place.tolist(), share))
+        return place > 1
+
+    monkeypatch.setattr(softmaxcadmr, "hold_out_later", later)
+    folder = write_micro(tmp_path, times=[5.0, 3.0, 1.0, 2.0, 7.0, 9.0, 8.0, 1.0])
+    model = model_of(folder, linear_settings={"reg_weight": 2.0, "direction": direction}, held_out_share=0.3)
+    model.calculate_loss(EVERYBODY)
+    # ann a b | bob b c | cid a c d | dot d: ann chose b first, cid d before c
+    assert seen == ([([0, 0, 1, 1, 2, 2, 2, 3], [2, 1, 1, 2, 1, 3, 2, 1], 0.3)] if direction else [])
+
+
 def test_a_sample_of_items_estimates_the_loss_of_a_trained_model(tmp_path):
     settings = {"epochs": 8, "attention_trials": 1, "attention_weights": [0.03], "show_progress": False}
     settings["linear_settings"] = {"adaptive_fits": 1}
