@@ -11,7 +11,7 @@ import pytest
 
 from recbole_cadmr.data.prepare.interactions import clean, k_core
 from recbole_cadmr.data.prepare.skipped_rows import SkippedRows
-from recbole_cadmr.data.prepare.split import SPLITS
+from recbole_cadmr.data.prepare.split import SPLITS, split_parts
 from recbole_cadmr.errors import UserError
 
 REAL = Path(os.environ.get("RECBOLE_CADMR_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -110,6 +110,21 @@ def test_leave_last_by_time_and_by_order():
     assert label(frame, "leave-last").tolist() == [0, 0, 0, 1, 2, 0, 2, 0]
     timed = frame.assign(timestamp=[5.0, 4, 3, 2, 1, 2, 1, 0])
     assert label(timed, "leave-last").tolist() == [2, 1, 0, 0, 0, 2, 0, 0]
+
+
+def test_where_the_split_goes_by_the_order_the_parts_have_it():
+    frame = table([("a", i) for i in "vwxyz"] + [("b", "x"), ("b", "y"), ("c", "x")])
+    timed = frame.assign(timestamp=[5.0, 4, 4, 4, 1, 2, 1, 0])  # w, x and y of a at once
+
+    def order(data, how):
+        parts = split_parts(data, how, 0, SkippedRows()).values()
+        whole = pd.concat(parts).sort_index()
+        return whole["order"].tolist() if "order" in whole else None
+
+    assert order(frame, "leave-last") == [0, 1, 2, 3, 4, 0, 1, 0]
+    assert order(timed, "leave-last") == order(timed, "time") == [4, 1, 1, 1, 0, 1, 0, 0]
+    assert order(timed.assign(order=range(8)), "leave-last") == list(range(8))  # of a source that knows better
+    assert order(timed, "random") is None
 
 
 def test_global_time():
