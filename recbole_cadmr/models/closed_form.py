@@ -51,7 +51,8 @@ class ClosedFormRecommender(HistoryRecommender):
         if ordered and order is None:
             raise UserError(
                 f"{ordered[0]} counts by the order of interactions, and no column {dataset.time_field} of "
-                f"{dataset.dataset_name} is loaded; name one by TIME_FIELD and in load_col, or leave {ordered[0]} out"
+                f"numbers of {dataset.dataset_name} is loaded; name one by TIME_FIELD and in load_col, or leave "
+                f"{ordered[0]} out"
             )
         self.closed_form = ContentAutoencoder(
             R, GraphAttention(dataset, R), partial(content_rows, dataset), settings, self.device, order

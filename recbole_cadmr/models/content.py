@@ -44,9 +44,12 @@ def training_rows(dataset: MultimodalDataset) -> sp.csr_matrix:
 
 
 def training_order(dataset: MultimodalDataset) -> sp.csr_matrix | None:
-    """The place of each entry of :func:`training_rows` in its row, by the times that are loaded; None if none are."""
+    """The place of each entry of :func:`training_rows` in its row, by the times that are loaded; None if none are.
+
+    Texts are no times: RecBole numbers them as they come.
+    """
     rows = dataset.inter_feat
-    if dataset.time_field not in rows:
+    if dataset.time_field not in rows or dataset.field2type[dataset.time_field].value != "float":
         return None
     users, items, times = (rows[name].numpy() for name in (dataset.uid_field, dataset.iid_field, dataset.time_field))
     return ranked(users, items - 1, times, (dataset.user_num, dataset.item_num - 1))

@@ -106,10 +106,13 @@ def test_an_attention_beside_it_counts_what_is_recent_for_more_too(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["direction", "recency"])
-def test_without_a_column_of_times_it_is_refused(tmp_path, name):
-    write_micro(tmp_path)
+@pytest.mark.parametrize(("times", "field"), [(None, "timestamp"), (TIMES, "order")])
+def test_without_a_column_of_times_it_is_refused(tmp_path, name, times, field):
+    write_micro(tmp_path, times=times)
+    for file in tmp_path.glob("micro/*.inter"):  # texts are no times
+        file.write_text(file.read_text().replace("order:float", "order:token"))
     how = {**PAIRS, "data_path": str(tmp_path), **PLAIN, name: 0.5}
-    with pytest.raises(UserError, match=f"{name} counts by the order .* no column timestamp of micro is loaded"):
+    with pytest.raises(UserError, match=f"{name} counts by the order .* no column {field} of numbers of micro is"):
         recbole_cadmr.train("LinearCADMR", "micro", output=tmp_path / "run", settings=how)
 
 
